@@ -1,0 +1,186 @@
+"""The shape rule (…, samples, units), validation of what users pass, folds, groups and row chunks."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.files import DataError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def like_input(function: F) -> F:
+    """Let a function written for NumPy take torch tensors, and give tensors on the same device back.
+
+    Positional arguments that are tensors become arrays (CPU tensors share their memory); if any was a tensor,
+    array results, and those in a returned tuple, become tensors on the device of the first.
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        torch = sys.modules.get("torch")
+        tensors = [] if torch is None else [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
+        if not tensors:
+            return function(*args, **kwargs)
+        device = tensors[0].device
+
+        def back(value: Any) -> Any:
+            if isinstance(value, tuple):
+                return tuple(back(v) for v in value)
+            return torch.as_tensor(value, device=device) if isinstance(value, np.ndarray | np.generic) else value
+
+        return back(function(*map(to_numpy, args), **{k: to_numpy(v) for k, v in kwargs.items()}))
+
+    return wrapper  # type: ignore[return-value]
+
+
+def to_numpy(value: Any) -> Any:
+    """Return a tensor as an array (sharing memory where it lies on the CPU); anything else unchanged."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor):
+        return value
+    value = value.detach().cpu()
+    return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
+
+
+def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
+    """Return responses as a real floating array of shape (…, samples, units), without reading its values.
+
+    Integers and booleans become float64; float16, float32 and float64 stay, memory maps stay mapped.
+
+    Raises
+    ------
+    DataError
+        For objects, text, complex numbers, fewer than two axes, or an empty axis.
+    """
+    array = to_numpy(x)
+    array = array if isinstance(array, np.ndarray) else np.asarray(array)
+    if array.dtype.kind in "iub":
+        array = array.astype(np.float64)
+    if array.dtype.kind != "f":
+        kind = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}.get(
+            array.dtype.kind, f"values of type {array.dtype}"
+        )
+        raise DataError(f"{name} holds {kind}; expected real numbers. Convert them to float32 or float64 first.")
+    if array.ndim < 2:
+        raise DataError(
+            f"{name} has {array.ndim} dimension(s), shape {array.shape}; expected (samples, units), with any repeats in "
+            "front. Reshape a single unit to (samples, 1)."
+        )
+    if 0 in array.shape:
+        raise DataError(f"{name} is empty, shape {array.shape}; expected at least one sample and one unit.")
+    return array
+
+
+def check_finite(x: NDArray[Any], name: str = "x") -> None:
+    """Raise a DataError that counts and places the NaN and infinite values of `x`, if it has any."""
+    bad, first = 0, None
+    for start, rows in chunks(x):
+        if np.isfinite(rows).all():
+            continue
+        where = np.argwhere(~np.isfinite(rows))
+        if first is None:
+            first = where[0].copy()
+            first[-2] += start
+        bad += len(where)
+    if first is not None:
+        value = x[tuple(first)]
+        raise DataError(
+            f"{name} has {bad} NaN or infinite value(s), the first ({value}) at row {first[-2]}, unit {first[-1]}; "
+            "remove those samples from every system, or impute them."
+        )
+
+
+def check_paired(systems: Mapping[str, NDArray[Any]]) -> int:
+    """Return the number of samples that all systems share, or raise a DataError that says the two counts."""
+    names = list(systems)
+    samples = systems[names[0]].shape[-2]
+    for name in names[1:]:
+        if systems[name].shape[-2] != samples:
+            raise DataError(
+                f"{names[0]} has {samples} samples and {name} has {systems[name].shape[-2]}; every system must have seen "
+                "the same stimuli in the same order. superpose.match pairs recordings by stimulus id."
+            )
+    return samples
+
+
+def chunks(x: NDArray[Any], rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
+    """Yield (first row, view) over the samples axis; by default about 8 MiB a chunk."""
+    samples = x.shape[-2]
+    if rows is None:
+        rows = max(1, int(2**23 // max(1, x.itemsize * x.size // samples)))
+    for start in range(0, samples, rows):
+        yield start, x[..., start : start + rows, :]
+
+
+def contiguous_folds(samples: int, folds: int) -> NDArray[np.int64]:
+    """Return the fold of each sample: fold i is `numpy.array_split(arange(samples), folds)[i]`."""
+    if not isinstance(folds, int | np.integer) or folds < 2:
+        raise DataError(f"folds is {folds!r}; expected an integer of at least 2, or None to score in-sample.")
+    if samples < 2 * folds:
+        raise DataError(
+            f"{samples} samples are too few for {folds} folds; expected at least two a fold. Lower folds, or use None."
+        )
+    label = np.empty(samples, dtype=np.int64)
+    for fold, rows in enumerate(np.array_split(np.arange(samples), folds)):
+        label[rows] = fold
+    return label
+
+
+def group_folds(groups: ArrayLike, folds: int) -> NDArray[np.int64]:
+    """Return the fold of each sample such that no group (sentence, trial, photograph) is split.
+
+    Groups are taken from the largest down, each into the fold that has the fewest samples so far.
+
+    Parameters
+    ----------
+    groups : array-like, (samples,)
+        The group of each sample: integers or text.
+    folds : int
+        How many folds; at most the number of groups.
+
+    Examples
+    --------
+    >>> from superpose.arrays import group_folds
+    >>> group_folds(["a", "a", "b", "c", "c"], 2)
+    array([0, 0, 1, 1, 1])
+    """
+    label = group_labels(groups)
+    sizes = np.bincount(label)
+    if not isinstance(folds, int | np.integer) or not 2 <= folds <= len(sizes):
+        raise DataError(
+            f"folds is {folds!r} with {len(sizes)} group(s); expected an integer from 2 to the number of groups."
+        )
+    filled = np.zeros(folds, dtype=np.int64)
+    fold_of = np.empty(len(sizes), dtype=np.int64)
+    for group in np.argsort(-sizes, kind="stable"):
+        fold_of[group] = filled.argmin()
+        filled[fold_of[group]] += sizes[group]
+    return fold_of[label]
+
+
+def group_labels(groups: ArrayLike, samples: int | None = None) -> NDArray[np.int64]:
+    """Return groups as consecutive integers from 0, in order of first appearance.
+
+    Raises
+    ------
+    DataError
+        If `groups` is not one label per sample, or a label is missing (NaN).
+    """
+    labels = np.asarray(to_numpy(groups))
+    if labels.ndim != 1 or (samples is not None and len(labels) != samples):
+        raise DataError(f"groups has shape {labels.shape}; expected one label a sample, ({samples or 'samples'},).")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        raise DataError(f"groups has {int(np.isnan(labels).sum())} missing label(s) (NaN); give every sample a group.")
+    if labels.dtype.kind == "O":
+        labels = labels.astype(str)
+    _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
+    rank = np.empty(len(first), dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    return rank[inverse]

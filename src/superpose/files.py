@@ -1,0 +1,79 @@
+"""Whole-file writes, digests, and the one error that bad input raises."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class DataError(ValueError):
+    """Input that cannot be used: one line that says what was expected, what came, and what to do.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+@contextmanager
+def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it becomes `path`, on any error it is removed.
+
+    The bytes are flushed to the disk before the rename and the directory after it, so that a reader, or a
+    machine that loses power, sees the whole file or none of it.
+
+    Parameters
+    ----------
+    path : path-like
+        Where the finished file belongs. Its directory must exist.
+
+    Yields
+    ------
+    pathlib.Path
+        An empty temporary file in the same directory, to be written by the caller.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from superpose.files import whole
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with whole(f"{folder}/note.txt") as temporary:
+    ...         _ = temporary.write_text("done")
+    ...     sorted(os.listdir(folder))
+    ['note.txt']
+    """
+    final = Path(path)
+    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=f".partial{final.suffix}", dir=final.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, final)
+        _sync_directory(final.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sha256(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 digest of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync_directory(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
