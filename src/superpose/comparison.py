@@ -1,0 +1,345 @@
+"""All pairs of systems under all metrics, as one tidy table with an interval and a null for every score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.arrays import (
+    as_responses,
+    check_finite,
+    check_paired,
+    group_folds,
+    group_labels,
+)
+from superpose.files import DataError
+from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
+from superpose.metrics.metric import constant_units
+from superpose.metrics.regression import Plan, split_plan
+from superpose.moments import Cross, Moments, accumulate, compact, working_type
+from superpose.statistics import Repairings, interval, p_value, repairings, standard_error
+
+Array = NDArray[Any]
+Progress = Callable[[str, int, int], None]
+
+IDENTITY = ("system_a", "system_b", "metric", "directed")
+SCORES = ("score", "low", "high", "null", "null_low", "null_high", "p")
+COLUMNS = (*IDENTITY, *SCORES, "samples", "units_a", "units_b", "why")
+REPAIRED_NULL = "null: {} re-pairings of {} within folds"
+EXACT_NULL = "null: exact mean over re-pairings"
+
+
+def compare(
+    systems: Mapping[str, ArrayLike],
+    *,
+    metrics: Sequence[Metric | RegressionMetric] = DEFAULT,
+    folds: int | ArrayLike | None = 5,
+    test: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    permutations: int = 0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Score every pair of systems under every metric.
+
+    Parameters
+    ----------
+    systems : mapping of str to array or tensor, (…, samples, units)
+        At least two systems that saw the same samples. Leading axes are repeats, equal in all systems, scored
+        one by one and numbered in the column `repeat`.
+    metrics : sequence of Metric
+        Objects of `superpose.metrics`, or your own callables with `name`, `directed`, `invariances` and
+        `minimum_samples`.
+    folds : int, integer array (samples,) or None
+        As in `superpose.regression`. With `groups` and an integer, folds keep groups whole.
+    test : boolean array, (samples,), optional
+        One fixed split: regressions are fitted where False; every score is taken where True.
+    groups : array-like, (samples,), optional
+        Which samples belong together (sentence, trial, photograph, session): folds, intervals and
+        re-pairings take groups whole.
+    permutations : int
+        How many re-pairings the null is made of; 0 gives its exact mean where that has a closed form. With
+        groups, the order of the groups is permuted and rows are paired in that order: approximate where
+        group sizes differ.
+    seed : int
+        Seed of the re-pairings.
+    progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`;
+        `low`, `high`: 95 % interval from influence values, with the fitted regression weights taken as given;
+        `null`, `null_low`, `null_high`: mean, 2.5 % and 97.5 % of the scores of re-paired samples, the
+        regression fitted anew on each; `p` = (1 + b)/(1 + B), one-sided; `samples` scored; `why`: the reason
+        for a NaN and which null was taken.
+
+    Raises
+    ------
+    DataError
+        For fewer than two systems, unusable or unpaired responses, a constant system, or folds and groups
+        that do not fit the samples.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> x = np.random.default_rng(0).normal(size=(100, 8))
+    >>> table = sp.compare({"x": x, "mixed": x @ np.random.default_rng(1).normal(size=(8, 8))})
+    >>> table.query("metric == 'regression_r'").score.round(3).tolist()
+    [1.0, 1.0]
+    """
+    arrays = checked_systems(systems)
+    samples = check_paired(arrays)
+    if not isinstance(permutations, int | np.integer) or permutations < 0:
+        raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
+    kept = None if groups is None else group_labels(groups, samples)
+    if test is None and kept is not None and isinstance(folds, int | np.integer):
+        folds = group_folds(kept, int(folds))
+    labels, plan = split_plan(samples, folds, test)
+    design = Design(
+        folds=np.zeros(samples, dtype=np.int64) if labels is None else labels,
+        plan=plan,
+        groups=kept,
+        repairings=repairings(samples, labels, kept),
+        permutations=int(permutations),
+        seed=seed,
+        progress=progress or _silent,
+    )
+    planned = [m.planned(plan) if isinstance(m, RegressionMetric) else m for m in metrics]
+    repeats = next(iter(arrays.values())).shape[:-2]
+    if any(x.shape[:-2] != repeats for x in arrays.values()):
+        raise DataError(
+            f"the systems have repeats {sorted({x.shape[:-2] for x in arrays.values()})}; expected the same leading axes in all."
+        )
+    tables = []
+    for number, index in enumerate(np.ndindex(repeats)):
+        rows = _pairs({name: x[index] for name, x in arrays.items()}, planned, design)
+        tables.append(pd.DataFrame(rows, columns=COLUMNS).assign(**({"repeat": number} if repeats else {})))
+    return pd.concat(tables, ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Design:
+    """How samples are split, grouped and re-paired, the same for every pair."""
+
+    folds: NDArray[np.int64]
+    plan: Plan
+    groups: NDArray[np.int64] | None
+    repairings: Repairings
+    permutations: int
+    seed: int
+    progress: Progress
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """Which samples are scored."""
+        return np.isin(self.folds, self.plan.held_out)
+
+
+def checked_systems(systems: Mapping[str, ArrayLike]) -> dict[str, Array]:
+    """Return at least two systems as real, finite arrays that vary, or raise a DataError that names the culprit."""
+    if not isinstance(systems, Mapping) or len(systems) < 2:
+        raise DataError("expected at least two systems, as {name: array}.")
+    arrays = {str(name): as_responses(x, str(name)) for name, x in systems.items()}
+    for name, x in arrays.items():
+        check_finite(x, name)
+        if constant_units(x).all(axis=-1).any():
+            raise DataError(
+                f"{name} does not vary: every unit is constant over the samples, so there is nothing to compare."
+            )
+    return arrays
+
+
+@dataclass
+class Pair:
+    """One ordered pair: its names, rows about their means, moments, and the sums that metrics share."""
+
+    names: tuple[str, str]
+    rows: tuple[Array, Array]
+    units: tuple[int, int]
+    moments: Moments
+    scored: Moments
+    sums: dict[Any, Any] = field(default_factory=dict)
+    row_sums: dict[Any, Any] = field(default_factory=dict)
+
+    def swapped(self) -> Pair:
+        """Return the pair in the other direction."""
+        return Pair(self.names[::-1], self.rows[::-1], self.units[::-1], self.moments.swapped(), self.scored.swapped())
+
+
+def _pairs(arrays: dict[str, Array], metrics: Sequence[Any], design: Design) -> list[dict[str, Any]]:
+    units = {name: x.shape[-1] for name, x in arrays.items()}
+    # A rotation of the units is free only where no metric can see it.
+    rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
+    compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
+    couples = list(combinations(compacted, 2))
+    # Rows about their means make every re-paired sum a centred one.
+    rows = {name: _about_mean(x, design) for name, x in compacted.items()}
+    own, cross = accumulate(rows, couples, design.folds, {n: np.zeros(x.shape[-1]) for n, x in rows.items()})
+    table: list[dict[str, Any]] = []
+    for done, (a, b) in enumerate(couples):
+        moments = Moments(own[a], own[b], cross[a, b])
+        pair = Pair((a, b), (rows[a], rows[b]), (units[a], units[b]), moments, moments.merged(design.plan.held_out))
+        directions = (pair, pair.swapped())
+        nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design)
+        for metric in metrics:
+            for number, ordered in enumerate(directions if metric.directed else directions[:1]):
+                originals = (arrays[ordered.names[0]], arrays[ordered.names[1]])
+                table.append(_row(ordered, metric, nulls.get((metric.name, number)), originals, design))
+        design.progress("pairs", done + 1, len(couples))
+    return table
+
+
+def _about_mean(x: Array, design: Design) -> Array:
+    """Return rows about the mean of the scored ones, in the working precision."""
+    mean = x[design.scored].mean(axis=0, dtype=np.float64)
+    return np.subtract(x, mean.astype(working_type(x)), dtype=working_type(x))
+
+
+def _row(pair: Pair, metric: Any, null: Array | None, originals: tuple[Array, Array], design: Design) -> dict[str, Any]:
+    scored = int(design.scored.sum())
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
+    row |= {
+        "system_a": pair.names[0],
+        "system_b": pair.names[1],
+        "metric": metric.name,
+        "directed": metric.directed,
+        "samples": scored,
+        "units_a": pair.units[0],
+        "units_b": pair.units[1],
+    }
+    why: list[str] = []
+    if scored < metric.minimum_samples:
+        why.append(f"{scored} samples are too few (at least {metric.minimum_samples})")
+    elif isinstance(metric, MomentMetric):
+        row |= _moment_scores(pair, metric, design, why, exact=null is None)
+    else:
+        row["score"] = float(metric(*(x[design.scored] for x in originals)))
+        why.append("no interval for this metric")
+    if null is not None and np.isfinite(row["score"]):
+        sign = 1.0 if getattr(metric, "higher_is_closer", True) else -1.0
+        row |= _null_scores(row["score"], null, sign, design, why)
+    return row | {"why": "; ".join(why)}
+
+
+def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[str], exact: bool) -> dict[str, float]:
+    sums = _sums(pair, metric)
+    score = float(metric.score(sums))
+    if not np.isfinite(score):
+        why.append(metric.why(sums))
+        return {}
+    result = {"score": score}
+    if metric.influence is not None and metric.row_sums is not None:
+        scored = int(design.scored.sum())
+        if metric.row_sums not in pair.row_sums:
+            pair.row_sums[metric.row_sums] = metric.row_sums(_terms(pair, metric), sums, *_rows(pair, metric, design))
+        influence = metric.influence(sums, pair.row_sums[metric.row_sums])
+        groups = None if design.groups is None else design.groups[design.scored]
+        if len(influence) > scored:
+            # Rows that were only fitted on have no influence here: rescale to the rows that were scored.
+            influence = influence[design.scored] * (scored / len(influence))
+        error = standard_error(influence, groups)
+        count = len(influence) if groups is None else len(np.unique(groups))
+        result["low"], result["high"] = interval(score, error, count, metric.bounds)
+    else:
+        why.append("no interval for this metric")
+    if exact and metric.null_mean is not None:
+        result["null"] = float(metric.null_mean(sums))
+        why.append(EXACT_NULL)
+    return result
+
+
+def _is_split(metric: MomentMetric) -> bool:
+    """Whether the metric fits on some folds and scores on others, and so needs the moments of all."""
+    return metric.directed
+
+
+def _terms(pair: Pair, metric: MomentMetric) -> Moments:
+    return pair.moments if _is_split(metric) else pair.scored
+
+
+def _rows(pair: Pair, metric: MomentMetric, design: Design) -> tuple[Array, Array, NDArray[np.int64]]:
+    x, y = pair.rows
+    if _is_split(metric) or design.scored.all():
+        return x, y, design.folds
+    return x[design.scored], y[design.scored], design.folds[design.scored]
+
+
+def _sums(pair: Pair, metric: MomentMetric) -> Any:
+    if metric.sums not in pair.sums:
+        pair.sums[metric.sums] = metric.sums(_terms(pair, metric))
+    return pair.sums[metric.sums]
+
+
+def _nulls(
+    directions: tuple[Pair, Pair], originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
+) -> dict[tuple[str, int], Array]:
+    """Return each metric's scores over the re-pairings, by name and direction."""
+    if not design.permutations:
+        return {}
+    pair = directions[0]
+    x, y = pair.rows
+    able = [m for m in metrics if design.scored.sum() >= m.minimum_samples]
+    scores: dict[tuple[str, int], list[float]] = {}
+    norms = [np.einsum("ij,ij->i", r, r) for r in (x, y)]
+    for number, index in enumerate(design.repairings.draw(design.permutations, design.seed)):
+        moments = Moments(pair.moments.x, pair.moments.y, _crossed(x, y[index], norms[0], norms[1][index], design))
+        scored = moments.merged(design.plan.held_out)
+        forward = (moments, scored)
+        backward = (moments.swapped(), scored.swapped())
+        for way, (direction, (whole, held_out)) in enumerate(zip(directions, (forward, backward), strict=True)):
+            shared: dict[Any, Any] = {}
+            for metric in able:
+                if way and not metric.directed:
+                    continue
+                if isinstance(metric, MomentMetric):
+                    if metric.repaired not in shared:
+                        terms = whole if _is_split(metric) else held_out
+                        shared[metric.repaired] = metric.repaired(_sums(direction, metric), terms)
+                    value = float(metric.score(shared[metric.repaired]))
+                else:
+                    again = (originals[0][design.scored], originals[1][index][design.scored])
+                    value = float(metric(*(again[::-1] if way else again)))
+                scores.setdefault((metric.name, way), []).append(value)
+        design.progress(f"null {pair.names[0]} {pair.names[1]}", number + 1, design.permutations)
+    return {key: np.array(values) for key, values in scores.items()}
+
+
+def _crossed(x: Array, y: Array, norm_x: Array, norm_y: Array, design: Design) -> Cross:
+    """Return the crossed products of re-paired rows by fold; centred rows need no other crossed sum."""
+    count = int(design.folds.max()) + 1
+    product = np.empty((count, x.shape[-1], y.shape[-1]))
+    norms = np.empty(count)
+    for fold in range(count):
+        index = np.flatnonzero(design.folds == fold)
+        rows = slice(index[0], index[-1] + 1) if index[-1] - index[0] + 1 == len(index) else index
+        product[fold] = x[rows].T @ y[rows]
+        norms[fold] = np.multiply(norm_x[rows], norm_y[rows], dtype=np.float64).sum()
+    empty = np.zeros((count, 0))
+    return Cross(product, norms, empty, empty)
+
+
+def _null_scores(score: float, null: Array, sign: float, design: Design, why: list[str]) -> dict[str, float]:
+    known = null[np.isfinite(null)]
+    if not len(known):
+        why.append("no null: no re-paired score exists")
+        return {}
+    what = "samples" if design.groups is None else "groups"
+    why.append(REPAIRED_NULL.format(len(known), what))
+    low, high = np.quantile(known, [0.025, 0.975])
+    result = {"null": float(known.mean()), "null_low": float(low), "null_high": float(high)}
+    if design.repairings.log_count < np.log(20):
+        why.append("no p: fewer than 20 distinct re-pairings")
+        return result
+    return result | {"p": p_value(sign * score, sign * known)}
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass

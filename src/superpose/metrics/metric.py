@@ -1,0 +1,131 @@
+"""What a metric is: a callable of two arrays that says its name, direction, invariances and needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.arrays import as_responses, check_finite, check_paired, like_input
+from superpose.files import DataError
+from superpose.moments import Moments, compact, of_pair
+
+Array = NDArray[Any]
+
+# What a score may not change under. "linear" (any invertible map of the units) includes the first three.
+INVARIANCES = frozenset({"rotation", "scale", "permutation", "translation", "linear"})
+
+
+@runtime_checkable
+class Metric(Protocol):
+    """Anything that scores two paired arrays and describes itself.
+
+    Attributes
+    ----------
+    name : str
+        Its name in tables.
+    directed : bool
+        Whether the score of (x, y) differs from that of (y, x).
+    invariances : frozenset of str
+        Changes of one system's units that leave the score as it is, out of `INVARIANCES`.
+    minimum_samples : int
+        Below this many samples there is no score.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def directed(self) -> bool: ...
+    @property
+    def invariances(self) -> frozenset[str]: ...
+    @property
+    def minimum_samples(self) -> int: ...
+    def __call__(self, x: Any, y: Any) -> Any: ...
+
+
+@dataclass(frozen=True)
+class MomentMetric:
+    """A metric that is a function of a pair's moments over the scored rows, in steps that a family shares.
+
+    Attributes
+    ----------
+    name, directed, invariances, minimum_samples
+        As in `Metric`.
+    sums : callable
+        Moments → the few sums that the whole family needs; equal functions are evaluated once a pair.
+    score : callable
+        Those sums → the score, (…); NaN where it does not exist.
+    why : callable
+        Those sums → the reason for a NaN.
+    repaired : callable
+        (sums, moments) → the sums after y's rows were re-paired within folds, both about their means.
+    null_mean : callable or None
+        Those sums → the score's exact mean over all re-pairings, where it has a closed form.
+    row_sums : callable or None
+        (moments, sums, x, y, folds) → what one row adds to each sum, for rows of x and y about the column means.
+    influence : callable or None
+        (sums, row sums) → each row's influence on the score, (samples,): their squared sum over samples² is
+        the score's variance.
+    bounds : tuple of float
+        The range of the score.
+    higher_is_closer : bool
+        False for a distance.
+    """
+
+    name: str
+    directed: bool
+    invariances: frozenset[str]
+    minimum_samples: int
+    sums: Callable[[Moments], Any]
+    score: Callable[[Any], Array]
+    why: Callable[[Any], str]
+    repaired: Callable[[Any, Moments], Any]
+    null_mean: Callable[[Any], Array] | None = None
+    row_sums: Callable[..., Any] | None = None
+    influence: Callable[[Any, Any], Array] | None = None
+    bounds: tuple[float, float] = (-1.0, 1.0)
+    higher_is_closer: bool = True
+
+    def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
+        """Score paired responses, (…, samples, units_x) and (…, samples, units_y), to (…)."""
+        return like_input(self._evaluate)(x, y)
+
+    def _evaluate(self, x: ArrayLike, y: ArrayLike) -> Array:
+        first, second = paired(x, y, self.minimum_samples)
+        return self.score(self.sums(of_pair(compact(first), compact(second))))
+
+
+def paired(x: ArrayLike, y: ArrayLike, minimum_samples: int = 2) -> tuple[Array, Array]:
+    """Return two validated, finite, paired arrays with at least `minimum_samples` samples, not constant.
+
+    Raises
+    ------
+    DataError
+        Otherwise, saying which and why.
+    """
+    first, second = as_responses(x, "x"), as_responses(y, "y")
+    samples = check_paired({"x": first, "y": second})
+    if samples < minimum_samples:
+        raise DataError(f"{samples} sample(s) are too few for this score; expected at least {minimum_samples}.")
+    try:
+        np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
+    except ValueError:
+        raise DataError(
+            f"x has repeats {first.shape[:-2]} and y has {second.shape[:-2]}; expected equal (or broadcastable) leading axes."
+        ) from None
+    for name, array in (("x", first), ("y", second)):
+        check_finite(array, name)
+        if constant_units(array).all(axis=-1).any():
+            raise DataError(
+                f"{name} does not vary: every unit is constant over the samples, so there is nothing to compare."
+            )
+    return first, second
+
+
+def constant_units(x: Array) -> NDArray[np.bool_]:
+    """Return which units are constant over the samples, (…, units)."""
+    result: NDArray[np.bool_] = x.max(axis=-2) == x.min(axis=-2)
+    return result

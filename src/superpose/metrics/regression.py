@@ -1,0 +1,416 @@
+"""Held-out linear regression from one system to another, from moments alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from superpose.arrays import contiguous_folds, like_input, to_numpy
+from superpose.files import DataError
+from superpose.metrics.metric import MomentMetric, paired
+from superpose.moments import Array, Moments, compact, of_pair
+
+Penalty = Callable[[int, Array], Array]
+
+
+def regression(
+    x: ArrayLike,
+    y: ArrayLike,
+    *,
+    folds: int | ArrayLike | None = 5,
+    test: ArrayLike | None = None,
+    ridge: float = 0.0,
+    score: str = "r",
+    average: str | None = "pooled",
+) -> Any:
+    """Predict y from x by least squares with an intercept, and score on samples that the fit did not see.
+
+    In the limit of many samples the pooled r is √R² of Theorem 3.3, as `superpose.theory.regression` gives.
+    Scores are taken inside each held-out fold and averaged over folds. The weights come from the training
+    folds' second moments, so that no fold is read twice.
+
+    Parameters
+    ----------
+    x : array or tensor, (…, samples, units_x)
+        Predictors.
+    y : array or tensor, (…, samples, units_y)
+        Targets.
+    folds : int, integer array (samples,) or None
+        An integer makes that many contiguous folds; an array is the fold of each sample
+        (`superpose.arrays.group_folds` keeps groups whole); None fits and scores in-sample.
+    test : boolean array, (samples,), optional
+        One fixed split instead of folds: fitted where False, scored where True.
+    ridge : float
+        Penalty on the squared weights, scikit-learn's `alpha`. Without one there is no score (NaN) where the
+        training samples are not more than the predictors.
+    score : {"r", "r2"}
+        Correlation of predictions and targets, or the share of variance explained (residuals as they are,
+        targets' variance about the held-out mean).
+    average : {"pooled", "units"} or None
+        Over all entries of y at once, as the mean over units of y, or a score a unit.
+
+    Returns
+    -------
+    array or tensor, (…) or (…, units_y) for `average=None`
+        NaN where the weights are not determined, or a target does not vary.
+
+    Raises
+    ------
+    DataError
+        For unusable responses, an unknown option, a negative penalty, or folds that do not fit the samples.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> x = np.random.default_rng(0).normal(size=(200, 10))
+    >>> y = x @ np.random.default_rng(1).normal(size=(10, 4))
+    >>> round(float(sp.regression(x, y, score="r2")), 6)
+    1.0
+    """
+    finish = _option(FINISH, (score, average), "(score, average)")
+    if not np.isfinite(ridge) or ridge < 0:
+        raise DataError(f"ridge is {ridge!r}; expected a finite number of at least 0.")
+    return like_input(_regression)(x, y, folds, test, fixed_ridge(ridge), finish)
+
+
+def _regression(x: ArrayLike, y: ArrayLike, folds: Any, test: Any, penalty: Penalty, finish: Any) -> Array:
+    first, second = paired(x, y, 2)
+    labels, plan = split_plan(first.shape[-2], folds, test)
+    return finish(regression_sums(of_pair(compact(first), second, labels, targets=("y",)), plan=plan, penalty=penalty))
+
+
+def fixed_ridge(alpha: float) -> Penalty:
+    """Return the rule "always this penalty"."""
+    return partial(_fixed, alpha)
+
+
+def relative_ridge(fraction: float) -> Penalty:
+    """Return the rule "this fraction of the predictors' mean variance, times the training samples".
+
+    The mean is over as many directions as units or samples allow, so that rotating the units changes nothing.
+    """
+    return partial(_relative, fraction)
+
+
+def _fixed(alpha: float, samples: int, variance: Array) -> Array:
+    return np.full(variance.shape[:-1], alpha)
+
+
+def _relative(fraction: float, samples: int, variance: Array) -> Array:
+    return fraction * samples * variance.sum(axis=-1) / min(samples, variance.shape[-1])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """For each held-out fold, the folds that its weights are fitted on."""
+
+    rounds: tuple[tuple[int, tuple[int, ...]], ...]
+
+    @property
+    def held_out(self) -> tuple[int, ...]:
+        """The folds that are scored."""
+        return tuple(fold for fold, _ in self.rounds)
+
+
+def split_plan(samples: int, folds: Any, test: Any) -> tuple[NDArray[np.int64] | None, Plan]:
+    """Return the fold of each sample, and which folds train for which, from what the user asked."""
+    if test is not None:
+        mask = np.asarray(to_numpy(test))
+        if mask.shape != (samples,) or mask.dtype != bool:
+            raise DataError(f"test has shape {mask.shape} and type {mask.dtype}; expected booleans, ({samples},).")
+        if mask.all() or not mask.any():
+            raise DataError(
+                f"test marks {int(mask.sum())} of {samples} samples; expected some to score and some to fit."
+            )
+        return mask.astype(np.int64), Plan(((1, (0,)),))
+    if folds is None:
+        return None, Plan(((0, (0,)),))
+    if isinstance(folds, int | np.integer):
+        labels = contiguous_folds(samples, int(folds))
+    else:
+        labels = np.asarray(to_numpy(folds))
+        if labels.shape != (samples,) or labels.dtype.kind not in "iu":
+            raise DataError(
+                f"folds has shape {labels.shape} and type {labels.dtype}; expected an integer, or the fold of each "
+                f"sample as integers, ({samples},)."
+            )
+        labels = np.unique(labels, return_inverse=True)[1]
+    count = int(labels.max()) + 1
+    if count < 2:
+        raise DataError("folds puts every sample in one fold; expected at least two, or None to score in-sample.")
+    everything = range(count)
+    return labels, Plan(tuple((f, tuple(g for g in everything if g != f)) for f in everything))
+
+
+@dataclass(frozen=True)
+class RegressionSums:
+    """Per held-out fold and unit of y, about the fold's means: prediction·target, prediction², target², residual².
+
+    Each is (rounds, …, units_y); `reason` says why they are NaN, if they are.
+    """
+
+    fit: Array
+    prediction: Array
+    target: Array
+    residual: Array
+    weights: tuple[Array, ...]
+    reason: str
+
+
+@dataclass(frozen=True)
+class RegressionRows:
+    """A held-out row's share of the same sums over all units, (samples,), and its round."""
+
+    fit: Array
+    prediction: Array
+    target: Array
+    residual: Array
+    rounds: NDArray[np.int64]
+
+
+def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> RegressionSums:
+    """Fit on the training folds' moments and evaluate on the held-out fold's, for every round of the plan."""
+    x, y, cross = moments.x, moments.y, moments.cross
+    diagonal = y.diagonal
+    parts: list[tuple[Array, Array, Array, Array]] = []
+    weights = []
+    reason = ""
+    for held_out, training in plan.rounds:
+        train = list(training)
+        n_train, n_test = int(x.samples[train].sum()), int(x.samples[held_out])
+        mean_x, mean_y = x.total[train].sum(0) / n_train, y.total[train].sum(0) / n_train
+        gram = x.square[train].sum(0) - n_train * mean_x[..., :, None] * mean_x[..., None, :]
+        joint = cross.product[train].sum(0) - n_train * mean_x[..., :, None] * mean_y[..., None, :]
+        alpha = penalty(n_train, np.einsum("...ii->...i", gram) / n_train)
+        if n_train <= gram.shape[-1] and not (alpha > 0).all():
+            reason = (
+                f"{gram.shape[-1]} predictors with {n_train} training samples have no unique least-squares fit; "
+                "use a ridge"
+            )
+            empty = np.full(diagonal.shape[1:], np.nan)
+            parts.append((empty, empty, empty, empty))
+            weights.append(np.full(joint.shape, np.nan))
+            continue
+        w = _solve(gram + alpha[..., None, None] * np.eye(gram.shape[-1]), joint)
+        test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
+        gram_test = x.square[held_out] - n_test * test_x[..., :, None] * test_x[..., None, :]
+        joint_test = cross.product[held_out] - n_test * test_x[..., :, None] * test_y[..., None, :]
+        fit = np.einsum("...ij,...ij->...j", w, joint_test)
+        prediction = np.einsum("...ij,...ij->...j", w, gram_test @ w)
+        target = np.maximum(diagonal[held_out] - n_test * test_y**2, 0.0)
+        offset = test_y - mean_y - np.einsum("...i,...ij->...j", test_x - mean_x, w)
+        residual = target - 2 * fit + prediction + n_test * offset**2
+        # A constant target leaves rounding noise where its variance should be exactly zero.
+        target = np.where(target > 1e-12 * np.abs(diagonal[held_out]), target, 0.0)
+        parts.append((fit, prediction, target, residual))
+        weights.append(w)
+    return RegressionSums(*(np.stack(part) for part in zip(*parts, strict=True)), tuple(weights), reason)
+
+
+def regression_rows(
+    moments: Moments, sums: RegressionSums, x: Array, y: Array, folds: Array, *, plan: Plan
+) -> RegressionRows:
+    """Return each held-out row's share of the sums, predictions and targets about the fold's means."""
+    count = len(x)
+    shares = {name: np.zeros(count) for name in ("fit", "prediction", "target", "residual")}
+    rounds = np.full(count, -1)
+    for number, (held_out, training) in enumerate(plan.rounds):
+        index = np.flatnonzero(folds == held_out)
+        train = np.flatnonzero(np.isin(folds, training))
+        rows_x, rows_y = x[index], y[index]
+        w = sums.weights[number].astype(x.dtype)
+        prediction = rows_x @ w
+        # `x` and `y` are about the means over all folds; the intercept is about those of the training rows.
+        intercept = y[train].mean(axis=0) - x[train].mean(axis=0) @ w
+        residual = rows_y - prediction - intercept
+        prediction = prediction - prediction.mean(axis=0)
+        target = rows_y - rows_y.mean(axis=0)
+        for name, (a, b) in {
+            "fit": (prediction, target),
+            "prediction": (prediction, prediction),
+            "target": (target, target),
+            "residual": (residual, residual),
+        }.items():
+            shares[name][index] = np.einsum("ij,ij->i", a, b, dtype=np.float64)
+        rounds[index] = number
+    return RegressionRows(**shares, rounds=rounds)
+
+
+def _solve(gram: Array, joint: Array) -> Array:
+    """Solve gram · w = joint for symmetric gram, by Cholesky, or with the least norm where it is rank-deficient."""
+    diagonal = np.einsum("...ii->...i", gram)
+    scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    scaled = gram * scale[..., :, None] * scale[..., None, :]
+    try:
+        factor = cho_factor(scaled, lower=True, check_finite=False)
+        pivots = np.einsum("...ii->...i", factor[0])
+        if (pivots**2).min() > gram.shape[-1] * np.finfo(np.float64).eps:
+            solution = cho_solve(factor, joint * scale[..., :, None], check_finite=False)
+            return scale[..., :, None] * solution
+    except LinAlgError:
+        pass
+    values, vectors = np.linalg.eigh(gram)
+    kept = values > gram.shape[-1] * np.finfo(np.float64).eps * values[..., -1:]
+    inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
+    return vectors @ (inverse[..., :, None] * (np.swapaxes(vectors, -1, -2) @ joint))
+
+
+def _correlation(fit: Array, prediction: Array, target: Array) -> Array:
+    # Weights that are all zero predict the mean: no correlation, rather than an undefined one.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = fit / np.sqrt(prediction * target)
+    return np.where(target > 0, np.where(prediction > 0, ratio, np.where(np.isnan(fit), np.nan, 0.0)), np.nan)
+
+
+def _explained(residual: Array, target: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(target > 0, 1 - residual / target, np.nan)
+
+
+def _pooled_r(sums: RegressionSums) -> Array:
+    return _correlation(sums.fit.sum(-1), sums.prediction.sum(-1), sums.target.sum(-1)).mean(0)
+
+
+def _pooled_r2(sums: RegressionSums) -> Array:
+    return _explained(sums.residual.sum(-1), sums.target.sum(-1)).mean(0)
+
+
+def _unit_r(sums: RegressionSums) -> Array:
+    return _correlation(sums.fit, sums.prediction, sums.target).mean(0)
+
+
+def _unit_r2(sums: RegressionSums) -> Array:
+    return _explained(sums.residual, sums.target).mean(0)
+
+
+def _over_units(score: Callable[[RegressionSums], Array]) -> Callable[[RegressionSums], Array]:
+    def mean(sums: RegressionSums) -> Array:
+        """Average over the units that vary in every held-out fold."""
+        values = score(sums)
+        known = ~np.isnan(values)
+        total = np.where(known, values, 0.0).sum(-1)
+        count = known.sum(-1)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    return mean
+
+
+def _pooled_influence(sums: RegressionSums, rows: RegressionRows, relative: Callable[..., Array]) -> Array:
+    """Return each row's influence on the mean over rounds, the fitted weights taken as given."""
+    influence = np.zeros(len(rows.rounds))
+    count = sums.fit.shape[0]
+    samples = len(rows.rounds)
+    for number in range(count):
+        index = rows.rounds == number
+        influence[index] = relative(number, index) * samples / count
+    return influence
+
+
+def _r_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
+    def relative(number: int, index: NDArray[np.bool_]) -> Array:
+        fit, prediction, target = (part[number].sum(-1) for part in (sums.fit, sums.prediction, sums.target))
+        r = _correlation(fit, prediction, target)
+        if not prediction > 0:
+            return np.zeros(int(index.sum()))
+        root = np.sqrt(prediction * target)
+        return rows.fit[index] / root - r * (rows.prediction[index] / prediction + rows.target[index] / target) / 2
+
+    return _pooled_influence(sums, rows, relative)
+
+
+def _r2_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
+    def relative(number: int, index: NDArray[np.bool_]) -> Array:
+        residual, target = sums.residual[number].sum(-1), sums.target[number].sum(-1)
+        return -rows.residual[index] / target + residual / target**2 * rows.target[index]
+
+    return _pooled_influence(sums, rows, relative)
+
+
+def _why(sums: RegressionSums) -> str:
+    return sums.reason or "a target does not vary in a held-out fold"
+
+
+def _option(table: dict[Any, Any], value: Any, name: str) -> Any:
+    if value not in table:
+        raise DataError(f"{name} is {value!r}; expected one of {', '.join(map(repr, table))}.")
+    return table[value]
+
+
+FINISH: dict[tuple[str, str | None], Callable[[RegressionSums], Array]] = {
+    ("r", "pooled"): _pooled_r,
+    ("r", "units"): _over_units(_unit_r),
+    ("r", None): _unit_r,
+    ("r2", "pooled"): _pooled_r2,
+    ("r2", "units"): _over_units(_unit_r2),
+    ("r2", None): _unit_r2,
+}
+
+
+UNPENALISED = fixed_ridge(0.0)
+
+
+@dataclass(frozen=True)
+class RegressionMetric:
+    """Held-out regression as a metric: `planned` turns it into moments' terms for the folds of one comparison."""
+
+    name: str
+    kind: tuple[str, str]
+    penalty: Penalty = UNPENALISED
+    directed: bool = True
+    minimum_samples: int = 4
+
+    @property
+    def invariances(self) -> frozenset[str]:
+        """Least squares ignores any invertible map of x's units, its score only some of y's: those in common."""
+        rotations = {"rotation"} if self.kind[1] == "pooled" else set()
+        return frozenset({"scale", "permutation", "translation"} | rotations)
+
+    def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
+        """Score y from x over five contiguous folds."""
+        return like_input(_regression)(x, y, 5, None, self.penalty, FINISH[self.kind])
+
+    def planned(self, plan: Plan) -> MomentMetric:
+        """Return the metric for the folds of `plan`; equal plans and penalties share their sums."""
+        influence = INFLUENCE.get(self.kind)
+        return MomentMetric(
+            name=self.name,
+            directed=True,
+            invariances=self.invariances,
+            minimum_samples=self.minimum_samples,
+            sums=_planned_sums(plan, self.penalty),
+            score=FINISH[self.kind],
+            why=_why,
+            repaired=_planned_repair(plan, self.penalty),
+            row_sums=None if influence is None else _planned_rows(plan),
+            influence=influence,
+            bounds=BOUNDS[self.kind[0]],
+        )
+
+
+@cache
+def _planned_sums(plan: Plan, penalty: Penalty) -> Callable[[Moments], RegressionSums]:
+    return partial(regression_sums, plan=plan, penalty=penalty)
+
+
+@cache
+def _planned_repair(plan: Plan, penalty: Penalty) -> Callable[[Any, Moments], RegressionSums]:
+    return lambda sums, moments: regression_sums(moments, plan=plan, penalty=penalty)
+
+
+@cache
+def _planned_rows(plan: Plan) -> Callable[..., RegressionRows]:
+    return partial(regression_rows, plan=plan)
+
+
+INFLUENCE = {("r", "pooled"): _r_influence, ("r2", "pooled"): _r2_influence}
+BOUNDS = {"r": (-1.0, 1.0), "r2": (-np.inf, 1.0)}
+
+REGRESSION_R = RegressionMetric("regression_r", ("r", "pooled"))
+REGRESSION_R2 = RegressionMetric("regression_r2", ("r2", "pooled"))
+REGRESSION_R_UNITS = RegressionMetric("regression_r_units", ("r", "units"))

@@ -1,0 +1,343 @@
+"""Second moments and row-norm sums of paired responses: everything the linear metrics need, in one pass.
+
+Rows are read in chunks and shifted by a pilot before any product, so that a common offset costs no digits.
+Products run in the precision of the input (float32 for float16), sums are kept in float64, one set a fold.
+Sums about the same pilot add, whoever accumulated them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+CHUNK_BYTES = 2**24
+
+
+@dataclass(frozen=True)
+class Own:
+    """Sums over the rows of one system about `shift`; the leading axis of each sum is the fold.
+
+    With x a row less `shift` and d = |x|²: `total` Σx, `diagonal` Σx², `square` Σxx', `norm` Σd,
+    `norm_square` Σd², `norm_total` Σdx. `square` is empty, (fold, …, 0, 0), for a system that is only predicted.
+    """
+
+    samples: NDArray[np.int64]
+    shift: Array
+    total: Array
+    diagonal: Array
+    square: Array
+    norm: Array
+    norm_square: Array
+    norm_total: Array
+
+    def about(self, shift: Array) -> Own:
+        """Return the same sums about another shift, exactly (one line of algebra a sum)."""
+        u = shift - self.shift
+        n = _column(self.samples, u.ndim + 1)
+        uu = (u * u).sum(-1)
+        ux = (u * self.total).sum(-1)
+        ones = n[..., 0]
+        square_u = np.einsum("f...ij,...j->f...i", self.square, u)
+        return Own(
+            samples=self.samples,
+            shift=shift,
+            total=self.total - n * u,
+            diagonal=self.diagonal - 2 * u * self.total + n * u**2,
+            square=self.square
+            - self.total[..., :, None] * u[..., None, :]
+            - u[..., :, None] * self.total[..., None, :]
+            + n[..., None] * u[..., :, None] * u[..., None, :],
+            norm=self.norm - 2 * ux + ones * uu,
+            norm_square=self.norm_square
+            - 4 * (u * self.norm_total).sum(-1)
+            + 2 * uu * self.norm
+            + 4 * (u * square_u).sum(-1)
+            - 4 * uu * ux
+            + ones * uu**2,
+            norm_total=self.norm_total
+            - u * self.norm[..., None]
+            - 2 * square_u
+            + 2 * u * ux[..., None]
+            + uu[..., None] * (self.total - n * u),
+        )
+
+
+@dataclass(frozen=True)
+class Cross:
+    """Sums over the paired rows of two systems: `product` Σxy', `norms` Σde, `norm_y` Σdy, `norm_x` Σex."""
+
+    product: Array
+    norms: Array
+    norm_y: Array
+    norm_x: Array
+
+
+@dataclass(frozen=True)
+class Moments:
+    """The sums of a pair of systems: their own and the crossed ones, fold by fold.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.moments import of_pair
+    >>> rows = np.arange(12.0).reshape(4, 3)
+    >>> pair = of_pair(rows, rows[:, :2]).centred()
+    >>> pair.cross.product.shape, float(pair.x.total.sum())
+    ((1, 3, 2), 0.0)
+    """
+
+    x: Own
+    y: Own
+    cross: Cross
+
+    def merged(self, folds: Sequence[int] | None = None) -> Moments:
+        """Return the sums over the given folds, or all, as one fold."""
+        chosen = slice(None) if folds is None else list(folds)
+        return Moments(*(_over_folds(sums, chosen) for sums in (self.x, self.y, self.cross)))
+
+    def swapped(self) -> Moments:
+        """Return the same pair with the systems exchanged."""
+        c = self.cross
+        return Moments(self.y, self.x, Cross(np.swapaxes(c.product, -1, -2), c.norms, c.norm_x, c.norm_y))
+
+    def centred(self) -> Moments:
+        """Return the sums over all folds about the column means."""
+        whole = self.merged()
+        return whole.about(*(own.shift + own.total[0] / own.samples[0] for own in (whole.x, whole.y)))
+
+    def about(self, shift_x: Array, shift_y: Array) -> Moments:
+        """Return the same sums about other shifts."""
+        x, y, c = self.x, self.y, self.cross
+        u, w = shift_x - x.shift, shift_y - y.shift
+        n = _column(x.samples, u.ndim + 1)
+        ones = n[..., 0]
+        uu, ww = (u * u).sum(-1), (w * w).sum(-1)
+        ux, wy = (u * x.total).sum(-1), (w * y.total).sum(-1)
+        product_w = np.einsum("f...ij,...j->f...i", c.product, w)
+        product_u = np.einsum("f...ij,...i->f...j", c.product, u)
+        return Moments(
+            x.about(shift_x),
+            y.about(shift_y),
+            Cross(
+                product=c.product
+                - x.total[..., :, None] * w[..., None, :]
+                - u[..., :, None] * y.total[..., None, :]
+                + n[..., None] * u[..., :, None] * w[..., None, :],
+                norms=c.norms
+                - 2 * (w * c.norm_y).sum(-1)
+                + ww * x.norm
+                - 2 * (u * c.norm_x).sum(-1)
+                + 4 * (u * product_w).sum(-1)
+                - 2 * ww * ux
+                + uu * y.norm
+                - 2 * uu * wy
+                + ones * uu * ww,
+                norm_y=c.norm_y
+                - w * x.norm[..., None]
+                - 2 * product_u
+                + 2 * w * ux[..., None]
+                + uu[..., None] * (y.total - n * w),
+                norm_x=c.norm_x
+                - u * y.norm[..., None]
+                - 2 * product_w
+                + 2 * u * wy[..., None]
+                + ww[..., None] * (x.total - n * u),
+            ),
+        )
+
+
+def of_pair(x: Array, y: Array, folds: NDArray[np.int64] | None = None, *, targets: Collection[str] = ()) -> Moments:
+    """Accumulate the moments of one pair.
+
+    Parameters
+    ----------
+    x, y : ndarray, (…, samples, units_x) and (…, samples, units_y)
+        Paired responses, in memory or memory-mapped; leading axes are independent repeats and must broadcast.
+    folds : ndarray of int, (samples,), optional
+        The fold of each sample; None keeps one.
+    targets : collection of str
+        ("y",) for a y that is only predicted, whose own products are left out.
+    """
+    if x.shape[:-2] != y.shape[:-2]:
+        repeats = np.broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        x, y = (np.broadcast_to(a, repeats + a.shape[-2:]) for a in (x, y))
+    own, cross = accumulate({"x": x, "y": y}, [("x", "y")], folds, targets=targets)
+    return Moments(own["x"], own["y"], cross["x", "y"])
+
+
+def accumulate(
+    systems: Mapping[str, Array],
+    pairs: Iterable[tuple[str, str]],
+    folds: NDArray[np.int64] | None = None,
+    shifts: Mapping[str, Array] | None = None,
+    targets: Collection[str] = (),
+) -> tuple[dict[str, Own], dict[tuple[str, str], Cross]]:
+    """Accumulate every system's own moments and every pair's crossed ones, reading each row once.
+
+    Parameters
+    ----------
+    systems : mapping of ndarray, (…, samples, units)
+        Paired responses under their names.
+    pairs : iterable of (name, name)
+        The pairs to cross.
+    folds : ndarray of int, (samples,), optional
+        The fold of each sample, from 0; None keeps one.
+    shifts : mapping of ndarray, (…, units), optional
+        The pilot of each system; by default the mean of its first chunk. Sums merge only about equal pilots, so
+        workers that share an array pass them.
+    targets : collection of str
+        Systems that are only predicted: their `square` is left empty.
+
+    Returns
+    -------
+    own : dict of Own
+    cross : dict of Cross
+    """
+    pairs = list(pairs)
+    samples = next(iter(systems.values())).shape[-2]
+    rows = chunk_rows(systems.values())
+    shifts = shifts or {name: pilot(x, rows) for name, x in systems.items()}
+    count = 1 if folds is None else int(folds.max()) + 1
+    own = {name: _empty_own(x, shifts[name], count, name not in targets) for name, x in systems.items()}
+    cross = {pair: _empty_cross(systems[pair[0]], systems[pair[1]], count) for pair in pairs}
+    for fold, index in row_blocks(samples, rows, folds):
+        shifted = {name: shifted_rows(x, shifts[name], index) for name, x in systems.items()}
+        norms = {name: np.einsum("...ij,...ij->...i", x, x) for name, x in shifted.items()}
+        for name, x in shifted.items():
+            sums, d = own[name], norms[name]
+            sums.samples[fold] += x.shape[-2]
+            sums.total[fold] += x.sum(axis=-2)
+            sums.diagonal[fold] += np.einsum("...ij,...ij->...j", x, x)
+            if name not in targets:
+                sums.square[fold] += np.swapaxes(x, -1, -2) @ x
+            sums.norm[fold] += d.sum(axis=-1, dtype=np.float64)
+            sums.norm_square[fold] += np.square(d, dtype=np.float64).sum(axis=-1)
+            sums.norm_total[fold] += (d[..., None, :] @ x)[..., 0, :]
+        for a, b in pairs:
+            both = cross[a, b]
+            both.product[fold] += np.swapaxes(shifted[a], -1, -2) @ shifted[b]
+            both.norms[fold] += np.multiply(norms[a], norms[b], dtype=np.float64).sum(axis=-1)
+            both.norm_y[fold] += (norms[a][..., None, :] @ shifted[b])[..., 0, :]
+            both.norm_x[fold] += (norms[b][..., None, :] @ shifted[a])[..., 0, :]
+    return own, cross
+
+
+def merge(first: Moments, second: Moments) -> Moments:
+    """Add the moments of other rows of the same pair, accumulated about the same shifts.
+
+    Raises
+    ------
+    ValueError
+        If the shifts differ.
+    """
+    for a, b in ((first.x, second.x), (first.y, second.y)):
+        if not np.array_equal(a.shift, b.shift):
+            raise ValueError("the two sets of moments are about different shifts; pass the same `shifts` to both")
+    return Moments(
+        replace(_add(first.x, second.x), shift=first.x.shift),
+        replace(_add(first.y, second.y), shift=first.y.shift),
+        _add(first.cross, second.cross),
+    )
+
+
+def compact(x: Array) -> Array:
+    """Rotate units beyond twice the samples away: the same inner products between samples in fewer columns.
+
+    Every score that does not change under a rotation of the units is the same for `x` and for the result.
+    """
+    samples, units = x.shape[-2:]
+    if units <= 2 * samples:
+        return x
+    # The offset comes first, so that it lies in one column and costs the small differences no digits.
+    centre = x.mean(axis=-2, keepdims=True, dtype=np.float64)
+    basis = np.concatenate([centre, np.asarray(x, dtype=np.float64) - centre], axis=-2)
+    rotated = np.swapaxes(np.linalg.qr(np.swapaxes(basis, -1, -2), mode="r"), -1, -2)
+    return rotated[..., 1:, :] + rotated[..., :1, :]
+
+
+def chunk_rows(systems: Iterable[Array]) -> int:
+    """Return how many rows a chunk takes so that the widest system's fits in `CHUNK_BYTES`."""
+    widest = max(int(np.prod(x.shape[:-2], dtype=int)) * x.shape[-1] for x in systems)
+    return max(256, CHUNK_BYTES // (4 * widest))
+
+
+def pilot(x: Array, rows: int) -> Array:
+    """Return the mean of the first rows, in float64: near enough to the mean for float32 products."""
+    shift: Array = x[..., :rows, :].mean(axis=-2, dtype=np.float64)
+    return shift.astype(working_type(x)).astype(np.float64)
+
+
+def working_type(x: Array) -> type[np.floating[Any]]:
+    """Return the precision of the products: float64 for float64, float32 for anything shorter."""
+    return np.float64 if x.dtype == np.float64 else np.float32
+
+
+def shifted_rows(x: Array, shift: Array, index: slice | NDArray[np.int64]) -> Array:
+    """Return the chosen rows less the shift, in the working precision."""
+    kind = working_type(x)
+    return np.subtract(x[..., index, :], shift.astype(kind)[..., None, :], dtype=kind)
+
+
+def row_blocks(
+    samples: int, rows: int, folds: NDArray[np.int64] | None
+) -> Iterator[tuple[int, slice | NDArray[np.int64]]]:
+    """Yield (fold, rows of at most one chunk), as slices wherever a fold is contiguous."""
+    if folds is None:
+        folds = np.zeros(samples, dtype=np.int64)
+    for fold in range(int(folds.max()) + 1):
+        index = np.flatnonzero(folds == fold)
+        contiguous = len(index) > 0 and index[-1] - index[0] + 1 == len(index)
+        # Equal parts: a short last chunk would waste the product's set-up.
+        parts = max(1, -(-len(index) // rows))
+        for part in np.array_split(index, parts):
+            if len(part):
+                yield fold, slice(part[0], part[-1] + 1) if contiguous else part
+
+
+def _empty_own(x: Array, shift: Array, folds: int, squared: bool) -> Own:
+    repeats, units = x.shape[:-2], x.shape[-1]
+    side = units if squared else 0
+    return Own(
+        samples=np.zeros(folds, dtype=np.int64),
+        shift=shift,
+        total=np.zeros((folds, *repeats, units)),
+        diagonal=np.zeros((folds, *repeats, units)),
+        square=np.zeros((folds, *repeats, side, side)),
+        norm=np.zeros((folds, *repeats)),
+        norm_square=np.zeros((folds, *repeats)),
+        norm_total=np.zeros((folds, *repeats, units)),
+    )
+
+
+def _empty_cross(x: Array, y: Array, folds: int) -> Cross:
+    repeats = x.shape[:-2]
+    return Cross(
+        product=np.zeros((folds, *repeats, x.shape[-1], y.shape[-1])),
+        norms=np.zeros((folds, *repeats)),
+        norm_y=np.zeros((folds, *repeats, y.shape[-1])),
+        norm_x=np.zeros((folds, *repeats, x.shape[-1])),
+    )
+
+
+def _column(samples: NDArray[np.int64], ndim: int) -> Array:
+    return samples.reshape(-1, *(1,) * (ndim - 1)).astype(np.float64)
+
+
+def _over_folds(sums: Any, folds: Any) -> Any:
+    return replace(
+        sums,
+        **{f.name: getattr(sums, f.name)[folds].sum(axis=0, keepdims=True) for f in fields(sums) if f.name != "shift"},
+    )
+
+
+def _add(first: Any, second: Any) -> Any:
+    return replace(
+        first,
+        **{f.name: getattr(first, f.name) + getattr(second, f.name) for f in fields(first) if f.name != "shift"},
+    )
