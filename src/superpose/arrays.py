@@ -57,10 +57,15 @@ def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
     Raises
     ------
     DataError
-        For objects, text, complex numbers, fewer than two axes, or an empty axis.
+        For objects, text, complex numbers, masked values, rows of different lengths, fewer than two axes, or an
+        empty axis.
     """
-    array = to_numpy(x)
-    array = array if isinstance(array, np.ndarray) else np.asarray(array)
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise DataError(f"{name} has {np.ma.count_masked(x)} masked value(s); remove those samples, or impute them.")
+    try:
+        array = np.asarray(to_numpy(x))
+    except ValueError as error:
+        raise DataError(f"{name} is not a rectangular array of numbers ({error}).") from None
     if array.dtype.kind in "iub":
         array = array.astype(np.float64)
     if array.dtype.kind != "f":
@@ -176,8 +181,13 @@ def group_labels(groups: ArrayLike, samples: int | None = None) -> NDArray[np.in
     labels = np.asarray(to_numpy(groups))
     if labels.ndim != 1 or (samples is not None and len(labels) != samples):
         raise DataError(f"groups has shape {labels.shape}; expected one label a sample, ({samples or 'samples'},).")
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise DataError(f"groups has {int(np.isnan(labels).sum())} missing label(s) (NaN); give every sample a group.")
+    missing = 0
+    if labels.dtype.kind in "fOM":
+        from pandas import isna
+
+        missing = int(isna(labels).sum())
+    if missing:
+        raise DataError(f"groups has {missing} missing label(s) (NaN); give every sample a group.")
     if labels.dtype.kind == "O":
         labels = labels.astype(str)
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)

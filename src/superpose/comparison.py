@@ -30,7 +30,8 @@ Progress = Callable[[str, int, int], None]
 
 IDENTITY = ("system_a", "system_b", "metric", "directed")
 SCORES = ("score", "low", "high", "null", "null_low", "null_high", "p")
-COLUMNS = (*IDENTITY, *SCORES, "samples", "units_a", "units_b", "why")
+SIZES = ("samples", "units_a", "units_b")
+COLUMNS = (*IDENTITY, *SCORES, *SIZES, "why")
 REPAIRED_NULL = "null: {} re-pairings of {} within folds"
 EXACT_NULL = "null: exact mean over re-pairings"
 
@@ -38,6 +39,7 @@ EXACT_NULL = "null: exact mean over re-pairings"
 def compare(
     systems: Mapping[str, ArrayLike],
     *,
+    pairs: Sequence[tuple[str, str]] | None = None,
     metrics: Sequence[Metric | RegressionMetric] = DEFAULT,
     folds: int | ArrayLike | None = 5,
     test: ArrayLike | None = None,
@@ -99,6 +101,7 @@ def compare(
     samples = check_paired(arrays)
     if not isinstance(permutations, int | np.integer) or permutations < 0:
         raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
+    couples = checked_pairs(arrays, pairs)
     kept = None if groups is None else group_labels(groups, samples)
     if test is None and kept is not None and isinstance(folds, int | np.integer):
         folds = group_folds(kept, int(folds))
@@ -116,11 +119,12 @@ def compare(
     repeats = next(iter(arrays.values())).shape[:-2]
     if any(x.shape[:-2] != repeats for x in arrays.values()):
         raise DataError(
-            f"the systems have repeats {sorted({x.shape[:-2] for x in arrays.values()})}; expected the same leading axes in all."
+            f"the systems have repeats {sorted({x.shape[:-2] for x in arrays.values()})}; expected the same leading "
+            "axes in all."
         )
     tables = []
     for number, index in enumerate(np.ndindex(repeats)):
-        rows = _pairs({name: x[index] for name, x in arrays.items()}, planned, design)
+        rows = _pairs({name: x[index] for name, x in arrays.items()}, couples, planned, design)
         tables.append(pd.DataFrame(rows, columns=COLUMNS).assign(**({"repeat": number} if repeats else {})))
     return pd.concat(tables, ignore_index=True)
 
@@ -157,6 +161,16 @@ def checked_systems(systems: Mapping[str, ArrayLike]) -> dict[str, Array]:
     return arrays
 
 
+def checked_pairs(systems: Mapping[str, Any], pairs: Sequence[tuple[str, str]] | None) -> list[tuple[str, str]]:
+    """Return the chosen pairs of systems, or all, or raise a DataError that names an unknown one."""
+    if pairs is None:
+        return list(combinations(systems, 2))
+    for pair in pairs:
+        if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(systems):
+            raise DataError(f"{pair!r} is no pair of two systems; expected two of {', '.join(systems)}.")
+    return [(a, b) for a, b in pairs]
+
+
 @dataclass
 class Pair:
     """One ordered pair: its names, rows about their means, moments, and the sums that metrics share."""
@@ -174,12 +188,13 @@ class Pair:
         return Pair(self.names[::-1], self.rows[::-1], self.units[::-1], self.moments.swapped(), self.scored.swapped())
 
 
-def _pairs(arrays: dict[str, Array], metrics: Sequence[Any], design: Design) -> list[dict[str, Any]]:
+def _pairs(
+    arrays: dict[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
+) -> list[dict[str, Any]]:
     units = {name: x.shape[-1] for name, x in arrays.items()}
     # A rotation of the units is free only where no metric can see it.
     rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
     compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
-    couples = list(combinations(compacted, 2))
     # Rows about their means make every re-paired sum a centred one.
     rows = {name: _about_mean(x, design) for name, x in compacted.items()}
     own, cross = accumulate(rows, couples, design.folds, {n: np.zeros(x.shape[-1]) for n, x in rows.items()})

@@ -17,6 +17,13 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 CHUNK_BYTES = 2**24
+# Enough for a pilot: it differs from the mean by a small part of a standard deviation.
+PILOT_ROWS = 2**10
+# Longer float32 sums lose digits.
+CHUNK_ROWS = 2**14
+
+# What is not a sum over rows.
+FIXED = ("shift", "resolution")
 
 
 @dataclass(frozen=True)
@@ -25,6 +32,7 @@ class Own:
 
     With x a row less `shift` and d = |x|²: `total` Σx, `diagonal` Σx², `square` Σxx', `norm` Σd,
     `norm_square` Σd², `norm_total` Σdx. `square` is empty, (fold, …, 0, 0), for a system that is only predicted.
+    `resolution` is the relative rounding error of one product.
     """
 
     samples: NDArray[np.int64]
@@ -35,36 +43,28 @@ class Own:
     norm: Array
     norm_square: Array
     norm_total: Array
+    resolution: float
+
+    @property
+    def crossed(self) -> Cross:
+        """The same sums as those of the system paired with itself."""
+        return Cross(self.square, self.norm_square, self.norm_total, self.norm_total)
 
     def about(self, shift: Array) -> Own:
         """Return the same sums about another shift, exactly (one line of algebra a sum)."""
         u = shift - self.shift
         n = _column(self.samples, u.ndim + 1)
-        uu = (u * u).sum(-1)
-        ux = (u * self.total).sum(-1)
-        ones = n[..., 0]
-        square_u = np.einsum("f...ij,...j->f...i", self.square, u)
+        crossed = self.crossed.about(self, self, u, u)
         return Own(
             samples=self.samples,
             shift=shift,
             total=self.total - n * u,
             diagonal=self.diagonal - 2 * u * self.total + n * u**2,
-            square=self.square
-            - self.total[..., :, None] * u[..., None, :]
-            - u[..., :, None] * self.total[..., None, :]
-            + n[..., None] * u[..., :, None] * u[..., None, :],
-            norm=self.norm - 2 * ux + ones * uu,
-            norm_square=self.norm_square
-            - 4 * (u * self.norm_total).sum(-1)
-            + 2 * uu * self.norm
-            + 4 * (u * square_u).sum(-1)
-            - 4 * uu * ux
-            + ones * uu**2,
-            norm_total=self.norm_total
-            - u * self.norm[..., None]
-            - 2 * square_u
-            + 2 * u * ux[..., None]
-            + uu[..., None] * (self.total - n * u),
+            square=crossed.product,
+            norm=self.norm - 2 * (u * self.total).sum(-1) + n[..., 0] * (u * u).sum(-1),
+            norm_square=crossed.norms,
+            norm_total=crossed.norm_y,
+            resolution=self.resolution,
         )
 
 
@@ -76,6 +76,38 @@ class Cross:
     norms: Array
     norm_y: Array
     norm_x: Array
+
+    def about(self, x: Own, y: Own, u: Array, w: Array) -> Cross:
+        """Return the same sums with the shifts of the two systems moved by u and w, exactly."""
+        n = _column(x.samples, u.ndim + 1)
+        uu, ww = (u * u).sum(-1), (w * w).sum(-1)
+        ux, wy = (u * x.total).sum(-1), (w * y.total).sum(-1)
+        product_w = np.einsum("f...ij,...j->f...i", self.product, w)
+        product_u = np.einsum("f...ij,...i->f...j", self.product, u)
+        return Cross(
+            product=self.product
+            - x.total[..., :, None] * w[..., None, :]
+            - u[..., :, None] * (y.total - n * w)[..., None, :],
+            norms=self.norms
+            - 2 * (w * self.norm_y).sum(-1)
+            + ww * x.norm
+            - 2 * (u * self.norm_x).sum(-1)
+            + 4 * (u * product_w).sum(-1)
+            - 2 * ww * ux
+            + uu * y.norm
+            - 2 * uu * wy
+            + n[..., 0] * uu * ww,
+            norm_y=self.norm_y
+            - w * x.norm[..., None]
+            - 2 * product_u
+            + 2 * w * ux[..., None]
+            + uu[..., None] * (y.total - n * w),
+            norm_x=self.norm_x
+            - u * y.norm[..., None]
+            - 2 * product_w
+            + 2 * u * wy[..., None]
+            + ww[..., None] * (x.total - n * u),
+        )
 
 
 @dataclass(frozen=True)
@@ -113,43 +145,9 @@ class Moments:
 
     def about(self, shift_x: Array, shift_y: Array) -> Moments:
         """Return the same sums about other shifts."""
-        x, y, c = self.x, self.y, self.cross
-        u, w = shift_x - x.shift, shift_y - y.shift
-        n = _column(x.samples, u.ndim + 1)
-        ones = n[..., 0]
-        uu, ww = (u * u).sum(-1), (w * w).sum(-1)
-        ux, wy = (u * x.total).sum(-1), (w * y.total).sum(-1)
-        product_w = np.einsum("f...ij,...j->f...i", c.product, w)
-        product_u = np.einsum("f...ij,...i->f...j", c.product, u)
-        return Moments(
-            x.about(shift_x),
-            y.about(shift_y),
-            Cross(
-                product=c.product
-                - x.total[..., :, None] * w[..., None, :]
-                - u[..., :, None] * y.total[..., None, :]
-                + n[..., None] * u[..., :, None] * w[..., None, :],
-                norms=c.norms
-                - 2 * (w * c.norm_y).sum(-1)
-                + ww * x.norm
-                - 2 * (u * c.norm_x).sum(-1)
-                + 4 * (u * product_w).sum(-1)
-                - 2 * ww * ux
-                + uu * y.norm
-                - 2 * uu * wy
-                + ones * uu * ww,
-                norm_y=c.norm_y
-                - w * x.norm[..., None]
-                - 2 * product_u
-                + 2 * w * ux[..., None]
-                + uu[..., None] * (y.total - n * w),
-                norm_x=c.norm_x
-                - u * y.norm[..., None]
-                - 2 * product_w
-                + 2 * u * wy[..., None]
-                + ww[..., None] * (x.total - n * u),
-            ),
-        )
+        x, y = self.x, self.y
+        cross = self.cross.about(x, y, shift_x - x.shift, shift_y - y.shift)
+        return Moments(x.about(shift_x), y.about(shift_y), cross)
 
 
 def of_pair(x: Array, y: Array, folds: NDArray[np.int64] | None = None, *, targets: Collection[str] = ()) -> Moments:
@@ -189,7 +187,7 @@ def accumulate(
     folds : ndarray of int, (samples,), optional
         The fold of each sample, from 0; None keeps one.
     shifts : mapping of ndarray, (…, units), optional
-        The pilot of each system; by default the mean of its first chunk. Sums merge only about equal pilots, so
+        The pilot of each system; by default the mean of its first rows. Sums merge only about equal pilots, so
         workers that share an array pass them.
     targets : collection of str
         Systems that are only predicted: their `square` is left empty.
@@ -201,21 +199,26 @@ def accumulate(
     """
     pairs = list(pairs)
     samples = next(iter(systems.values())).shape[-2]
-    rows = chunk_rows(systems.values())
-    shifts = shifts or {name: pilot(x, rows) for name, x in systems.items()}
+    rows = min(chunk_rows(systems.values()), samples)
+    shifts = shifts or {name: pilot(x, min(rows, PILOT_ROWS)) for name, x in systems.items()}
     count = 1 if folds is None else int(folds.max()) + 1
     own = {name: _empty_own(x, shifts[name], count, name not in targets) for name, x in systems.items()}
     cross = {pair: _empty_cross(systems[pair[0]], systems[pair[1]], count) for pair in pairs}
+    # Workspaces are used again for every chunk: fresh memory would cost as much as the subtraction.
+    spaces = {name: np.empty((*x.shape[:-2], rows, x.shape[-1]), working_type(x)) for name, x in systems.items()}
     for fold, index in row_blocks(samples, rows, folds):
-        shifted = {name: shifted_rows(x, shifts[name], index) for name, x in systems.items()}
+        shifted = {name: shifted_rows(x, shifts[name], index, spaces[name]) for name, x in systems.items()}
         norms = {name: np.einsum("...ij,...ij->...i", x, x) for name, x in shifted.items()}
         for name, x in shifted.items():
             sums, d = own[name], norms[name]
             sums.samples[fold] += x.shape[-2]
             sums.total[fold] += x.sum(axis=-2)
-            sums.diagonal[fold] += np.einsum("...ij,...ij->...j", x, x)
-            if name not in targets:
-                sums.square[fold] += np.swapaxes(x, -1, -2) @ x
+            if name in targets:
+                sums.diagonal[fold] += np.einsum("...ij,...ij->...j", x, x)
+            else:
+                square = np.swapaxes(x, -1, -2) @ x
+                sums.diagonal[fold] += np.einsum("...ii->...i", square)
+                sums.square[fold] += square
             sums.norm[fold] += d.sum(axis=-1, dtype=np.float64)
             sums.norm_square[fold] += np.square(d, dtype=np.float64).sum(axis=-1)
             sums.norm_total[fold] += (d[..., None, :] @ x)[..., 0, :]
@@ -264,7 +267,7 @@ def compact(x: Array) -> Array:
 def chunk_rows(systems: Iterable[Array]) -> int:
     """Return how many rows a chunk takes so that the widest system's fits in `CHUNK_BYTES`."""
     widest = max(int(np.prod(x.shape[:-2], dtype=int)) * x.shape[-1] for x in systems)
-    return max(256, CHUNK_BYTES // (4 * widest))
+    return min(max(256, CHUNK_BYTES // (4 * widest)), CHUNK_ROWS)
 
 
 def pilot(x: Array, rows: int) -> Array:
@@ -274,14 +277,17 @@ def pilot(x: Array, rows: int) -> Array:
 
 
 def working_type(x: Array) -> type[np.floating[Any]]:
-    """Return the precision of the products: float64 for float64, float32 for anything shorter."""
-    return np.float64 if x.dtype == np.float64 else np.float32
+    """Return the precision of the products: float64 for float64 in any byte order, float32 for anything shorter."""
+    return np.float64 if x.dtype.itemsize >= 8 else np.float32
 
 
-def shifted_rows(x: Array, shift: Array, index: slice | NDArray[np.int64]) -> Array:
-    """Return the chosen rows less the shift, in the working precision."""
+def shifted_rows(x: Array, shift: Array, index: slice | NDArray[np.int64], space: Array | None = None) -> Array:
+    """Return the chosen rows less the shift, in the working precision, written into `space` if it is given."""
     kind = working_type(x)
-    return np.subtract(x[..., index, :], shift.astype(kind)[..., None, :], dtype=kind)
+    rows = x[..., index, :]
+    out = None if space is None else space[..., : rows.shape[-2], :]
+    result: Array = np.subtract(rows, shift.astype(kind)[..., None, :], out=out, dtype=kind)
+    return result
 
 
 def row_blocks(
@@ -312,6 +318,7 @@ def _empty_own(x: Array, shift: Array, folds: int, squared: bool) -> Own:
         norm=np.zeros((folds, *repeats)),
         norm_square=np.zeros((folds, *repeats)),
         norm_total=np.zeros((folds, *repeats, units)),
+        resolution=float(np.finfo(working_type(x)).eps),
     )
 
 
@@ -330,14 +337,13 @@ def _column(samples: NDArray[np.int64], ndim: int) -> Array:
 
 
 def _over_folds(sums: Any, folds: Any) -> Any:
-    return replace(
-        sums,
-        **{f.name: getattr(sums, f.name)[folds].sum(axis=0, keepdims=True) for f in fields(sums) if f.name != "shift"},
-    )
+    parts = {f.name: getattr(sums, f.name)[folds] for f in fields(sums) if f.name not in FIXED}
+    # One fold is its own sum: the products need no copy.
+    return replace(sums, **{name: p if len(p) == 1 else p.sum(axis=0, keepdims=True) for name, p in parts.items()})
 
 
 def _add(first: Any, second: Any) -> Any:
     return replace(
         first,
-        **{f.name: getattr(first, f.name) + getattr(second, f.name) for f in fields(first) if f.name != "shift"},
+        **{f.name: getattr(first, f.name) + getattr(second, f.name) for f in fields(first) if f.name not in FIXED},
     )

@@ -63,6 +63,23 @@ def p_value(score: float, null: Array) -> float:
 
 
 @dataclass(frozen=True)
+class Block:
+    """The groups of one fold: their samples end to end, each group's size, and the fold's samples in order."""
+
+    members: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    def shuffled(self, generator: np.random.Generator) -> NDArray[np.int64]:
+        """Return the members with the order of their groups shuffled."""
+        order = generator.permutation(len(self.sizes))
+        sizes = self.sizes[order]
+        starts = (np.cumsum(self.sizes) - self.sizes)[order]
+        within = np.arange(len(self.members)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+        return self.members[np.repeat(starts, sizes) + within]
+
+
+@dataclass(frozen=True)
 class Repairings:
     """Random re-pairings of samples that move whole groups, inside each fold.
 
@@ -71,7 +88,7 @@ class Repairings:
     parts of two groups may then meet. `log_count` is the logarithm of how many re-pairings there are.
     """
 
-    blocks: tuple[tuple[NDArray[np.int64], ...], ...]
+    blocks: tuple[Block, ...]
     samples: int
     log_count: float
 
@@ -79,11 +96,9 @@ class Repairings:
         """Yield `count` index arrays, (samples,): row i is paired anew with row index[i]."""
         for number in range(count):
             generator = np.random.default_rng((seed, number))
-            index = np.arange(self.samples)
-            for groups in self.blocks:
-                rows = np.sort(np.concatenate(groups))
-                order = generator.permutation(len(groups))
-                index[rows] = np.concatenate([groups[g] for g in order])
+            index = np.empty(self.samples, dtype=np.int64)
+            for block in self.blocks:
+                index[block.rows] = block.shuffled(generator)
             yield index
 
 
@@ -99,13 +114,11 @@ def repairings(
     """
     fold_of = np.zeros(samples, dtype=np.int64) if folds is None else folds
     group_of = np.arange(samples) if groups is None else groups
-    order = np.lexsort((np.arange(samples), group_of))
-    starts = np.flatnonzero(np.diff(group_of[order], prepend=-1))
-    members = np.split(order, starts[1:])
-    fold_of_group = fold_of[order[starts]]
-    if not np.array_equal(fold_of[order], np.repeat(fold_of_group, [len(m) for m in members])):
+    blocks = []
+    for fold in np.unique(fold_of):
+        rows = np.flatnonzero(fold_of == fold)
+        members = rows[np.argsort(group_of[rows], kind="stable")]
+        blocks.append(Block(members, np.unique(group_of[rows], return_counts=True)[1], rows))
+    if sum(len(block.sizes) for block in blocks) > len(np.unique(group_of)):
         raise DataError("a group has samples in more than one fold; make the folds with superpose.arrays.group_folds.")
-    blocks = tuple(
-        tuple(members[g] for g in np.flatnonzero(fold_of_group == fold)) for fold in np.unique(fold_of_group)
-    )
-    return Repairings(blocks, samples, sum(lgamma(len(block) + 1) for block in blocks))
+    return Repairings(tuple(blocks), samples, sum(lgamma(len(block.sizes) + 1) for block in blocks))

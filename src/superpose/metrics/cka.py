@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.metrics.kernels import (
+    VANISHING,
     KernelRows,
     KernelSums,
     cosine_influence,
     kernel_rows,
     kernel_sums,
+    pair_influence,
     repaired_sums,
 )
 from superpose.metrics.metric import MomentMetric
@@ -63,7 +65,8 @@ def cka(x: ArrayLike, y: ArrayLike, *, debiased: bool = False) -> Any:
 
 
 def _biased(sums: KernelSums) -> Array:
-    return sums.ab / np.sqrt(sums.aa * sums.bb)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where((sums.aa > 0) & (sums.bb > 0), sums.ab / np.sqrt(sums.aa * sums.bb), np.nan)
 
 
 def _hsic(n: int, product: Array, diagonals: Array, d: Array, e: Array) -> Array:
@@ -84,8 +87,9 @@ def _unbiased(sums: KernelSums) -> tuple[Array, Array, Array]:
 
 def _debiased(sums: KernelSums) -> Array:
     ab, aa, bb = _unbiased(sums)
+    floor = VANISHING / sums.samples**2
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((aa > 0) & (bb > 0), ab / np.sqrt(aa * bb), np.nan)
+        return np.where((aa > floor * sums.aa) & (bb > floor * sums.bb), ab / np.sqrt(aa * bb), np.nan)
 
 
 def _biased_influence(sums: KernelSums, rows: KernelRows) -> Array:
@@ -93,11 +97,8 @@ def _biased_influence(sums: KernelSums, rows: KernelRows) -> Array:
 
 
 def _debiased_influence(sums: KernelSums, rows: KernelRows) -> Array:
-    # A row's own diagonal is no pair: it leaves the share of the debiased sums.
-    shares = (rows.ab - rows.d * rows.e, rows.aa - rows.d**2, rows.bb - rows.e**2)
-    n = sums.samples
-    totals = tuple(part * n * (n - 1) for part in _unbiased(sums))
-    return cosine_influence(n, _debiased(sums), totals, shares)  # type: ignore[arg-type]
+    # To first order the debiased sums are those over pairs of distinct samples.
+    return pair_influence(_debiased(sums), sums, rows)
 
 
 def _too_few(sums: KernelSums) -> str:

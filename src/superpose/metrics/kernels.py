@@ -8,9 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.moments import Moments
+from superpose.moments import Cross, Moments, Own
 
 Array = NDArray[Any]
+
+# Rows of a product that stay in cache while they are centred.
+BLOCK = 64
+
+# A variance below this share of the terms it is a difference of is rounding.
+VANISHING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -45,19 +51,38 @@ class KernelRows:
 
 def kernel_sums(moments: Moments) -> KernelSums:
     """Return the sums of a pair: ‖X'Y‖² = Σ_ij K_ij L_ij, and likewise for the rest."""
-    centred = moments.centred()
-    x, y, cross = centred.x, centred.y, centred.cross
-    return KernelSums(
-        samples=int(x.samples[0]),
-        ab=_square_norm(cross.product[0]),
-        aa=_square_norm(x.square[0]),
-        bb=_square_norm(y.square[0]),
-        d=x.norm[0],
-        e=y.norm[0],
-        dd=x.norm_square[0],
-        ee=y.norm_square[0],
-        de=cross.norms[0],
+    whole = moments.merged()
+    x, y = whole.x, whole.y
+    ab, de = _about_means(whole.cross, x, y)
+    aa, dd = _about_means(x.crossed, x, x)
+    bb, ee = _about_means(y.crossed, y, y)
+    d, e = (own.norm[0] - (own.total[0] ** 2).sum(-1) / own.samples[0] for own in (x, y))
+    return KernelSums(int(x.samples[0]), ab=ab, aa=aa, bb=bb, d=d, e=e, dd=dd, ee=ee, de=de)
+
+
+def _about_means(sums: Cross, x: Own, y: Own) -> tuple[Array, Array]:
+    """Return ‖X'Y‖² and Σ d_i e_i for rows about their means, from sums about any shift.
+
+    The products lose u w' by blocks of rows, which costs a fraction of forming the centred matrix.
+    """
+    n = x.samples[0]
+    u, w = x.total[0] / n, y.total[0] / n
+    product = sums.product[0]
+    square = np.zeros(product.shape[:-2])
+    for start in range(0, product.shape[-2], BLOCK):
+        rows = slice(start, start + BLOCK)
+        square += _square_norm(product[..., rows, :] - n * u[..., rows, None] * w[..., None, :])
+    uu, ww = (u * u).sum(-1), (w * w).sum(-1)
+    diagonals = (
+        sums.norms[0]
+        - 2 * (w * sums.norm_y[0]).sum(-1)
+        - 2 * (u * sums.norm_x[0]).sum(-1)
+        + 4 * (u * (product @ w[..., None])[..., 0]).sum(-1)
+        + ww * x.norm[0]
+        + uu * y.norm[0]
+        - 3 * n * uu * ww
     )
+    return square, diagonals
 
 
 def repaired_sums(sums: KernelSums, moments: Moments) -> KernelSums:
@@ -93,6 +118,33 @@ def cosine_influence(n: int, score: Array, parts: tuple[Array, Array, Array], ro
         2 * (n * share / total - 1) if total else np.zeros_like(share) for share, total in zip(rows, parts, strict=True)
     ]
     return score * (relative[0] - (relative[1] + relative[2]) / 2)
+
+
+def pair_parts(s: KernelSums) -> tuple[Array, Array, Array]:
+    """Return covariance and variances over pairs of centred inner products: their mean is −Σd / (N (N − 1))."""
+    pairs = s.samples * (s.samples - 1)
+    return (
+        s.ab - s.de - s.d * s.e / pairs,
+        s.aa - s.dd - s.d**2 / pairs,
+        s.bb - s.ee - s.e**2 / pairs,
+    )
+
+
+def pair_influence(score: Array, sums: KernelSums, rows: KernelRows) -> Array:
+    """Return each row's influence on a score that correlates inner products over pairs of distinct samples."""
+    n = sums.samples
+    pairs = n * (n - 1)
+
+    def share(h: Array, p: Array, q: Array, total_p: Array, total_q: Array) -> Array:
+        # The row's sum over j of (K_ij − mean K)(L_ij − mean L); a row of K sums to −d_i off its diagonal.
+        return h - p * q - (p * total_q + q * total_p) / pairs + (n - 1) * total_p * total_q / pairs**2
+
+    shares = (
+        share(rows.ab, rows.d, rows.e, sums.d, sums.e),
+        share(rows.aa, rows.d, rows.d, sums.d, sums.d),
+        share(rows.bb, rows.e, rows.e, sums.e, sums.e),
+    )
+    return cosine_influence(n, score, pair_parts(sums), shares)
 
 
 def _square_norm(matrix: Array) -> Array:

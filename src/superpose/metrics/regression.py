@@ -18,6 +18,9 @@ from superpose.moments import Array, Moments, compact, of_pair
 
 Penalty = Callable[[int, Array], Array]
 
+# A unit whose variance is below this many rounding errors of its second moment is constant.
+ROUNDING = 256
+
 
 def regression(
     x: ArrayLike,
@@ -74,7 +77,7 @@ def regression(
     1.0
     """
     finish = _option(FINISH, (score, average), "(score, average)")
-    if not np.isfinite(ridge) or ridge < 0:
+    if not isinstance(ridge, float | int | np.floating | np.integer) or not 0 <= ridge < np.inf:
         raise DataError(f"ridge is {ridge!r}; expected a finite number of at least 0.")
     return like_input(_regression)(x, y, folds, test, fixed_ridge(ridge), finish)
 
@@ -187,11 +190,13 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
         mean_x, mean_y = x.total[train].sum(0) / n_train, y.total[train].sum(0) / n_train
         gram = x.square[train].sum(0) - n_train * mean_x[..., :, None] * mean_x[..., None, :]
         joint = cross.product[train].sum(0) - n_train * mean_x[..., :, None] * mean_y[..., None, :]
+        still = _constant(np.einsum("...ii->...i", gram), x.diagonal[train].sum(0), x.resolution)
+        gram = np.where(still[..., :, None] | still[..., None, :], 0.0, gram)
+        joint = np.where(still[..., None], 0.0, joint)
         alpha = penalty(n_train, np.einsum("...ii->...i", gram) / n_train)
         if n_train <= gram.shape[-1] and not (alpha > 0).all():
             reason = (
-                f"{gram.shape[-1]} predictors with {n_train} training samples have no unique least-squares fit; "
-                "use a ridge"
+                f"{n_train} training samples are not more than the predictors: no unique least-squares fit; use a ridge"
             )
             empty = np.full(diagonal.shape[1:], np.nan)
             parts.append((empty, empty, empty, empty))
@@ -206,11 +211,16 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
         target = np.maximum(diagonal[held_out] - n_test * test_y**2, 0.0)
         offset = test_y - mean_y - np.einsum("...i,...ij->...j", test_x - mean_x, w)
         residual = target - 2 * fit + prediction + n_test * offset**2
-        # A constant target leaves rounding noise where its variance should be exactly zero.
-        target = np.where(target > 1e-12 * np.abs(diagonal[held_out]), target, 0.0)
+        target = np.where(_constant(target, diagonal[held_out], y.resolution), 0.0, target)
         parts.append((fit, prediction, target, residual))
         weights.append(w)
     return RegressionSums(*(np.stack(part) for part in zip(*parts, strict=True)), tuple(weights), reason)
+
+
+def _constant(variation: Array, square: Array, resolution: float) -> NDArray[np.bool_]:
+    """Return which units vary by no more than the rounding of their second moment."""
+    result: NDArray[np.bool_] = variation <= ROUNDING * resolution * square
+    return result
 
 
 def regression_rows(
@@ -247,6 +257,8 @@ def _solve(gram: Array, joint: Array) -> Array:
     diagonal = np.einsum("...ii->...i", gram)
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     scaled = gram * scale[..., :, None] * scale[..., None, :]
+    # A predictor that is constant over the training samples gets no weight.
+    np.einsum("...ii->...i", scaled)[diagonal <= 0] = 1.0
     try:
         factor = cho_factor(scaled, lower=True, check_finite=False)
         pivots = np.einsum("...ii->...i", factor[0])

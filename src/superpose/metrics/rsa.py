@@ -13,20 +13,24 @@ from scipy.stats import rankdata
 from superpose.arrays import like_input
 from superpose.files import DataError
 from superpose.metrics.kernels import (
+    VANISHING,
     KernelRows,
     KernelSums,
-    cosine_influence,
     kernel_rows,
     kernel_sums,
+    pair_influence,
+    pair_parts,
     repaired_sums,
 )
 from superpose.metrics.metric import MomentMetric, paired
-from superpose.moments import Moments, compact, of_pair
+from superpose.moments import Moments, compact, of_pair, shifted_rows, working_type
 
 Array = NDArray[Any]
 
 # Ranks need the pairs themselves; beyond this many (about 4,000 samples) they come from a random sample of pairs.
 RANKED_PAIRS = 8_000_000
+# Values of the responses that are compared at a time.
+PIECE = 2**22
 
 
 def rsa(
@@ -112,7 +116,8 @@ def _rsa(x: ArrayLike, y: ArrayLike, matrix: _Matrix, compare: Callable[..., Arr
     ready = []
     for responses in paired(x, y, 3):
         if about_mean:
-            responses = responses - responses.mean(axis=-2, keepdims=True, dtype=np.float64).astype(responses.dtype)
+            mean = responses.mean(axis=-2, dtype=np.float64)
+            responses = shifted_rows(responses, mean, slice(None))
         ready.append(matrix.rows(responses))
     return compare(matrix, *ready)
 
@@ -164,9 +169,10 @@ def _correlation_sums(moments: Moments) -> PairSums:
 
 
 def _unit_rows(x: Array) -> Array:
+    x = np.asarray(x, dtype=working_type(x))
     deviation = x - x.mean(axis=-1, keepdims=True)
     norm = np.sqrt(np.einsum("...ij,...ij->...i", deviation, deviation))[..., None]
-    flat = np.argwhere(norm[..., 0] == 0)
+    flat = np.argwhere(x.max(axis=-1) == x.min(axis=-1))
     if len(flat):
         raise DataError(
             f"{len(flat)} sample(s) have the same response in every unit, the first at row {flat[0][-1]}; the correlation "
@@ -194,7 +200,7 @@ def _correlation_entries(x: Array, i: NDArray[np.int64], j: NDArray[np.int64]) -
 
 def _pearson(matrix: _Matrix, x: Array, y: Array) -> Array:
     s = matrix.sums(of_pair(compact(x), compact(y)))
-    return _ratio(s.xy - s.x * s.y / s.pairs, s.xx - s.x**2 / s.pairs, s.yy - s.y**2 / s.pairs)
+    return _ratio(s.xy - s.x * s.y / s.pairs, s.xx - s.x**2 / s.pairs, s.yy - s.y**2 / s.pairs, s.xx, s.yy)
 
 
 def _cosine(matrix: _Matrix, x: Array, y: Array) -> Array:
@@ -205,16 +211,17 @@ def _cosine(matrix: _Matrix, x: Array, y: Array) -> Array:
 def _spearman(matrix: _Matrix, x: Array, y: Array) -> Array:
     first, second = compact(x), compact(y)
     ranks = []
+    pairs = _pairs(first.shape[-2], max(a.size // a.shape[-2] for a in (first, second)))
     for responses in (first, second):
-        values = [matrix.entries(responses, i, j) for i, j in _pairs(first.shape[-2])]
+        values = [matrix.entries(responses, i, j) for i, j in pairs]
         rank = rankdata(np.concatenate(values, axis=-1), axis=-1)
         ranks.append(rank - rank.mean(axis=-1, keepdims=True))
     a, b = np.broadcast_arrays(*ranks)
     return _ratio(*(np.einsum("...i,...i->...", p, q) for p, q in ((a, b), (a, a), (b, b))))
 
 
-def _pairs(samples: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Return all pairs i < j in pieces of one row each, or a fixed random sample of them where they are too many."""
+def _pairs(samples: int, width: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return all pairs i < j, or a fixed random sample of them where they are too many, in pieces of few megabytes."""
     total = samples * (samples - 1) // 2
     if total <= RANKED_PAIRS:
         i, j = np.triu_indices(samples, 1)
@@ -222,13 +229,14 @@ def _pairs(samples: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
         generator = np.random.default_rng(samples)
         i = generator.integers(0, samples, RANKED_PAIRS)
         j = (i + generator.integers(1, samples, RANKED_PAIRS)) % samples
-    pieces = max(1, len(i) // 65_536)
+    pieces = max(1, len(i) * width // PIECE)
     return list(zip(np.array_split(i, pieces), np.array_split(j, pieces), strict=True))
 
 
-def _ratio(xy: Array, xx: Array, yy: Array) -> Array:
+def _ratio(xy: Array, xx: Array, yy: Array, scale_x: Any = 0.0, scale_y: Any = 0.0) -> Array:
+    """Return xy/√(xx·yy), NaN where a variance is no more than the rounding of the terms of size `scale`."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where((xx > 0) & (yy > 0), xy / np.sqrt(xx * yy), np.nan)
+        return np.where((xx > VANISHING * scale_x) & (yy > VANISHING * scale_y), xy / np.sqrt(xx * yy), np.nan)
 
 
 def _option(table: dict[str, Any], value: str, name: str) -> Any:
@@ -245,34 +253,12 @@ RDMS = {
 COMPARATORS = {"pearson": _pearson, "cosine": _cosine, "spearman": _spearman}
 
 
-def _pair_parts(s: KernelSums) -> tuple[Array, Array, Array]:
-    """Return covariance and variances over pairs of centred inner products: their mean is −Σd / (N (N − 1))."""
-    pairs = s.samples * (s.samples - 1)
-    return (
-        s.ab - s.de - s.d * s.e / pairs,
-        s.aa - s.dd - s.d**2 / pairs,
-        s.bb - s.ee - s.e**2 / pairs,
-    )
-
-
 def _score(sums: KernelSums) -> Array:
-    return _ratio(*_pair_parts(sums))
+    return _ratio(*pair_parts(sums), sums.aa, sums.bb)
 
 
 def _influence(sums: KernelSums, rows: KernelRows) -> Array:
-    n = sums.samples
-    pairs = n * (n - 1)
-
-    def share(h: Array, p: Array, q: Array, total_p: Array, total_q: Array) -> Array:
-        # The row's sum over j of (K_ij − mean K)(L_ij − mean L); a row of K sums to −d_i off its diagonal.
-        return h - p * q - (p * total_q + q * total_p) / pairs + (n - 1) * total_p * total_q / pairs**2
-
-    shares = (
-        share(rows.ab, rows.d, rows.e, sums.d, sums.e),
-        share(rows.aa, rows.d, rows.d, sums.d, sums.d),
-        share(rows.bb, rows.e, rows.e, sums.e, sums.e),
-    )
-    return cosine_influence(n, _score(sums), _pair_parts(sums), shares)
+    return pair_influence(_score(sums), sums, rows)
 
 
 RSA = MomentMetric(

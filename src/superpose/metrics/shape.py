@@ -96,15 +96,16 @@ def _again(sums: Moments, moments: Moments) -> Moments:
 
 
 def _mean_correlation(m: Moments) -> Array:
-    half_x, half_y = _inverse_root(m.x.square[0]), _inverse_root(m.y.square[0])
+    half_x, half_y = (_inverse_root(own.square[0], own.resolution) for own in (m.x, m.y))
     values = np.linalg.svd(half_x @ m.cross.product[0] @ half_y, compute_uv=False)
     ranks = [np.linalg.matrix_rank(h, hermitian=True) for h in (half_x, half_y)]
     return np.clip(values, 0, 1).sum(-1) / np.maximum(np.minimum(*ranks), 1)
 
 
-def _inverse_root(square: Array) -> Array:
+def _inverse_root(square: Array, resolution: float) -> Array:
     values, vectors = np.linalg.eigh(square)
-    kept = values > square.shape[-1] * np.finfo(np.float64).eps * values[..., -1:]
+    # Rounding of the products leaves about `resolution` of the largest eigenvalue where there should be none.
+    kept = values > 16 * resolution * values[..., -1:]
     root = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
     return (vectors * root[..., None, :]) @ np.swapaxes(vectors, -1, -2)
 

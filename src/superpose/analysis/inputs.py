@@ -1,0 +1,80 @@
+"""Files on a command line, as paired systems with names, groups and digests."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superpose.files import DataError, sha256
+from superpose.recordings import Recording, match, read
+
+Array = NDArray[Any]
+
+
+def read_systems(files: Sequence[Path]) -> tuple[dict[str, Array], Array | None, dict[str, Any]]:
+    """Return {name: array} of paired files, the groups their stimuli carry, and what to record of each file.
+
+    Raises
+    ------
+    DataError
+        For fewer than two files, an unreadable one, or files of which only some carry stimulus ids.
+    """
+    if len(files) < 2:
+        raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")
+    names = _names(files)
+    contents = {name: read(path) for name, path in zip(names, files, strict=True)}
+    inputs = {
+        name: {"path": str(path), "sha256": sha256(_file(path)), "shape": _shape(content)}
+        for (name, content), path in zip(contents.items(), files, strict=True)
+    }
+    recordings = [
+        Recording(name, r.responses, r.stimuli, r.repeats, r.groups)
+        for name, r in contents.items()
+        if isinstance(r, Recording)
+    ]
+    if not recordings:
+        return {name: np.asarray(x) for name, x in contents.items()}, None, inputs
+    if len(recordings) < len(contents):
+        bare = [name for name, content in contents.items() if not isinstance(content, Recording)]
+        raise DataError(
+            f"{', '.join(bare)} has no stimulus ids but {recordings[0].name} has; give all files ids, or none, to pair "
+            "rows by position."
+        )
+    matched = match(recordings)
+    return matched.systems, matched.groups, inputs
+
+
+def read_groups(path: Path) -> Array:
+    """Return one label a row: from a .npy of one axis, or from a text file with a label a line."""
+    if not path.is_file():
+        raise DataError(f"{path} does not exist; --groups expects a .npy or a text file with one label a row.")
+    try:
+        if path.suffix.lower() == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False))
+        return np.array(path.read_text(encoding="utf-8").splitlines())
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as group labels: {error}.") from None
+
+
+def _names(files: Sequence[Path]) -> list[str]:
+    stems = [_file(path).stem for path in files]
+    names = stems if len(set(stems)) == len(stems) else [str(path) for path in files]
+    if len(set(names)) < len(names):
+        raise DataError(f"{names[0]} is given more than once; expected different files.")
+    return names
+
+
+def _file(path: Path) -> Path:
+    """Return the file of a FILE:NAME path."""
+    if path.exists():
+        return path
+    return Path(os.fspath(path).rpartition(":")[0] or path)
+
+
+def _shape(content: Array | Recording) -> list[int]:
+    return list(content.responses.shape if isinstance(content, Recording) else content.shape)

@@ -1,0 +1,97 @@
+"""A folder of results: the tables, the figure, the report, and the record of how they were made."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from superpose.analysis.analyse import Analysis
+from superpose.files import DataError, whole
+
+RECORD = "run.json"
+PACKAGES = ("superpose", "numpy", "scipy", "torch", "pandas", "transformers", "onnxruntime")
+
+
+def check_free(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Return the folder, made if missing, or raise a DataError if it holds another run or is no folder."""
+    path = Path(folder)
+    if path.exists() and not path.is_dir():
+        raise DataError(f"{path} is a file; expected a directory for the results.")
+    if (path / RECORD).exists() and not overwrite:
+        raise DataError(
+            f"{path} already holds a run ({RECORD}); choose another --out, or pass --overwrite to replace it."
+        )
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{path} cannot be made: {error.strerror}.") from None
+    return path
+
+
+def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title: str = "Alignment") -> None:
+    """Write alignment.parquet, .csv, .png and .svg, report.html, and last run.json, each whole or not at all.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        What was found.
+    folder : pathlib.Path
+        Where; it must exist. An older run's record is removed first, so that none is ever beside other tables.
+    record : mapping
+        What run.json holds beside the settings, versions, threads, sentences and warnings.
+    title : str
+        Heading of the report.
+    """
+    from superpose.plots import alignment, save
+
+    (folder / RECORD).unlink(missing_ok=True)
+    provenance = {**record, "versions": versions(), "threads": threads()}
+    with whole(folder / "alignment.parquet") as temporary:
+        analysis.table.to_parquet(temporary, index=False)
+    with whole(folder / "alignment.csv") as temporary:
+        analysis.table.to_csv(temporary, index=False)
+    save(alignment(analysis.table), folder / "alignment")
+    replace(analysis, settings={**analysis.settings, **provenance}).report(folder / "report.html", title=title)
+    content = {
+        "settings": analysis.settings,
+        **provenance,
+        "sentences": analysis.sentences,
+        "warnings": list(analysis.warnings),
+    }
+    with whole(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that the numbers depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def threads() -> dict[str, Any]:
+    """Return the thread count and kernel set of each mathematics library in this process."""
+    import torch
+    from threadpoolctl import threadpool_info
+
+    libraries = {
+        f"{pool['internal_api']} {pool.get('version') or ''}".strip(): {
+            "threads": pool["num_threads"],
+            "kernels": pool.get("architecture", ""),
+        }
+        for pool in threadpool_info()
+    }
+    return {
+        **libraries,
+        "torch": {"threads": torch.get_num_threads(), "kernels": torch.backends.cpu.get_cpu_capability()},
+    }

@@ -1,0 +1,106 @@
+"""Spaces to compare systems in: dictionaries fitted to them, and what those make of their activity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from superpose.losses import joint, reconstruction
+from superpose.sae import SparseAutoencoder
+from superpose.sparsity import TopK
+from superpose.training import fit
+
+Array = NDArray[Any]
+Systems = Mapping[str, Array]
+Pairs = Sequence[tuple[str, str]]
+Dictionaries = dict[str, SparseAutoencoder]
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a dictionary is made: its size, its sparsity, and its training."""
+
+    latents: int
+    active: int
+    mode: str
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int
+    progress: Progress
+
+
+def pairwise(systems: Systems, pairs: Pairs, recipe: Recipe) -> list[Dictionaries]:
+    """Fit one joint dictionary a pair: both systems share an index space of their own (Eq. (9))."""
+    return [together({a: systems[a], b: systems[b]}, recipe) for a, b in pairs]
+
+
+def jointly(systems: Systems, pairs: Pairs, recipe: Recipe) -> list[Dictionaries]:
+    """Fit one joint dictionary for all systems: one index space, each system's own encoder giving its own code."""
+    return [together(systems, recipe)]
+
+
+def independently(systems: Systems, pairs: Pairs, recipe: Recipe) -> list[Dictionaries]:
+    """Fit each system's dictionary alone (Eq. (8))."""
+    fitted: Dictionaries = {}
+    for name, x in systems.items():
+        sae = _dictionary(name, x, recipe)
+        fitted[name] = fit(sae, reconstruction, x, **_training(name, recipe))
+    return [fitted]
+
+
+def together(systems: Systems, recipe: Recipe) -> Dictionaries:
+    """Fit the dictionaries of several systems on their paired rows, with the recipe's cross terms."""
+    label = " ".join(systems)
+    saes = nn.ModuleList(_dictionary(f"{label} {name}", x, recipe) for name, x in systems.items())
+    fit(saes, partial(joint, mode=recipe.mode), *systems.values(), **_training(label, recipe))
+    return dict(zip(systems, saes, strict=True))  # type: ignore[arg-type]
+
+
+def encoded(dictionaries: Dictionaries, systems: Systems) -> dict[str, Array]:
+    """Return each system's sparse codes, (samples, latents)."""
+    return {name: sae.encode(systems[name]) for name, sae in dictionaries.items()}
+
+
+def decoded(dictionaries: Dictionaries, codes: Systems) -> dict[str, Array]:
+    """Return what the codes stand for in each system's activity, (samples, units)."""
+    return {name: sae.decode(codes[name]) for name, sae in dictionaries.items()}
+
+
+def derived_seed(seed: int, label: str) -> int:
+    """Return a seed that depends on the settings of one fit alone, not on what ran before it."""
+    return int(np.random.SeedSequence((seed, crc32(label.encode()))).generate_state(1)[0])
+
+
+def _dictionary(label: str, x: Array, recipe: Recipe) -> SparseAutoencoder:
+    generator = torch.Generator().manual_seed(derived_seed(recipe.seed, label))
+    return SparseAutoencoder(x.shape[-1], recipe.latents, TopK(recipe.active), generator=generator)
+
+
+def _training(label: str, recipe: Recipe) -> dict[str, Any]:
+    def progress(step: int, loss: torch.Tensor) -> None:
+        recipe.progress(f"dictionary {label}", step, recipe.steps)
+
+    return {
+        "steps": recipe.steps,
+        "batch": recipe.batch,
+        "learning_rate": recipe.learning_rate,
+        "seed": derived_seed(recipe.seed, label),
+        "progress": progress,
+    }
+
+
+FITS: dict[str, Callable[[Systems, Pairs, Recipe], list[Dictionaries]]] = {
+    "pairwise": pairwise,
+    "all": jointly,
+    "independent": independently,
+}
