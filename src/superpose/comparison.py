@@ -106,8 +106,14 @@ def compare(
     if test is None and kept is not None and isinstance(folds, int | np.integer):
         folds = group_folds(kept, int(folds))
     labels, plan = split_plan(samples, folds, test)
+    labels = np.zeros(samples, dtype=np.int64) if labels is None else labels
+    if (np.diff(labels) < 0).any():
+        # Folds end to end: each is then a slice, read in place by every product below.
+        order = np.argsort(labels, kind="stable")
+        arrays = {name: x[..., order, :] for name, x in arrays.items()}
+        labels, kept = labels[order], kept if kept is None else kept[order]
     design = Design(
-        folds=np.zeros(samples, dtype=np.int64) if labels is None else labels,
+        folds=labels,
         plan=plan,
         groups=kept,
         repairings=repairings(samples, labels, kept),
@@ -329,12 +335,12 @@ def _nulls(
 
 def _crossed(x: Array, y: Array, norm_x: Array, norm_y: Array, design: Design) -> Cross:
     """Return the crossed products of re-paired rows by fold; centred rows need no other crossed sum."""
-    count = int(design.folds.max()) + 1
+    ends = np.cumsum(np.bincount(design.folds))
+    count = len(ends)
     product = np.empty((count, x.shape[-1], y.shape[-1]))
     norms = np.empty(count)
-    for fold in range(count):
-        index = np.flatnonzero(design.folds == fold)
-        rows = slice(index[0], index[-1] + 1) if index[-1] - index[0] + 1 == len(index) else index
+    for fold, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+        rows = slice(start, end)
         product[fold] = x[rows].T @ y[rows]
         norms[fold] = np.multiply(norm_x[rows], norm_y[rows], dtype=np.float64).sum()
     empty = np.zeros((count, 0))

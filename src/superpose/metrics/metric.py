@@ -126,6 +126,13 @@ def paired(x: ArrayLike, y: ArrayLike, minimum_samples: int = 2) -> tuple[Array,
 
 
 def constant_units(x: Array) -> NDArray[np.bool_]:
-    """Return which units are constant over the samples, (…, units)."""
-    result: NDArray[np.bool_] = x.max(axis=-2) == x.min(axis=-2)
-    return result
+    """Return which units are constant over the samples, (…, units), reading on only while some still are."""
+    constant = np.ones((*x.shape[:-2], x.shape[-1]), dtype=bool)
+    first = x[..., :1, :]
+    start, rows = 0, 64
+    while start < x.shape[-2] and constant.any():
+        candidates = np.flatnonzero(constant.reshape(-1, x.shape[-1]).any(axis=0))
+        part = x[..., start : start + rows, candidates]
+        constant[..., candidates] &= (part == first[..., candidates]).all(axis=-2)
+        start, rows = start + rows, 4 * rows
+    return constant
