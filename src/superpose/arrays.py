@@ -24,7 +24,7 @@ def like_input(function: F) -> F:
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        torch = sys.modules.get("torch")
+        torch: Any = sys.modules.get("torch")
         tensors = [] if torch is None else [a for a in (*args, *kwargs.values()) if isinstance(a, torch.Tensor)]
         if not tensors:
             return function(*args, **kwargs)
@@ -75,8 +75,8 @@ def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
         raise DataError(f"{name} holds {kind}; expected real numbers. Convert them to float32 or float64 first.")
     if array.ndim < 2:
         raise DataError(
-            f"{name} has {array.ndim} dimension(s), shape {array.shape}; expected (samples, units), with any repeats in "
-            "front. Reshape a single unit to (samples, 1)."
+            f"{name} has {array.ndim} dimension(s), shape {array.shape}; expected (samples, units), with any repeats "
+            "in front. Reshape a single unit to (samples, 1)."
         )
     if 0 in array.shape:
         raise DataError(f"{name} is empty, shape {array.shape}; expected at least one sample and one unit.")
@@ -109,8 +109,8 @@ def check_paired(systems: Mapping[str, NDArray[Any]]) -> int:
     for name in names[1:]:
         if systems[name].shape[-2] != samples:
             raise DataError(
-                f"{names[0]} has {samples} samples and {name} has {systems[name].shape[-2]}; every system must have seen "
-                "the same stimuli in the same order. superpose.match pairs recordings by stimulus id."
+                f"{names[0]} has {samples} samples and {name} has {systems[name].shape[-2]}; every system must have "
+                "seen the same stimuli in the same order. superpose.match pairs recordings by stimulus id."
             )
     return samples
 

@@ -33,7 +33,7 @@ SCORES = ("score", "low", "high", "null", "null_low", "null_high", "p")
 SIZES = ("samples", "units_a", "units_b")
 COLUMNS = (*IDENTITY, *SCORES, *SIZES, "why")
 REPAIRED_NULL = "null: {} re-pairings of {} within folds"
-EXACT_NULL = "null: exact mean over re-pairings"
+EXACT_NULL = "null: exact mean over all re-pairings of samples, folds and groups aside"
 
 
 def compare(
@@ -55,6 +55,8 @@ def compare(
     systems : mapping of str to array or tensor, (…, samples, units)
         At least two systems that saw the same samples. Leading axes are repeats, equal in all systems, scored
         one by one and numbered in the column `repeat`.
+    pairs : sequence of (name, name), optional
+        The pairs to score; None takes all.
     metrics : sequence of Metric
         Objects of `superpose.metrics`, or your own callables with `name`, `directed`, `invariances` and
         `minimum_samples`.
@@ -66,9 +68,9 @@ def compare(
         Which samples belong together (sentence, trial, photograph, session): folds, intervals and
         re-pairings take groups whole.
     permutations : int
-        How many re-pairings the null is made of; 0 gives its exact mean where that has a closed form. With
-        groups, the order of the groups is permuted and rows are paired in that order: approximate where
-        group sizes differ.
+        How many re-pairings the null is made of; 0 gives the exact mean over all re-pairings of samples, folds
+        and groups aside, where that has a closed form. With groups, the order of the groups is permuted and
+        rows are paired in that order: approximate where group sizes differ.
     seed : int
         Seed of the re-pairings.
     progress : callable, optional
@@ -122,6 +124,9 @@ def compare(
         progress=progress or _silent,
     )
     planned = [m.planned(plan) if isinstance(m, RegressionMetric) else m for m in metrics]
+    names = [m.name for m in metrics]
+    if len(set(names)) < len(names):
+        raise DataError(f"two metrics have the same name, among {', '.join(names)}; give each its own.")
     repeats = next(iter(arrays.values())).shape[:-2]
     if any(x.shape[:-2] != repeats for x in arrays.values()):
         raise DataError(

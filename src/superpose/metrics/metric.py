@@ -114,7 +114,8 @@ def paired(x: ArrayLike, y: ArrayLike, minimum_samples: int = 2) -> tuple[Array,
         np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
     except ValueError:
         raise DataError(
-            f"x has repeats {first.shape[:-2]} and y has {second.shape[:-2]}; expected equal (or broadcastable) leading axes."
+            f"x has repeats {first.shape[:-2]} and y has {second.shape[:-2]}; expected equal (or broadcastable) "
+            "leading axes."
         ) from None
     for name, array in (("x", first), ("y", second)):
         check_finite(array, name)

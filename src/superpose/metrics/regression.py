@@ -36,7 +36,8 @@ def regression(
 
     In the limit of many samples the pooled r is √R² of Theorem 3.3, as `superpose.theory.regression` gives.
     Scores are taken inside each held-out fold and averaged over folds. The weights come from the training
-    folds' second moments, so that no fold is read twice.
+    folds' second moments, so that no fold is read twice. Directions of x whose variance, beside that of its
+    units, is within the rounding of the products (units × 1e-7 in float32, × 2e-16 in float64) get no weight.
 
     Parameters
     ----------
@@ -202,7 +203,7 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
             parts.append((empty, empty, empty, empty))
             weights.append(np.full(joint.shape, np.nan))
             continue
-        w = _solve(gram + alpha[..., None, None] * np.eye(gram.shape[-1]), joint)
+        w = _solve(gram + alpha[..., None, None] * np.eye(gram.shape[-1]), joint, x.resolution)
         test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
         gram_test = x.square[held_out] - n_test * test_x[..., :, None] * test_x[..., None, :]
         joint_test = cross.product[held_out] - n_test * test_x[..., :, None] * test_y[..., None, :]
@@ -214,7 +215,8 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
         target = np.where(_constant(target, diagonal[held_out], y.resolution), 0.0, target)
         parts.append((fit, prediction, target, residual))
         weights.append(w)
-    return RegressionSums(*(np.stack(part) for part in zip(*parts, strict=True)), tuple(weights), reason)
+    fit, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
+    return RegressionSums(fit, prediction, target, residual, tuple(weights), reason)
 
 
 def _constant(variation: Array, square: Array, resolution: float) -> NDArray[np.bool_]:
@@ -252,25 +254,27 @@ def regression_rows(
     return RegressionRows(**shares, rounds=rounds)
 
 
-def _solve(gram: Array, joint: Array) -> Array:
-    """Solve gram · w = joint for symmetric gram, by Cholesky, or with the least norm where it is rank-deficient."""
+def _solve(gram: Array, joint: Array, resolution: float) -> Array:
+    """Solve gram · w = joint for symmetric gram, by Cholesky, or with the least norm where it is rank-deficient.
+
+    With predictors scaled to unit variance, rounding of the products alone gives a direction this much variance.
+    """
     diagonal = np.einsum("...ii->...i", gram)
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
     scaled = gram * scale[..., :, None] * scale[..., None, :]
     # A predictor that is constant over the training samples gets no weight.
     np.einsum("...ii->...i", scaled)[diagonal <= 0] = 1.0
+    target = joint * scale[..., :, None]
+    floor = gram.shape[-1] * resolution
     try:
         factor = cho_factor(scaled, lower=True, check_finite=False)
-        pivots = np.einsum("...ii->...i", factor[0])
-        if (pivots**2).min() > gram.shape[-1] * np.finfo(np.float64).eps:
-            solution = cho_solve(factor, joint * scale[..., :, None], check_finite=False)
-            return scale[..., :, None] * solution
+        if (np.einsum("...ii->...i", factor[0]) ** 2).min() > floor:
+            return scale[..., :, None] * cho_solve(factor, target, check_finite=False)
     except LinAlgError:
         pass
-    values, vectors = np.linalg.eigh(gram)
-    kept = values > gram.shape[-1] * np.finfo(np.float64).eps * values[..., -1:]
-    inverse = np.where(kept, 1 / np.where(kept, values, 1.0), 0.0)
-    return vectors @ (inverse[..., :, None] * (np.swapaxes(vectors, -1, -2) @ joint))
+    values, vectors = np.linalg.eigh(scaled)
+    inverse = np.where(values > floor, 1 / np.where(values > floor, values, 1.0), 0.0)
+    return scale[..., :, None] * (vectors @ (inverse[..., :, None] * (np.swapaxes(vectors, -1, -2) @ target)))
 
 
 def _correlation(fit: Array, prediction: Array, target: Array) -> Array:

@@ -175,8 +175,9 @@ def _unit_rows(x: Array) -> Array:
     flat = np.argwhere(x.max(axis=-1) == x.min(axis=-1))
     if len(flat):
         raise DataError(
-            f"{len(flat)} sample(s) have the same response in every unit, the first at row {flat[0][-1]}; the correlation "
-            'distance needs responses that differ between units. Drop those samples, or use rdm="euclidean".'
+            f"{len(flat)} sample(s) have the same response in every unit, the first at row {flat[0][-1]}; the "
+            "correlation distance needs responses that differ between units. Drop those samples, or use "
+            'rdm="euclidean".'
         )
     return deviation / norm
 
