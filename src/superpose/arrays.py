@@ -154,7 +154,7 @@ def group_folds(groups: ArrayLike, folds: int) -> NDArray[np.int64]:
     --------
     >>> from superpose.arrays import group_folds
     >>> group_folds(["a", "a", "b", "c", "c"], 2)
-    array([0, 0, 1, 1, 1])
+    array([0, 0, 0, 1, 1])
     """
     label = group_labels(groups)
     sizes = np.bincount(label)

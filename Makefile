@@ -1,0 +1,52 @@
+# make demo | test | check | docs | bench | prove — everything is installed into .venv as it is needed.
+PYTHON ?= python3.11
+PART ?=
+BIN := .venv/bin
+# Compiling every file of every package, most of them never imported, would take minutes and 400 MB.
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-compile
+# Two processes of one thread each finish sooner than one process of two threads.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
+
+.DELETE_ON_ERROR:
+.PHONY: demo test check lint docs bench prove clean
+
+demo: .venv/encoders.stamp
+	$(BIN)/superpose demo --out demo-results
+
+test: .venv/encoders.stamp
+	$(PYTEST) -n 2 --doctest-modules src tests
+
+check: lint test docs
+
+lint: .venv/core.stamp
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: .venv/docs.stamp
+	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+bench: .venv/core.stamp
+	set -e; for script in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$script; done
+
+prove: .venv/encoders.stamp
+	$(PYTEST) $(if $(PART),-k '$(PART)') tests
+
+clean:
+	rm -rf .venv docs/_build docs/api/generated demo-results
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/core.stamp: pyproject.toml constraints.txt | .venv/bin/python
+	$(PIP) -e '.[demo,dev]' -c constraints.txt
+	@touch $@
+
+.venv/encoders.stamp: demo-requirements.txt .venv/core.stamp
+	$(PIP) --no-deps --require-hashes -r demo-requirements.txt
+	@touch $@
+
+.venv/docs.stamp: pyproject.toml constraints.txt | .venv/core.stamp
+	$(PIP) -e '.[docs]' -c constraints.txt
+	@touch $@
