@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 from cyclopts import App, CycloptsError, Parameter
 
-from superpose.files import DataError
+from superpose.files import DataError, sha256
 
 if TYPE_CHECKING:
     from superpose.analysis import Analysis
@@ -23,7 +23,10 @@ app = App(
     name="superpose",
     help="Two neural systems look different: do they represent different things, or pack the same things differently?",
     help_format="plaintext",
-    help_epilogue="Exit status: 0 done; 2 bad input or usage; 3 storage full; 130 interrupted.",
+    help_epilogue="Example: superpose compare V1.npy layer3.npy --out results\n\n"
+    "Exit status: 0 done; 2 bad input or usage; 3 storage full; 130 interrupted.",
+    result_action="return_none",
+    suppress_keyboard_interrupt=False,
 )
 
 
@@ -113,7 +116,9 @@ def compare(
                 systems, latents=latents, active=active, fit=fit, mode=mode, steps=steps, seeds=seeds, **shared
             )
         )
-    record = {"inputs": inputs, "seconds": round(time.perf_counter() - started, 1)}
+    record: dict[str, Any] = {"inputs": inputs, "seconds": round(time.perf_counter() - started, 1)}
+    if groups is not None:
+        record["groups"] = {"path": str(groups), "sha256": sha256(groups)}
     write(analysis, folder, record, title=" and ".join(systems))
     show(analysis, as_json=json)
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)
@@ -235,6 +240,10 @@ class Progress:
         elif elapsed > 2 and (done == total or now - self.said.get(what, self.started[what]) > 10):
             self.said[what] = now
             print(f"{what}: {done}/{total} ({elapsed:.0f} s)", file=sys.stderr, flush=True)
+        if done >= total:
+            # The same work comes again in another space, control or seed, and is timed anew.
+            self.started.pop(what, None)
+            self.said.pop(what, None)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -247,7 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DataError as error:
         return _fail(str(error), BAD_INPUT)
     except KeyboardInterrupt:
-        return _fail("interrupted; nothing was written", INTERRUPTED)
+        return _fail("interrupted; no file is half-written, and there is no run.json", INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()
         return 0
@@ -256,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _fail(
                 f"no space left on the device ({error.filename or 'output'}); nothing was half-written", STORAGE_FULL
             )
-        raise
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}", BAD_INPUT)
     return 0
 
 

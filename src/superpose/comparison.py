@@ -20,7 +20,7 @@ from superpose.arrays import (
 )
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
-from superpose.metrics.metric import constant_units
+from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
 from superpose.moments import Cross, Moments, accumulate, compact, working_type
 from superpose.statistics import Repairings, interval, p_value, repairings, standard_error
@@ -165,7 +165,7 @@ def checked_systems(systems: Mapping[str, ArrayLike]) -> dict[str, Array]:
     arrays = {str(name): as_responses(x, str(name)) for name, x in systems.items()}
     for name, x in arrays.items():
         check_finite(x, name)
-        if constant_units(x).all(axis=-1).any():
+        if is_constant(x):
             raise DataError(
                 f"{name} does not vary: every unit is constant over the samples, so there is nothing to compare."
             )
@@ -316,8 +316,10 @@ def _nulls(
     scores: dict[tuple[str, int], list[float]] = {}
     norms = [np.einsum("ij,ij->i", r, r) for r in (x, y)]
     for number, index in enumerate(design.repairings.draw(design.permutations, design.seed)):
-        moments = Moments(pair.moments.x, pair.moments.y, _crossed(x, y[index], norms[0], norms[1][index], design))
-        scored = moments.merged(design.plan.held_out)
+        cross = _crossed(x, y[index], norms[0], norms[1][index], design)
+        moments = Moments(pair.moments.x, pair.moments.y, cross)
+        # Re-pairing leaves the systems' own sums as they are.
+        scored = Moments(pair.scored.x, pair.scored.y, cross.merged(design.plan.held_out))
         forward = (moments, scored)
         backward = (moments.swapped(), scored.swapped())
         for way, (direction, (whole, held_out)) in enumerate(zip(directions, (forward, backward), strict=True)):

@@ -7,6 +7,7 @@ Sums about the same pilot add, whoever accumulated them.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -77,6 +78,11 @@ class Cross:
     norm_y: Array
     norm_x: Array
 
+    def merged(self, folds: Sequence[int]) -> Cross:
+        """Return the sums over the given folds as one fold."""
+        merged: Cross = _over_folds(self, list(folds))
+        return merged
+
     def about(self, x: Own, y: Own, u: Array, w: Array) -> Cross:
         """Return the same sums with the shifts of the two systems moved by u and w, exactly."""
         n = _column(x.samples, u.ndim + 1)
@@ -130,7 +136,7 @@ class Moments:
 
     def merged(self, folds: Sequence[int] | None = None) -> Moments:
         """Return the sums over the given folds, or all, as one fold."""
-        chosen = slice(None) if folds is None else list(folds)
+        chosen = range(len(self.x.samples)) if folds is None else folds
         return Moments(*(_over_folds(sums, chosen) for sums in (self.x, self.y, self.cross)))
 
     def swapped(self) -> Moments:
@@ -336,10 +342,16 @@ def _column(samples: NDArray[np.int64], ndim: int) -> Array:
     return samples.reshape(-1, *(1,) * (ndim - 1)).astype(np.float64)
 
 
-def _over_folds(sums: Any, folds: Any) -> Any:
-    parts = {f.name: getattr(sums, f.name)[folds] for f in fields(sums) if f.name not in FIXED}
-    # One fold is its own sum: the products need no copy.
-    return replace(sums, **{name: p if len(p) == 1 else p.sum(axis=0, keepdims=True) for name, p in parts.items()})
+def _over_folds(sums: Any, folds: Sequence[int]) -> Any:
+    # Added one by one: choosing folds by a list would copy them first, and one fold is its own sum.
+    return replace(
+        sums,
+        **{
+            f.name: functools.reduce(np.add, (getattr(sums, f.name)[fold] for fold in folds))[None]
+            for f in fields(sums)
+            if f.name not in FIXED
+        },
+    )
 
 
 def _add(first: Any, second: Any) -> Any:

@@ -164,6 +164,9 @@ def analyse(
     >>> sorted(found.table.space.unique())
     ['latent', 'predicted', 'raw', 'reconstruction']
     """
+    if fit not in FITS:
+        raise DataError(f"fit is {fit!r}; expected one of {', '.join(map(repr, FITS))}.")
+    seeds, steps, batch = _size(seeds, 1, "seeds"), _size(steps, 1, "steps"), _size(batch, 1, "batch")
     job, dropped = _job(systems, pairs, fit, folds, groups, test, seed, progress)
     training = job.training
     widest = max(x.shape[-1] for x in job.arrays.values())
@@ -176,11 +179,12 @@ def analyse(
     if training < 2 * latents:
         tables.append(_refused(raw_scores, training, latents, fit))
     else:
-        for number in range(_size(seeds, 1, "seeds")):
+        for number in range(seeds):
             fit_seed = derived_seed(seed, f"fit {number}")
             recipe = Recipe(latents, active, mode, steps, batch, learning_rate, fit_seed, job.progress)
             tables.append(_recovered(job, recipe).assign(seed=number))
     settings = job.settings | {
+        "folds": folds if test is None else None,
         "latents": latents,
         "active": active,
         "fit": fit,
@@ -220,7 +224,8 @@ def raw(
     """
     job, dropped = _job(systems, pairs, "", folds, groups, test, seed, progress)
     table = _described(_score(job, job.arrays, permutations), job, space="raw")[list(ORDER)]
-    return Analysis(table, tuple(caveats(table, job.arrays, dropped, 0)), job.settings | {"permutations": permutations})
+    settings = job.settings | {"folds": folds if test is None else None, "permutations": permutations}
+    return Analysis(table, tuple(caveats(table, job.arrays, dropped, 0)), settings)
 
 
 @dataclass(frozen=True)
@@ -244,6 +249,7 @@ class _Job:
     def settings(self) -> dict[str, Any]:
         """The settings that every score follows from."""
         return {
+            "pairs": [list(pair) for pair in self.pairs],
             "groups": None if self.groups is None else int(self.groups.max()) + 1,
             "training_samples": self.training,
             "test_samples": int(self.held_out.sum()),
@@ -266,15 +272,17 @@ def _job(
     test: ArrayLike | None,
     seed: int,
     progress: Progress | None,
-) -> tuple[_Job, dict[str, int]]:
-    """Return what every step shares, and how many constant units of each system were dropped."""
+) -> tuple[_Job, dict[str, list[int]]]:
+    """Return what every step shares, and which constant units of each system were dropped."""
     arrays, dropped = _varying(checked_systems(systems))
     samples = check_paired(arrays)
-    if fit and fit not in FITS:
-        raise DataError(f"fit is {fit!r}; expected one of {', '.join(map(repr, FITS))}.")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise DataError(f"seed is {seed!r}; expected an integer of at least 0.")
     labels = None if groups is None else group_labels(groups, samples)
     held_out = _held_out(samples, folds, labels, test)
     chosen = checked_pairs(arrays, pairs)
+    if not chosen or len(set(map(frozenset, chosen))) < len(chosen):
+        raise DataError(f"pairs is {chosen}; expected at least one pair of systems, each once.")
     return _Job(arrays, chosen, held_out, labels, fit, seed, progress or (lambda what, done, total: None)), dropped
 
 
@@ -412,8 +420,8 @@ def _refused(raw: pd.DataFrame, training: int, size: int, fit: str) -> pd.DataFr
     return raw.assign(space="latent", fit=fit, why=why, **blank)
 
 
-def _varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, int]]:
-    """Drop units that are constant over the samples, and count them."""
+def _varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, list[int]]]:
+    """Drop units that are constant over the samples, and say which."""
     kept, dropped = {}, {}
     for name, x in arrays.items():
         if x.ndim != 2:
@@ -421,7 +429,7 @@ def _varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, int]
         constant = constant_units(x)
         kept[name] = x[:, ~constant] if constant.any() else x
         if constant.any():
-            dropped[name] = int(constant.sum())
+            dropped[name] = np.flatnonzero(constant).tolist()
     return kept, dropped
 
 

@@ -14,19 +14,24 @@ from superpose.arrays import chunks
 Array = NDArray[Any]
 
 NEAR_ZERO = 0.03
+QUALITY = ["system", "fvu", "dead"]
 
 
 def caveats(
-    table: pd.DataFrame, arrays: Mapping[str, Array], dropped: Mapping[str, int], latents: int
+    table: pd.DataFrame, arrays: Mapping[str, Array], dropped: Mapping[str, list[int]], latents: int
 ) -> Iterator[str]:
-    """Yield every warning that the data and the table call for, the gravest first."""
+    """Yield every warning that the data and the table call for, the gravest first.
+
+    `arrays` are without the units that `dropped` lists by system.
+    """
     training = int(table.training_samples.iloc[0])
     yield from _nulls(table)
     yield from _reconstructions(table)
     yield from _rows(training, latents, arrays)
-    yield from _dominant_units(arrays)
-    for name, count in dropped.items():
-        yield f"{name}: {count} unit(s) are constant over the samples and were dropped."
+    yield from _dominant_units(arrays, dropped)
+    for name, units in dropped.items():
+        shown = ", ".join(map(str, units[:8])) + (" …" if len(units) > 8 else "")
+        yield f"{name}: {len(units)} unit(s) are constant over the samples and were dropped: {shown}."
 
 
 def _nulls(table: pd.DataFrame) -> Iterator[str]:
@@ -40,20 +45,20 @@ def _nulls(table: pd.DataFrame) -> Iterator[str]:
 
 def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
     own = table[(table.control == "none") & (table.space == "latent")]
-    for side in ("a", "b"):
-        for name, rows in own.groupby(f"system_{side}", sort=False):
-            fvu, dead = rows[f"fvu_{side}"].max(), rows[f"dead_{side}"].max()
-            if fvu > 0.5:
-                yield (
-                    f"{name}: its dictionary leaves {fvu:.0%} of the variance of held-out rows unexplained; the latent "
-                    "scores are about the rest only."
-                )
-            if dead > 0.2:
-                yield f"{name}: {dead:.0%} of its latents are never active; use fewer, or train longer."
+    sides = [own[[f"{what}_{side}" for what in ("system", "fvu", "dead")]].set_axis(QUALITY, axis=1) for side in "ab"]
+    for name, rows in pd.concat(sides).groupby("system", sort=False):
+        fvu, dead = rows.fvu.max(), rows.dead.max()
+        if fvu > 0.5:
+            yield (
+                f"{name}: its dictionary leaves {fvu:.0%} of the variance of held-out rows unexplained; the latent "
+                "scores are about the rest only."
+            )
+        if dead > 0.2:
+            yield f"{name}: {dead:.0%} of its latents are never active; use fewer, or train longer."
 
 
 def _rows(training: int, latents: int, arrays: Mapping[str, Array]) -> Iterator[str]:
-    if training < 16 * latents:
+    if 2 * latents <= training < 16 * latents:
         yield (
             f"{training} training rows for {latents} latents (fewer than 16 a latent): dictionaries fit noise; take "
             "the latent scores as lower bounds, or use fewer latents."
@@ -66,13 +71,15 @@ def _rows(training: int, latents: int, arrays: Mapping[str, Array]) -> Iterator[
             )
 
 
-def _dominant_units(arrays: Mapping[str, Array]) -> Iterator[str]:
+def _dominant_units(arrays: Mapping[str, Array], dropped: Mapping[str, list[int]]) -> Iterator[str]:
     for name, x in arrays.items():
         variance = _variances(x)
         share = variance / variance.sum()
         if x.shape[-1] > 2 and share.max() > 0.5:
+            gone = dropped.get(name, [])
+            unit = np.delete(np.arange(len(share) + len(gone)), gone)[share.argmax()]
             yield (
-                f"{name}: unit {int(share.argmax())} carries {share.max():.0%} of the variance and dominates every "
+                f"{name}: unit {unit} carries {share.max():.0%} of the variance and dominates every "
                 "score; compare standardised units as well."
             )
 

@@ -57,15 +57,16 @@ def read_groups(path: Path) -> Array:
         if path.suffix.lower() == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
         return np.array(path.read_text(encoding="utf-8").splitlines())
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path} cannot be read as group labels: {error}.") from None
+    except (ValueError, OSError, EOFError, MemoryError) as error:
+        raise DataError(f"{path} cannot be read as group labels: {' '.join(str(error).split())}.") from None
 
 
 def _names(files: Sequence[Path]) -> list[str]:
     stems = [_file(path).stem for path in files]
     names = stems if len(set(stems)) == len(stems) else [str(path) for path in files]
-    if len(set(names)) < len(names):
-        raise DataError(f"{names[0]} is given more than once; expected different files.")
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise DataError(f"{repeated[0]} is given more than once; expected different files.")
     return names
 
 

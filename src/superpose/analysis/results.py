@@ -19,18 +19,17 @@ PACKAGES = ("superpose", "numpy", "scipy", "torch", "pandas", "transformers", "o
 
 
 def check_free(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Return the folder, made if missing, or raise a DataError if it holds another run or is no folder."""
+    """Return the folder, which may not exist yet, or raise a DataError if it holds another run or cannot be written."""
     path = Path(folder)
-    if path.exists() and not path.is_dir():
-        raise DataError(f"{path} is a file; expected a directory for the results.")
+    nearest = next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
+    if not nearest.is_dir():
+        raise DataError(f"{nearest} is a file; expected a directory for the results.")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise DataError(f"{nearest} cannot be written to; choose another directory for the results.")
     if (path / RECORD).exists() and not overwrite:
         raise DataError(
             f"{path} already holds a run ({RECORD}); choose another --out, or pass --overwrite to replace it."
         )
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"{path} cannot be made: {error.strerror}.") from None
     return path
 
 
@@ -42,7 +41,7 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
     analysis : Analysis
         What was found.
     folder : pathlib.Path
-        Where; it must exist. An older run's record is removed first, so that none is ever beside other tables.
+        Where; made if missing. An older run's record is removed first, so that none is ever beside other tables.
     record : mapping
         What run.json holds beside the settings, versions, threads, sentences and warnings.
     title : str
@@ -50,6 +49,7 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
     """
     from superpose.plots import alignment, save
 
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
     provenance = {**record, "versions": versions(), "threads": threads()}
     with whole(folder / "alignment.parquet") as temporary:

@@ -46,6 +46,8 @@ def _sentence(a: str, b: str, rows: pd.DataFrame) -> tuple[str, bool]:
         return f"{a} and {b}: no raw score could be computed ({_reason(rows, 'raw')}).", False
     opening = f"{a} and {b}: held-out r is {raw.score:.3f} raw"
     related = _related(rows)
+    if _select(rows, "latent").empty:
+        return f"{opening}{related}; recovered features were not asked for.", False
     latent = _score(rows, "latent")
     if latent is None:
         return f"{opening}{related}; in recovered features it could not be computed ({_reason(rows, 'latent')}).", False

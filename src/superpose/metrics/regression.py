@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, partial, reduce
 from typing import Any
 
 import numpy as np
@@ -186,14 +186,14 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
     weights = []
     reason = ""
     for held_out, training in plan.rounds:
-        train = list(training)
-        n_train, n_test = int(x.samples[train].sum()), int(x.samples[held_out])
-        mean_x, mean_y = x.total[train].sum(0) / n_train, y.total[train].sum(0) / n_train
-        gram = x.square[train].sum(0) - n_train * mean_x[..., :, None] * mean_x[..., None, :]
-        joint = cross.product[train].sum(0) - n_train * mean_x[..., :, None] * mean_y[..., None, :]
-        still = _constant(np.einsum("...ii->...i", gram), x.diagonal[train].sum(0), x.resolution)
-        gram = np.where(still[..., :, None] | still[..., None, :], 0.0, gram)
-        joint = np.where(still[..., None], 0.0, joint)
+        n_train, n_test = int(_over(x.samples, training)), int(x.samples[held_out])
+        mean_x, mean_y = _over(x.total, training) / n_train, _over(y.total, training) / n_train
+        gram = _over(x.square, training) - n_train * mean_x[..., :, None] * mean_x[..., None, :]
+        joint = _over(cross.product, training) - n_train * mean_x[..., :, None] * mean_y[..., None, :]
+        still = _constant(np.einsum("...ii->...i", gram), _over(x.diagonal, training), x.resolution)
+        if still.any():
+            gram = np.where(still[..., :, None] | still[..., None, :], 0.0, gram)
+            joint = np.where(still[..., None], 0.0, joint)
         alpha = penalty(n_train, np.einsum("...ii->...i", gram) / n_train)
         if n_train <= gram.shape[-1] and not (alpha > 0).all():
             reason = (
@@ -203,7 +203,8 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
             parts.append((empty, empty, empty, empty))
             weights.append(np.full(joint.shape, np.nan))
             continue
-        w = _solve(gram + alpha[..., None, None] * np.eye(gram.shape[-1]), joint, x.resolution)
+        np.einsum("...ii->...i", gram)[...] += alpha[..., None]
+        w = _solve(gram, joint, x.resolution)
         test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
         gram_test = x.square[held_out] - n_test * test_x[..., :, None] * test_x[..., None, :]
         joint_test = cross.product[held_out] - n_test * test_x[..., :, None] * test_y[..., None, :]
@@ -217,6 +218,11 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
         weights.append(w)
     fit, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
     return RegressionSums(fit, prediction, target, residual, tuple(weights), reason)
+
+
+def _over(sums: Array, folds: tuple[int, ...]) -> Array:
+    """Return the sum over folds, without the copy that choosing them by a list would make."""
+    return reduce(np.add, (sums[fold] for fold in folds))
 
 
 def _constant(variation: Array, square: Array, resolution: float) -> NDArray[np.bool_]:

@@ -84,10 +84,10 @@ def rsa(
     >>> round(float(sp.rsa(x, 3 * x[:, ::-1] + 1)), 6)
     1.0
     """
-    matrix = _option(RDMS, rdm, "rdm")
+    as_given = _option(RDMS, rdm, "rdm")
     compare = _option(COMPARATORS, comparator, "comparator")
-    about_mean = matrix.centred if centre is None else bool(centre)
-    return like_input(_rsa)(x, y, matrix, compare, about_mean)
+    about_mean = rdm == "dot" if centre is None else bool(centre)
+    return like_input(_rsa)(x, y, CENTRED_RDMS[rdm] if about_mean else as_given, compare)
 
 
 @dataclass(frozen=True)
@@ -104,22 +104,41 @@ class PairSums:
 
 @dataclass(frozen=True)
 class _Matrix:
-    """One kind of sample-by-sample matrix: how rows are made ready, its sums, and its entries for given pairs."""
+    """One kind of sample-by-sample matrix: its sums from the moments of `rows`, its entries from `entry_rows`."""
 
-    centred: bool
     rows: Callable[[Array], Array]
     sums: Callable[[Moments], PairSums]
+    entry_rows: Callable[[Array], Array]
     entries: Callable[[Array, NDArray[np.int64], NDArray[np.int64]], Array]
 
+    def pair_sums(self, x: Array, y: Array) -> PairSums:
+        """Return the sums over pairs of samples."""
+        return self.sums(of_pair(*(compact(self.rows(responses)) for responses in (x, y))))
 
-def _rsa(x: ArrayLike, y: ArrayLike, matrix: _Matrix, compare: Callable[..., Array], about_mean: bool) -> Array:
-    ready = []
-    for responses in paired(x, y, 3):
-        if about_mean:
-            mean = responses.mean(axis=-2, dtype=np.float64)
-            responses = shifted_rows(responses, mean, slice(None))
-        ready.append(matrix.rows(responses))
-    return compare(matrix, *ready)
+
+def _rsa(x: ArrayLike, y: ArrayLike, matrix: _Matrix, compare: Callable[..., Array]) -> Array:
+    return compare(matrix, *paired(x, y, 3))
+
+
+def _about_mean(x: Array) -> Array:
+    return shifted_rows(x, x.mean(axis=-2, dtype=np.float64), slice(None))
+
+
+def _centred_unit_rows(x: Array) -> Array:
+    return _unit_rows(_about_mean(x))
+
+
+def _centred_dot_sums(moments: Moments) -> PairSums:
+    s = kernel_sums(moments)
+    # Over all i, j the centred inner products sum to zero, so over i ≠ j to −Σd.
+    return PairSums(
+        pairs=s.samples * (s.samples - 1) // 2,
+        x=-s.d / 2,
+        y=-s.e / 2,
+        xx=(s.aa - s.dd) / 2,
+        yy=(s.bb - s.ee) / 2,
+        xy=(s.ab - s.de) / 2,
+    )
 
 
 def _dot_sums(moments: Moments) -> PairSums:
@@ -200,17 +219,17 @@ def _correlation_entries(x: Array, i: NDArray[np.int64], j: NDArray[np.int64]) -
 
 
 def _pearson(matrix: _Matrix, x: Array, y: Array) -> Array:
-    s = matrix.sums(of_pair(compact(x), compact(y)))
+    s = matrix.pair_sums(x, y)
     return _ratio(s.xy - s.x * s.y / s.pairs, s.xx - s.x**2 / s.pairs, s.yy - s.y**2 / s.pairs, s.xx, s.yy)
 
 
 def _cosine(matrix: _Matrix, x: Array, y: Array) -> Array:
-    s = matrix.sums(of_pair(compact(x), compact(y)))
+    s = matrix.pair_sums(x, y)
     return _ratio(s.xy, s.xx, s.yy)
 
 
 def _spearman(matrix: _Matrix, x: Array, y: Array) -> Array:
-    first, second = compact(x), compact(y)
+    first, second = (compact(matrix.entry_rows(responses)) for responses in (x, y))
     ranks = []
     pairs = _pairs(first.shape[-2], max(a.size // a.shape[-2] for a in (first, second)))
     for responses in (first, second):
@@ -247,9 +266,15 @@ def _option(table: dict[str, Any], value: str, name: str) -> Any:
 
 
 RDMS = {
-    "dot": _Matrix(True, _same, _dot_sums, _dot_entries),
-    "euclidean": _Matrix(False, _same, _euclidean_sums, _euclidean_entries),
-    "correlation": _Matrix(False, _unit_rows, _correlation_sums, _correlation_entries),
+    "dot": _Matrix(_same, _dot_sums, _same, _dot_entries),
+    "euclidean": _Matrix(_same, _euclidean_sums, _same, _euclidean_entries),
+    "correlation": _Matrix(_unit_rows, _correlation_sums, _unit_rows, _correlation_entries),
+}
+# Distances do not see the mean; sums of centred inner products follow from any moments.
+CENTRED_RDMS = {
+    "dot": _Matrix(_same, _centred_dot_sums, _about_mean, _dot_entries),
+    "euclidean": RDMS["euclidean"],
+    "correlation": _Matrix(_centred_unit_rows, _correlation_sums, _centred_unit_rows, _correlation_entries),
 }
 COMPARATORS = {"pearson": _pearson, "cosine": _cosine, "spearman": _spearman}
 

@@ -1,0 +1,147 @@
+"""Each warning fires past its threshold and not before it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from superpose.analysis.caveats import caveats
+
+NAN = float("nan")
+
+
+def table(*rows, training=10_000):
+    """Return a table of one clean pair in both directions, changed by `rows`."""
+    base = {
+        "system_a": "x", "system_b": "y", "metric": "regression_r", "space": "latent", "control": "none", "score": 0.5,
+        "fvu_a": 0.1, "fvu_b": 0.1, "dead_a": 0.0, "dead_b": 0.0,
+    }  # fmt: skip
+    swapped = {"system_a": "y", "system_b": "x"}
+    control = {"control": "shuffled_fit", "score": 0.0}
+    return pd.DataFrame([base, base | swapped, base | control, *(base | r for r in rows)]).assign(
+        training_samples=training
+    )
+
+
+def arrays(samples=50, x=4, y=5):
+    draw = np.random.default_rng(0)
+    return {"x": draw.normal(size=(samples, x)), "y": draw.normal(size=(samples, y))}
+
+
+def warnings(frame=None, data=None, dropped=None, latents=8):
+    return list(caveats(table() if frame is None else frame, data or arrays(), dropped or {}, latents))
+
+
+def test_nothing_to_say_of_clean_data():
+    assert warnings() == []
+
+
+@pytest.mark.parametrize("metric", ["cka_debiased", "rsa", "regression_r"])
+@pytest.mark.parametrize("score", [0.0301, -0.0301])
+def test_a_control_that_is_not_near_zero(metric, score):
+    row = {"control": "shuffled_fit", "metric": metric}
+    said = warnings(table(row | {"score": score}))
+    assert said == [
+        f"x and y: {metric} of the latent space is {score:.3f} with shuffled pairs, not near zero: part of its score "
+        "needs no shared content."
+    ]
+    assert warnings(table(row | {"score": np.sign(score) * 0.03})) == []
+    assert warnings(table(row | {"score": NAN})) == []
+
+
+@pytest.mark.parametrize("metric", ["cka", "regression_r2", "regression_r_units"])
+def test_scores_whose_null_is_not_zero_by_construction_are_no_control(metric):
+    assert warnings(table({"control": "shuffled_fit", "metric": metric, "score": -0.4})) == []
+
+
+@pytest.mark.parametrize(("side", "name"), [("a", "x"), ("b", "y")])
+def test_a_poor_reconstruction_is_said_once(side, name):
+    other = {"system_a": "y", "system_b": "x", f"fvu_{'ab'[side == 'a']}": 0.51}
+    said = warnings(table({f"fvu_{side}": 0.51}, other))
+    assert said == [
+        f"{name}: its dictionary leaves 51% of the variance of held-out rows unexplained; the latent scores are about "
+        "the rest only."
+    ]
+    assert warnings(table({f"fvu_{side}": 0.5})) == []
+    assert warnings(table({f"fvu_{side}": NAN})) == []
+
+
+@pytest.mark.parametrize(("side", "name"), [("a", "x"), ("b", "y")])
+def test_dead_latents_are_said_once(side, name):
+    other = {"system_a": "y", "system_b": "x", f"dead_{'ab'[side == 'a']}": 0.21}
+    said = warnings(table({f"dead_{side}": 0.21}, other))
+    assert said == [f"{name}: 21% of its latents are never active; use fewer, or train longer."]
+    assert warnings(table({f"dead_{side}": 0.2})) == []
+
+
+def test_the_dictionaries_of_the_control_are_not_the_systems():
+    assert warnings(table({"control": "shuffled_fit", "score": 0.0, "fvu_a": 0.9, "dead_b": 0.9})) == []
+
+
+def test_the_worst_of_several_dictionaries_counts():
+    said = warnings(table({"fvu_a": 0.6}, {"fvu_a": 0.8}))
+    assert len(said) == 1
+    assert "80%" in said[0]
+
+
+def test_few_training_rows_a_latent():
+    said = warnings(table(training=16 * 8 - 1), latents=8)
+    assert said == [
+        "127 training rows for 8 latents (fewer than 16 a latent): dictionaries fit noise; take the latent scores as "
+        "lower bounds, or use fewer latents."
+    ]
+    assert warnings(table(training=16 * 8), latents=8) == []
+    # With fewer than twice as many there are no latent scores to speak of; without dictionaries there are none either.
+    assert warnings(table(training=16 * 8 - 1), latents=64) == []
+    assert warnings(table(training=128), latents=0) == []
+
+
+def test_units_that_approach_the_samples():
+    said = warnings(table(training=79), data=arrays(x=20), latents=0)
+    assert said == [
+        "x: 20 units with 79 training rows; held-out regression from it is low for want of rows, not for want of shared "
+        "content."
+    ]
+    assert warnings(table(training=80), data=arrays(x=20), latents=0) == []
+
+
+@pytest.mark.parametrize(("share", "fires"), [(0.51, True), (0.49, False)])
+def test_one_unit_that_dominates(share, fires):
+    data = arrays(200, y=5)
+    y = (data["y"] - data["y"].mean(0)) / data["y"].std(0)
+    y[:, 3] *= np.sqrt(4 * share / (1 - share))
+    data["y"] = y + 100.0
+    expected = [
+        f"y: unit 3 carries {share:.0%} of the variance and dominates every score; compare standardised units as well."
+    ]
+    assert warnings(data=data) == (expected if fires else [])
+
+
+def test_of_two_units_one_always_carries_half():
+    assert warnings(data={"x": arrays()["x"], "y": np.random.default_rng(0).normal(size=(50, 2)) * [9, 1]}) == []
+
+
+def test_the_dominant_unit_is_numbered_as_in_the_file():
+    data = arrays()
+    data["x"][:, 1] *= 20
+    said = warnings(data=data, dropped={"x": [0, 2]})
+    # Units 0 and 2 of the file were dropped: the second that is left was number 3.
+    assert said[0].startswith("x: unit 3 carries ")
+
+
+def test_dropped_units_are_named_and_many_are_counted():
+    assert warnings(dropped={"x": [2]}) == ["x: 1 unit(s) are constant over the samples and were dropped: 2."]
+    said = warnings(dropped={"y": list(range(10, 22))})
+    assert said == ["y: 12 unit(s) are constant over the samples and were dropped: 10, 11, 12, 13, 14, 15, 16, 17 …."]
+
+
+def test_the_gravest_comes_first():
+    said = warnings(
+        table({"control": "shuffled_fit", "score": 0.5}, {"fvu_a": 0.9}, training=20), dropped={"x": [9]}, latents=8
+    )
+    words = ["shuffled pairs", "unexplained", "16 a latent", "constant"]
+    assert [word for text in said for word in words if word in text] == words
+
+
+def test_float32_with_a_large_offset():
+    data = {"x": arrays()["x"], "y": (arrays()["y"] + 1e4).astype(np.float32)}
+    assert warnings(data=data) == []

@@ -1,0 +1,300 @@
+"""The table of all pairs: its rows and columns, its scores, and its honesty about what is missing."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import oracles
+import pandas as pd
+import pytest
+from conftest import related
+from numpy.testing import assert_allclose
+
+import superpose as sp
+from superpose.arrays import group_folds
+from superpose.comparison import COLUMNS
+from superpose.files import DataError
+from superpose.metrics import ALL, CKA, CKA_DEBIASED, DEFAULT, PROCRUSTES, REGRESSION_R, RSA, RegressionMetric
+from superpose.metrics.regression import fixed_ridge
+
+
+@pytest.fixture(scope="module")
+def systems():
+    draw = np.random.default_rng(0)
+    z = draw.normal(size=(120, 10))
+    return {
+        "v1": z @ draw.normal(size=(10, 7)) + 3,
+        "v4": z @ draw.normal(size=(10, 5)) + draw.normal(size=(120, 5)),
+        "noise": draw.normal(size=(120, 6)) - 2,
+    }
+
+
+def score(table, a, b, metric):
+    rows = table[(table.system_a == a) & (table.system_b == b) & (table.metric == metric)]
+    assert len(rows) == 1
+    return rows.iloc[0]
+
+
+class TestTable:
+    def test_rows_and_columns(self, systems):
+        table = sp.compare(systems)
+        assert tuple(table.columns) == COLUMNS
+        pairs = [("v1", "v4"), ("v1", "noise"), ("v4", "noise")]
+        for metric in DEFAULT:
+            rows = table[table.metric == metric.name]
+            found = list(zip(rows.system_a, rows.system_b, strict=True))
+            expected = [way for a, b in pairs for way in ([(a, b), (b, a)] if metric.directed else [(a, b)])]
+            assert found == expected
+            assert (rows.directed == metric.directed).all()
+        assert not (table.system_a == table.system_b).any()
+        assert (table.samples == 120).all()
+        assert score(table, "v1", "noise", "cka")[["units_a", "units_b"]].tolist() == [7, 6]
+        assert score(table, "noise", "v1", "regression_r")[["units_a", "units_b"]].tolist() == [6, 7]
+
+    @pytest.mark.parametrize("permutations", [0, 3])
+    def test_scores_are_those_of_the_metrics(self, systems, permutations):
+        table = sp.compare(systems, metrics=ALL, permutations=permutations)
+        for metric in ALL:
+            for _, row in table[table.metric == metric.name].iterrows():
+                expected = float(metric(systems[row.system_a], systems[row.system_b]))
+                assert_allclose(row.score, expected, rtol=1e-9, err_msg=metric.name)
+
+    def test_a_direction_is_first_predicts_second(self, systems):
+        table = sp.compare(systems, metrics=[REGRESSION_R])
+        label = oracles.contiguous(120, 5)
+        for a, b in (("v1", "v4"), ("v4", "v1")):
+            expected = oracles.regression(systems[a], systems[b], label)
+            assert_allclose(score(table, a, b, "regression_r").score, expected, rtol=1e-9)
+
+    def test_chosen_pairs_alone(self, systems):
+        table = sp.compare(systems, pairs=[("noise", "v1")], metrics=[CKA, REGRESSION_R], permutations=2)
+        ways = [("noise", "v1"), ("noise", "v1"), ("v1", "noise")]
+        assert list(zip(table.system_a, table.system_b, strict=True)) == ways
+        assert_allclose(table.score[2], float(REGRESSION_R(systems["v1"], systems["noise"])), rtol=1e-9)
+
+    def test_float32_and_tensors_and_lists(self, systems):
+        import torch
+
+        expected = sp.compare(systems)
+        for convert, tolerance in (
+            (lambda x: x.astype(np.float32), 1e-5),
+            (torch.tensor, 1e-12),
+            (lambda x: x.tolist(), 1e-12),
+        ):
+            table = sp.compare({name: convert(x) for name, x in systems.items()})
+            assert_allclose(table.score, expected.score, atol=tolerance)
+            assert_allclose(table.low, expected.low, atol=10 * tolerance)
+
+    def test_repeats_are_numbered_and_scored_one_by_one(self):
+        x, y = related(50, 4, 3, seed=0, repeats=(2, 2))
+        table = sp.compare({"x": x, "y": y}, permutations=4)
+        assert table.repeat.tolist() == sorted(table.repeat)
+        assert set(table.repeat) == {0, 1, 2, 3}
+        for number, index in enumerate(np.ndindex(2, 2)):
+            single = sp.compare({"x": x[index], "y": y[index]}, permutations=4)
+            part = table[table.repeat == number].drop(columns="repeat").reset_index(drop=True)
+            pd.testing.assert_frame_equal(part, single)
+
+    def test_the_inputs_are_left_alone(self, systems):
+        before = {name: x.copy() for name, x in systems.items()}
+        sp.compare(systems, permutations=2)
+        assert all(np.array_equal(before[name], x) for name, x in systems.items())
+
+    def test_progress_counts_to_the_end(self, systems):
+        calls = []
+        sp.compare(systems, permutations=2, progress=lambda *call: calls.append(call))
+        pairs = [call for call in calls if call[0] == "pairs"]
+        assert [done for _, done, _ in pairs] == [1, 2, 3]
+        assert all(total == 3 for *_, total in pairs)
+        assert len([call for call in calls if call[0].startswith("null")]) == 6
+
+
+class TestDesign:
+    def test_labelled_folds(self, systems):
+        label = np.random.default_rng(1).integers(0, 4, 120)
+        row = score(sp.compare(systems, folds=label), "v1", "v4", "regression_r")
+        assert_allclose(row.score, oracles.regression(systems["v1"], systems["v4"], label), rtol=1e-9)
+
+    def test_in_sample(self, systems):
+        row = score(sp.compare(systems, folds=None), "v1", "v4", "regression_r2")
+        assert_allclose(row.score, sp.regression(systems["v1"], systems["v4"], folds=None, score="r2"), rtol=1e-9)
+
+    def test_groups_make_folds_that_keep_them_whole(self, systems):
+        groups = np.random.default_rng(1).integers(0, 30, 120)
+        row = score(sp.compare(systems, groups=groups), "v1", "v4", "regression_r")
+        label = group_folds(np.unique(groups, return_inverse=True)[1], 5)
+        got = [row.score]
+        # Groups are numbered in order of appearance, which decides ties between equal sizes.
+        by_appearance = group_folds(groups, 5)
+        assert_allclose(got, oracles.regression(systems["v1"], systems["v4"], by_appearance), rtol=1e-9)
+        assert len(np.unique(label)) == 5
+
+    def test_groups_widen_intervals(self):
+        draw = np.random.default_rng(2)
+        z = np.repeat(draw.normal(size=(30, 6)), 6, axis=0)
+        systems = {"x": z @ draw.normal(size=(6, 4)), "y": z @ draw.normal(size=(6, 4))}
+        groups = np.repeat(np.arange(30), 6)
+        label = group_folds(groups, 5)
+        apart, together = sp.compare(systems, folds=label), sp.compare(systems, groups=groups)
+        assert_allclose(apart.score, together.score)
+        assert ((together.high - together.low) > 1.5 * (apart.high - apart.low)).all()
+
+    def test_one_fixed_split_scores_every_metric_on_the_test_samples(self, systems):
+        mask = np.random.default_rng(3).random(120) < 0.4
+        table = sp.compare(systems, test=mask)
+        x, y = systems["v1"], systems["v4"]
+        assert (table.samples == mask.sum()).all()
+        assert_allclose(score(table, "v1", "v4", "cka").score, sp.cka(x[mask], y[mask]), rtol=1e-9)
+        assert_allclose(score(table, "v1", "v4", "rsa").score, sp.rsa(x[mask], y[mask]), rtol=1e-9)
+        expected = sp.regression(x, y, test=mask)
+        assert_allclose(score(table, "v1", "v4", "regression_r").score, expected, rtol=1e-9)
+        alone = sp.compare({"v1": x[mask], "v4": y[mask]})
+        for name in ("cka", "cka_debiased", "rsa"):
+            ours, theirs = score(table, "v1", "v4", name), score(alone, "v1", "v4", name)
+            assert_allclose(ours[["low", "high", "null"]].astype(float), theirs[["low", "high", "null"]].astype(float))
+
+    def test_wide_systems(self):
+        x, y = related(40, 300, 200, seed=1)
+        table = sp.compare({"x": x, "y": y}, permutations=3)
+        assert_allclose(score(table, "x", "y", "cka").score, oracles.biased_cka(x, y), rtol=1e-9)
+        assert score(table, "x", "y", "cka").units_a == 300
+        missing = score(table, "x", "y", "regression_r")
+        assert np.isnan(missing[["score", "low", "high", "null", "p"]].astype(float)).all()
+        assert missing.why == (
+            "32 training samples are not more than the predictors: no unique least-squares fit; use a ridge"
+        )
+
+    def test_a_ridge_of_one_s_own(self):
+        x, y = related(40, 300, 200, seed=1)
+        metric = RegressionMetric("ridge", ("r", "pooled"), fixed_ridge(3.0))
+        row = score(sp.compare({"x": x, "y": y}, metrics=[metric]), "x", "y", "ridge")
+        assert_allclose(row.score, oracles.regression(x, y, oracles.contiguous(40, 5), ridge=3.0), rtol=1e-8)
+
+
+class TestOwnMetric:
+    @dataclass(frozen=True)
+    class Overlap:
+        name: str = "overlap"
+        directed: bool = True
+        invariances: frozenset[str] = frozenset({"scale"})
+        minimum_samples: int = 10
+
+        def __call__(self, x, y):
+            return np.corrcoef(x[:, 0], y[:, 1])[0, 1]
+
+    def test_callables_are_scored_in_both_directions_with_a_null(self, systems):
+        table = sp.compare(systems, metrics=[self.Overlap(), CKA], permutations=25)
+        row = score(table, "v4", "v1", "overlap")
+        assert_allclose(row.score, np.corrcoef(systems["v4"][:, 0], systems["v1"][:, 1])[0, 1])
+        assert "no interval for this metric" in row.why
+        assert np.isfinite(row.null)
+        assert 0 < row.p <= 1
+
+    def test_they_see_the_scored_samples_alone(self, systems):
+        mask = np.arange(120) % 2 == 0
+        row = score(sp.compare(systems, metrics=[self.Overlap()], test=mask), "v1", "v4", "overlap")
+        assert_allclose(row.score, np.corrcoef(systems["v1"][mask, 0], systems["v4"][mask, 1])[0, 1])
+
+    def test_too_few_samples_for_one_metric_leave_the_others(self, systems):
+        few = {name: x[:8] for name, x in systems.items()}
+        table = sp.compare(few, metrics=[self.Overlap(), CKA], folds=2, permutations=2)
+        row = score(table, "v1", "v4", "overlap")
+        assert np.isnan(row.score)
+        assert row.why == "8 samples are too few (at least 10)"
+        assert np.isfinite(score(table, "v1", "v4", "cka").score)
+
+
+class TestMissing:
+    def test_a_system_that_is_constant_over_the_scored_samples(self, systems, recwarn):
+        mask = np.arange(120) < 30
+        still = systems["v1"].copy()
+        still[mask] = 0.1
+        table = sp.compare({"still": still, "v4": systems["v4"]}, test=mask, permutations=3)
+        whys = table.set_index(["system_a", "metric"]).why
+        assert table.set_index(["system_a", "metric"]).score[("still", "cka")] is not None
+        assert np.isnan(score(table, "still", "v4", "cka").score)
+        assert whys[("still", "cka")] == "a system does not vary"
+        assert whys[("still", "rsa")] == "a system's inner products do not vary over pairs of samples"
+        assert "debiased variance is not positive" in whys[("still", "cka_debiased")]
+        assert "a target does not vary in a held-out fold" in whys[("v4", "regression_r")]
+        assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
+
+    def test_three_samples_have_no_debiased_score(self):
+        x, y = related(8, 2, 2, seed=0)
+        table = sp.compare({"x": x, "y": y}, test=np.arange(8) < 3)
+        assert score(table, "x", "y", "cka_debiased").why == "3 samples are too few (at least 4)"
+        assert np.isfinite(score(table, "x", "y", "cka").score)
+
+    def test_few_re_pairings_have_no_p(self, systems):
+        groups = np.repeat([0, 1, 2], 40)
+        row = score(sp.compare(systems, groups=groups, folds=3, permutations=5), "v1", "v4", "rsa")
+        assert np.isnan(row.p)
+        assert "no p: fewer than 20 distinct re-pairings" in row.why
+
+    def test_metrics_without_an_interval_say_so(self, systems):
+        row = score(sp.compare(systems, metrics=[PROCRUSTES]), "v1", "v4", "procrustes")
+        assert np.isnan(row.low)
+        assert "no interval for this metric" in row.why
+
+
+class TestRefusals:
+    @pytest.mark.parametrize("pair", [("v1", "v2"), ("v1", "v1"), ("v1",), ("v1", "v4", "noise")])
+    def test_what_is_no_pair(self, systems, pair):
+        with pytest.raises(DataError, match="is no pair of two systems; expected two of v1, v4, noise"):
+            sp.compare(systems, pairs=[pair])
+
+    @pytest.mark.parametrize("few", [{}, {"v1": np.ones((5, 2))}, [np.ones((5, 2))] * 2])
+    def test_fewer_than_two_systems(self, few):
+        with pytest.raises(DataError, match=r"expected at least two systems, as \{name: array\}"):
+            sp.compare(few)
+
+    def test_a_constant_system_is_named(self, systems):
+        with pytest.raises(DataError, match="dead does not vary: every unit is constant"):
+            sp.compare({**systems, "dead": np.ones((120, 3))})
+
+    def test_a_nan_is_named(self, systems):
+        bad = systems["v4"].copy()
+        bad[7, 2] = np.nan
+        with pytest.raises(DataError, match=r"v4 has 1 NaN or infinite value\(s\), the first \(nan\) at row 7, unit 2"):
+            sp.compare({**systems, "v4": bad})
+
+    def test_unpaired_systems(self, systems):
+        with pytest.raises(DataError, match="v1 has 120 samples and short has 100"):
+            sp.compare({**systems, "short": np.random.default_rng(0).normal(size=(100, 3))})
+
+    def test_unequal_repeats(self, systems):
+        with pytest.raises(
+            DataError, match=r"the systems have repeats \[\(\), \(2,\)\]; expected the same leading axes"
+        ):
+            sp.compare({"v1": systems["v1"], "v4": np.stack([systems["v4"]] * 2)})
+
+    @pytest.mark.parametrize("permutations", [-1, 2.5, "many"])
+    def test_permutations(self, systems, permutations):
+        with pytest.raises(DataError, match=r"permutations is .*; expected an integer of at least 0"):
+            sp.compare(systems, permutations=permutations)
+
+    def test_two_metrics_of_one_name(self, systems):
+        weak, strong = (RegressionMetric("ridge", ("r", "pooled"), fixed_ridge(alpha)) for alpha in (1.0, 1e4))
+        with pytest.raises(DataError, match="two metrics have the same name, among ridge, ridge; give each its own"):
+            sp.compare(systems, metrics=[weak, strong])
+
+    def test_groups_of_another_length(self, systems):
+        with pytest.raises(DataError, match=r"groups has shape \(5,\); expected one label a sample, \(120,\)"):
+            sp.compare(systems, groups=[1, 2, 3, 4, 5])
+
+    def test_groups_across_folds(self, systems):
+        groups = np.repeat(np.arange(30), 4)
+        with pytest.raises(DataError, match="a group has samples in more than one fold"):
+            sp.compare(systems, groups=groups, folds=np.arange(120) % 5)
+
+    def test_fewer_groups_than_folds(self, systems):
+        with pytest.raises(DataError, match=r"folds is 5 with 3 group\(s\)"):
+            sp.compare(systems, groups=np.repeat([0, 1, 2], 40))
+
+
+def test_symmetric_scores_do_not_depend_on_order(systems):
+    forward = sp.compare(systems, metrics=[CKA, CKA_DEBIASED, RSA, PROCRUSTES])
+    backward = sp.compare(dict(reversed(systems.items())), metrics=[CKA, CKA_DEBIASED, RSA, PROCRUSTES])
+    for _, row in forward.iterrows():
+        twin = score(backward, row.system_b, row.system_a, row.metric)
+        assert_allclose(row.score, twin.score, rtol=1e-12)
+        assert_allclose([row.low, row.high], [twin.low, twin.high], rtol=1e-10)

@@ -1,0 +1,162 @@
+"""What each metric may not depend on, for every metric there is, and what it must depend on."""
+
+import numpy as np
+import pytest
+from conftest import related
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+import superpose as sp
+from superpose.metrics import ALL, CCA, CKA, CKA_DEBIASED, PROCRUSTES, REGRESSION_R, REGRESSION_R_UNITS, RSA
+from superpose.metrics.metric import INVARIANCES
+
+by_name = pytest.mark.parametrize("metric", ALL, ids=lambda m: m.name)
+seeds = st.integers(0, 2**31)
+
+
+def rotation(draw, x):
+    return x @ np.linalg.qr(draw.normal(size=(x.shape[1], x.shape[1])))[0]
+
+
+def scale(draw, x):
+    return x * np.exp(draw.uniform(-8, 8))
+
+
+def permutation(draw, x):
+    return x[:, draw.permutation(x.shape[1])]
+
+
+def translation(draw, x):
+    return x + 20 * draw.normal(size=x.shape[1])
+
+
+def linear(draw, x):
+    left, right = (np.linalg.qr(draw.normal(size=(x.shape[1], x.shape[1])))[0] for _ in range(2))
+    return x @ (left * np.exp(draw.uniform(-2, 2, x.shape[1]))) @ right
+
+
+CHANGES = {f.__name__: f for f in (rotation, scale, permutation, translation, linear)}
+
+
+def data(seed, samples=60):
+    draw = np.random.default_rng(seed)
+    x, y = related(samples, int(draw.integers(1, 9)), int(draw.integers(1, 9)), seed=seed)
+    return draw, x, y
+
+
+def same(metric, a, b):
+    # The angle of Procrustes is the arc cosine of a number known to 1e-16 only, hence to 1e-8 near 0.
+    assert_allclose(a, b, rtol=1e-7, atol=3e-7 if metric is PROCRUSTES else 1e-9)
+
+
+def test_there_is_a_change_for_every_word():
+    assert set(CHANGES) == INVARIANCES
+    assert all(metric.invariances <= INVARIANCES for metric in ALL)
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [(m, n) for m in ALL for n in sorted(m.invariances)],
+    ids=lambda part: getattr(part, "name", str(part)),
+)
+def test_declared_invariances_hold_on_either_side(metric, name):
+    @given(seeds)
+    def holds(seed):
+        draw, x, y = data(seed)
+        score = metric(x, y)
+        same(metric, metric(CHANGES[name](draw, x), y), score)
+        same(metric, metric(x, CHANGES[name](draw, y)), score)
+
+    holds()
+
+
+@by_name
+@given(seeds)
+def test_wide_systems_have_the_same_invariances(metric, seed):
+    if metric.directed:
+        return
+    draw = np.random.default_rng(seed)
+    x, y = related(12, 40, 6, seed=seed)
+    for name in sorted(metric.invariances - {"linear"}):
+        same(metric, metric(CHANGES[name](draw, x), y), metric(x, y))
+
+
+@pytest.mark.parametrize("metric", [m for m in ALL if not m.directed], ids=lambda m: m.name)
+class TestSymmetric:
+    @given(seed=seeds)
+    def test_exchanging_the_systems(self, metric, seed):
+        _, x, y = data(seed)
+        same(metric, metric(x, y), metric(y, x))
+
+    @given(seed=seeds)
+    def test_reordering_the_samples_of_both(self, metric, seed):
+        draw, x, y = data(seed)
+        order = draw.permutation(len(x))
+        same(metric, metric(x[order], y[order]), metric(x, y))
+
+    @given(seed=seeds)
+    def test_a_system_is_itself(self, metric, seed):
+        _, x, _ = data(seed)
+        same(metric, metric(x, x), 1.0 if metric.higher_is_closer else 0.0)
+
+
+@pytest.mark.parametrize("metric", [m for m in ALL if m.directed], ids=lambda m: m.name)
+class TestDirected:
+    @given(seed=seeds)
+    def test_a_system_predicts_itself(self, metric, seed):
+        _, x, _ = data(seed)
+        same(metric, metric(x, x), 1.0)
+
+    @given(seed=seeds)
+    def test_any_invertible_map_of_the_predictors(self, metric, seed):
+        draw, x, y = data(seed)
+        same(metric, metric(linear(draw, x), y), metric(x, y))
+
+    @given(seed=seeds)
+    def test_reordering_samples_within_folds(self, metric, seed):
+        draw, x, y = data(seed)
+        order = np.concatenate([draw.permutation(rows) for rows in np.array_split(np.arange(60), 5)])
+        same(metric, metric(x[order], y[order]), metric(x, y))
+
+
+@by_name
+@given(seeds)
+def test_scores_stay_in_range(metric, seed):
+    draw = np.random.default_rng(seed)
+    x, y = draw.normal(size=(20, 3)), draw.normal(size=(20, 4))
+    score = float(metric(x, y))
+    low, high = {"procrustes": (0, np.pi / 2), "regression_r2": (-np.inf, 1)}.get(metric.name, (-1, 1))
+    assert low <= score <= high
+
+
+@pytest.mark.parametrize(
+    ("metric", "name", "side"),
+    [
+        *[(m, "linear", side) for m in (CKA, CKA_DEBIASED, RSA, PROCRUSTES) for side in (0, 1)],
+        (REGRESSION_R, "linear", 1),
+        (REGRESSION_R_UNITS, "rotation", 1),
+    ],
+    ids=lambda part: getattr(part, "name", str(part)),
+)
+def test_undeclared_invariances_do_not_hold(metric, name, side):
+    assert name not in metric.invariances
+    systems = list(related(200, 6, 7, seed=0))
+    systems[1][:, :3] += 4 * np.random.default_rng(2).normal(size=(200, 3))
+    before = float(metric(*systems))
+    systems[side] = CHANGES[name](np.random.default_rng(1), systems[side])
+    assert abs(float(metric(*systems)) - before) > 0.01
+
+
+def test_scores_depend_on_the_pairing_of_samples():
+    x, y = related(200, 6, 7, seed=0)
+    order = np.random.default_rng(0).permutation(200)
+    for metric in ALL:
+        change = float(metric(x, y)) - float(metric(x, y[order]))
+        assert (change if getattr(metric, "higher_is_closer", True) else -change) > 0.2
+
+
+def test_uncentred_rsa_depends_on_the_mean():
+    x, y = related(200, 6, 7, seed=0)
+    assert abs(float(sp.rsa(x + 5, y, centre=False)) - float(sp.rsa(x, y, centre=False))) > 0.05
+    assert CCA.invariances >= {"linear", "rotation", "scale", "permutation", "translation"}

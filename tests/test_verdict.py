@@ -1,0 +1,151 @@
+"""The printed sentence, on tables made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from superpose.analysis.verdict import sentences
+
+NAN = float("nan")
+
+
+def row(space, score, **given):
+    """Return one row of held-out r, with an interval of ± .01."""
+    base = {"system_a": "a", "system_b": "b", "metric": "regression_r", "directed": True, "control": "none", "seed": 0}
+    return (
+        base | {"space": space, "score": score, "low": score - 0.01, "high": score + 0.01, "p": NAN, "why": ""} | given
+    )
+
+
+def table(*rows):
+    """Add the symmetric row that every pair has."""
+    pairs = dict.fromkeys(tuple(sorted((r["system_a"], r["system_b"]))) for r in rows)
+    symmetric = [row("raw", 0.9, metric="cka", directed=False, system_a=a, system_b=b) for a, b in pairs]
+    return pd.DataFrame([*symmetric, *rows])
+
+
+def both(space, forward, backward, **given):
+    return [
+        row(space, forward, **given),
+        row(space, backward, **given | {"system_a": "b", "system_b": "a"}),
+    ]
+
+
+def test_a_rise_never_stands_without_what_it_leaves_open():
+    said = sentences(
+        table(*both("raw", 0.5, 0.6, p=0.001), *both("latent", 0.7, 0.8), row("latent", 0.002, control="shuffled_fit"))
+    )
+    assert said == [
+        "a and b: held-out r is 0.550 raw (p = 0.001) and 0.750 in recovered features (shuffled pairs: 0.002): it rises.",
+        "A rise alone is no evidence of superposition: selecting shared content, a nonlinear encoder and the identity "
+        "of the stimuli raise it too. Not run here: the nonlinear prediction, linear selection at equal variance "
+        "explained, and independent dictionaries.",
+    ]
+
+
+def test_a_fall_says_so():
+    said = sentences(table(*both("raw", 0.9, 0.9), *both("latent", 0.7, 0.7)))
+    assert said == [
+        "a and b: held-out r is 0.900 raw and 0.700 in recovered features: it falls; the dictionaries lose more of what "
+        "is shared than they untangle."
+    ]
+
+
+def test_a_null_says_that_chance_does_as_well():
+    said = sentences(
+        table(
+            *both("raw", 0.003, 0.001, p=0.41),
+            *both("latent", -0.002, 0.0),
+            row("latent", 0.001, control="shuffled_fit"),
+        )
+    )
+    assert len(said) == 1
+    assert "no better than re-paired samples (p = 0.41)" in said[0]
+    assert said[0].endswith("no clear change.")
+
+
+def test_the_larger_p_of_the_two_directions_decides():
+    rows = [row("raw", 0.5, p=0.001), row("raw", 0.1, p=0.3, system_a="b", system_b="a")]
+    assert "no better than re-paired samples (p = 0.3)" in sentences(table(*rows))[0]
+    rows[1]["p"] = 0.05
+    assert "raw (p = 0.05)" in sentences(table(*rows))[0]
+
+
+@pytest.mark.parametrize(
+    ("change", "half", "ending"),
+    [
+        # Two intervals of half-width h separate at √2 h.
+        (0.099, 0.07, "no clear change."),
+        (0.1, 0.07, "it rises."),
+        (-0.099, 0.07, "no clear change."),
+        (-0.1, 0.07, "than they untangle."),
+        # However narrow the intervals, a hundredth is not called a change.
+        (0.0099, 0.0, "no clear change."),
+        (0.0101, 0.0, "it rises."),
+        # Without intervals too.
+        (0.0099, NAN, "no clear change."),
+        (0.0101, NAN, "it rises."),
+    ],
+)
+def test_a_change_within_the_intervals_is_no_change(change, half, ending):
+    rows = [row(s, v, low=v - half, high=v + half) for s, v in (("raw", 0.5), ("latent", 0.5 + change))]
+    said = sentences(table(*rows))
+    assert said[0].endswith(ending)
+    assert (len(said) == 2) == (ending == "it rises.")
+
+
+def test_a_score_that_could_not_be_computed_gives_its_reason():
+    rows = [row("raw", 0.5), row("latent", NAN, why="30 training rows are too few for 16 latents")]
+    assert sentences(table(*rows)) == [
+        "a and b: held-out r is 0.500 raw; in recovered features it could not be computed (30 training rows are too few "
+        "for 16 latents)."
+    ]
+    assert sentences(table(row("raw", NAN, why="2 samples are too few (at least 4)"), row("latent", 0.5))) == [
+        "a and b: no raw score could be computed (2 samples are too few (at least 4))."
+    ]
+    assert sentences(table(row("latent", 0.5))) == ["a and b: no raw score could be computed (no row)."]
+
+
+def test_features_that_were_not_asked_for_are_not_called_a_failure():
+    assert sentences(table(*both("raw", 0.5, 0.6))) == [
+        "a and b: held-out r is 0.550 raw; recovered features were not asked for."
+    ]
+
+
+def test_seeds_and_directions_are_averaged():
+    said = sentences(table(row("raw", 0.5), row("latent", 0.6), row("latent", 0.8, seed=1)))
+    assert "0.700 in recovered features" in said[0]
+    # A score that exists in one direction alone still counts.
+    said = sentences(table(row("raw", 0.5), row("raw", NAN, system_a="b", system_b="a"), row("latent", 0.6)))
+    assert "held-out r is 0.500 raw" in said[0]
+
+
+def test_each_pair_has_a_sentence_and_the_disclaimer_comes_once_and_last():
+    other = {"system_b": "c"}
+    rows = [row("raw", 0.5), row("latent", 0.8), row("raw", 0.9, **other), row("latent", 0.4, **other)]
+    said = sentences(table(*rows))
+    assert [text.partition(":")[0] for text in said[:2]] == ["a and b", "a and c"]
+    assert "rises" in said[0]
+    assert "falls" in said[1]
+    assert said[2].startswith("A rise alone is no evidence")
+    assert len(said) == 3
+
+
+def test_other_controls_and_metrics_do_not_enter():
+    rows = [row("raw", 0.5), row("latent", 0.8)]
+    noise = [
+        row("latent", 0.0, control="untrained"),
+        row("latent", 0.1, metric="cka", directed=False),
+        row("reconstruction", 0.2),
+        row("predicted", 0.3, metric="cka_debiased", directed=False),
+    ]
+    assert sentences(table(*rows, *noise)) == sentences(table(*rows))
+
+
+@pytest.mark.parametrize("latent", np.linspace(-1, 1, 9))
+@pytest.mark.parametrize("raw", [0.0, 0.4, 0.95])
+def test_no_sentence_ever_says_by_how_much_superposition_deflates(raw, latent):
+    said = sentences(table(row("raw", raw), row("latent", latent)))
+    assert "deflat" not in " ".join(said).lower()
+    assert ("superposition" in " ".join(said)) == ("rises" in said[0])
+    assert ("rises" in said[0]) == (said[-1].startswith("A rise alone is no evidence of superposition"))
