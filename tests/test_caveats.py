@@ -98,8 +98,8 @@ def test_few_training_rows_a_latent():
 def test_units_that_approach_the_samples():
     said = warnings(table(training=79), data=arrays(x=20), latents=0)
     assert said == [
-        "x: 20 units with 79 training rows; held-out regression from it is low for want of rows, not for want of shared "
-        "content."
+        "x: 20 units with 79 training rows; held-out regression from it is low for want of rows, not for want of "
+        "shared content."
     ]
     assert warnings(table(training=80), data=arrays(x=20), latents=0) == []
 

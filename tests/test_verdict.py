@@ -36,7 +36,8 @@ def test_a_rise_never_stands_without_what_it_leaves_open():
         table(*both("raw", 0.5, 0.6, p=0.001), *both("latent", 0.7, 0.8), row("latent", 0.002, control="shuffled_fit"))
     )
     assert said == [
-        "a and b: held-out r is 0.550 raw (p = 0.001) and 0.750 in recovered features (shuffled pairs: 0.002): it rises.",
+        "a and b: held-out r is 0.550 raw (p = 0.001) and 0.750 in recovered features (shuffled pairs: 0.002): "
+        "it rises.",
         "A rise alone is no evidence of superposition: selecting shared content, a nonlinear encoder and the identity "
         "of the stimuli raise it too. Not run here: the nonlinear prediction, linear selection at equal variance "
         "explained, and independent dictionaries.",
@@ -46,8 +47,8 @@ def test_a_rise_never_stands_without_what_it_leaves_open():
 def test_a_fall_says_so():
     said = sentences(table(*both("raw", 0.9, 0.9), *both("latent", 0.7, 0.7)))
     assert said == [
-        "a and b: held-out r is 0.900 raw and 0.700 in recovered features: it falls; the dictionaries lose more of what "
-        "is shared than they untangle."
+        "a and b: held-out r is 0.900 raw and 0.700 in recovered features: it falls; the dictionaries lose more of "
+        "what is shared than they untangle."
     ]
 
 
@@ -75,9 +76,9 @@ def test_the_larger_p_of_the_two_directions_decides():
     ("change", "half", "ending"),
     [
         # Two intervals of half-width h separate at √2 h.
-        (0.099, 0.07, "no clear change."),
+        (0.098, 0.07, "no clear change."),
         (0.1, 0.07, "it rises."),
-        (-0.099, 0.07, "no clear change."),
+        (-0.098, 0.07, "no clear change."),
         (-0.1, 0.07, "than they untangle."),
         # However narrow the intervals, a hundredth is not called a change.
         (0.0099, 0.0, "no clear change."),
@@ -97,8 +98,8 @@ def test_a_change_within_the_intervals_is_no_change(change, half, ending):
 def test_a_score_that_could_not_be_computed_gives_its_reason():
     rows = [row("raw", 0.5), row("latent", NAN, why="30 training rows are too few for 16 latents")]
     assert sentences(table(*rows)) == [
-        "a and b: held-out r is 0.500 raw; in recovered features it could not be computed (30 training rows are too few "
-        "for 16 latents)."
+        "a and b: held-out r is 0.500 raw; in recovered features it could not be computed (30 training rows are too "
+        "few for 16 latents)."
     ]
     assert sentences(table(row("raw", NAN, why="2 samples are too few (at least 4)"), row("latent", 0.5))) == [
         "a and b: no raw score could be computed (2 samples are too few (at least 4))."

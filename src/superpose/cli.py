@@ -46,6 +46,7 @@ def compare(
     steps: int = 1000,
     seeds: int = 1,
     seed: int = 0,
+    engine: str = "serial",
     no_latents: Annotated[bool, Parameter(negative="")] = False,
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
@@ -85,6 +86,8 @@ def compare(
         Fit the dictionaries from this many seeds.
     seed
         The seed that everything random is derived from.
+    engine
+        serial, or local:N to fit and score dictionaries in N processes that share the cores.
     no_latents
         Raw scores only; fit no dictionary.
     json
@@ -113,7 +116,15 @@ def compare(
             raw(systems, **shared)
             if no_latents
             else analyse(
-                systems, latents=latents, active=active, fit=fit, mode=mode, steps=steps, seeds=seeds, **shared
+                systems,
+                latents=latents,
+                active=active,
+                fit=fit,
+                mode=mode,
+                steps=steps,
+                seeds=seeds,
+                engine=engine,
+                **shared,
             )
         )
     record: dict[str, Any] = {"inputs": inputs, "seconds": round(time.perf_counter() - started, 1)}

@@ -284,6 +284,7 @@ def run(
         steps=steps,
         permutations=permutations,
         seed=seed,
+        engine=f"local:{min(2, os.cpu_count() or 1)}",
         progress=progress,
     )
     record = {"inputs": sources(), "seconds": round(time.perf_counter() - started, 1)}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from superpose.analysis.verdict import sentences
 from superpose.arrays import check_paired, contiguous_folds, group_folds, group_labels
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, checked_pairs, checked_systems, compare
 from superpose.diagnostics import fvu, l0, match_latents, same_index_share
+from superpose.engines import Engine, serial
+from superpose.engines import engine as engine_of
 from superpose.files import DataError
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, RegressionMetric, relative_ridge
 from superpose.metrics.metric import constant_units
@@ -102,6 +105,7 @@ def analyse(
     learning_rate: float = 5e-3,
     seeds: int = 1,
     seed: int = 0,
+    engine: str = "serial",
     progress: Progress | None = None,
 ) -> Analysis:
     """Compare systems raw, in their dictionaries' reconstructions, as their decoders predict, and in latents.
@@ -141,6 +145,9 @@ def analyse(
         How many times the dictionaries are fitted from other seeds, each in rows of its own.
     seed : int
         The one seed that everything random is derived from.
+    engine : str
+        Where dictionaries are fitted and scored: "serial", or "local:N" for N processes that share the cores.
+        Sums depend on the number of threads in their last digits.
     progress : callable, optional
         Called with (what, done, total).
 
@@ -167,6 +174,7 @@ def analyse(
     if fit not in FITS:
         raise DataError(f"fit is {fit!r}; expected one of {', '.join(map(repr, FITS))}.")
     seeds, steps, batch = _size(seeds, 1, "seeds"), _size(steps, 1, "steps"), _size(batch, 1, "batch")
+    run = engine_of(engine)
     job, dropped = _job(systems, pairs, fit, folds, groups, test, seed, progress)
     training = job.training
     widest = max(x.shape[-1] for x in job.arrays.values())
@@ -182,7 +190,7 @@ def analyse(
         for number in range(seeds):
             fit_seed = derived_seed(seed, f"fit {number}")
             recipe = Recipe(latents, active, mode, steps, batch, learning_rate, fit_seed, job.progress)
-            tables.append(_recovered(job, recipe).assign(seed=number))
+            tables.append(_recovered(job, recipe, run).assign(seed=number))
     settings = job.settings | {
         "folds": folds if test is None else None,
         "latents": latents,
@@ -194,6 +202,7 @@ def analyse(
         "batch": batch,
         "learning_rate": learning_rate,
         "seeds": seeds,
+        "engine": engine,
     }
     table = pd.concat(tables, ignore_index=True)[list(ORDER)]
     return Analysis(table, tuple(caveats(table, job.arrays, dropped, latents)), settings)
@@ -283,17 +292,37 @@ def _job(
     chosen = checked_pairs(arrays, pairs)
     if not chosen or len(set(map(frozenset, chosen))) < len(chosen):
         raise DataError(f"pairs is {chosen}; expected at least one pair of systems, each once.")
-    return _Job(arrays, chosen, held_out, labels, fit, seed, progress or (lambda what, done, total: None)), dropped
+    return _Job(arrays, chosen, held_out, labels, fit, seed, progress or _silent), dropped
 
 
-def _recovered(job: _Job, recipe: Recipe) -> pd.DataFrame:
+def _recovered(job: _Job, recipe: Recipe, run: Engine) -> pd.DataFrame:
     """Return the rows of reconstructions, predictions and latents, their shuffled control beside them."""
-    tables = []
-    for control, alter in CONTROLS.items():
-        systems = alter(job)
-        fitted = FITS[job.fit]({name: x[~job.held_out] for name, x in systems.items()}, job.pairs, recipe)
-        tables += [_scored(job, dictionaries, systems, control) for dictionaries in fitted]
+    grouping, _ = FITS[job.fit]
+    cells = [(control, names) for control in CONTROLS for names in grouping(list(job.arrays), job.pairs)]
+    if run is serial:
+        tables = list(run(partial(_cell, job, recipe), cells))
+    else:
+        # Progress inside another process cannot be seen from here: cells are counted as they finish.
+        silent = partial(_cell, replace(job, progress=_silent), replace(recipe, progress=_silent))
+        tables = []
+        for done, table in enumerate(run(silent, cells)):
+            tables.append(table)
+            job.progress("dictionaries fitted and scored", done + 1, len(cells))
     return _with_control_as_null(pd.concat(tables, ignore_index=True))
+
+
+def _cell(job: _Job, recipe: Recipe, cell: tuple[str, tuple[str, ...]]) -> pd.DataFrame:
+    """Fit the dictionaries of one group of systems under one control, and score them."""
+    control, names = cell
+    altered = CONTROLS[control](job)
+    systems = {name: altered[name] for name in names}
+    _, training = FITS[job.fit]
+    dictionaries = training({name: x[~job.held_out] for name, x in systems.items()}, recipe)
+    return _scored(job, dictionaries, systems, control)
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass
 
 
 def _scored(job: _Job, dictionaries: Dictionaries, systems: dict[str, Array], control: str) -> pd.DataFrame:

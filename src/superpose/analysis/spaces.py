@@ -39,27 +39,16 @@ class Recipe:
     progress: Progress
 
 
-def pairwise(systems: Systems, pairs: Pairs, recipe: Recipe) -> list[Dictionaries]:
-    """Fit one joint dictionary a pair: both systems share an index space of their own (Eq. (9))."""
-    return [together({a: systems[a], b: systems[b]}, recipe) for a, b in pairs]
-
-
-def jointly(systems: Systems, pairs: Pairs, recipe: Recipe) -> list[Dictionaries]:
-    """Fit one joint dictionary for all systems: one index space, each system's own encoder giving its own code."""
-    return [together(systems, recipe)]
-
-
-def independently(systems: Systems, pairs: Pairs, recipe: Recipe) -> list[Dictionaries]:
+def apart(systems: Systems, recipe: Recipe) -> Dictionaries:
     """Fit each system's dictionary alone (Eq. (8))."""
     fitted: Dictionaries = {}
     for name, x in systems.items():
-        sae = _dictionary(name, x, recipe)
-        fitted[name] = fit(sae, reconstruction, x, **_training(name, recipe))
-    return [fitted]
+        fitted[name] = fit(_dictionary(name, x, recipe), reconstruction, x, **_training(name, recipe))
+    return fitted
 
 
 def together(systems: Systems, recipe: Recipe) -> Dictionaries:
-    """Fit the dictionaries of several systems on their paired rows, with the recipe's cross terms."""
+    """Fit one joint dictionary: one index space, each system's own encoder giving its own code (Eq. (9))."""
     label = " ".join(systems)
     saes = nn.ModuleList(_dictionary(f"{label} {name}", x, recipe) for name, x in systems.items())
     fit(saes, partial(joint, mode=recipe.mode), *systems.values(), **_training(label, recipe))
@@ -99,8 +88,18 @@ def _training(label: str, recipe: Recipe) -> dict[str, Any]:
     }
 
 
-FITS: dict[str, Callable[[Systems, Pairs, Recipe], list[Dictionaries]]] = {
-    "pairwise": pairwise,
-    "all": jointly,
-    "independent": independently,
-}
+def each_pair(names: Sequence[str], pairs: Pairs) -> list[tuple[str, ...]]:
+    """Return the pairs themselves: each gets an index space of its own."""
+    return list(pairs)
+
+
+def everything(names: Sequence[str], pairs: Pairs) -> list[tuple[str, ...]]:
+    """Return all systems as one group."""
+    return [tuple(names)]
+
+
+# How systems are grouped, and how the dictionaries of one group are fitted.
+FITS: dict[
+    str, tuple[Callable[[Sequence[str], Pairs], list[tuple[str, ...]]], Callable[[Systems, Recipe], Dictionaries]]
+]
+FITS = {"pairwise": (each_pair, together), "all": (everything, together), "independent": (everything, apart)}

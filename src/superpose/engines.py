@@ -1,0 +1,50 @@
+"""Where independent cells of work run: here one by one, or in local processes."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any, TypeVar
+
+from superpose.files import DataError
+
+Cell = TypeVar("Cell")
+Result = TypeVar("Result")
+Engine = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+
+
+def serial(function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Iterator[Result]:
+    """Yield the result of each cell, computed in this process when it is asked for."""
+    return map(function, cells)
+
+
+def local(workers: int, function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Iterator[Result]:
+    """Yield the results in order, from that many processes that share the cores; large arrays are mapped, not sent."""
+    from joblib import Parallel, delayed, parallel_config
+
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    with parallel_config("loky", inner_max_num_threads=threads):
+        yield from Parallel(n_jobs=workers, return_as="generator")(delayed(function)(cell) for cell in cells)
+
+
+def engine(name: str) -> Engine:
+    """Return the engine of a name: "serial", or "local:N" for N processes on this machine.
+
+    Raises
+    ------
+    DataError
+        For any other name.
+
+    Examples
+    --------
+    >>> from superpose.engines import engine
+    >>> list(engine("serial")(abs, [-1, 2]))
+    [1, 2]
+    """
+    if name == "serial":
+        return serial
+    if found := re.fullmatch(r"local:([1-9]\d*)", name):
+        return partial(local, int(found[1]))
+    raise DataError(f"engine is {name!r}; expected 'serial', or 'local:N' for N processes.")

@@ -1,0 +1,553 @@
+"""The command line, in process and as its users start it."""
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import superpose.cli as cli
+from superpose.analysis import analyse, raw
+from superpose.files import sha256
+
+FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
+QUICK = ["--latents", "8", "--active", "2", "--steps", "10", "--permutations", "3"]
+RAW = ["--no-latents", "--permutations", "0"]
+SOURCE = Path(cli.__file__).parent.parent
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Give back the handler that a run replaces."""
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Stand in a folder with two related recordings of 60 samples."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(60, 5))
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", x @ draw.normal(size=(5, 4)) + draw.normal(size=(60, 4)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def compare(*arguments):
+    return cli.main(["compare", *map(str, arguments)])
+
+
+def started(*arguments, **options):
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, *options.pop("python", []), "-m", "superpose", *map(str, arguments)],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **options,
+    )  # fmt: skip
+
+
+def refused(capsys, words, *arguments):
+    """Assert exit status 2, one line on standard error, nothing on standard output, and nothing written."""
+    before = sorted(os.listdir())
+    assert compare(*arguments) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"superpose: [^\n]+\n", err), err
+    assert re.search(words, err), err
+    assert sorted(os.listdir()) == before
+
+
+class TestDigits:
+    @pytest.fixture(scope="class")
+    def run(self, tmp_path_factory):
+        from superpose.demo import digits
+
+        folder = tmp_path_factory.mktemp("digits")
+        for name, x in digits().items():
+            np.save(folder / f"{name}.npy", x)
+        settings = ["--latents", "32", "--active", "4", "--steps", "60", "--permutations", "9", "--seed", "3"]
+        process = started("compare", "narrow.npy", "wide.npy", "--out", "results", *settings, cwd=folder)
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        return folder, out, err
+
+    def test_the_folder(self, run):
+        folder, _, err = run
+        assert sorted(os.listdir(folder / "results")) == FILES
+        assert "Written to results: open results/report.html" in err
+
+    def test_the_tables_agree_with_each_other_and_with_the_library(self, run):
+        folder, out, _ = run
+        table = pd.read_parquet(folder / "results" / "alignment.parquet")
+        systems = {name: np.load(folder / f"{name}.npy") for name in ("narrow", "wide")}
+        expected = analyse(systems, latents=32, active=4, steps=60, permutations=9, seed=3).table
+        np.testing.assert_allclose(table.score, expected.score, rtol=1e-4, atol=1e-5)
+        text = pd.read_csv(folder / "results" / "alignment.csv", keep_default_na=False, na_values={"score": ""})
+        printed = "".join(line for line in out.splitlines(keepends=True) if line[0] != "#")
+        (folder / "printed.tsv").write_text(printed)
+        piped = pd.read_csv(folder / "printed.tsv", sep="\t")
+        for other in (text, piped):
+            assert list(other.columns) == list(table.columns)
+            np.testing.assert_allclose(other.score, table.score, rtol=1e-15)
+            assert other.metric.tolist() == table.metric.tolist()
+
+    def test_the_sentences_come_behind_a_hash(self, run):
+        _, out, _ = run
+        said = [line for line in out.splitlines() if line.startswith("# ")]
+        assert said[0].startswith("# narrow and wide: held-out r is 0.")
+        assert any(re.match(r"# Warning: wide: \d+ unit\(s\) are constant", line) for line in said)
+
+    def test_the_record(self, run):
+        folder, _, _ = run
+        record = json.loads((folder / "results" / "run.json").read_text())
+        assert (
+            record["settings"] | {"latents": 32, "steps": 60, "permutations": 9, "seed": 3, "folds": 5}
+            == record["settings"]
+        )
+        assert record["inputs"]["narrow"] == {
+            "path": "narrow.npy", "sha256": sha256(folder / "narrow.npy"), "shape": [1797, 32],
+        }  # fmt: skip
+        assert record["seconds"] > 0
+
+
+def test_raw_only(here, capsys):
+    assert compare("x.npy", "y.npy", "--out", "out", *RAW) == 0
+    out, _ = capsys.readouterr()
+    table = pd.read_parquet("out/alignment.parquet")
+    assert set(table.space) == {"raw"}
+    expected = raw({name: np.load(f"{name}.npy") for name in "xy"}).table
+    np.testing.assert_allclose(table.score, expected.score, rtol=1e-12)
+    assert "recovered features were not asked for" in out
+    assert sorted(os.listdir("out")) == FILES
+
+
+def test_json(here, capsys):
+    assert compare("x.npy", "y.npy", "--out", "out", "--json", *QUICK) == 0
+    out, _ = capsys.readouterr()
+    content = json.loads(out)
+    table = pd.read_parquet("out/alignment.parquet")
+    assert [row["score"] for row in content["table"]] == pytest.approx(table.score.tolist(), abs=1e-9)
+    assert content["table"][0]["fvu_a"] is None
+    assert set(content) == {"table", "sentences", "warnings"}
+
+
+def test_a_terminal_gets_a_short_table_and_the_sentences(here, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "160")
+    assert compare("x.npy", "y.npy", "--out", "out", *QUICK) == 0
+    out, _ = capsys.readouterr()
+    assert "\t" not in out
+    assert "cka_debiased" in out
+    assert "regression_r2" not in out
+    assert "nan" not in out
+    assert "x and y: held-out r is" in out
+
+
+def test_the_same_command_gives_the_same_table(here):
+    for name in ("one", "two"):
+        assert compare("x.npy", "y.npy", "--out", name, *QUICK) == 0
+    assert Path("one/alignment.parquet").read_bytes() == Path("two/alignment.parquet").read_bytes()
+
+
+def test_three_files(here):
+    np.save("w.npy", np.load("x.npy")[:, :3])
+    assert compare("x.npy", "y.npy", "w.npy", "--out", "out", *RAW) == 0
+    table = pd.read_parquet("out/alignment.parquet")
+    assert len(table) == 3 * 3 + 3 * 6
+
+
+def test_files_of_one_name_are_told_apart(here):
+    os.mkdir("other")
+    np.save("other/x.npy", np.load("y.npy"))
+    assert compare("x.npy", "other/x.npy", "--out", "out", *RAW) == 0
+    assert set(pd.read_parquet("out/alignment.parquet").system_a) == {"x.npy", "other/x.npy"}
+
+
+def test_one_array_of_several(here):
+    np.savez("many.npz", first=np.load("x.npy"), second=np.load("y.npy"))
+    assert compare("many.npz:first", "many.npz:second", "--out", "out", *RAW) == 0
+    assert compare("x.npy", "y.npy", "--out", "plain", *RAW) == 0
+    scores = [pd.read_parquet(f"{name}/alignment.parquet").score for name in ("out", "plain")]
+    np.testing.assert_allclose(*scores)
+    record = json.loads(Path("out/run.json").read_text())
+    assert record["inputs"]["many.npz:first"]["sha256"] == sha256("many.npz")
+
+
+class TestStimuli:
+    def write(self, name, array, ids, groups=None):
+        extra = {} if groups is None else {"groups": np.array(groups)}
+        np.savez(f"{name}.npz", responses=array, stimuli=np.array(ids), **extra)
+
+    def test_rows_are_matched_by_id(self, here):
+        x, y = np.load("x.npy"), np.load("y.npy")
+        order = np.random.default_rng(1).permutation(60)
+        ids = [f"image {i}" for i in range(60)]
+        self.write("a", x, ids)
+        self.write("b", y[order], [ids[i] for i in order])
+        assert compare("a.npz", "b.npz", "--out", "out", *RAW) == 0
+        expected = raw({"a": x, "b": y}).table
+        np.testing.assert_allclose(pd.read_parquet("out/alignment.parquet").score, expected.score, rtol=1e-9)
+
+    def test_only_shared_stimuli_count(self, here):
+        self.write("a", np.load("x.npy")[:50], range(50))
+        self.write("b", np.load("y.npy")[10:], range(10, 60))
+        assert compare("a.npz", "b.npz", "--out", "out", *RAW) == 0
+        table = pd.read_parquet("out/alignment.parquet")
+        assert (table.samples + table.training_samples).unique().tolist() == [40]
+
+    def test_the_groups_of_a_recording_are_kept_whole(self, here):
+        groups = np.random.default_rng(2).integers(0, 12, 60)
+        self.write("a", np.load("x.npy"), range(60), groups)
+        self.write("b", np.load("y.npy"), range(60))
+        assert compare("a.npz", "b.npz", "--out", "out", *RAW) == 0
+        expected = raw({"a": np.load("x.npy"), "b": np.load("y.npy")}, groups=groups).table
+        np.testing.assert_allclose(pd.read_parquet("out/alignment.parquet").score, expected.score, rtol=1e-9)
+        assert json.loads(Path("out/run.json").read_text())["settings"]["groups"] == len(np.unique(groups))
+
+    def test_ids_in_some_files_only_are_refused(self, here, capsys):
+        self.write("a", np.load("x.npy"), range(60))
+        refused(
+            capsys, "y has no stimulus ids but a has; give all files ids, or none", "a.npz", "y.npy", "--out", "out"
+        )
+
+    def test_no_shared_stimulus_is_refused(self, here, capsys):
+        self.write("a", np.load("x.npy"), range(60))
+        self.write("b", np.load("y.npy"), range(100, 160))
+        refused(capsys, "no stimulus id is shared by all of a, b", "a.npz", "b.npz", "--out", "out")
+
+
+class TestGroups:
+    @pytest.mark.parametrize("suffix", [".npy", ".txt"])
+    def test_labels_from_a_file(self, here, suffix):
+        groups = np.repeat(np.arange(15), 4)
+        if suffix == ".npy":
+            np.save("groups.npy", groups)
+        else:
+            Path("groups.txt").write_text("".join(f"sentence {g}\n" for g in groups))
+        assert compare("x.npy", "y.npy", "--groups", f"groups{suffix}", "--out", "out", *RAW) == 0
+        expected = raw({name: np.load(f"{name}.npy") for name in "xy"}, groups=groups).table
+        table = pd.read_parquet("out/alignment.parquet")
+        np.testing.assert_allclose(table[["score", "low", "high"]], expected[["score", "low", "high"]], rtol=1e-9)
+        record = json.loads(Path("out/run.json").read_text())
+        assert record["groups"] == {"path": f"groups{suffix}", "sha256": sha256(f"groups{suffix}")}
+
+    def test_bad_files(self, here, capsys):
+        arguments = ("x.npy", "y.npy", "--out", "out", *RAW, "--groups")
+        refused(capsys, "none.npy does not exist; --groups expects a .npy or a text file", *arguments, "none.npy")
+        np.save("objects.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
+        refused(capsys, "objects.npy cannot be read as group labels: Object arrays", *arguments, "objects.npy")
+        np.save("short.npy", np.arange(59))
+        refused(capsys, r"groups has shape \(59,\); expected one label a sample, \(60,\)", *arguments, "short.npy")
+        Path("cut.npy").write_bytes(Path("short.npy").read_bytes()[:150])
+        refused(capsys, "cut.npy cannot be read as group labels", *arguments, "cut.npy")
+        Path("empty.npy").write_bytes(b"")
+        refused(capsys, "empty.npy cannot be read as group labels", *arguments, "empty.npy")
+        header = "{'descr': '<f8', 'fortran_order': False, 'shape': (99999999999999,), }".ljust(117) + "\n"
+        Path("huge.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + header.encode() + b"0" * 8)
+        refused(capsys, "huge.npy cannot be read as group labels", *arguments, "huge.npy")
+        Path("binary.txt").write_bytes(b"\xff\xfe\x00")
+        refused(capsys, "binary.txt cannot be read as group labels", *arguments, "binary.txt")
+        np.save("one.npy", np.zeros(60, dtype=int))
+        refused(capsys, r"folds is 5 with 1 group\(s\)", *arguments, "one.npy")
+        refused(capsys, "does not exist", *arguments, ".")
+
+
+BAD_ARRAYS = {
+    "objects": (np.array([[{}, 1]] * 60, dtype=object), "Object arrays cannot be loaded|Python objects"),
+    "line": (np.zeros(60), r"bad.npy has 1 dimension\(s\), shape \(60,\); expected \(samples, units\)"),
+    "cube": (np.zeros((2, 60, 3)), r"bad.npy has 3 dimensions, shape \(2, 60, 3\)"),
+    "complex": (np.ones((60, 3), dtype=complex), "bad.npy holds complex numbers; expected real numbers"),
+    "text": (np.full((60, 3), "a"), "bad.npy holds text; expected real numbers"),
+    "fewer": (np.random.default_rng(0).normal(size=(59, 3)), "x has 60 samples and bad has 59"),
+    "nan": (
+        np.where(np.eye(60, 3), np.nan, 1.0),
+        r"bad has 3 NaN or infinite value\(s\), the first \(nan\) at row 0, unit 0",
+    ),
+    "inf": (np.where(np.arange(180).reshape(60, 3) == 5, np.inf, 1.0), r"bad has 1 .*\(inf\) at row 1, unit 2"),
+    "constant": (np.ones((60, 3)), "bad does not vary: every unit is constant"),
+    "no samples": (np.ones((0, 3)), r"bad.npy is empty, shape \(0, 3\)"),
+    "no units": (np.ones((60, 0)), r"bad.npy is empty, shape \(60, 0\)"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_ARRAYS)
+def test_bad_arrays(here, capsys, kind):
+    array, words = BAD_ARRAYS[kind]
+    np.save("bad.npy", array, allow_pickle=True)
+    refused(capsys, words, "x.npy", "bad.npy", "--out", "out", *QUICK)
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "words"),
+    [
+        (None, "bad.npy", "bad.npy does not exist"),
+        (None, "b" * 300 + ".npy", "does not exist|File name too long"),
+        (b"", "bad.npy", r"bad.npy is empty \(0 bytes\)"),
+        (b"not an array at all", "bad.npy", "bad.npy cannot be read"),
+        ("half", "bad.npy", "bad.npy has .* bytes where its header announces"),
+        (b"1,2\n3", "bad.csv", "bad.csv cannot be read"),
+        (b"PK\x03\x04", "bad.npz", "bad.npz cannot be read"),
+        (b"1 2", "bad.mat", "has the suffix '.mat'; expected one of .npy"),
+    ],
+    ids=["missing", "long name", "empty", "garbage", "truncated", "csv", "npz", "suffix"],
+)
+def test_bad_files(here, capsys, content, name, words):
+    if content == "half":
+        content = Path("x.npy").read_bytes()[:900]
+    if content is not None:
+        Path(name).write_bytes(content)
+    refused(capsys, words, "x.npy", name, "--out", "out", *QUICK)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["x.npy", "--out", "out"], r"1 file\(s\) given; expected at least two to compare"),
+        (["--out", "out"], r"0 file\(s\) given; expected at least two"),
+        (["x.npy", "x.npy", "--out", "out"], "x.npy is given more than once"),
+        (["x.npy", "y.npy", "./y.npy", "--out", "out"], "y.npy is given more than once; expected different files"),
+        (["x.npy", "y.npy"], "--out"),
+        (["x.npy", "y.npy", "--out", "x.npy"], "x.npy is a file; expected a directory"),
+        (["x.npy", "y.npy", "--out", "x.npy/deeper"], "x.npy is a file; expected a directory"),
+        (["x.npy", "y.npy", "--out", "out", "--bogus", "1"], "Unknown option: --bogus"),
+        (["x.npy", "y.npy", "--out", "out", "--latents", "many"], 'unable to convert "many" into int'),
+        (["x.npy", "y.npy", "--out", "out", "--latents", "0"], "latents is 0; expected a positive integer"),
+        (["x.npy", "y.npy", "--out", "out", "--latents", "4", "--active", "5"], "active is 5 of 4 latents"),
+        (["x.npy", "y.npy", "--out", "out", "--steps", "0"], "steps is 0; expected a positive integer"),
+        (["x.npy", "y.npy", "--out", "out", "--seeds", "-1"], "seeds is -1; expected a positive integer"),
+        (["x.npy", "y.npy", "--out", "out", "--seed", "-1"], "seed is -1; expected an integer of at least 0"),
+        (["x.npy", "y.npy", "--out", "out", "--seed", "-1", "--no-latents"], "seed is -1; expected an integer"),
+        (["x.npy", "y.npy", "--out", "out", "--permutations", "-1"], "permutations is -1"),
+        (["x.npy", "y.npy", "--out", "out", "--fit", "both"], "fit is 'both'; expected one of 'pairwise'"),
+        (["x.npy", "y.npy", "--out", "out", "--mode", "sum", *QUICK], "mode is 'sum'; expected one of 'separate'"),
+        (["x.npy", "y.npy", "--out", "out", "--folds", "1"], "folds is 1; expected an integer of at least 2"),
+        (["x.npy", "y.npy", "--out", "out", "--folds", "31"], "60 samples are too few for 31 folds"),
+    ],
+)
+def test_bad_arguments(here, capsys, arguments, words):
+    refused(capsys, words, *arguments)
+
+
+def test_an_unknown_command(capsys):
+    assert cli.main(["comprae"]) == 2
+    assert re.fullmatch(r"superpose: Unknown command [^\n]+compare, demo\.\n", capsys.readouterr().err)
+
+
+def test_bad_input_as_users_meet_it(here):
+    process = started("compare", "x.npy", "none.npy", "--out", "out")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (2, "")
+    assert err == "superpose: none.npy does not exist; check the path.\n"
+
+
+def test_a_run_is_not_replaced_unless_asked(here, capsys):
+    assert compare("x.npy", "y.npy", "--out", "out", *RAW) == 0
+    before = {file: Path("out", file).read_bytes() for file in FILES}
+    capsys.readouterr()
+    refused(capsys, r"out already holds a run \(run.json\)", "x.npy", "y.npy", "--out", "out", *RAW, "--seed", "1")
+    assert {file: Path("out", file).read_bytes() for file in FILES} == before
+    assert compare("x.npy", "y.npy", "--out", "out", "--overwrite", "--seed", "1", *RAW) == 0
+    assert json.loads(Path("out/run.json").read_text())["settings"]["seed"] == 1
+
+
+def test_units_as_many_as_samples_are_no_error(here, capsys):
+    np.save("wide.npy", np.random.default_rng(0).normal(size=(60, 70)))
+    assert compare("x.npy", "wide.npy", "--out", "out", *RAW) == 0
+    assert "# Warning: wide: 70 units with 48 training rows" in capsys.readouterr().out
+
+
+def test_constant_units_are_no_error(here, capsys):
+    np.save("still.npy", np.column_stack([np.load("x.npy"), np.ones(60)]))
+    assert compare("still.npy", "y.npy", "--out", "out", *RAW) == 0
+    assert "# Warning: still: 1 unit(s) are constant over the samples and were dropped: 5." in capsys.readouterr().out
+
+
+def test_too_few_rows_for_dictionaries_leave_the_raw_scores(here, capsys):
+    assert compare("x.npy", "y.npy", "--out", "out", "--latents", "25", "--permutations", "0") == 0
+    table = pd.read_parquet("out/alignment.parquet")
+    assert table[table.space == "raw"].score.notna().all()
+    assert table[table.space == "latent"].score.isna().all()
+    assert "48 training rows are too few for 25 latents" in capsys.readouterr().out
+
+
+class TestFailures:
+    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+    def test_a_full_disk(self, here, capsys, monkeypatch, number):
+        def full(self, path, **options):
+            Path(path).write_text("half")
+            raise OSError(number, os.strerror(number), str(path))
+
+        monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+        assert compare("x.npy", "y.npy", "--out", "out", *RAW) == 3
+        err = capsys.readouterr().err
+        assert re.fullmatch(r"superpose: no space left on the device \([^\n]+\); nothing was half-written\n", err)
+        assert os.listdir("out") == ["alignment.parquet"]
+
+    def test_another_fault_of_the_disk_is_one_line_too(self, here, capsys, monkeypatch):
+        def broken(*given, **options):
+            raise OSError(errno.EIO, "Input/output error", "out/alignment.csv")
+
+        monkeypatch.setattr(pd.DataFrame, "to_csv", broken)
+        assert compare("x.npy", "y.npy", "--out", "out", *RAW) == 2
+        assert capsys.readouterr().err == "superpose: out/alignment.csv: Input/output error\n"
+
+    def test_an_interruption_in_process(self, here, capsys, monkeypatch):
+        monkeypatch.setattr(pd.DataFrame, "to_csv", lambda *given, **options: signal.raise_signal(signal.SIGINT))
+        assert compare("x.npy", "y.npy", "--out", "out", *RAW) == 130
+        assert re.fullmatch("superpose: interrupted; [^\n]+\n", capsys.readouterr().err)
+        assert os.listdir("out") == ["alignment.parquet"]
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_a_signal(self, here, number):
+        process = started(
+            "compare", "x.npy", "y.npy", "--out", "out", *QUICK[:4], "--steps", "1000000", "--permutations", "0"
+        )
+        # The first line of progress says that the work has begun.
+        line = process.stderr.readline()
+        assert "dictionary" in line, line
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert out == ""
+        assert "Traceback" not in err
+        assert err.splitlines()[-1].startswith("superpose: interrupted")
+        assert not os.path.exists("out") or os.listdir("out") == []
+
+    def test_a_reader_that_goes_away(self, here):
+        process = started("compare", "x.npy", "y.npy", "--out", "out", *RAW)
+        process.stdout.close()
+        err = process.stderr.read()
+        assert process.wait(timeout=60) == 0
+        assert "Traceback" not in err
+        assert "Exception ignored" not in err
+        assert sorted(os.listdir("out")) == FILES
+
+
+class TestHelp:
+    def test_without_torch(self):
+        process = started("compare", "--help", python=["-X", "importtime"])
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0
+        imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
+        assert "cyclopts" in imported
+        assert not imported & {"torch", "numpy", "pandas", "scipy", "matplotlib"}
+        assert "Example: superpose compare V1.npy layer3.npy" in out
+
+    @pytest.mark.parametrize("arguments", [["--help"], [], ["demo", "--help"], ["compare", "--help"]])
+    def test_every_help_has_an_example(self, capsys, arguments):
+        assert cli.main(arguments) == 0
+        assert "Example: superpose " in capsys.readouterr().out
+
+    def test_the_example_is_one_that_parses(self, here):
+        os.rename("x.npy", "V1.npy")
+        os.rename("y.npy", "layer3.npy")
+        assert cli.main(["compare", "V1.npy", "layer3.npy", "--out", "results", *RAW]) == 0
+
+    def test_every_parameter_is_explained(self, capsys):
+        cli.main(["compare", "--help"])
+        out = capsys.readouterr().out
+        for name in ("latents", "active", "fit", "mode", "folds", "groups", "permutations", "steps", "seeds", "seed"):
+            assert re.search(rf"--{name}\b", out)
+        for name in ("no-latents", "json", "overwrite"):
+            assert f"--{name}" in out
+            assert f"--no-{name}" not in out
+
+    def test_version(self, capsys):
+        from importlib import metadata
+
+        assert cli.main(["--version"]) == 0
+        assert capsys.readouterr().out.strip() == metadata.version("superpose")
+
+
+class TestProgress:
+    @pytest.fixture
+    def clock(self, monkeypatch):
+        now = [0.0]
+        monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+        return now
+
+    def run(self, clock, *, steps, seconds, what="work"):
+        with cli.Progress() as progress:
+            for step in range(1, steps + 1):
+                progress(what, step, steps)
+                clock[0] += seconds
+
+    def test_short_work_is_silent(self, clock, capsys):
+        self.run(clock, steps=10, seconds=0.2)
+        assert capsys.readouterr().err == ""
+
+    def test_long_work_says_where_it_is_every_ten_seconds_and_at_its_end(self, clock, capsys):
+        self.run(clock, steps=31, seconds=1.0)
+        said = capsys.readouterr().err.splitlines()
+        assert said == ["work: 12/31 (11 s)", "work: 23/31 (22 s)", "work: 31/31 (30 s)"]
+
+    def test_short_work_that_comes_again_is_silent_too(self, clock, capsys):
+        with cli.Progress() as progress:
+            for _ in range(5):
+                progress("pairs", 1, 1)
+                clock[0] += 30
+        assert capsys.readouterr().err == ""
+
+    def test_long_work_that_comes_again_is_timed_anew(self, clock, capsys):
+        with cli.Progress() as progress:
+            for _ in range(2):
+                for step in (1, 2):
+                    progress("work", step, 2)
+                    clock[0] += 4
+        assert capsys.readouterr().err.splitlines() == ["work: 2/2 (4 s)"] * 2
+
+    def test_a_terminal_gets_a_bar_that_goes_away(self, clock, monkeypatch, capsys):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        with cli.Progress() as progress:
+            for step in range(1, 6):
+                progress("work", step, 5)
+                clock[0] += 1
+                if step == 4:
+                    assert [task.description for task in progress.bars.tasks] == ["work"]
+                    assert progress.bars.tasks[0].visible
+            assert not progress.bars.tasks[0].visible
+        assert "work:" not in capsys.readouterr().err
+
+    def test_a_short_run_writes_one_line(self, here):
+        process = started("compare", "x.npy", "y.npy", "--out", "out", *RAW)
+        assert process.communicate(timeout=60)[1] == "Written to out: open out/report.html\n"
+
+    def test_a_long_run_tells_so_while_it_runs(self, here):
+        start = time.monotonic()
+        process = started("compare", "x.npy", "y.npy", "--out", "out", *QUICK[:4], "--steps", "1000000")
+        line = process.stderr.readline()
+        waited = time.monotonic() - start
+        process.terminate()
+        process.communicate(timeout=60)
+        assert re.fullmatch(r"dictionary x y: \d+/1000000 \(\d+ s\)\n", line)
+        assert waited < 40
+
+
+def test_the_demo_replaces_its_own_results(here, monkeypatch, capsys):
+    import superpose.demo
+
+    seen = []
+
+    def run(folder, cache, **settings):
+        seen.append((folder, cache, settings.pop("progress") and settings))
+        from superpose.analysis.results import write
+
+        analysis = raw({name: np.load(f"{name}.npy") for name in "xy"})
+        write(analysis, folder, {})
+        return analysis
+
+    monkeypatch.setattr(superpose.demo, "run", run)
+    for _ in range(2):
+        assert cli.main(["demo", "--out", "shown", "--cache", "kept", "--latents", "9", "--steps", "3"]) == 0
+    settings = {"latents": 9, "steps": 3, "permutations": 99, "seed": 0}
+    assert seen == [(Path("shown"), Path("kept"), settings)] * 2
+    assert "Written to shown" in capsys.readouterr().err
