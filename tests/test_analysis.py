@@ -45,14 +45,14 @@ def scores(table, metric="regression_r", space="latent", control="none"):
 def fitted(monkeypatch):
     """Record every call of the fit "pairwise": its systems and its dictionaries."""
     calls = []
-    genuine = spaces.FITS["pairwise"]
+    grouping, genuine = spaces.FITS["pairwise"]
 
-    def spy(systems, pairs, recipe):
-        made = genuine(systems, pairs, recipe)
+    def spy(systems, recipe):
+        made = genuine(systems, recipe)
         calls.append((systems, made, recipe))
         return made
 
-    monkeypatch.setitem(spaces.FITS, "pairwise", spy)
+    monkeypatch.setitem(spaces.FITS, "pairwise", (grouping, spy))
     return calls
 
 
@@ -149,7 +149,7 @@ class TestTable:
             "pairs": [["x", "y"], ["x", "w"], ["y", "w"]], "groups": None, "training_samples": 96, "test_samples": 24,
             "ridge": "1e-3 of the mean variance of the predictors", "seed": 0, "folds": 5, "latents": 8, "active": 2,
             "fit": "pairwise", "mode": "detached", "permutations": 3, "steps": 20, "batch": 64, "learning_rate": 1e-2,
-            "seeds": 1,
+            "seeds": 1, "engine": "serial",
         }  # fmt: skip
 
     def test_report(self, found, tmp_path):
@@ -161,7 +161,7 @@ class TestTable:
 def test_latent_scores_are_the_metrics_on_held_out_codes_of_living_latents(fitted):
     systems, test = two(), np.arange(120) >= 96
     table = analyse(systems, **QUICK).table
-    (_, (saes,), _), (shuffled, (control,), _) = fitted
+    (_, saes, _), (shuffled, control, _) = fitted
     codes = {name: sae.encode(systems[name]) for name, sae in saes.items()}
     alive = {name: (z[~test] != 0).any(axis=0) for name, z in codes.items()}
     z = {name: codes[name][:, alive[name]].astype(np.float64) for name in codes}
@@ -197,7 +197,7 @@ def ridge_r(x, y, test):
 def test_the_prediction_is_the_closed_form_on_the_matched_decoders(fitted):
     systems, test = two(), np.arange(120) >= 96
     table = analyse(systems, **QUICK).table
-    saes = fitted[0][1][0]
+    saes = fitted[0][1]
     codes = {name: sae.encode(systems[name][test]) for name, sae in saes.items()}
     partner, correlation = match_latents(codes["x"], codes["y"])
     kept = correlation > 0
@@ -214,7 +214,7 @@ def test_training_never_sees_a_held_out_row(fitted):
     first = analyse(systems, **QUICK)
     altered = {"x": systems["x"], "y": np.concatenate([systems["y"][:96], 3 * systems["y"][96:][::-1] + 1])}
     second = analyse(altered, **QUICK)
-    before, after = fitted[0][1][0], fitted[2][1][0]
+    before, after = fitted[0][1], fitted[2][1]
     for name in "xy":
         for key, value in before[name].state_dict().items():
             assert torch.equal(value, after[name].state_dict()[key]), key
@@ -229,7 +229,7 @@ def test_a_leak_would_be_seen(fitted):
     altered = systems["y"].copy()
     altered[95] += 5
     analyse({"x": systems["x"], "y": altered}, **QUICK)
-    assert not torch.equal(fitted[0][1][0]["y"].dictionary, fitted[2][1][0]["y"].dictionary)
+    assert not torch.equal(fitted[0][1]["y"].dictionary, fitted[2][1]["y"].dictionary)
 
 
 def test_a_test_mask_is_the_split(fitted):
@@ -297,7 +297,7 @@ def test_pairs_are_the_only_ones_compared(fitted):
     }
     symmetric = found.table[~found.table.directed.astype(bool)]
     assert set(zip(symmetric.system_a, symmetric.system_b, strict=True)) == {("w", "x")}
-    assert [list(made[0]) for _, made, _ in fitted] == [["w", "x"], ["w", "x"]]
+    assert [list(made) for _, made, _ in fitted] == [["w", "x"], ["w", "x"]]
 
 
 @pytest.mark.parametrize(
@@ -305,10 +305,11 @@ def test_pairs_are_the_only_ones_compared(fitted):
 )
 def test_fits(monkeypatch, fit, dictionaries):
     sets = []
-    genuine = spaces.FITS[fit]
-    monkeypatch.setitem(spaces.FITS, fit, lambda *given: sets.append(genuine(*given)) or sets[-1])
+    grouping, genuine = spaces.FITS[fit]
+    monkeypatch.setitem(spaces.FITS, fit, (grouping, lambda *given: sets.append(genuine(*given)) or sets[-1]))
     table = analyse(small(), fit=fit, **QUICK).table
-    assert len(sets[0]) == dictionaries
+    # Once as the systems are, once on shuffled pairs.
+    assert len(sets) == 2 * dictionaries
     assert set(table[table.space != "raw"].fit) == {fit}
     assert len(scores(table)) == 6
     assert np.isfinite(scores(table)).all()
@@ -318,8 +319,8 @@ def test_fits(monkeypatch, fit, dictionaries):
 def test_an_independent_dictionary_does_not_depend_on_the_other_systems():
     systems = small()
     recipe = spaces.Recipe(8, 2, "detached", 5, 64, 1e-2, 0, lambda what, done, total: None)
-    all_three = spaces.independently(systems, [], recipe)[0]
-    alone = spaces.independently({"w": systems["w"]}, [], recipe)[0]
+    all_three = spaces.apart(systems, recipe)
+    alone = spaces.apart({"w": systems["w"]}, recipe)
     assert torch.equal(all_three["w"].dictionary, alone["w"].dictionary)
 
 
@@ -346,7 +347,17 @@ def test_the_same_seed_gives_the_same_table_to_the_last_bit():
     assert (scores(first) != scores(other)).all()
 
 
-def test_tensors_and_float32_and_integers_are_taken():
+@pytest.mark.slow
+def test_local_processes_give_the_table_of_one_process():
+    reports = []
+    serial = analyse(small(), **QUICK).table
+    local = analyse(small(), engine="local:2", progress=lambda *report: reports.append(report), **QUICK).table
+    pd.testing.assert_frame_equal(serial, local, rtol=1e-4, atol=1e-5)
+    # Three pairs, each as they are and shuffled.
+    assert ("dictionaries fitted and scored", 6, 6) in reports
+
+
+def test_tensors_lists_and_float32_are_taken():
     systems = two()
     expected = raw(systems).table
     given = raw({"x": torch.as_tensor(systems["x"]), "y": systems["y"].tolist()}).table
@@ -412,11 +423,11 @@ def test_default_sizes(monkeypatch, samples, units, latents, active):
     systems = {f"s{i}": draw.normal(size=(samples, n)) for i, n in enumerate(units)}
     seen = []
 
-    def stop(systems, pairs, recipe):
+    def stop(systems, recipe):
         seen.append(recipe)
         raise InterruptedError
 
-    monkeypatch.setitem(spaces.FITS, "pairwise", stop)
+    monkeypatch.setitem(spaces.FITS, "pairwise", (spaces.each_pair, stop))
     with pytest.raises(InterruptedError):
         analyse(systems)
     assert (seen[0].latents, seen[0].active) == (latents, active)
@@ -452,6 +463,7 @@ def test_the_callers_random_state_is_left_alone():
         ({"seeds": 0}, "seeds is 0; expected a positive integer"),
         ({"seed": -1}, "seed is -1; expected an integer of at least 0"),
         ({"seed": 0.5}, r"seed is 0\.5; expected an integer of at least 0"),
+        ({"engine": "local"}, "engine is 'local'; expected 'serial', or 'local:N' for N processes"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a positive number"),
         ({"permutations": -1}, "permutations is -1; expected an integer of at least 0"),
         ({"folds": 1}, "folds is 1; expected an integer of at least 2"),

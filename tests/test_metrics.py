@@ -494,3 +494,17 @@ class TestInput:
             metric(x, np.ones((20, 2)))
         with pytest.raises(DataError, match="x does not vary"):
             metric(np.stack([x, np.full_like(x, 2.0)]), np.stack([y, y]))
+
+
+@pytest.mark.parametrize("steepness", [1.0, 1.5, 2.0])
+def test_float32_regression_keeps_directions_that_float32_products_would_hide(steepness):
+    rng = np.random.default_rng(3)
+    sources = rng.normal(size=(2000, 128))
+    x = (sources * np.arange(1, 129) ** -steepness @ np.linalg.qr(rng.normal(size=(128, 128)))[0]).astype(np.float32)
+    # The targets load on the last directions, the ones with the least variance.
+    y = (sources[:, -10:] + 0.1 * rng.normal(size=(2000, 10))).astype(np.float32)
+    exact = sp.regression(x.astype(np.float64), y.astype(np.float64))
+    assert abs(sp.regression(x, y) - exact) < 1e-4
+    row = sp.compare({"x": x, "y": y}, metrics=[sp.metrics.REGRESSION_R]).score[0]
+    assert abs(row - exact) < 1e-4
+    assert exact > 0.99

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -91,11 +92,10 @@ def test_a_failure_in_the_middle_leaves_whole_files_and_no_record(analysis, tmp_
     before = {file: (tmp_path / file).read_bytes() for file in os.listdir(tmp_path)}
 
     def fail(*given, **options):
-        """Write half, then stop as a full disk does."""
-        target = next((part for part in given if isinstance(part, Path)), None)
-        if target is not None and target.parent == tmp_path:
-            with open(target, "wb") as half:
-                half.write(b"half")
+        """Write half of a file, then stop as a full disk does."""
+        for part in given:
+            if isinstance(part, Path):
+                part.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
     if step in ("to_parquet", "to_csv"):
@@ -103,9 +103,9 @@ def test_a_failure_in_the_middle_leaves_whole_files_and_no_record(analysis, tmp_
     elif step == "save":
         monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
     elif step == "report":
-        monkeypatch.setattr("superpose.report.write", fail)
+        monkeypatch.setattr("superpose.report.page", fail)
     else:
-        monkeypatch.setattr(results.json, "dumps", fail)
+        monkeypatch.setattr(results, "json", SimpleNamespace(dumps=fail))
     with pytest.raises(OSError, match="No space left"):
         results.write(analysis, tmp_path, {})
     monkeypatch.undo()

@@ -22,7 +22,7 @@ from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
-from superpose.moments import Cross, Moments, accumulate, compact, working_type
+from superpose.moments import Cross, Moments, Own, accumulate, compact, working_type
 from superpose.statistics import Repairings, interval, p_value, repairings, standard_error
 
 Array = NDArray[Any]
@@ -208,12 +208,15 @@ def _pairs(
     compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
     # Rows about their means make every re-paired sum a centred one.
     rows = {name: _about_mean(x, design) for name, x in compacted.items()}
-    own, cross = accumulate(rows, couples, design.folds, {n: np.zeros(x.shape[-1]) for n, x in rows.items()})
+    own, cross = _accumulated(rows, couples, design)
     table: list[dict[str, Any]] = []
     for done, (a, b) in enumerate(couples):
-        moments = Moments(own[a], own[b], cross[a, b])
-        pair = Pair((a, b), (rows[a], rows[b]), (units[a], units[b]), moments, moments.merged(design.plan.held_out))
+        pair = _pair(rows, own, cross, (a, b), units, design)
         directions = (pair, pair.swapped())
+        if any(_blurred(direction, metrics) for direction in directions):
+            sharp = {name: _about_mean(compacted[name].astype(np.float64), design) for name in (a, b)}
+            pair = _pair(sharp, *_accumulated(sharp, [(a, b)], design), (a, b), units, design)
+            directions = (pair, pair.swapped())
         nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design)
         for metric in metrics:
             for number, ordered in enumerate(directions if metric.directed else directions[:1]):
@@ -221,6 +224,29 @@ def _pairs(
                 table.append(_row(ordered, metric, nulls.get((metric.name, number)), originals, design))
         design.progress("pairs", done + 1, len(couples))
     return table
+
+
+def _accumulated(rows: Mapping[str, Array], couples: Sequence[tuple[str, str]], design: Design) -> tuple[Any, Any]:
+    return accumulate(rows, couples, design.folds, {name: np.zeros(x.shape[-1]) for name, x in rows.items()})
+
+
+def _pair(
+    rows: Mapping[str, Array],
+    own: Mapping[str, Own],
+    cross: Mapping[tuple[str, str], Cross],
+    names: tuple[str, str],
+    units: Mapping[str, int],
+    design: Design,
+) -> Pair:
+    a, b = names
+    moments = Moments(own[a], own[b], cross[names])
+    return Pair(names, (rows[a], rows[b]), (units[a], units[b]), moments, moments.merged(design.plan.held_out))
+
+
+def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
+    """Whether a regression of the pair needs products in float64."""
+    fitted = (_sums(pair, m) for m in metrics if isinstance(m, MomentMetric) and _is_split(m))
+    return any(sums.blurred for sums in fitted)
 
 
 def _about_mean(x: Array, design: Design) -> Array:

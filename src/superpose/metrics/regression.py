@@ -36,8 +36,8 @@ def regression(
 
     In the limit of many samples the pooled r is √R² of Theorem 3.3, as `superpose.theory.regression` gives.
     Scores are taken inside each held-out fold and averaged over folds. The weights come from the training
-    folds' second moments, so that no fold is read twice. Directions of x whose variance, beside that of its
-    units, is within the rounding of the products (units × 1e-7 in float32, × 2e-16 in float64) get no weight.
+    folds' second moments, so that no fold is read twice; in float64 where the products of float32 responses
+    would hide a direction of x. A direction within the rounding of float64 gets no weight.
 
     Parameters
     ----------
@@ -86,7 +86,12 @@ def regression(
 def _regression(x: ArrayLike, y: ArrayLike, folds: Any, test: Any, penalty: Penalty, finish: Any) -> Array:
     first, second = paired(x, y, 2)
     labels, plan = split_plan(first.shape[-2], folds, test)
-    return finish(regression_sums(of_pair(compact(first), second, labels, targets=("y",)), plan=plan, penalty=penalty))
+    first = compact(first)
+    sums = regression_sums(of_pair(first, second, labels, targets=("y",)), plan=plan, penalty=penalty)
+    if sums.blurred:
+        first, second = first.astype(np.float64), second.astype(np.float64)
+        sums = regression_sums(of_pair(first, second, labels, targets=("y",)), plan=plan, penalty=penalty)
+    return finish(sums)
 
 
 def fixed_ridge(alpha: float) -> Penalty:
@@ -156,7 +161,8 @@ def split_plan(samples: int, folds: Any, test: Any) -> tuple[NDArray[np.int64] |
 class RegressionSums:
     """Per held-out fold and unit of y, about the fold's means: prediction·target, prediction², target², residual².
 
-    Each is (rounds, …, units_y); `reason` says why they are NaN, if they are.
+    Each is (rounds, …, units_y); `reason` says why they are NaN, if they are. `blurred`: the rounding of float32
+    products hides some direction of x; products in float64 would show it.
     """
 
     fit: Array
@@ -165,6 +171,7 @@ class RegressionSums:
     residual: Array
     weights: tuple[Array, ...]
     reason: str
+    blurred: bool
 
 
 @dataclass(frozen=True)
@@ -184,7 +191,7 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
     diagonal = y.diagonal
     parts: list[tuple[Array, Array, Array, Array]] = []
     weights = []
-    reason = ""
+    reason, blurred = "", False
     for held_out, training in plan.rounds:
         n_train, n_test = int(_over(x.samples, training)), int(x.samples[held_out])
         mean_x, mean_y = _over(x.total, training) / n_train, _over(y.total, training) / n_train
@@ -204,7 +211,8 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
             weights.append(np.full(joint.shape, np.nan))
             continue
         np.einsum("...ii->...i", gram)[...] += alpha[..., None]
-        w = _solve(gram, joint, x.resolution)
+        w, complete = _solve(gram, joint, x.resolution)
+        blurred |= not complete and x.resolution > float(np.finfo(np.float64).eps)
         test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
         gram_test = x.square[held_out] - n_test * test_x[..., :, None] * test_x[..., None, :]
         joint_test = cross.product[held_out] - n_test * test_x[..., :, None] * test_y[..., None, :]
@@ -217,7 +225,7 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
         parts.append((fit, prediction, target, residual))
         weights.append(w)
     fit, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
-    return RegressionSums(fit, prediction, target, residual, tuple(weights), reason)
+    return RegressionSums(fit, prediction, target, residual, tuple(weights), reason, blurred)
 
 
 def _over(sums: Array, folds: tuple[int, ...]) -> Array:
@@ -260,8 +268,8 @@ def regression_rows(
     return RegressionRows(**shares, rounds=rounds)
 
 
-def _solve(gram: Array, joint: Array, resolution: float) -> Array:
-    """Solve gram · w = joint for symmetric gram, by Cholesky, or with the least norm where it is rank-deficient.
+def _solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool]:
+    """Solve gram · w = joint for symmetric gram by Cholesky; else by least norm, and say that directions were left out.
 
     With predictors scaled to unit variance, rounding of the products alone gives a direction this much variance.
     """
@@ -275,12 +283,12 @@ def _solve(gram: Array, joint: Array, resolution: float) -> Array:
     try:
         factor = cho_factor(scaled, lower=True, check_finite=False)
         if (np.einsum("...ii->...i", factor[0]) ** 2).min() > floor:
-            return scale[..., :, None] * cho_solve(factor, target, check_finite=False)
+            return scale[..., :, None] * cho_solve(factor, target, check_finite=False), True
     except LinAlgError:
         pass
     values, vectors = np.linalg.eigh(scaled)
     inverse = np.where(values > floor, 1 / np.where(values > floor, values, 1.0), 0.0)
-    return scale[..., :, None] * (vectors @ (inverse[..., :, None] * (np.swapaxes(vectors, -1, -2) @ target)))
+    return scale[..., :, None] * (vectors @ (inverse[..., :, None] * (np.swapaxes(vectors, -1, -2) @ target))), False
 
 
 def _correlation(fit: Array, prediction: Array, target: Array) -> Array:

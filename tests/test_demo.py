@@ -1,0 +1,91 @@
+"""The demo: the main job on two packaged encoders, made small, and on what it says when they are missing."""
+
+import json
+import os
+import re
+from importlib import metadata
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from superpose import cli, demo
+from superpose.arrays import group_folds
+
+FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
+
+
+def invented(tokens=400):
+    """Return activations as `demo.language` gives them, of few units: sentences of four tokens."""
+    draw = np.random.default_rng(0)
+    z = draw.normal(size=(tokens, 6))
+    names = (*demo.L6_LAYERS, *demo.L3_LAYERS)
+    systems = {name: (z @ draw.normal(size=(6, 8))).astype(np.float16) for name in names}
+    return demo.Language(systems, np.repeat(np.arange(tokens // 4), 4), np.arange(tokens))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(demo, "language", lambda cache, progress: invented())
+    monkeypatch.setattr(demo, "sources", lambda: {"text": "invented"})
+
+
+def test_the_main_job_on_two_pairs_of_layers(small, tmp_path):
+    found = demo.run(tmp_path, tmp_path / "cache", latents=16, steps=3, permutations=2)
+    assert sorted(os.listdir(tmp_path)) == FILES
+    table = pd.read_parquet(tmp_path / "alignment.parquet")
+    symmetric = table[~table.directed.astype(bool)]
+    assert set(zip(symmetric.system_a, symmetric.system_b, strict=True)) == {demo.DISSIMILAR, demo.SIMILAR}
+    assert set(table.control) == {"none", "shuffled_fit"}
+    groups = invented().groups
+    assert set(table.samples) == {int((group_folds(groups, 5) == 4).sum())}
+    record = json.loads((tmp_path / "run.json").read_text())
+    assert record["inputs"] == {"text": "invented"}
+    assert record["settings"]["groups"] == 100
+    assert record["settings"]["pairs"] == [list(demo.DISSIMILAR), list(demo.SIMILAR)]
+    assert record["sentences"] == found.sentences
+    assert "Two language encoders, token by token" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_layers_have_the_names_that_the_pairs_use():
+    assert {*demo.DISSIMILAR, *demo.SIMILAR} <= {*demo.L6_LAYERS, *demo.L3_LAYERS}
+
+
+def test_missing_encoders_are_one_line(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(demo, "FILES", {"superpose-no-such-encoder": {}})
+    assert cli.main(["demo", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]) == 2
+    err = capsys.readouterr().err
+    assert re.fullmatch(
+        r"superpose: the demo's encoder superpose-no-such-encoder is not installed; run `make demo`, or [^\n]+\n", err
+    )
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.slow
+@pytest.mark.packages
+@pytest.mark.skipif(
+    not all(any(metadata.distributions(name=name)) for name in demo.FILES),
+    reason="the demo's encoders are not installed",
+)
+def test_the_encoders_on_few_sentences(monkeypatch, capsys, tmp_path):
+    text = demo.sentences()[:150]
+    monkeypatch.setattr(demo, "sentences", lambda: text)
+    arguments = ["demo", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache"), "--json"]
+    settings = ["--latents", "64", "--steps", "20", "--permutations", "3"]
+    assert cli.main([*arguments, *settings]) == 0
+    out, _ = capsys.readouterr()
+    content = json.loads(out)
+    raw = {
+        (row["system_a"], row["system_b"]): row["score"]
+        for row in content["table"]
+        if row["space"] == "raw" and row["metric"] == "cka_debiased"
+    }
+    assert raw[demo.SIMILAR] > raw[demo.DISSIMILAR] > 0.3
+    assert {row["fit"] for row in content["table"]} == {"", "pairwise"}
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["inputs"]["text"]["sentences"] == 150
+    assert set(record["inputs"]["encoders"]) == set(demo.FILES)
+    # A second run maps the kept activations and gives the same table.
+    first = (tmp_path / "out" / "alignment.parquet").read_bytes()
+    assert cli.main([*arguments, *settings]) == 0
+    assert (tmp_path / "out" / "alignment.parquet").read_bytes() == first
