@@ -267,10 +267,7 @@ def test_groups_stay_whole_in_the_split(fitted, groups):
     "groups",
     [
         np.repeat(np.arange(24), 5),
-        pytest.param(
-            INTERLEAVED,
-            marks=pytest.mark.xfail(strict=True, reason="re-pairings pair groups by row order, not group by group"),
-        ),
+        INTERLEAVED,
     ],
     ids=["contiguous", "interleaved"],
 )

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
 
 BAD_INPUT, STORAGE_FULL, INTERRUPTED = 2, 3, 130
 
+DICTIONARIES = Parameter(group="Dictionaries")
+
 app = App(
     name="superpose",
     help="Two neural systems look different: do they represent different things, or pack the same things differently?",
-    help_format="plaintext",
+    help_format="markdown",
     help_epilogue="Example: superpose compare V1.npy layer3.npy --out results\n\n"
     "Exit status: 0 done; 2 bad input or usage; 3 storage full; 130 interrupted.",
     result_action="return_none",
@@ -36,64 +38,69 @@ app = App(
 def compare(
     *files: Path,
     out: Path,
-    latents: int | None = None,
-    active: int | None = None,
-    fit: str = "pairwise",
-    mode: str = "detached",
-    folds: int = 5,
     groups: Path | None = None,
+    folds: int = 5,
     permutations: int = 999,
-    steps: int = 1000,
-    seeds: int = 1,
-    seed: int = 0,
-    engine: str = "serial",
     no_latents: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    latents: Annotated[int | None, DICTIONARIES] = None,
+    active: Annotated[int | None, DICTIONARIES] = None,
+    fit: Annotated[str, DICTIONARIES] = "pairwise",
+    mode: Annotated[str, DICTIONARIES] = "detached",
+    steps: Annotated[int, DICTIONARIES] = 1000,
+    seeds: Annotated[int, DICTIONARIES] = 1,
+    engine: Annotated[str, DICTIONARIES] = "serial",
 ) -> None:
-    """Say how alike two or more recordings are: raw, in recovered features, and against a null.
+    """Say how alike two or more recordings of the same stimuli are.
 
-    Writes alignment.parquet, alignment.csv, alignment.png, alignment.svg, report.html and run.json to the
-    output directory, and prints the table and what it means. Into a pipe the whole table goes tab-separated,
-    the sentences behind "#".
+    A pair is compared in four spaces: raw (the units as recorded), latent (the features that a sparse
+    autoencoder, called a dictionary, recovers from the units), reconstruction (what the features give back of the
+    units) and predicted (what the dictionaries' packing alone would give if both files held the same features).
+    Beside each score stands its null: the same score where rows are paired wrongly.
+
+    Writes alignment.parquet, .csv, .png and .svg, report.html and run.json to the output directory, and prints the
+    table and what it means. Into a pipe the whole table goes tab-separated, with the sentences behind "#".
 
     Parameters
     ----------
     files
-        Two or more files of (samples, units): .npy, .npz, .csv, .tsv, .parquet or .safetensors
-        (FILE:NAME picks one array of several). Rows are paired by stimulus id where files have them, else by
-        position.
+        Two or more files of (samples, units): .npy, .npz, .csv, .tsv, .parquet or .safetensors (FILE:NAME picks one
+        array of several). Rows are paired by stimulus id where files have them, else by position.
     out
         Directory of the results; it must not hold another run.
-    latents
-        Latents of each dictionary; by default 4 x the widest file, fewer where rows are scarce.
-    active
-        Latents a sample may use; by default 32, at most latents / 16.
-    fit
-        pairwise (one joint dictionary a pair), all (one for all files) or independent.
-    mode
-        Cross terms of joint dictionaries: detached, cross or separate.
-    folds
-        One of this many folds of rows is held out, and every score is taken on it.
     groups
-        File of one label a row (.npy, or a text file with a label a line): rows of a group (sentence, trial,
-        photograph) stay on one side of the split, and intervals and nulls take groups whole.
+        File of one label a row (.npy, or text with a label a line), in the order of the (matched) rows: rows of a
+        group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls take groups whole.
+    folds
+        One of this many folds of rows is held out; every score is taken on it.
     permutations
-        Re-pairings behind the null of each raw score.
-    steps
-        Training steps of a dictionary.
-    seeds
-        Fit the dictionaries from this many seeds.
-    seed
-        The seed that everything random is derived from.
-    engine
-        serial, or local:N to fit and score dictionaries in N processes that share the cores.
+        How many wrong pairings the null of each raw score is made of.
     no_latents
-        Raw scores only; fit no dictionary.
+        Raw scores only: fit no dictionary, and ignore the options of dictionaries.
+    seed
+        Everything random is derived from it.
     json
         Print the table, sentences and warnings as JSON.
     overwrite
         Replace the run that the output directory holds.
+    latents
+        Features a dictionary has; by default 4 x the widest file's units, fewer where rows are scarce.
+    active
+        Features that one row may use; by default 32, at most latents / 16.
+    fit
+        pairwise: one dictionary a pair, trained on both so that feature i means the same in both; all: one for all
+        files; independent: one a file, on its own.
+    mode
+        How a shared dictionary is held together: detached (each file keeps what the other lacks), cross (as in the
+        paper; shared content at the expense of the rest) or separate (not at all).
+    steps
+        Training steps of a dictionary.
+    seeds
+        Fit the dictionaries from this many seeds, each in rows of its own.
+    engine
+        serial, or local:N to fit and score dictionaries in N processes that share the cores.
     """
     from superpose.analysis import analyse, raw
     from superpose.analysis.inputs import read_groups, read_systems
@@ -149,8 +156,8 @@ def demo(
     """Compare layers of two packaged language encoders, token by token, over Python's own help text.
 
     One dissimilar pair of layers (of different encoders) and one similar pair (neighbours in one encoder), with
-    joint dictionaries of 768 latents and the shuffled control. An older demo in the output directory is
-    replaced.
+    shared dictionaries and the control that refits them on shuffled pairs. The sizes are the demo's, chosen for
+    minutes on two cores. An older demo in the output directory is replaced.
 
     Parameters
     ----------
@@ -170,9 +177,9 @@ def demo(
         Print the table, sentences and warnings as JSON.
     """
     from superpose.analysis.results import check_free
-    from superpose.demo import run
+    from superpose.demo import is_demo, run
 
-    folder = check_free(out, overwrite=True)
+    folder = check_free(out, overwrite=is_demo(out))
     progress = Progress()
     with progress:
         analysis = run(
@@ -259,7 +266,7 @@ class Progress:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status: bad input is one line on standard error, never a traceback."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         app(None if arguments is None else list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
@@ -277,6 +284,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 f"no space left on the device ({error.filename or 'output'}); nothing was half-written", STORAGE_FULL
             )
         return _fail(f"{error.filename or 'output'}: {error.strerror or error}", BAD_INPUT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     return 0
 
 

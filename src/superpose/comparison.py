@@ -23,7 +23,7 @@ from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
 from superpose.moments import Cross, Moments, Own, accumulate, compact, working_type
-from superpose.statistics import Repairings, interval, p_value, repairings, standard_error
+from superpose.statistics import FEWEST, Repairings, interval, p_value, repairings, standard_error
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -104,6 +104,7 @@ def compare(
     if not isinstance(permutations, int | np.integer) or permutations < 0:
         raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
     couples = checked_pairs(arrays, pairs)
+    checked_seed(seed)
     kept = None if groups is None else group_labels(groups, samples)
     if test is None and kept is not None and isinstance(folds, int | np.integer):
         folds = group_folds(kept, int(folds))
@@ -172,10 +173,18 @@ def checked_systems(systems: Mapping[str, ArrayLike]) -> dict[str, Array]:
     return arrays
 
 
+def checked_seed(seed: int) -> None:
+    """Raise a DataError unless the seed is an integer of at least 0."""
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise DataError(f"seed is {seed!r}; expected an integer of at least 0.")
+
+
 def checked_pairs(systems: Mapping[str, Any], pairs: Sequence[tuple[str, str]] | None) -> list[tuple[str, str]]:
     """Return the chosen pairs of systems, or all, or raise a DataError that names an unknown one."""
     if pairs is None:
         return list(combinations(systems, 2))
+    if not pairs or len(set(map(frozenset, pairs))) < len(pairs):
+        raise DataError(f"pairs is {pairs!r}; expected at least one pair of systems, each once.")
     for pair in pairs:
         if len(pair) != 2 or pair[0] == pair[1] or not set(pair) <= set(systems):
             raise DataError(f"{pair!r} is no pair of two systems; expected two of {', '.join(systems)}.")
@@ -271,13 +280,15 @@ def _row(pair: Pair, metric: Any, null: Array | None, originals: tuple[Array, Ar
     if scored < metric.minimum_samples:
         why.append(f"{scored} samples are too few (at least {metric.minimum_samples})")
     elif isinstance(metric, MomentMetric):
-        row |= _moment_scores(pair, metric, design, why, exact=null is None)
+        row |= _moment_scores(pair, metric, design, why, exact=not design.permutations)
     else:
         row["score"] = float(metric(*(x[design.scored] for x in originals)))
         why.append("no interval for this metric")
     if null is not None and np.isfinite(row["score"]):
         sign = 1.0 if getattr(metric, "higher_is_closer", True) else -1.0
         row |= _null_scores(row["score"], null, sign, design, why)
+    if design.permutations and not design.repairings.enough(design.plan.held_out):
+        why.append(f"no null: fewer than {FEWEST} distinct re-pairings of what is scored")
     return row | {"why": "; ".join(why)}
 
 
@@ -334,7 +345,7 @@ def _nulls(
     directions: tuple[Pair, Pair], originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
 ) -> dict[tuple[str, int], Array]:
     """Return each metric's scores over the re-pairings, by name and direction."""
-    if not design.permutations:
+    if not design.permutations or not design.repairings.enough(design.plan.held_out):
         return {}
     pair = directions[0]
     x, y = pair.rows
@@ -389,9 +400,6 @@ def _null_scores(score: float, null: Array, sign: float, design: Design, why: li
     why.append(REPAIRED_NULL.format(len(known), what))
     low, high = np.quantile(known, [0.025, 0.975])
     result = {"null": float(known.mean()), "null_low": float(low), "null_high": float(high)}
-    if design.repairings.log_count < np.log(20):
-        why.append("no p: fewer than 20 distinct re-pairings")
-        return result
     return result | {"p": p_value(sign * score, sign * known)}
 
 

@@ -6,6 +6,7 @@ Both encoders split text into the same word pieces, so that their activations ar
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import time
@@ -20,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from superpose.analysis import Analysis, analyse
-from superpose.analysis.results import write
+from superpose.analysis.results import RECORD, write
 from superpose.files import DataError, sha256
 from superpose.models import INSTALL, Activations, activations, layer_norms, tokenize
 
@@ -240,6 +241,14 @@ def _digest(text: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
+def is_demo(folder: Path) -> bool:
+    """Whether the run that a folder holds is an earlier demo, which the next one may replace."""
+    try:
+        return bool(json.loads((folder / RECORD).read_text(encoding="utf-8")).get("demo"))
+    except (OSError, ValueError):
+        return False
+
+
 DISSIMILAR, SIMILAR = ("L6_3", "L3_2"), ("L6_3", "L6_4")
 
 
@@ -287,6 +296,6 @@ def run(
         engine=f"local:{min(2, os.cpu_count() or 1)}",
         progress=progress,
     )
-    record = {"inputs": sources(), "seconds": round(time.perf_counter() - started, 1)}
+    record = {"demo": True, "inputs": sources(), "seconds": round(time.perf_counter() - started, 1)}
     write(analysis, folder, record, title="Two language encoders, token by token")
     return analysis

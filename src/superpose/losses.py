@@ -144,7 +144,7 @@ def joint(
     ys = [sae.standardise(x) for sae, x in zip(saes, xs, strict=True)]
     codes = [sae(y) for sae, y in zip(saes, ys, strict=True)]
     own = [_own(sae, y, c, auxiliary_weight) for sae, y, c in zip(saes, ys, codes, strict=True)]
-    return torch.stack(own).sum(0) + _MODES[mode](saes, ys, codes)
+    return torch.stack(own).sum(0) + MODES[mode](saes, ys, codes)
 
 
 def auxiliary(sae: SparseAutoencoder, y: Tensor, residual: Tensor) -> Tensor:
@@ -226,8 +226,8 @@ def _rows(parameter: Tensor, indices: Tensor) -> Tensor:
 
 
 def _check_joint(saes: Sequence[SparseAutoencoder], xs: Sequence[Tensor], mode: str) -> None:
-    if mode not in _MODES:
-        raise DataError(f"mode is {mode!r}; expected one of {', '.join(map(repr, _MODES))}.")
+    if mode not in MODES:
+        raise DataError(f"mode is {mode!r}; expected one of {', '.join(map(repr, MODES))}.")
     if len(saes) < 2:
         raise DataError(f"joint training got {len(saes)} dictionary; expected at least two. reconstruction trains one.")
     if len(saes) != len(xs):
@@ -237,4 +237,4 @@ def _check_joint(saes: Sequence[SparseAutoencoder], xs: Sequence[Tensor], mode: 
         raise DataError(f"the dictionaries have {latents} latents; joint training needs the same number in each.")
 
 
-_MODES = {"separate": _separate, "cross": _cross, "detached": _detached}
+MODES = {"separate": _separate, "cross": _cross, "detached": _detached}

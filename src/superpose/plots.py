@@ -295,12 +295,10 @@ def _legend(rows: pd.DataFrame, lanes: list[tuple[str, str]]) -> list[Artist]:
 
     several = pd.Series([space for space, _ in lanes]).duplicated(keep=False)
     names = [
-        f"{space}, {fit or 'no'} fit" if shared else space
-        for (space, fit), shared in zip(lanes, several, strict=True)
+        f"{space}, {fit or 'no'} fit" if shared else space for (space, fit), shared in zip(lanes, several, strict=True)
     ]
     handles: list[Artist] = [
-        Line2D([], [], ls="", mew=0.8, label=name, **_style(lane))
-        for name, lane in zip(names, lanes, strict=True)
+        Line2D([], [], ls="", mew=0.8, label=name, **_style(lane)) for name, lane in zip(names, lanes, strict=True)
     ]
     measured = rows[rows["control"] == "none"]
     if measured["low"].notna().any():

@@ -154,8 +154,7 @@ def page(
         chart_note=_cut(len(drawn), len(main)),
         table=_table(rows),
         settings="\n".join(
-            f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>"
-            for name, value in _flat(settings)
+            f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _flat(settings)
         ),
         **scripts,
     )
@@ -177,18 +176,14 @@ def chart(rows: pd.DataFrame) -> dict[str, Any]:
     import altair as alt
 
     points = [_point(row) for row in rows.to_dict("records")]
-    spaces = {
-        point["lane"]: point["space"] for point in sorted(points, key=lambda point: _rank(point["space"]))
-    }
+    spaces = {point["lane"]: point["space"] for point in sorted(points, key=lambda point: _rank(point["space"]))}
     lanes = list(spaces)
     looks = {lane: _space_look(space) for lane, space in spaces.items()} | {
         point["shown"]: _control_look(point["control"]) for point in points if point["control"] != "none"
     }
     scale = alt.Scale(domain=list(looks), range=[colour for colour, _ in looks.values()])
     colour = alt.Color("shown:N", scale=scale)
-    shape = alt.Shape(
-        "shown:N", scale=alt.Scale(domain=list(looks), range=[form for _, form in looks.values()])
-    )
+    shape = alt.Shape("shown:N", scale=alt.Scale(domain=list(looks), range=[form for _, form in looks.values()]))
     pick = alt.selection_point(name="pick", fields=["shown"], bind="legend")
 
     def block(metric: str) -> Any:
@@ -236,10 +231,7 @@ def chart(rows: pd.DataFrame) -> dict[str, Any]:
 
 def _point(row: Row) -> Row:
     """Return what the chart needs of one row; JSON has no NaN, so that missing numbers become null."""
-    numbers = {
-        name: _rounded(row.get(name))
-        for name in ("score", "low", "high", "null", "null_low", "null_high", "p")
-    }
+    numbers = {name: _rounded(row.get(name)) for name in ("score", "low", "high", "null", "null_low", "null_high", "p")}
     lane = f"{row['space']} ({row['fit']})" if row["fit"] else str(row["space"])
     control = str(row["control"])
     return numbers | {
@@ -409,11 +401,7 @@ def _table(rows: pd.DataFrame) -> str:
 
 def _cut(shown: int, total: int) -> str:
     rows = f"{total:,} score{'s' * (total != 1)}."
-    return (
-        rows
-        if shown == total
-        else f"The first {shown:,} of {total:,} scores; the saved table holds all of them."
-    )
+    return rows if shown == total else f"The first {shown:,} of {total:,} scores; the saved table holds all of them."
 
 
 def _warnings(warnings: Sequence[str]) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import lgamma
+from math import lgamma, log
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from scipy.stats import t as student
 from superpose.files import DataError
 
 Array = NDArray[Any]
+
+# With fewer distinct re-pairings no p can fall to .05, and a "shuffled" pairing may be the true one.
+FEWEST = 20
 
 
 def standard_error(influence: Array, groups: NDArray[np.int64] | None = None) -> float:
@@ -64,11 +67,10 @@ def p_value(score: float, null: Array) -> float:
 
 @dataclass(frozen=True)
 class Block:
-    """The groups of one fold: their samples end to end, each group's size, and the fold's samples in order."""
+    """The groups of one fold: their samples end to end, and each group's size."""
 
     members: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    rows: NDArray[np.int64]
 
     def shuffled(self, generator: np.random.Generator) -> NDArray[np.int64]:
         """Return the members with the order of their groups shuffled."""
@@ -84,13 +86,16 @@ class Repairings:
     """Random re-pairings of samples that move whole groups, inside each fold.
 
     Without groups, samples are shuffled inside each fold. With groups, the order of the fold's groups is
-    shuffled and the samples follow, to be paired row by row: approximate where groups differ in size, since
-    parts of two groups may then meet. `log_count` is the logarithm of how many re-pairings there are.
+    shuffled and the samples follow, to be paired in that order: approximate where groups differ in size, since
+    parts of two groups may then meet.
     """
 
     blocks: tuple[Block, ...]
     samples: int
-    log_count: float
+
+    def enough(self, folds: Iterable[int]) -> bool:
+        """Whether samples of the given folds, in the order of their labels, have `FEWEST` re-pairings or more."""
+        return sum(lgamma(len(self.blocks[fold].sizes) + 1) for fold in folds) >= log(FEWEST)
 
     def draw(self, count: int, seed: int) -> Iterator[NDArray[np.int64]]:
         """Yield `count` index arrays, (samples,): row i is paired anew with row index[i]."""
@@ -98,7 +103,7 @@ class Repairings:
             generator = np.random.default_rng((seed, number))
             index = np.empty(self.samples, dtype=np.int64)
             for block in self.blocks:
-                index[block.rows] = block.shuffled(generator)
+                index[block.members] = block.shuffled(generator)
             yield index
 
 
@@ -118,7 +123,7 @@ def repairings(
     for fold in np.unique(fold_of):
         rows = np.flatnonzero(fold_of == fold)
         members = rows[np.argsort(group_of[rows], kind="stable")]
-        blocks.append(Block(members, np.unique(group_of[rows], return_counts=True)[1], rows))
+        blocks.append(Block(members, np.unique(group_of[rows], return_counts=True)[1]))
     if sum(len(block.sizes) for block in blocks) > len(np.unique(group_of)):
         raise DataError("a group has samples in more than one fold; make the folds with superpose.arrays.group_folds.")
-    return Repairings(tuple(blocks), samples, sum(lgamma(len(block.sizes) + 1) for block in blocks))
+    return Repairings(tuple(blocks), samples)

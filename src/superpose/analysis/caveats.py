@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.arrays import chunks
+from superpose.statistics import FEWEST
 
 Array = NDArray[Any]
 
@@ -26,6 +27,7 @@ def caveats(
     """
     training = int(table.training_samples.iloc[0])
     yield from _nulls(table)
+    yield from _controls(table)
     yield from _reconstructions(table)
     yield from _rows(training, latents, arrays)
     yield from _dominant_units(arrays, dropped)
@@ -36,10 +38,20 @@ def caveats(
 
 def _nulls(table: pd.DataFrame) -> Iterator[str]:
     shuffled = table[(table.control == "shuffled_fit") & table.metric.isin(["cka_debiased", "rsa", "regression_r"])]
-    for row in shuffled[(shuffled.score.abs() > NEAR_ZERO)].itertuples():
+    beyond = (shuffled.score.abs() > NEAR_ZERO) & ((shuffled.low > 0) | (shuffled.high < 0))
+    for row in shuffled[beyond].itertuples():
         yield (
             f"{row.system_a} and {row.system_b}: {row.metric} of the {row.space} space is {row.score:.3f} with "
             "shuffled pairs, not near zero: part of its score needs no shared content."
+        )
+
+
+def _controls(table: pd.DataFrame) -> Iterator[str]:
+    recovered = table[(table.space == "latent") & table.score.notna()]
+    if len(recovered) and "shuffled_fit" not in set(recovered.control):
+        yield (
+            f"Fewer than {FEWEST} re-pairings of the training or of the held-out groups: there is no shuffled control, "
+            "and nothing shows what joint training alone does. Name smaller groups, or give more of them."
         )
 
 

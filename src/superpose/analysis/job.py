@@ -17,15 +17,16 @@ from superpose.analysis.caveats import caveats
 from superpose.analysis.spaces import FITS, Dictionaries, Recipe, decoded, derived_seed, encoded
 from superpose.analysis.verdict import sentences
 from superpose.arrays import check_paired, contiguous_folds, group_folds, group_labels
-from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, checked_pairs, checked_systems, compare
+from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, checked_pairs, checked_seed, checked_systems, compare
 from superpose.diagnostics import fvu, l0, match_latents, same_index_share
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError
+from superpose.losses import MODES
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, RegressionMetric, relative_ridge
 from superpose.metrics.metric import constant_units
 from superpose.metrics.regression import split_plan
-from superpose.statistics import repairings
+from superpose.statistics import FEWEST, Repairings, repairings
 from superpose.theory import cka as gram_cosine
 
 Array = NDArray[Any]
@@ -46,6 +47,7 @@ FIT = ("space", "fit", "control", "seed")
 QUALITY = ("fvu_a", "fvu_b", "dead_a", "dead_b", "l0_a", "l0_b", "same_index")
 ORDER = (*IDENTITY, *FIT, *SCORES, *SIZES, "training_samples", "predictors", *QUALITY, "why")
 RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"
+UNPAIRED = f"no null: fewer than {FEWEST} re-pairings of training or of held-out rows"
 
 
 @dataclass(frozen=True)
@@ -182,6 +184,8 @@ def analyse(
     active = _size(active, max(1, min(32, latents // 16)), "active")
     if active > latents:
         raise DataError(f"active is {active} of {latents} latents; expected at most that many.")
+    if mode not in MODES:
+        raise DataError(f"mode is {mode!r}; expected one of {', '.join(map(repr, MODES))}.")
     raw_scores = _described(_score(job, job.arrays, permutations), job, space="raw")
     tables = [raw_scores]
     if training < 2 * latents:
@@ -255,6 +259,16 @@ class _Job:
         return int((~self.held_out).sum())
 
     @property
+    def repairings(self) -> Repairings:
+        """The re-pairings of samples, or of whole groups, within training and within held-out rows."""
+        return repairings(len(self.held_out), self.held_out.astype(np.int64), self.groups)
+
+    @property
+    def repairable(self) -> bool:
+        """Whether there is enough to re-pair on either side of the split for a shuffled control to mean anything."""
+        return self.repairings.enough([0]) and self.repairings.enough([1])
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The settings that every score follows from."""
         return {
@@ -285,20 +299,18 @@ def _job(
     """Return what every step shares, and which constant units of each system were dropped."""
     arrays, dropped = _varying(checked_systems(systems))
     samples = check_paired(arrays)
-    if not isinstance(seed, int | np.integer) or seed < 0:
-        raise DataError(f"seed is {seed!r}; expected an integer of at least 0.")
+    checked_seed(seed)
     labels = None if groups is None else group_labels(groups, samples)
     held_out = _held_out(samples, folds, labels, test)
     chosen = checked_pairs(arrays, pairs)
-    if not chosen or len(set(map(frozenset, chosen))) < len(chosen):
-        raise DataError(f"pairs is {chosen}; expected at least one pair of systems, each once.")
     return _Job(arrays, chosen, held_out, labels, fit, seed, progress or _silent), dropped
 
 
 def _recovered(job: _Job, recipe: Recipe, run: Engine) -> pd.DataFrame:
     """Return the rows of reconstructions, predictions and latents, their shuffled control beside them."""
     grouping, _ = FITS[job.fit]
-    cells = [(control, names) for control in CONTROLS for names in grouping(list(job.arrays), job.pairs)]
+    controls = CONTROLS if job.repairable else ("none",)
+    cells = [(control, names) for control in controls for names in grouping(list(job.arrays), job.pairs)]
     if run is serial:
         tables = list(run(partial(_cell, job, recipe), cells))
     else:
@@ -402,7 +414,7 @@ def _unaltered(job: _Job) -> dict[str, Array]:
 def _shuffled(job: _Job) -> dict[str, Array]:
     """Re-pair every system but the first, within training and within held-out rows."""
     first, *others = job.arrays
-    pairing = repairings(len(job.held_out), job.held_out.astype(np.int64), job.groups)
+    pairing = job.repairings
     shuffled = {first: job.arrays[first]}
     for name in others:
         (index,) = pairing.draw(1, derived_seed(job.seed, f"shuffle {name}"))
@@ -434,13 +446,14 @@ def _with_control_as_null(table: pd.DataFrame) -> pd.DataFrame:
     nulls = [shuffled.get(tuple(row), np.nan) for row in table.loc[own, keys].itertuples(index=False)]
     table["null"] = np.nan
     table.loc[own, "null"] = nulls
-    table["why"] = [_renamed(why, is_own) for why, is_own in zip(table.why, own, strict=True)]
+    source = RETRAINED_NULL if len(shuffled) else UNPAIRED
+    table["why"] = [_renamed(why, source if is_own else "") for why, is_own in zip(table.why, own, strict=True)]
     return table
 
 
-def _renamed(why: str, own: bool) -> str:
+def _renamed(why: str, source: str) -> str:
     kept = [part for part in why.split("; ") if part and not part.startswith("null:")]
-    return "; ".join([*kept, RETRAINED_NULL] if own else kept)
+    return "; ".join([*kept, source] if source else kept)
 
 
 def _refused(raw: pd.DataFrame, training: int, size: int, fit: str) -> pd.DataFrame:
