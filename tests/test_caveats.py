@@ -17,9 +17,10 @@ def table(*rows, training=10_000):
     }  # fmt: skip
     swapped = {"system_a": "y", "system_b": "x"}
     control = {"control": "shuffled_fit", "score": 0.0}
-    return pd.DataFrame([base, base | swapped, base | control, *(base | r for r in rows)]).assign(
-        training_samples=training
-    )
+    frame = pd.DataFrame([base, base | swapped, base | control, *(base | r for r in rows)])
+    narrow = {"low": frame.score - 0.01, "high": frame.score + 0.01}
+    known = {name: frame[name].fillna(bound) if name in frame else bound for name, bound in narrow.items()}
+    return frame.assign(training_samples=training, **known)
 
 
 def arrays(samples=50, x=4, y=5):
@@ -46,6 +47,18 @@ def test_a_control_that_is_not_near_zero(metric, score):
     ]
     assert warnings(table(row | {"score": np.sign(score) * 0.03})) == []
     assert warnings(table(row | {"score": NAN})) == []
+
+
+def test_a_control_within_its_noise_is_no_warning():
+    row = {"control": "shuffled_fit", "score": 0.04}
+    assert warnings(table(row | {"low": -0.01, "high": 0.09})) == []
+    assert len(warnings(table(row | {"low": 0.01, "high": 0.07}))) == 1
+
+
+def test_a_missing_control_is_said():
+    frame = table()
+    (said,) = warnings(frame[frame.control == "none"])
+    assert said.startswith("Fewer than 20 re-pairings of the training or of the held-out groups: there is no shuffled")
 
 
 @pytest.mark.parametrize("metric", ["cka", "regression_r2", "regression_r_units"])

@@ -224,11 +224,12 @@ class TestMissing:
         assert score(table, "x", "y", "cka_debiased").why == "3 samples are too few (at least 4)"
         assert np.isfinite(score(table, "x", "y", "cka").score)
 
-    def test_few_re_pairings_have_no_p(self, systems):
+    def test_few_re_pairings_make_no_null(self, systems):
         groups = np.repeat([0, 1, 2], 40)
         row = score(sp.compare(systems, groups=groups, folds=3, permutations=5), "v1", "v4", "rsa")
         assert np.isnan(row.p)
-        assert "no p: fewer than 20 distinct re-pairings" in row.why
+        assert np.isnan(row.null)
+        assert "no null: fewer than 20 distinct re-pairings" in row.why
 
     def test_metrics_without_an_interval_say_so(self, systems):
         row = score(sp.compare(systems, metrics=[PROCRUSTES]), "v1", "v4", "procrustes")

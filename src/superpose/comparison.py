@@ -154,9 +154,14 @@ class Design:
     progress: Progress
 
     @property
-    def scored(self) -> NDArray[np.bool_]:
-        """Which samples are scored."""
-        return np.isin(self.folds, self.plan.held_out)
+    def scored(self) -> slice:
+        """The samples that are scored: one slice, as folds lie end to end and the last, or all, are held out."""
+        return slice(int(np.searchsorted(self.folds, min(self.plan.held_out))), len(self.folds))
+
+    @property
+    def count(self) -> int:
+        """How many samples are scored."""
+        return self.scored.stop - self.scored.start
 
 
 def checked_systems(systems: Mapping[str, ArrayLike]) -> dict[str, Array]:
@@ -265,7 +270,7 @@ def _about_mean(x: Array, design: Design) -> Array:
 
 
 def _row(pair: Pair, metric: Any, null: Array | None, originals: tuple[Array, Array], design: Design) -> dict[str, Any]:
-    scored = int(design.scored.sum())
+    scored = design.count
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
     row |= {
         "system_a": pair.names[0],
@@ -300,14 +305,13 @@ def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[s
         return {}
     result = {"score": score}
     if metric.influence is not None and metric.row_sums is not None:
-        scored = int(design.scored.sum())
         if metric.row_sums not in pair.row_sums:
             pair.row_sums[metric.row_sums] = metric.row_sums(_terms(pair, metric), sums, *_rows(pair, metric, design))
         influence = metric.influence(sums, pair.row_sums[metric.row_sums])
         groups = None if design.groups is None else design.groups[design.scored]
-        if len(influence) > scored:
+        if len(influence) > design.count:
             # Rows that were only fitted on have no influence here: rescale to the rows that were scored.
-            influence = influence[design.scored] * (scored / len(influence))
+            influence = influence[design.scored] * (design.count / len(influence))
         error = standard_error(influence, groups)
         count = len(influence) if groups is None else len(np.unique(groups))
         result["low"], result["high"] = interval(score, error, count, metric.bounds)
@@ -330,7 +334,7 @@ def _terms(pair: Pair, metric: MomentMetric) -> Moments:
 
 def _rows(pair: Pair, metric: MomentMetric, design: Design) -> tuple[Array, Array, NDArray[np.int64]]:
     x, y = pair.rows
-    if _is_split(metric) or design.scored.all():
+    if _is_split(metric) or design.count == len(x):
         return x, y, design.folds
     return x[design.scored], y[design.scored], design.folds[design.scored]
 
@@ -349,7 +353,7 @@ def _nulls(
         return {}
     pair = directions[0]
     x, y = pair.rows
-    able = [m for m in metrics if design.scored.sum() >= m.minimum_samples]
+    able = [m for m in metrics if design.count >= m.minimum_samples]
     scores: dict[tuple[str, int], list[float]] = {}
     norms = [np.einsum("ij,ij->i", r, r) for r in (x, y)]
     for number, index in enumerate(design.repairings.draw(design.permutations, design.seed)):

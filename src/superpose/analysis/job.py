@@ -243,7 +243,7 @@ def raw(
 
 @dataclass(frozen=True)
 class _Job:
-    """What every step of one analysis shares."""
+    """What every step of one analysis shares; held-out rows are the last ones."""
 
     arrays: dict[str, Array]
     pairs: list[tuple[str, str]]
@@ -255,7 +255,7 @@ class _Job:
 
     @property
     def training(self) -> int:
-        """How many rows dictionaries and regressions are fitted on."""
+        """How many rows, the first ones, dictionaries and regressions are fitted on."""
         return int((~self.held_out).sum())
 
     @property
@@ -302,6 +302,11 @@ def _job(
     checked_seed(seed)
     labels = None if groups is None else group_labels(groups, samples)
     held_out = _held_out(samples, folds, labels, test)
+    # Held-out rows last: either side of the split is then a view of every array.
+    order = np.argsort(held_out, kind="stable")
+    if (np.diff(order) < 0).any():
+        arrays = {name: x[order] for name, x in arrays.items()}
+        held_out, labels = held_out[order], labels if labels is None else labels[order]
     chosen = checked_pairs(arrays, pairs)
     return _Job(arrays, chosen, held_out, labels, fit, seed, progress or _silent), dropped
 
@@ -329,7 +334,7 @@ def _cell(job: _Job, recipe: Recipe, cell: tuple[str, tuple[str, ...]]) -> pd.Da
     altered = CONTROLS[control](job)
     systems = {name: altered[name] for name in names}
     _, training = FITS[job.fit]
-    dictionaries = training({name: x[~job.held_out] for name, x in systems.items()}, recipe)
+    dictionaries = training({name: x[: job.training] for name, x in systems.items()}, recipe)
     return _scored(job, dictionaries, systems, control)
 
 
@@ -340,19 +345,18 @@ def _silent(what: str, done: int, total: int) -> None:
 def _scored(job: _Job, dictionaries: Dictionaries, systems: dict[str, Array], control: str) -> pd.DataFrame:
     codes = encoded(dictionaries, systems)
     rebuilt = decoded(dictionaries, codes)
-    seen = {name: z[~job.held_out] for name, z in codes.items()}
-    unseen = {name: z[job.held_out] for name, z in codes.items()}
-    alive = {name: (z != 0).any(axis=0) for name, z in seen.items()}
+    unseen = {name: z[job.training :] for name, z in codes.items()}
+    alive = {name: z[: job.training].any(axis=0) for name, z in codes.items()}
     quality = {
         name: {
-            "fvu": float(fvu(systems[name][job.held_out], rebuilt[name][job.held_out])),
+            "fvu": float(fvu(systems[name][job.training :], rebuilt[name][job.training :])),
             "dead": float(1 - alive[name].mean()),
             "l0": float(l0(unseen[name])),
         }
         for name in codes
     }
     shared = {(a, b): same_index_share(unseen[a], unseen[b]) for a, b in job.within(codes)}
-    used = {name: z[:, alive[name]] for name, z in codes.items()}
+    used = {name: z if alive[name].all() else z[:, alive[name]] for name, z in codes.items()}
     rows = [
         _described(_score(job, rebuilt), job, space="reconstruction", control=control),
         _described(_score(job, used), job, space="latent", control=control),
@@ -432,7 +436,7 @@ def _described(table: pd.DataFrame, job: _Job, *, space: str, control: str = "no
         fit="" if space == "raw" else job.fit,
         control=control,
         seed=0,
-        training_samples=int((~job.held_out).sum()),
+        training_samples=job.training,
         predictors=predictors,
         **dict.fromkeys(QUALITY, np.nan),
     )
