@@ -148,8 +148,8 @@ def demo(
     out: Path = Path("demo-results"),
     cache: Path = Path(".demo-cache"),
     latents: int = 768,
-    steps: int = 600,
-    permutations: int = 99,
+    steps: int = 500,
+    permutations: int = 49,
     seed: int = 0,
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:

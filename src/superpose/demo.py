@@ -261,8 +261,8 @@ def run(
     cache: Path,
     *,
     latents: int = 768,
-    steps: int = 600,
-    permutations: int = 99,
+    steps: int = 500,
+    permutations: int = 49,
     seed: int = 0,
     progress: Progress = lambda what, done, total: None,
 ) -> Analysis:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from superpose.theory import cka as gram_cosine
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
+_Cell = Callable[["_Job"], pd.DataFrame]
 
 # The same penalty in every space: small beside the mean variance of the predictors, so that a dead or
 # duplicated predictor costs nothing.
@@ -186,15 +187,17 @@ def analyse(
         raise DataError(f"active is {active} of {latents} latents; expected at most that many.")
     if mode not in MODES:
         raise DataError(f"mode is {mode!r}; expected one of {', '.join(map(repr, MODES))}.")
-    raw_scores = _described(_score(job, job.arrays, permutations), job, space="raw")
-    tables = [raw_scores]
+    recipes = [
+        Recipe(latents, active, mode, steps, batch, learning_rate, derived_seed(seed, f"fit {number}"), _silent)
+        for number in range(seeds)
+    ]
+    cells: list[_Cell] = [partial(_raw_cell, pair=pair, permutations=permutations) for pair in job.pairs]
+    if training >= 2 * latents:
+        cells += [cell for number, recipe in enumerate(recipes) for cell in _recovering(job, recipe, number)]
+    tables = list(_computed(job, cells, run))
     if training < 2 * latents:
-        tables.append(_refused(raw_scores, training, latents, fit))
-    else:
-        for number in range(seeds):
-            fit_seed = derived_seed(seed, f"fit {number}")
-            recipe = Recipe(latents, active, mode, steps, batch, learning_rate, fit_seed, job.progress)
-            tables.append(_recovered(job, recipe, run).assign(seed=number))
+        tables.append(_refused(pd.concat(tables), training, latents, fit))
+    table = _with_control_as_null(pd.concat(tables, ignore_index=True))[list(ORDER)]
     settings = job.settings | {
         "folds": folds if test is None else None,
         "latents": latents,
@@ -208,7 +211,6 @@ def analyse(
         "seeds": seeds,
         "engine": engine,
     }
-    table = pd.concat(tables, ignore_index=True)[list(ORDER)]
     return Analysis(table, tuple(caveats(table, job.arrays, dropped, latents)), settings)
 
 
@@ -311,31 +313,46 @@ def _job(
     return _Job(arrays, chosen, held_out, labels, fit, seed, progress or _silent), dropped
 
 
-def _recovered(job: _Job, recipe: Recipe, run: Engine) -> pd.DataFrame:
-    """Return the rows of reconstructions, predictions and latents, their shuffled control beside them."""
+def _recovering(job: _Job, recipe: Recipe, number: int) -> list[_Cell]:
+    """Return the cells that fit and score dictionaries: each group of systems under each control."""
     grouping, _ = FITS[job.fit]
     controls = CONTROLS if job.repairable else ("none",)
-    cells = [(control, names) for control in controls for names in grouping(list(job.arrays), job.pairs)]
+    return [
+        partial(_recovered_cell, recipe=recipe, control=control, names=names, number=number)
+        for control in controls
+        for names in grouping(list(job.arrays), job.pairs)
+    ]
+
+
+def _computed(job: _Job, cells: list[_Cell], run: Engine) -> Iterator[pd.DataFrame]:
+    """Yield the table of each cell, wherever the engine computes it."""
     if run is serial:
-        tables = list(run(partial(_cell, job, recipe), cells))
-    else:
-        # Progress inside another process cannot be seen from here: cells are counted as they finish.
-        silent = partial(_cell, replace(job, progress=_silent), replace(recipe, progress=_silent))
-        tables = []
-        for done, table in enumerate(run(silent, cells)):
-            tables.append(table)
-            job.progress("dictionaries fitted and scored", done + 1, len(cells))
-    return _with_control_as_null(pd.concat(tables, ignore_index=True))
+        yield from run(partial(_compute, job), cells)
+        return
+    # Progress inside another process cannot be seen from here: cells are counted as they finish.
+    silent = replace(job, progress=_silent)
+    for done, table in enumerate(run(partial(_compute, silent), cells)):
+        job.progress("scores and dictionaries", done + 1, len(cells))
+        yield table
 
 
-def _cell(job: _Job, recipe: Recipe, cell: tuple[str, tuple[str, ...]]) -> pd.DataFrame:
+def _compute(job: _Job, cell: _Cell) -> pd.DataFrame:
+    return cell(job)
+
+
+def _raw_cell(job: _Job, *, pair: tuple[str, str], permutations: int) -> pd.DataFrame:
+    """Score one pair as it is."""
+    return _described(_score(job, {name: job.arrays[name] for name in pair}, permutations), job, space="raw")
+
+
+def _recovered_cell(job: _Job, *, recipe: Recipe, control: str, names: tuple[str, ...], number: int) -> pd.DataFrame:
     """Fit the dictionaries of one group of systems under one control, and score them."""
-    control, names = cell
     altered = CONTROLS[control](job)
     systems = {name: altered[name] for name in names}
     _, training = FITS[job.fit]
-    dictionaries = training({name: x[: job.training] for name, x in systems.items()}, recipe)
-    return _scored(job, dictionaries, systems, control)
+    heard = replace(recipe, progress=job.progress)
+    dictionaries = training({name: x[: job.training] for name, x in systems.items()}, heard)
+    return _scored(job, dictionaries, systems, control).assign(seed=number)
 
 
 def _silent(what: str, done: int, total: int) -> None:
@@ -444,14 +461,16 @@ def _described(table: pd.DataFrame, job: _Job, *, space: str, control: str = "no
 
 def _with_control_as_null(table: pd.DataFrame) -> pd.DataFrame:
     """Enter each score's shuffled control as its null, and say so."""
-    keys = ["system_a", "system_b", "metric", "space"]
+    keys = ["system_a", "system_b", "metric", "space", "seed"]
     shuffled = table[table.control == "shuffled_fit"].set_index(keys).score
-    own = (table.control == "none") & table.space.isin(["latent", "reconstruction"])
+    recovered = table.space.isin(["latent", "reconstruction"]) & table.score.notna()
+    own = recovered & (table.control == "none")
     nulls = [shuffled.get(tuple(row), np.nan) for row in table.loc[own, keys].itertuples(index=False)]
-    table["null"] = np.nan
+    table.loc[recovered, "null"] = np.nan
     table.loc[own, "null"] = nulls
     source = RETRAINED_NULL if len(shuffled) else UNPAIRED
-    table["why"] = [_renamed(why, source if is_own else "") for why, is_own in zip(table.why, own, strict=True)]
+    for chosen, name in ((recovered & ~own, ""), (own, source)):
+        table.loc[chosen, "why"] = [_renamed(why, name) for why in table.loc[chosen, "why"]]
     return table
 
 
