@@ -349,7 +349,6 @@ COLUMNS = [
     Column("Systems", "a → b: a predicts b; a – b: symmetric", _systems, "text"),
     Column("Metric", "what is measured", lambda row: _name(str(row["metric"])), "text"),
     Column("Space", "on what it is measured", lambda row: str(row["space"]), "text"),
-    Column("Fit", "how the dictionaries were trained", lambda row: str(row["fit"]), "text"),
     Column("Control", "how the link between the systems was broken, if it was", _control, "text"),
     Column("Score", "rounded to three decimals", _score),
     Column("Interval", "of the score", _range("low", "high")),
@@ -360,20 +359,21 @@ COLUMNS = [
         "null",
     ),
     Column("p", "permutation p-value", _number("p", ".3g")),
+    Column("FVU a, b", "fraction of variance that the dictionaries leave unexplained", _both("fvu", ".3f")),
+    Column("Dead a, b", "share of dictionary latents that are never active", _both("dead", ".1%")),
+    Column("L0 a, b", "mean number of active latents", _both("l0", ".1f")),
+    Column("Same index", "share of matched latents with the same index in both codes", _number("same_index")),
     Column("Note", "why a score is missing, or which null it is compared with", _why, "note text"),
+    Column("Fit", "how the dictionaries were trained", lambda row: str(row["fit"]), "text"),
+    Column("Seed", "of the dictionaries", _number("seed", ".0f")),
+    Column("Units a, b", "units of the two systems in this space", _both("units", ",.0f")),
+    Column("Predictors", "units of the predicting system", _number("predictors", ",.0f")),
     Column("Samples", "samples that are scored", _number("samples", ",.0f")),
     Column(
         "Training samples",
         "samples that dictionaries and regressions are fitted on",
         _number("training_samples", ",.0f"),
     ),
-    Column("Units a, b", "units of the two systems in this space", _both("units", ",.0f")),
-    Column("Predictors", "units of the predicting system", _number("predictors", ",.0f")),
-    Column("FVU a, b", "fraction of variance that the dictionaries leave unexplained", _both("fvu", ".3f")),
-    Column("Dead a, b", "share of dictionary latents that are never active", _both("dead", ".1%")),
-    Column("L0 a, b", "mean number of active latents", _both("l0", ".1f")),
-    Column("Same index", "share of matched latents with the same index in both codes", _number("same_index")),
-    Column("Seed", "of the dictionaries", _number("seed", ".0f")),
 ]
 
 
@@ -468,8 +468,8 @@ thead th { border-bottom: 2px solid #888; vertical-align: bottom; }
 th:first-child, .text, .settings td { text-align: left; }
 tbody th { font-weight: 600; }
 td.null { white-space: normal; min-width: 7rem; }
-td.note { white-space: normal; min-width: 13rem; }
-tbody th, .settings td { white-space: normal; overflow-wrap: anywhere; min-width: 12rem; }
+td.note { white-space: normal; min-width: 12rem; }
+tbody th, .settings td { white-space: normal; overflow-wrap: anywhere; min-width: 7rem; }
 dt { font-weight: 600; }
 dd { margin: 0 0 .5rem; max-width: 46rem; }
 @media print {
