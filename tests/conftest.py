@@ -5,6 +5,11 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from jaxtyping import install_import_hook
+
+# Shapes are checked here and nowhere else: users' arrays meet errors in words instead.
+install_import_hook(["superpose.moments", "superpose.losses"], "beartype.beartype")
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings

@@ -518,6 +518,13 @@ class TestProgress:
         assert "work:" not in capsys.readouterr().err
 
 
+def test_the_demo_refuses_to_replace_another_run(here, capsys):
+    Path("mine").mkdir()
+    Path("mine/run.json").write_text("{}")
+    assert cli.main(["demo", "--out", "mine", "--cache", "kept"]) == 2
+    assert "mine already holds a run" in capsys.readouterr().err
+
+
 def test_the_demo_replaces_its_own_results(here, monkeypatch, capsys):
     import superpose.demo
 
@@ -528,12 +535,12 @@ def test_the_demo_replaces_its_own_results(here, monkeypatch, capsys):
         from superpose.analysis.results import write
 
         analysis = raw({name: np.load(f"{name}.npy") for name in "xy"})
-        write(analysis, folder, {})
+        write(analysis, folder, {"demo": True})
         return analysis
 
     monkeypatch.setattr(superpose.demo, "run", run)
     for _ in range(2):
         assert cli.main(["demo", "--out", "shown", "--cache", "kept", "--latents", "9", "--steps", "3"]) == 0
-    settings = {"latents": 9, "steps": 3, "permutations": 99, "seed": 0}
+    settings = {"latents": 9, "steps": 3, "permutations": 49, "seed": 0}
     assert seen == [(Path("shown"), Path("kept"), settings)] * 2
     assert "Written to shown" in capsys.readouterr().err

@@ -192,7 +192,7 @@ def test_auxiliary_against_a_plain_version(latents):
     naive = _mean_square((values * kept).relu() @ sae.dictionary[dead] - residual)
     _agree(auxiliary(sae, y, residual), naive, [sae])
     x = y * sae.scale + sae.centre
-    alone = reconstruction(sae, x, auxiliary_weight=0)
+    alone = reconstruction(sae, x, auxiliary_weight=0.0)
     torch.testing.assert_close(reconstruction(sae, x), alone + naive / 32)
 
 
@@ -228,7 +228,7 @@ def test_joint_revives_each_system_too():
     y = saes[1].standardise(xs[1])
     residual = y - _decoded(saes[1].dictionary, saes[1].decoder_bias, _codes(saes[1], y))
     torch.testing.assert_close(joint(saes, *xs), plain + auxiliary(saes[1], y, residual) / 32)
-    torch.testing.assert_close(joint(saes, *xs, auxiliary_weight=0), plain)
+    torch.testing.assert_close(joint(saes, *xs, auxiliary_weight=0.0), plain)
 
 
 def test_a_loss_can_be_partly_filled_in():

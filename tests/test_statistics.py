@@ -203,10 +203,12 @@ class TestRepairings:
             assert np.array_equal(np.sort(index), np.arange(len(groups)))
             assert np.array_equal(label[index], label)
             for fold in np.unique(label):
-                order = groups[index][label == fold]
+                rows = np.flatnonzero(label == fold)
+                rows = rows[np.argsort(groups[rows], kind="stable")]
+                order = groups[index][rows]
                 assert np.sum(np.diff(order) != 0) + 1 == len(np.unique(order)), "a group was torn apart"
                 for group in np.unique(order):
-                    members = index[label == fold][order == group]
+                    members = index[rows][order == group]
                     assert np.array_equal(members, np.flatnonzero(groups == group))
 
     def test_equal_groups_move_as_blocks(self):

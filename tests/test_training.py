@@ -332,7 +332,7 @@ def test_joint_training_binds_shared_latents_to_one_index():
         saes = torch.nn.ModuleList(
             SparseAutoencoder(units, own, TopK(3), generator=_generator(20 + s)) for s in range(2)
         )
-        loss = functools.partial(joint, mode=mode, auxiliary_weight=0)
+        loss = functools.partial(joint, mode=mode, auxiliary_weight=0.0)
         fit(saes, loss, *xs, steps=1500, batch=256, learning_rate=1e-2)
         codes = [sae.encode(x.numpy()) for sae, x in zip(saes, tests, strict=True)]
         return {

@@ -11,7 +11,8 @@ from itertools import permutations
 from typing import TypeVar
 
 import torch
-from torch import Tensor
+from jaxtyping import Float
+from torch import Tensor, nn
 
 from superpose.files import DataError
 from superpose.sae import SparseAutoencoder
@@ -30,7 +31,7 @@ def on_activity(loss: Loss) -> Loss:
     return loss
 
 
-def supervised(sae: SparseAutoencoder, z: Tensor) -> Tensor:
+def supervised(sae: SparseAutoencoder, z: Float[Tensor, "*repeats samples latents"]) -> Float[Tensor, "..."]:
     """Return the error of latents that went through the units and back, Eq. (7).
 
     y = D z + d, then ẑ = sparsity(W y + b); the loss is the mean over samples of the squared norm of z - ẑ.
@@ -63,7 +64,9 @@ def supervised(sae: SparseAutoencoder, z: Tensor) -> Tensor:
 
 
 @on_activity
-def reconstruction(sae: SparseAutoencoder, x: Tensor, *, auxiliary_weight: float = AUXILIARY_WEIGHT) -> Tensor:
+def reconstruction(
+    sae: SparseAutoencoder, x: Float[Tensor, "*repeats samples units"], *, auxiliary_weight: float = AUXILIARY_WEIGHT
+) -> Float[Tensor, "..."]:
     """Return the error of activity that went through the code and back, Eq. (8), with what revives dead latents.
 
     Parameters
@@ -96,7 +99,7 @@ def reconstruction(sae: SparseAutoencoder, x: Tensor, *, auxiliary_weight: float
 
 @on_activity
 def joint(
-    saes: Sequence[SparseAutoencoder],
+    saes: nn.ModuleList | Sequence[SparseAutoencoder],
     *xs: Tensor,
     mode: str = "detached",
     auxiliary_weight: float = AUXILIARY_WEIGHT,
@@ -140,14 +143,19 @@ def joint(
     >>> joint(saes, *xs).shape
     torch.Size([])
     """
-    _check_joint(saes, xs, mode)
-    ys = [sae.standardise(x) for sae, x in zip(saes, xs, strict=True)]
-    codes = [sae(y) for sae, y in zip(saes, ys, strict=True)]
-    own = [_own(sae, y, c, auxiliary_weight) for sae, y, c in zip(saes, ys, codes, strict=True)]
-    return torch.stack(own).sum(0) + MODES[mode](saes, ys, codes)
+    dictionaries: list[SparseAutoencoder] = list(saes)  # type: ignore[arg-type]
+    _check_joint(dictionaries, xs, mode)
+    ys = [sae.standardise(x) for sae, x in zip(dictionaries, xs, strict=True)]
+    codes = [sae(y) for sae, y in zip(dictionaries, ys, strict=True)]
+    own = [_own(sae, y, c, auxiliary_weight) for sae, y, c in zip(dictionaries, ys, codes, strict=True)]
+    return torch.stack(own).sum(0) + MODES[mode](dictionaries, ys, codes)
 
 
-def auxiliary(sae: SparseAutoencoder, y: Tensor, residual: Tensor) -> Tensor:
+def auxiliary(
+    sae: SparseAutoencoder,
+    y: Float[Tensor, "... samples units"],
+    residual: Float[Tensor, "... samples units"],
+) -> Float[Tensor, "..."]:
     """Return how badly dead latents explain what the living left over (AuxK).
 
     A latent is dead when it was active in none of the last 20,000 training rows. Of the dead, the 64 with the

@@ -13,9 +13,11 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+Labels = Int[np.ndarray, " samples"]
 
 CHUNK_BYTES = 2**24
 # Enough for a pilot: it differs from the mean by a small part of a standard deviation.
@@ -156,7 +158,13 @@ class Moments:
         return Moments(x.about(shift_x), y.about(shift_y), cross)
 
 
-def of_pair(x: Array, y: Array, folds: NDArray[np.int64] | None = None, *, targets: Collection[str] = ()) -> Moments:
+def of_pair(
+    x: Float[np.ndarray, "*repeats_x samples units_x"],
+    y: Float[np.ndarray, "*repeats_y samples units_y"],
+    folds: Labels | None = None,
+    *,
+    targets: Collection[str] = (),
+) -> Moments:
     """Accumulate the moments of one pair.
 
     Parameters
@@ -255,7 +263,7 @@ def merge(first: Moments, second: Moments) -> Moments:
     )
 
 
-def compact(x: Array) -> Array:
+def compact(x: Float[np.ndarray, "*repeats samples units"]) -> Float[np.ndarray, "*repeats samples directions"]:
     """Rotate units beyond twice the samples away: the same inner products between samples in fewer columns.
 
     Every score that does not change under a rotation of the units is the same for `x` and for the result.
@@ -276,7 +284,7 @@ def chunk_rows(systems: Iterable[Array]) -> int:
     return min(max(256, CHUNK_BYTES // (4 * widest)), CHUNK_ROWS)
 
 
-def pilot(x: Array, rows: int) -> Array:
+def pilot(x: Float[np.ndarray, "*repeats samples units"], rows: int) -> Float[np.ndarray, "*repeats units"]:
     """Return the mean of the first rows, in float64: near enough to the mean for float32 products."""
     shift: Array = x[..., :rows, :].mean(axis=-2, dtype=np.float64)
     return shift.astype(working_type(x)).astype(np.float64)
@@ -287,7 +295,12 @@ def working_type(x: Array) -> type[np.floating[Any]]:
     return np.float64 if x.dtype.itemsize >= 8 else np.float32
 
 
-def shifted_rows(x: Array, shift: Array, index: slice | NDArray[np.int64], space: Array | None = None) -> Array:
+def shifted_rows(
+    x: Float[np.ndarray, "*repeats samples units"],
+    shift: Float[np.ndarray, "*repeats units"],
+    index: slice | Int[np.ndarray, " rows"],
+    space: Array | None = None,
+) -> Float[np.ndarray, "*repeats chosen units"]:
     """Return the chosen rows less the shift, in the working precision, written into `space` if it is given."""
     kind = working_type(x)
     rows = x[..., index, :]
