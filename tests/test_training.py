@@ -182,7 +182,7 @@ def test_auxiliary_revives_dead_latents():
         fit(sae, loss, x, steps=600, batch=256, learning_rate=1e-2)
         return dead_share(sae.encode(x.numpy()))
 
-    assert dead_after(0) >= 4 / 16
+    assert dead_after(0.0) >= 4 / 16
     assert dead_after(1 / 32) <= 1 / 16
 
 
