@@ -1,4 +1,4 @@
-# make demo | test | check | docs | bench | prove — everything is installed into .venv as it is needed.
+# make demo | test | slow | check | docs | bench | prove — everything is installed into .venv as it is needed.
 PYTHON ?= python3.11
 PART ?=
 BIN := .venv/bin
@@ -8,15 +8,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: demo test check lint docs bench prove clean
+.PHONY: demo test slow check lint docs bench prove clean
 
 demo: .venv/encoders.stamp
 	$(BIN)/superpose demo --out demo-results
 
 test: .venv/encoders.stamp
-	$(PYTEST) -n 2 --doctest-modules src tests
+	$(PYTEST) -n 2 -m 'not slow' --doctest-modules src tests
 
-check: lint test docs
+# What takes minutes: convergence, coverage over many data sets, the demo's encoders end to end.
+slow: .venv/encoders.stamp
+	$(PYTEST) -n 2 -m slow tests
+
+check: lint slow test docs
 
 lint: .venv/core.stamp
 	$(BIN)/ruff check .

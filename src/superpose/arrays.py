@@ -52,7 +52,7 @@ def to_numpy(value: Any) -> Any:
 def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
     """Return responses as a real floating array of shape (…, samples, units), without reading its values.
 
-    Integers and booleans become float64; float16, float32 and float64 stay, memory maps stay mapped.
+    Integers, booleans and longer floats become float64; float16, float32 and float64 stay, memory maps stay mapped.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
         array = np.asarray(to_numpy(x))
     except ValueError as error:
         raise DataError(f"{name} is not a rectangular array of numbers ({error}).") from None
-    if array.dtype.kind in "iub":
+    if array.dtype.kind in "iub" or array.dtype == np.longdouble:
         array = array.astype(np.float64)
     if array.dtype.kind != "f":
         kind = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}.get(
