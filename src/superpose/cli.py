@@ -186,6 +186,8 @@ def demo(
             folder, cache, latents=latents, steps=steps, permutations=permutations, seed=seed, progress=progress
         )
     show(analysis, as_json=json)
+    tokens = "{training_samples} training and {test_samples} held-out tokens".format_map(analysis.settings)
+    print(f"The demo's sizes: {latents} latents, {steps} steps, {permutations} re-pairings, {tokens}.", file=sys.stderr)
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)
 
 

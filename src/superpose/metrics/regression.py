@@ -13,7 +13,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from superpose.arrays import contiguous_folds, like_input, to_numpy
 from superpose.files import DataError
-from superpose.metrics.metric import MomentMetric, paired
+from superpose.metrics.metric import MomentMetric, option, paired
 from superpose.moments import Array, Moments, compact, of_pair
 
 Penalty = Callable[[int, Array], Array]
@@ -77,7 +77,7 @@ def regression(
     >>> round(float(sp.regression(x, y, score="r2")), 6)
     1.0
     """
-    finish = _option(FINISH, (score, average), "(score, average)")
+    finish = option(FINISH, (score, average), "(score, average)")
     if not isinstance(ridge, float | int | np.floating | np.integer) or not 0 <= ridge < np.inf:
         raise DataError(f"ridge is {ridge!r}; expected a finite number of at least 0.")
     return like_input(_regression)(x, y, folds, test, fixed_ridge(ridge), finish)
@@ -364,12 +364,6 @@ def _r2_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
 
 def _why(sums: RegressionSums) -> str:
     return sums.reason or "a target does not vary in a held-out fold"
-
-
-def _option(table: dict[Any, Any], value: Any, name: str) -> Any:
-    if value not in table:
-        raise DataError(f"{name} is {value!r}; expected one of {', '.join(map(repr, table))}.")
-    return table[value]
 
 
 FINISH: dict[tuple[str, str | None], Callable[[RegressionSums], Array]] = {

@@ -22,7 +22,7 @@ from superpose.metrics.kernels import (
     pair_parts,
     repaired_sums,
 )
-from superpose.metrics.metric import MomentMetric, paired
+from superpose.metrics.metric import MomentMetric, option, paired
 from superpose.moments import Moments, compact, of_pair, shifted_rows, working_type
 
 Array = NDArray[Any]
@@ -84,8 +84,8 @@ def rsa(
     >>> round(float(sp.rsa(x, 3 * x[:, ::-1] + 1)), 6)
     1.0
     """
-    as_given = _option(RDMS, rdm, "rdm")
-    compare = _option(COMPARATORS, comparator, "comparator")
+    as_given = option(RDMS, rdm, "rdm")
+    compare = option(COMPARATORS, comparator, "comparator")
     about_mean = rdm == "dot" if centre is None else bool(centre)
     return like_input(_rsa)(x, y, CENTRED_RDMS[rdm] if about_mean else as_given, compare)
 
@@ -257,12 +257,6 @@ def _ratio(xy: Array, xx: Array, yy: Array, scale_x: Any = 0.0, scale_y: Any = 0
     """Return xy/√(xx·yy), NaN where a variance is no more than the rounding of the terms of size `scale`."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((xx > VANISHING * scale_x) & (yy > VANISHING * scale_y), xy / np.sqrt(xx * yy), np.nan)
-
-
-def _option(table: dict[str, Any], value: str, name: str) -> Any:
-    if value not in table:
-        raise DataError(f"{name} is {value!r}; expected one of {', '.join(map(repr, table))}.")
-    return table[value]
 
 
 RDMS = {
