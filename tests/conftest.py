@@ -1,6 +1,11 @@
 """Settings and data that the tests share."""
 
 import os
+import signal
+
+# A shell starts background jobs with SIGINT ignored, and children inherit that: interruptions are tested as in front.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
