@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.files import DataError
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 
 def like_input(function: F) -> F:
@@ -194,3 +195,10 @@ def group_labels(groups: ArrayLike, samples: int | None = None) -> NDArray[np.in
     rank = np.empty(len(first), dtype=np.int64)
     rank[np.argsort(first)] = np.arange(len(first))
     return rank[inverse]
+
+
+def choose(table: Mapping[Any, T], name: str, value: Any) -> T:
+    """Return what a public option stands for, or raise a DataError that lists what it can be."""
+    if value not in table:
+        raise DataError(f"{name} is {value!r}; expected one of {', '.join(map(repr, table))}.")
+    return table[value]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -142,10 +142,3 @@ def constant_units(x: Array) -> NDArray[np.bool_]:
         constant[..., candidates] &= (part == first[..., candidates]).all(axis=-2)
         start, rows = start + rows, 4 * rows
     return constant
-
-
-def option(table: Mapping[Any, Any], value: Any, name: str) -> Any:
-    """Return what a public option stands for, or raise a DataError that lists what it can be."""
-    if value not in table:
-        raise DataError(f"{name} is {value!r}; expected one of {', '.join(map(repr, table))}.")
-    return table[value]

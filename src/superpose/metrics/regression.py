@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from superpose.arrays import contiguous_folds, like_input, to_numpy
+from superpose.arrays import choose, contiguous_folds, like_input, to_numpy
 from superpose.files import DataError
-from superpose.metrics.metric import MomentMetric, option, paired
+from superpose.metrics.metric import MomentMetric, paired
 from superpose.moments import Array, Moments, compact, of_pair
 
 Penalty = Callable[[int, Array], Array]
@@ -67,7 +67,7 @@ def regression(
     Raises
     ------
     DataError
-        For unusable responses, an unknown option, a negative penalty, or folds that do not fit the samples.
+        For unusable responses, an unknown a negative penalty, or folds that do not fit the samples.
 
     Examples
     --------
@@ -77,7 +77,7 @@ def regression(
     >>> round(float(sp.regression(x, y, score="r2")), 6)
     1.0
     """
-    finish = option(FINISH, (score, average), "(score, average)")
+    finish = choose(FINISH, "(score, average)", (score, average))
     if not isinstance(ridge, float | int | np.floating | np.integer) or not 0 <= ridge < np.inf:
         raise DataError(f"ridge is {ridge!r}; expected a finite number of at least 0.")
     return like_input(_regression)(x, y, folds, test, fixed_ridge(ridge), finish)

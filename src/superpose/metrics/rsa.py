@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from superpose.arrays import like_input
+from superpose.arrays import choose, like_input
 from superpose.files import DataError
 from superpose.metrics.kernels import (
     VANISHING,
@@ -22,7 +22,7 @@ from superpose.metrics.kernels import (
     pair_parts,
     repaired_sums,
 )
-from superpose.metrics.metric import MomentMetric, option, paired
+from superpose.metrics.metric import MomentMetric, paired
 from superpose.moments import Moments, compact, of_pair, shifted_rows, working_type
 
 Array = NDArray[Any]
@@ -71,7 +71,7 @@ def rsa(
     Raises
     ------
     DataError
-        For unusable responses, an unknown option, or a sample whose units are all equal under "correlation".
+        For unusable responses, an unknown or a sample whose units are all equal under "correlation".
 
     References
     ----------
@@ -84,8 +84,8 @@ def rsa(
     >>> round(float(sp.rsa(x, 3 * x[:, ::-1] + 1)), 6)
     1.0
     """
-    as_given = option(RDMS, rdm, "rdm")
-    compare = option(COMPARATORS, comparator, "comparator")
+    as_given = choose(RDMS, "rdm", rdm)
+    compare = choose(COMPARATORS, "comparator", comparator)
     about_mean = rdm == "dot" if centre is None else bool(centre)
     return like_input(_rsa)(x, y, CENTRED_RDMS[rdm] if about_mean else as_given, compare)
 

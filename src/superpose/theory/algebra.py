@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
 
-T = TypeVar("T")
 Array = NDArray[np.float64]
 
 
@@ -99,9 +97,3 @@ def above(name: str, value: Any, bound: float) -> Any:
     if not np.all(np.isfinite(number) & (number > bound)):
         raise DataError(f"{name} is {value}; expected a finite number above {bound:g}.")
     return number
-
-
-def choose(table: Mapping[Any, T], name: str, value: Any) -> T:
-    if value not in table:
-        raise DataError(f"{name} is {value!r}; expected one of {', '.join(map(repr, table))}.")
-    return table[value]

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import optimize, special
 
-from superpose.arrays import like_input
+from superpose.arrays import choose, like_input
 from superpose.files import DataError
-from superpose.theory.algebra import Array, above, as_covariance, at_least, choose, norm2, trace
+from superpose.theory.algebra import Array, above, as_covariance, at_least, norm2, trace
 from superpose.theory.projections import SCORES
 
 

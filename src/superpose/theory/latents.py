@@ -9,8 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import integrate, special
 
+from superpose.arrays import choose
 from superpose.files import DataError
-from superpose.theory.algebra import Array, at_least, choose
+from superpose.theory.algebra import Array, at_least
 
 
 class LatentMoments(NamedTuple):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from superpose.arrays import like_input
+from superpose.arrays import choose, like_input
 from superpose.files import DataError
-from superpose.theory.algebra import Array, apply, check_responds, checked, choose, covariances, norm2, product
+from superpose.theory.algebra import Array, apply, check_responds, checked, covariances, norm2, product
 
 Score = Callable[[Any, Any], Any]
 
