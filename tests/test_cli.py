@@ -13,14 +13,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import superpose
 import superpose.cli as cli
+import superpose.cli.progress
 from superpose.analysis import analyse, raw
+from superpose.cli.progress import Progress
 from superpose.files import sha256
 
 FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
 QUICK = ["--latents", "8", "--active", "2", "--steps", "10", "--permutations", "3"]
 RAW = ["--no-latents", "--permutations", "0"]
-SOURCE = Path(cli.__file__).parent.parent
+SOURCE = Path(superpose.__file__).parent.parent
 
 
 @pytest.fixture(autouse=True)
@@ -341,7 +344,7 @@ def test_bad_arguments(here, capsys, arguments, words):
 
 def test_an_unknown_command(capsys):
     assert cli.main(["comprae"]) == 2
-    assert re.fullmatch(r"superpose: Unknown command [^\n]+compare, demo\.\n", capsys.readouterr().err)
+    assert re.fullmatch(r"superpose: Unknown command [^\n]+compare, demo, reproduce\.\n", capsys.readouterr().err)
 
 
 def test_bad_input_as_users_meet_it(here):
@@ -472,11 +475,11 @@ class TestProgress:
     @pytest.fixture
     def clock(self, monkeypatch):
         now = [0.0]
-        monkeypatch.setattr(cli.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(superpose.cli.progress.time, "monotonic", lambda: now[0])
         return now
 
     def run(self, clock, *, steps, seconds, what="work"):
-        with cli.Progress() as progress:
+        with Progress() as progress:
             for step in range(1, steps + 1):
                 progress(what, step, steps)
                 clock[0] += seconds
@@ -491,14 +494,14 @@ class TestProgress:
         assert said == ["work: 12/31 (11 s)", "work: 23/31 (22 s)", "work: 31/31 (30 s)"]
 
     def test_short_work_that_comes_again_is_silent_too(self, clock, capsys):
-        with cli.Progress() as progress:
+        with Progress() as progress:
             for _ in range(5):
                 progress("pairs", 1, 1)
                 clock[0] += 30
         assert capsys.readouterr().err == ""
 
     def test_long_work_that_comes_again_is_timed_anew(self, clock, capsys):
-        with cli.Progress() as progress:
+        with Progress() as progress:
             for _ in range(2):
                 for step in (1, 2):
                     progress("work", step, 2)
@@ -507,7 +510,7 @@ class TestProgress:
 
     def test_a_terminal_gets_a_bar_that_goes_away(self, clock, monkeypatch, capsys):
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-        with cli.Progress() as progress:
+        with Progress() as progress:
             for step in range(1, 6):
                 progress("work", step, 5)
                 clock[0] += 1

@@ -1,9 +1,11 @@
 __version__: str
 
 from . import arrays as arrays
+from . import coding as coding
 from . import diagnostics as diagnostics
 from . import losses as losses
 from . import metrics as metrics
+from . import paper as paper
 from . import systems as systems
 from . import theory as theory
 from .analysis import Analysis as Analysis
@@ -23,4 +25,6 @@ from .sae import SparseAutoencoder as SparseAutoencoder
 from .sae import load as load
 from .sae import save as save
 from .sparsity import TopK as TopK
+from .study import Study as Study
+from .study import grid as grid
 from .training import fit as fit

@@ -20,17 +20,30 @@ def serial(function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Iterato
     return map(function, cells)
 
 
-def local(workers: int, function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Iterator[Result]:
-    """Yield the results in order, from that many processes that share the cores; large arrays are mapped, not sent."""
+def local(
+    workers: int, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
+) -> Iterator[Result]:
+    """Yield the results in order, from that many processes; large arrays are mapped, not sent."""
     from joblib import Parallel, delayed, parallel_config
 
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with parallel_config("loky", inner_max_num_threads=threads):
+    with parallel_config("loky", inner_max_num_threads=threads or max(1, (os.cpu_count() or 1) // workers)):
         yield from Parallel(n_jobs=workers, return_as="generator")(delayed(function)(cell) for cell in cells)
 
 
-def engine(name: str) -> Engine:
+def engine(name: str, threads: int | None = None) -> Engine:
     """Return the engine of a name: "serial", or "local:N" for N processes on this machine.
+
+    Parameters
+    ----------
+    name : str
+    threads : int, optional
+        Threads of the mathematics libraries while a cell runs. None: "serial" leaves them as they are, and
+        processes share the cores.
+
+    Returns
+    -------
+    callable
+        (function, cells) → the results in the order of the cells, as they come.
 
     Raises
     ------
@@ -44,7 +57,17 @@ def engine(name: str) -> Engine:
     [1, 2]
     """
     if name == "serial":
-        return serial
+        return serial if threads is None else partial(_limited_serial, threads)
     if found := re.fullmatch(r"local:([1-9]\d*)", name):
-        return partial(local, int(found[1]))
+        return partial(local, int(found[1]), threads)
     raise DataError(f"engine is {name!r}; expected 'serial', or 'local:N' for N processes.")
+
+
+def _limited_serial(threads: int, function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Iterator[Result]:
+    from threadpoolctl import threadpool_limits
+
+    # The limit is set around each cell and not around the loop: the caller's own code never runs under it.
+    for cell in cells:
+        with threadpool_limits(threads):
+            result = function(cell)
+        yield result

@@ -1,4 +1,4 @@
-"""Whole-file writes, digests, and the one error that bad input raises."""
+"""Whole-file writes, digests, and the errors that the command line turns into an exit status."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ class DataError(ValueError):
 
     The command line prints it without a traceback and exits with status 2.
     """
+
+
+class PartError(RuntimeError):
+    """Part of the work failed, named in one line; what succeeded is kept. The command line exits with status 1."""
 
 
 @contextmanager

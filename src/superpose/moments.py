@@ -151,6 +151,12 @@ class Moments:
         whole = self.merged()
         return whole.about(*(own.shift + own.total[0] / own.samples[0] for own in (whole.x, whole.y)))
 
+    def uncentred(self) -> Moments:
+        """Return the sums over all folds about zero."""
+        whole = self.merged()
+        zeros = [np.zeros_like(own.shift) for own in (whole.x, whole.y)]
+        return whole.about(*zeros) if whole.x.shift.any() or whole.y.shift.any() else whole
+
     def about(self, shift_x: Array, shift_y: Array) -> Moments:
         """Return the same sums about other shifts."""
         x, y = self.x, self.y

@@ -18,6 +18,7 @@ from superpose.metrics.kernels import (
     repaired_sums,
 )
 from superpose.metrics.metric import MomentMetric
+from superpose.moments import Moments
 
 Array = NDArray[Any]
 
@@ -67,6 +68,13 @@ def cka(x: ArrayLike, y: ArrayLike, *, debiased: bool = False) -> Any:
 def _biased(sums: KernelSums) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((sums.aa > 0) & (sums.bb > 0), sums.ab / np.sqrt(sums.aa * sums.bb), np.nan)
+
+
+def uncentred_cka(moments: Moments) -> Array:
+    """Return the biased CKA of responses whose mean is not removed: Eq. (19) without its centring matrix H."""
+    raw = moments.uncentred()
+    ab, aa, bb = (np.square(sums[0]).sum((-2, -1)) for sums in (raw.cross.product, raw.x.square, raw.y.square))
+    return np.asarray(ab / np.sqrt(aa * bb))
 
 
 def _hsic(n: int, product: Array, diagonals: Array, d: Array, e: Array) -> Array:

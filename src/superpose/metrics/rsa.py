@@ -142,8 +142,7 @@ def _centred_dot_sums(moments: Moments) -> PairSums:
 
 
 def _dot_sums(moments: Moments) -> PairSums:
-    whole = moments.merged()
-    raw = whole.about(np.zeros_like(whole.x.shift), np.zeros_like(whole.y.shift))
+    raw = moments.uncentred()
     x, y, cross = raw.x, raw.y, raw.cross
     n = int(x.samples[0])
 
@@ -218,8 +217,16 @@ def _correlation_entries(x: Array, i: NDArray[np.int64], j: NDArray[np.int64]) -
     return 1 - _dot_entries(x, i, j)
 
 
+def uncentred_rsa(moments: Moments) -> Array:
+    """Return RSA by Eqs. (1) and (3) to the letter: inner products of responses whose mean is not removed."""
+    return _correlation_of(_dot_sums(moments))
+
+
 def _pearson(matrix: _Matrix, x: Array, y: Array) -> Array:
-    s = matrix.pair_sums(x, y)
+    return _correlation_of(matrix.pair_sums(x, y))
+
+
+def _correlation_of(s: PairSums) -> Array:
     return _ratio(s.xy - s.x * s.y / s.pairs, s.xx - s.x**2 / s.pairs, s.yy - s.y**2 / s.pairs, s.xx, s.yy)
 
 

@@ -1,0 +1,73 @@
+"""The command line: `superpose compare`, `superpose reproduce` and `superpose demo`."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError
+
+from superpose.cli.compare import compare
+from superpose.cli.demo import demo
+from superpose.files import DataError, PartError
+
+PART_FAILED, BAD_INPUT, STORAGE_FULL, INTERRUPTED = 1, 2, 3, 130
+
+app = App(
+    name="superpose",
+    help="Two neural systems look different: do they represent different things, or pack the same things differently?",
+    help_format="markdown",
+    help_epilogue="Example: superpose compare V1.npy layer3.npy --out results\n\n"
+    "Exit status: 0 done; 1 part of the work failed; 2 bad input or usage; 3 storage full; 130 interrupted.",
+    result_action="return_none",
+    suppress_keyboard_interrupt=False,
+)
+app.command(
+    compare,
+    help_epilogue="Example: superpose compare V1.npy layer3.npy --groups photographs.npy --out results",
+)
+app.command(
+    "superpose.cli.reproduce:app",
+    name="reproduce",
+    help="Compute a figure of the paper, or one beyond it: its table, its picture, and which claims hold.",
+)
+app.command(demo, help_epilogue="Example: superpose demo --out demo-results")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command line and return its exit status: bad input is one line on standard error, never a traceback."""
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        app(None if arguments is None else list(arguments), exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        return _fail(" ".join(str(error).split()), BAD_INPUT)
+    except DataError as error:
+        return _fail(str(error), BAD_INPUT)
+    except PartError as error:
+        return _fail(str(error), PART_FAILED)
+    except KeyboardInterrupt:
+        return _fail("interrupted; no file is half-written, and there is no run.json", INTERRUPTED)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return _fail(
+                f"no space left on the device ({error.filename or 'output'}); nothing was half-written", STORAGE_FULL
+            )
+        return _fail(f"{error.filename or 'output'}: {error.strerror or error}", BAD_INPUT)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"superpose: {message}", file=sys.stderr)
+    return status

@@ -1,0 +1,123 @@
+"""`superpose compare`: how alike are the recordings in these files?"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from superpose.cli.progress import Progress
+from superpose.cli.show import show_analysis
+from superpose.files import sha256
+
+DICTIONARIES = Parameter(group="Dictionaries")
+
+
+def compare(
+    *files: Path,
+    out: Path,
+    groups: Path | None = None,
+    folds: int = 5,
+    permutations: int = 999,
+    no_latents: Annotated[bool, Parameter(negative="")] = False,
+    seed: int = 0,
+    json: Annotated[bool, Parameter(negative="")] = False,
+    overwrite: Annotated[bool, Parameter(negative="")] = False,
+    latents: Annotated[int | None, DICTIONARIES] = None,
+    active: Annotated[int | None, DICTIONARIES] = None,
+    fit: Annotated[str, DICTIONARIES] = "pairwise",
+    mode: Annotated[str, DICTIONARIES] = "detached",
+    steps: Annotated[int, DICTIONARIES] = 1000,
+    seeds: Annotated[int, DICTIONARIES] = 1,
+    engine: Annotated[str, DICTIONARIES] = "serial",
+) -> None:
+    """Say how alike two or more recordings of the same stimuli are.
+
+    A pair is compared in four spaces: raw (the units as recorded), latent (the features that a sparse
+    autoencoder, called a dictionary, recovers from the units), reconstruction (what the features give back of the
+    units) and predicted (what the dictionaries' packing alone would give if both files held the same features).
+    Beside each score stands its null: the same score where rows are paired wrongly.
+
+    Writes alignment.parquet, .csv, .png and .svg, report.html and run.json to the output directory, and prints the
+    table and what it means. Into a pipe the whole table goes tab-separated, with the sentences behind "#".
+
+    Parameters
+    ----------
+    files
+        Two or more files of (samples, units): .npy, .npz, .csv, .tsv, .parquet or .safetensors (FILE:NAME picks one
+        array of several). Rows are paired by stimulus id where files have them, else by position.
+    out
+        Directory of the results; it must not hold another run.
+    groups
+        File of one label a row (.npy, or text with a label a line), in the order of the (matched) rows: rows of a
+        group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls take groups whole.
+    folds
+        One of this many folds of rows is held out; every score is taken on it.
+    permutations
+        How many wrong pairings the null of each raw score is made of.
+    no_latents
+        Raw scores only: fit no dictionary, and ignore the options of dictionaries.
+    seed
+        Everything random is derived from it.
+    json
+        Print the table, sentences and warnings as JSON.
+    overwrite
+        Replace the run that the output directory holds.
+    latents
+        Features a dictionary has; by default 4 x the widest file's units, fewer where rows are scarce.
+    active
+        Features that one row may use; by default 32, at most latents / 16.
+    fit
+        pairwise: one dictionary a pair, trained on both so that feature i means the same in both; all: one for all
+        files; independent: one a file, on its own.
+    mode
+        How a shared dictionary is held together: detached (each file keeps what the other lacks), cross (as in the
+        paper; shared content at the expense of the rest) or separate (not at all).
+    steps
+        Training steps of a dictionary.
+    seeds
+        Fit the dictionaries from this many seeds, each in rows of its own.
+    engine
+        serial, or local:N to fit and score dictionaries in N processes that share the cores.
+    """
+    from superpose.analysis import analyse, raw
+    from superpose.analysis.inputs import read_groups, read_systems
+    from superpose.analysis.results import check_free, write
+
+    started = time.perf_counter()
+    systems, found_groups, inputs = read_systems(files)
+    labels = read_groups(groups) if groups is not None else found_groups
+    folder = check_free(out, overwrite=overwrite)
+    progress = Progress()
+    shared: dict[str, Any] = {
+        "folds": folds,
+        "groups": labels,
+        "permutations": permutations,
+        "seed": seed,
+        "progress": progress,
+    }
+    with progress:
+        analysis = (
+            raw(systems, **shared)
+            if no_latents
+            else analyse(
+                systems,
+                latents=latents,
+                active=active,
+                fit=fit,
+                mode=mode,
+                steps=steps,
+                seeds=seeds,
+                engine=engine,
+                **shared,
+            )
+        )
+    record: dict[str, Any] = {"inputs": inputs, "seconds": round(time.perf_counter() - started, 1)}
+    if groups is not None:
+        record["groups"] = {"path": str(groups), "sha256": sha256(groups)}
+    write(analysis, folder, record, title=" and ".join(systems))
+    show_analysis(analysis, as_json=json)
+    print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)

@@ -1,0 +1,60 @@
+"""`superpose demo`: layers of two packaged language encoders."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from superpose.cli.progress import Progress
+from superpose.cli.show import show_analysis
+
+
+def demo(
+    *,
+    out: Path = Path("demo-results"),
+    cache: Path = Path(".demo-cache"),
+    latents: int = 768,
+    steps: int = 500,
+    permutations: int = 49,
+    seed: int = 0,
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Compare layers of two packaged language encoders, token by token, over Python's own help text.
+
+    One dissimilar pair of layers (of different encoders) and one similar pair (neighbours in one encoder), with
+    shared dictionaries and the control that refits them on shuffled pairs. The sizes are the demo's, chosen for
+    minutes on two cores. An older demo in the output directory is replaced.
+
+    Parameters
+    ----------
+    out
+        Directory of the results.
+    cache
+        Directory that keeps the activations between runs.
+    latents
+        Latents of each dictionary.
+    steps
+        Training steps of a dictionary.
+    permutations
+        Re-pairings behind the null of each raw score.
+    seed
+        The seed that everything random is derived from.
+    json
+        Print the table, sentences and warnings as JSON.
+    """
+    from superpose.analysis.results import check_free
+    from superpose.demo import is_demo, run
+
+    folder = check_free(out, overwrite=is_demo(out))
+    progress = Progress()
+    with progress:
+        analysis = run(
+            folder, cache, latents=latents, steps=steps, permutations=permutations, seed=seed, progress=progress
+        )
+    show_analysis(analysis, as_json=json)
+    tokens = "{training_samples} training and {test_samples} held-out tokens".format_map(analysis.settings)
+    print(f"The demo's sizes: {latents} latents, {steps} steps, {permutations} re-pairings, {tokens}.", file=sys.stderr)
+    print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)

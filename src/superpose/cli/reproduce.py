@@ -1,0 +1,101 @@
+"""`superpose reproduce`: the paper's figures and those beyond them, each as a command with the options of its study."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_type_hints
+
+from cyclopts import App, Parameter
+
+from superpose.cli.progress import Progress
+from superpose.cli.show import show_claims
+from superpose.paper import FIGURES
+from superpose.paper.reproduction import figure, reproduce
+
+app = App(
+    name="reproduce",
+    help="Compute a figure of the paper, or one beyond it: its table, its picture, and which claims hold.",
+    help_format="markdown",
+    help_epilogue="Example: superpose reproduce figure2 --scale laptop --out figures",
+    result_action="return_none",
+)
+
+COMMON = """
+    out
+        Directory of the results; several figures may share it. What was finished there is not computed again.
+    scale
+        smoke: seconds, to see that it works; laptop: about a minute; paper: the paper's number of draws.
+    engine
+        serial, or local:N for N processes on this machine. The numbers are the same.
+    json
+        Print the claims as JSON."""
+
+
+def common(
+    *,
+    out: Path,
+    scale: Literal["smoke", "laptop", "paper"] = "laptop",
+    engine: str = f"local:{os.cpu_count() or 1}",
+    json: Annotated[bool, Parameter(negative="")] = False,
+) -> None:
+    """Take the options that every figure has."""
+
+
+def command(name: str) -> Callable[..., None]:
+    """Return the command of a figure: common options, and those of its study and of its drawing."""
+    module = figure(name)
+    study, drawing = _options(module.study), _options(module.draw)
+
+    def run(*, out: Path, scale: str = "laptop", engine: str = "serial", json: bool = False, **given: Any) -> None:
+        chosen = {key: value for key, value in given.items() if value is not None}
+        progress = Progress()
+        with progress:
+            claims = reproduce(
+                name,
+                out,
+                scale=scale,
+                options={key: value for key, value in chosen.items() if key in study},
+                drawing={key: value for key, value in chosen.items() if key in drawing},
+                engine=engine,
+                progress=progress,
+            )
+        show_claims(claims, as_json=json)
+        print(f"Written to {out}: {name}.csv, .parquet, .png, .svg, .json and {name}-claims.csv", file=sys.stderr)
+
+    parameters = [*inspect.signature(common, eval_str=True).parameters.values(), *study.values(), *drawing.values()]
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    run.__doc__ = _document(module.__doc__ or "", module.study.__doc__ or "", module.draw.__doc__ or "")
+    return run
+
+
+def _options(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
+    """Return the keyword options of a function as optional ones: those left out have the value of the scale."""
+    # What `draw` returns is imported for type checkers alone.
+    hints = get_type_hints(function, localns={"Figure": Any})
+    group = Parameter(group="Options that replace those of the scale", consume_multiple=True, negative="")
+    return {
+        name: parameter.replace(annotation=Annotated[hints[name] | None, group], default=None)
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def _document(summary: str, *sources: str) -> str:
+    """Return a docstring of the summary and all parameters."""
+    parts = [re.search(r"Parameters\n\s*-+\n(.*?)(?:\n\s*\n|\Z)", source, re.S) for source in sources]
+    entries = "\n".join(part[1] for part in parts if part)
+    return f"{summary}\n\n    Parameters\n    ----------{COMMON}\n{entries}\n"
+
+
+for figure_name in FIGURES:
+    app.command(
+        command(figure_name),
+        name=figure_name,
+        help_epilogue=f"Example: superpose reproduce {figure_name} --scale smoke --out figures",
+    )

@@ -1,0 +1,62 @@
+"""Results on standard output: for a reader on a terminal, tab-separated into a pipe, or as JSON."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from superpose.analysis import Analysis
+
+SHOWN = ("cka_debiased", "regression_r")
+COLUMNS = ["system_a", "system_b", "metric", "space", "control", "score", "low", "high", "null", "p", "fvu_a", "fvu_b"]
+
+
+def show_analysis(analysis: Analysis, *, as_json: bool) -> None:
+    """Print the table and the sentences: for a reader on a terminal, tab-separated into a pipe, or as JSON."""
+    if as_json:
+        import json
+
+        rows = json.loads(analysis.table.to_json(orient="records"))
+        content = {"table": rows, "sentences": analysis.sentences, "warnings": list(analysis.warnings)}
+        print(json.dumps(content, indent=2))
+        return
+    if not sys.stdout.isatty():
+        analysis.table.to_csv(sys.stdout, sep="\t", index=False, na_rep="nan")
+        for line in (*analysis.sentences, *(f"Warning: {text}" for text in analysis.warnings)):
+            print(f"# {line}")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = analysis.table[analysis.table.metric.isin(SHOWN)]
+    names = [name for name in COLUMNS if rows[name].notna().any()]
+    table = Table(*names, box=None, pad_edge=False)
+    for values in rows[names].itertuples(index=False):
+        table.add_row(*("" if v != v else f"{v:.3f}" if isinstance(v, float) else str(v) for v in values))
+    console = Console()
+    console.print(table)
+    for sentence in analysis.sentences:
+        console.print(f"\n{sentence}", markup=False, highlight=False)
+    for warning in analysis.warnings:
+        console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
+
+
+def show_claims(claims: pd.DataFrame, *, as_json: bool) -> None:
+    """Print claims and verdicts: for a reader on a terminal, tab-separated into a pipe, or as JSON."""
+    if as_json:
+        print(claims.to_json(orient="records", indent=2))
+        return
+    if not sys.stdout.isatty():
+        claims.to_csv(sys.stdout, sep="\t", index=False)
+        return
+    from rich.console import Console
+
+    console = Console()
+    for claim in claims.itertuples(index=False):
+        style = "green" if claim.verdict == "holds" else "red"
+        console.print(f"[{style}]{claim.verdict}[/]: {claim.claim} ({claim.source})", highlight=False)
+        bounds = f"{claim.low:g} to {claim.high:g}"
+        console.print(f"    {claim.number:.4g}: {claim.quantity} (asked for: {bounds})", markup=False, highlight=False)

@@ -1,0 +1,103 @@
+"""A figure reproduced into a folder: its table, its picture, its claims with their verdicts, and how it was made."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pandas as pd
+
+from superpose.analysis.results import threads, versions
+from superpose.files import whole
+from superpose.paper.claims import judge
+from superpose.plots import save
+from superpose.study import Progress
+
+def figure(name: str) -> ModuleType:
+    """Return the module of a figure."""
+    return import_module(f"superpose.paper.{name}")
+
+
+def reproduce(
+    name: str,
+    folder: str | os.PathLike[str],
+    *,
+    scale: str = "laptop",
+    options: Mapping[str, Any] | None = None,
+    drawing: Mapping[str, Any] | None = None,
+    engine: str = "serial",
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Compute a figure, write everything that belongs to it, and return its claims with their verdicts.
+
+    Writes NAME.parquet, NAME.csv, NAME.png, NAME.svg, NAME-claims.csv and NAME.json (settings, versions, threads,
+    seconds), and keeps finished cells in `cells`: the same figure at another scale, or after an interruption, goes on
+    from them.
+
+    Parameters
+    ----------
+    name : str
+        One of `superpose.paper.FIGURES`.
+    folder : path-like
+        Made if missing; several figures may share it.
+    scale : {"smoke", "laptop", "paper"}
+        Seconds, a minute, or the paper's number of draws.
+    options : mapping, optional
+        Options of the figure's `study`, over those of the scale.
+    drawing : mapping, optional
+        Options of the figure's `draw`.
+    engine, progress
+        As in `superpose.study.Study.run`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `superpose.paper.claims.judge` gives it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from superpose.paper.reproduction import reproduce
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     claims = reproduce("figure2", folder, scale="smoke")
+    ...     files = sorted(path.name for path in Path(folder).glob("figure2*"))
+    >>> files[:3], claims.verdict[0]
+    (['figure2-claims.csv', 'figure2.csv', 'figure2.json'], 'holds')
+    """
+    started = time.perf_counter()
+    module, place = figure(name), Path(folder)
+    settings = {**module.SCALES[scale], **(options or {})}
+    study = module.study(**settings)
+    place.mkdir(parents=True, exist_ok=True)
+    table = study.run(place / "cells", engine=engine, progress=progress)
+    claims = judge(module.CLAIMS, table)
+    with whole(place / f"{name}.parquet") as temporary:
+        table.to_parquet(temporary, index=False)
+    with whole(place / f"{name}.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    with whole(place / f"{name}-claims.csv") as temporary:
+        claims.to_csv(temporary, index=False)
+    save(module.draw(table, **(drawing or {})), place / name)
+    record = {
+        "figure": name,
+        "scale": scale,
+        "options": settings,
+        "drawing": dict(drawing or {}),
+        "engine": engine,
+        "study": {key: value for key, value in asdict(study).items() if key not in ("measure", "cells")},
+        "cells": len(study.cells),
+        "claims": claims.to_dict(orient="records"),
+        "seconds": round(time.perf_counter() - started, 1),
+        "versions": versions(),
+        "threads": threads(),
+    }
+    with whole(place / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
+    return claims

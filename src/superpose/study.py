@@ -1,0 +1,229 @@
+"""Studies: one measurement in every cell of a grid; what is finished is kept, and never computed twice."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import math
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from superpose.engines import engine as engine_named
+from superpose.files import DataError, PartError
+from superpose.results import read, writer
+
+Cell = dict[str, Any]
+Measure = Callable[..., Mapping[str, Any] | Sequence[Mapping[str, Any]]]
+Progress = Callable[[str, int, int], None]
+
+
+class CellError(PartError):
+    """Some cells of a study failed; those that did not are kept. The first failure is in the message."""
+
+
+def grid(**axes: Iterable[Any]) -> list[Cell]:
+    """Return every combination of the axes' values, the last axis running fastest.
+
+    Parameters
+    ----------
+    **axes : iterable
+        The values of each setting.
+
+    Returns
+    -------
+    list of dict
+
+    Examples
+    --------
+    >>> from superpose.study import grid
+    >>> grid(units=[8, 16], draw=range(2))[:3]
+    [{'units': 8, 'draw': 0}, {'units': 8, 'draw': 1}, {'units': 16, 'draw': 0}]
+    """
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A measurement and the cells to take it in; `run` gives one tidy table.
+
+    Parameters
+    ----------
+    name : str
+        What progress is shown under.
+    measure : callable
+        `measure(seed, **cell)` → a row or a list of rows, dicts of numbers, text and None. Importable by name, as
+        other processes must find it.
+    cells : sequence of mapping
+        The settings of each cell: numbers, text, None, or tuples of them. `grid` makes them.
+    version : str
+        To be raised with every change of `measure` that changes its numbers: older results are then not used.
+    threads : int
+        Threads of the mathematics libraries in a cell; their number can change the last digits of a result.
+    seed : int
+        Cells are seeded from it and from their own settings, never from their order.
+    draw : tuple of str, optional
+        The settings that seed a cell; None means all. Cells that agree in these share their draws: they get
+        the same seed, and run one after the other in one process, so that `measure` may keep what it drew.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from superpose.study import Study, grid
+    >>> from superpose.theory import critical_units
+    >>> def measure(seed, latents, active):
+    ...     return {"critical": float(critical_units(latents, active))}
+    >>> Study("example", measure, grid(latents=[64], active=[4]))
+    Traceback (most recent call last):
+    superpose.files.DataError: measure is '__main__:measure'; expected a function that other processes can import: ...
+    """
+
+    name: str
+    measure: Measure
+    cells: Sequence[Mapping[str, Any]]
+    version: str = "1"
+    threads: int = 1
+    seed: int = 0
+    draw: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        source = _source(self.measure)
+        if not hasattr(self.measure, "__qualname__") or "<" in source or source.startswith("__main__:"):
+            raise DataError(
+                f"measure is {source!r}; expected a function that other processes can import: define it at the top "
+                "level of a module."
+            )
+        if not isinstance(self.threads, int) or self.threads < 1:
+            raise DataError(f"threads is {self.threads!r}; expected a positive integer.")
+
+    def run(
+        self, folder: str | os.PathLike[str], *, engine: str = "serial", progress: Progress | None = None
+    ) -> pd.DataFrame:
+        """Measure the cells that the folder does not hold yet, and return the table of all of them.
+
+        A finished cell is on the disk before it counts as done. A run that was interrupted, even killed, goes on
+        where it stopped, and ends in the table that it would have ended in. Studies and processes may share a
+        folder.
+
+        Parameters
+        ----------
+        folder : path-like
+            Where results are kept; made if missing.
+        engine : str
+            "serial", or "local:N" for N processes.
+        progress : callable, optional
+            Called with (name, cells done, cells).
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each row of each cell, in the order of the cells: its settings, then its results.
+
+        Raises
+        ------
+        CellError
+            If cells failed: after the others have finished.
+        DataError
+            For settings or results that cannot be kept, cells that occur twice, an unknown engine or a damaged
+            folder.
+        """
+        run_on = engine_named(engine, self.threads)
+        jobs = self._jobs()
+        kept = {key: json.loads(content) for key, content in read(folder).items()}
+        pending = [job for job in jobs if job.key not in kept]
+        report = progress or _silent
+        failures: list[str] = []
+        done = len(jobs) - len(pending)
+        if pending:
+            with writer(folder) as put:
+                for finished in run_on(partial(_measured, self.measure), _by_seed(pending)):
+                    put({key: content for key, content, _ in finished if content})
+                    kept.update({key: json.loads(content) for key, content, _ in finished if content})
+                    failures += [error for _, _, error in finished if error]
+                    done += len(finished)
+                    report(self.name, done, len(jobs))
+        if failures:
+            raise CellError(
+                f"{len(failures)} of {len(jobs)} cells of {self.name} failed; the others are kept. First: {failures[0]}"
+            )
+        return pd.DataFrame([{**job.cell, **row} for job in jobs for row in kept[job.key]])
+
+    def _jobs(self) -> list[_Job]:
+        source = _source(self.measure)
+        jobs: dict[str, _Job] = {}
+        for given in self.cells:
+            cell = {name: _plain(name, value) for name, value in given.items()}
+            drawn = cell if self.draw is None else {name: cell[name] for name in self.draw if name in cell}
+            key = _digest([source, self.version, self.seed, cell])
+            if key in jobs:
+                raise DataError(f"the cell {cell} occurs twice in {self.name}; expected every cell once.")
+            jobs[key] = _Job(key, int(_digest([source, self.seed, drawn])[:15], 16), cell)
+        return list(jobs.values())
+
+
+class _Job(NamedTuple):
+    key: str
+    seed: int
+    cell: Cell
+
+
+def _source(measure: Measure) -> str:
+    return f"{getattr(measure, '__module__', '?')}:{getattr(measure, '__qualname__', repr(measure))}"
+
+
+def _by_seed(jobs: Sequence[_Job]) -> list[list[_Job]]:
+    groups: dict[int, list[_Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.seed, []).append(job)
+    return list(groups.values())
+
+
+def _measured(measure: Measure, jobs: Sequence[_Job]) -> list[tuple[str, str, str]]:
+    """Return (key, content, error) of each cell; one of the last two is empty."""
+    finished = []
+    for job in jobs:
+        try:
+            found = measure(job.seed, **job.cell)
+            rows = [dict(found)] if isinstance(found, Mapping) else [dict(row) for row in found]
+            finished.append((job.key, _content(rows, job.cell), ""))
+        except Exception as error:  # whatever fails in one cell must not stop the others
+            finished.append((job.key, "", f"{job.cell}: {type(error).__name__}: {error}"))
+    return finished
+
+
+def _content(rows: list[dict[str, Any]], cell: Cell) -> str:
+    for row in rows:
+        if repeated := sorted(row.keys() & cell.keys()):
+            raise DataError(f"the result {repeated[0]!r} has the name of a setting; expected another name.")
+    return json.dumps([{name: _scalar(name, value) for name, value in row.items()} for row in rows])
+
+
+def _plain(name: str, value: Any) -> Any:
+    """Return a setting as JSON gives it back, so that equal cells have equal keys wherever they come from."""
+    if isinstance(value, tuple | list):
+        return tuple(_plain(name, one) for one in value)
+    plain = _scalar(name, value)
+    if isinstance(plain, float) and not math.isfinite(plain):
+        raise DataError(f"the setting {name} is {value!r}; expected a finite number.")
+    return plain
+
+
+def _scalar(name: str, value: Any) -> Any:
+    plain = value.item() if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0 else value
+    if plain is None or isinstance(plain, bool | int | float | str):
+        return plain
+    raise DataError(f"{name} is of type {type(value).__name__}; expected a number, text or None.")
+
+
+def _digest(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def _silent(name: str, done: int, total: int) -> None:
+    pass

@@ -1,0 +1,149 @@
+"""Figures as their users ask for them: files in a folder, the command line, interruptions."""
+
+import inspect
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from superpose import cli
+from superpose.paper import FIGURES
+from superpose.paper.claims import Claim, judge
+from superpose.paper.reproduction import figure, reproduce
+
+SUFFIXES = ["-claims.csv", ".csv", ".json", ".parquet", ".png", ".svg"]
+QUICK = ["--scale", "smoke", "--engine", "serial"]
+
+
+@pytest.mark.parametrize("name", FIGURES)
+class TestEveryFigure:
+    def test_has_a_study_at_three_scales_a_drawing_and_claims(self, name):
+        module = figure(name)
+        assert list(module.STUDIES) == list(module.SCALES) == ["smoke", "laptop", "paper"]
+        assert all(study.name == name and len(study.cells) for study in module.STUDIES.values())
+        assert all(isinstance(claim, Claim) and claim.source and claim.quantity for claim in module.CLAIMS)
+        assert len({claim.text for claim in module.CLAIMS}) == len(module.CLAIMS)
+
+    def test_documents_every_option(self, name):
+        for function in (figure(name).study, figure(name).draw):
+            for option in inspect.signature(function).parameters:
+                assert f"    {option} : " in function.__doc__, f"{function.__name__}: {option}"
+
+    def test_is_one_command(self, name, tmp_path, capsys):
+        out = tmp_path / "figures"
+        assert cli.main(["reproduce", name, "--out", str(out), *QUICK]) == 0
+        said = capsys.readouterr()
+        header, *rows = said.out.splitlines()
+        assert header.split("\t") == ["claim", "source", "quantity", "number", "low", "high", "verdict"]
+        assert len(rows) == len(figure(name).CLAIMS)
+        assert f"Written to {out}" in said.err
+        assert sorted(path.name for path in out.glob(f"{name}*")) == [f"{name}{suffix}" for suffix in SUFFIXES]
+        table = pd.read_parquet(out / f"{name}.parquet")
+        pd.testing.assert_frame_equal(
+            table, figure(name).STUDIES["smoke"].run(out / "cells"), check_exact=True, check_dtype=False
+        )
+        record = json.loads((out / f"{name}.json").read_text())
+        assert record["figure"] == name
+        assert {"versions", "threads", "seconds", "options", "study"} <= record.keys()
+
+    def test_help_has_an_example_and_every_option(self, name, capsys):
+        assert cli.main(["reproduce", name, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert f"Example: superpose reproduce {name}" in shown
+        for option in inspect.signature(figure(name).study).parameters:
+            assert f"--{option.replace('_', '-')}" in shown
+
+
+class TestCommandLine:
+    def test_options_replace_those_of_the_scale(self, tmp_path, capsys):
+        arguments = ["reproduce", "figure2", "--out", str(tmp_path), *QUICK]
+        assert cli.main([*arguments, "--units", "4", "8", "--draws", "2", "--reading", "literal", "--json"]) == 0
+        claims = json.loads(capsys.readouterr().out)
+        assert {claim["verdict"] for claim in claims} <= {"holds", "does not hold"}
+        table = pd.read_csv(tmp_path / "figure2.csv")
+        assert sorted(table.units.unique()) == [4, 8]
+        assert sorted(table.draw.unique()) == [0, 1]
+        assert json.loads((tmp_path / "figure2.json").read_text())["drawing"] == {"reading": "literal"}
+
+    def test_several_figures_share_a_folder_and_nothing_is_computed_twice(self, tmp_path):
+        reproduce("figure2", tmp_path, scale="smoke")
+        written = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*.sqlite")}
+        reproduce("figure2", tmp_path, scale="smoke", drawing={"reading": "literal"})
+        assert written == {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").glob("*.sqlite")}
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["figure9", "--out", "x"], "Unknown command"),
+            (["figure2", *QUICK], "--out"),
+            (["figure2", "--out", "x", "--scale", "huge"], "huge"),
+            (["figure2", "--out", "x", "--scale", "smoke", "--engine", "abacus"], "engine is 'abacus'"),
+            (["figure2", "--out", "x", *QUICK, "--reading", "both"], "reading is 'both'"),
+        ],
+    )
+    def test_bad_usage_is_one_line(self, tmp_path, monkeypatch, capsys, arguments, words):
+        monkeypatch.chdir(tmp_path)
+        assert cli.main(["reproduce", *arguments]) == 2
+        said = capsys.readouterr()
+        assert said.err.count("\n") == 1
+        assert words in said.err
+
+    def test_failed_cells_are_named_and_the_status_is_one(self, tmp_path, capsys):
+        assert cli.main(["reproduce", "figure2", "--out", str(tmp_path), *QUICK, "--active", "4", "99"]) == 1
+        said = capsys.readouterr().err
+        assert "15 of 30 cells of figure2 failed; the others are kept" in said
+        assert "active is 99 with 64 latents" in said
+
+
+def killed_after(seconds, arguments):
+    """Start a command in a process group of its own, kill the group, and say whether it had ended before."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "superpose", *arguments],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment, start_new_session=True,
+    )  # fmt: skip
+    try:
+        process.wait(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return False
+    return True
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["serial", "local:2"])
+def test_kill_at_any_moment_then_the_same_command(tmp_path, engine):
+    """Figure 2 killed again and again until it ends gives the bytes of the uninterrupted table."""
+    study = ["--scale", "laptop", "--latents", "64", "--draws", "40", "--samples", "1000"]
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    command = ["reproduce", "figure2", *study, "--engine", engine, "--out"]
+    assert cli.main([*command, str(whole)]) == 0
+    kills, seconds = 0, 4.0
+    while not killed_after(seconds, [*command, str(broken)]):
+        kills, seconds = kills + 1, seconds + 0.7
+        assert kills < 60
+    assert kills > 0
+    for suffix in (".csv", ".parquet", "-claims.csv"):
+        assert (broken / f"figure2{suffix}").read_bytes() == (whole / f"figure2{suffix}").read_bytes()
+
+
+def test_a_number_that_is_not_finite_decides_nothing():
+    claim = Claim("Text.", "Section 1", "number", lambda table: float("nan"))
+    assert judge([claim], pd.DataFrame()).verdict.tolist() == ["does not hold"]
+
+
+def test_parts_of_the_tree_exist():
+    assert set(FIGURES) <= {path.stem for path in Path(figure("figure2").__file__).parent.glob("*.py")}
+
+
+def test_the_clock_of_a_study_is_not_in_its_table(tmp_path):
+    first = figure("figure2").STUDIES["smoke"].run(tmp_path / "a")
+    time.sleep(0.01)
+    pd.testing.assert_frame_equal(first, figure("figure2").STUDIES["smoke"].run(tmp_path / "b"), check_exact=True)
