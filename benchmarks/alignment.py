@@ -31,15 +31,13 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+from machine import clean_environment, processor
 
 HERE = Path(__file__).resolve()
 UNITS = 768
 FLOOR = 3.3
 MEMORY_FLOOR = 150
 FLOOR_WORK = ("rsa", "cka", "cka_debiased")
-# Kernels forced by these two are slower than the processor allows, and would flatter every ratio.
-FORCED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 # The peers that hold samples × samples matrices, or refit on every fold's rows, above this many samples.
 LARGE = 10_000
 # Short calls of ours are repeated this many times a round of the peers, so that a busy moment does not decide.
@@ -281,15 +279,6 @@ def versions() -> dict[str, str]:
     return known
 
 
-def processor() -> str:
-    """Return the processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
-
-
 def summary(samples: int, work: str, library: str, runs: list[dict[str, float]]) -> dict[str, Any]:
     """Reduce the rounds of one call to minima, medians and ratios to U."""
     row: dict[str, Any] = {"samples": samples, "work": work, "library": library, "rounds": len(runs)}
@@ -346,13 +335,6 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def clean_environment() -> None:
-    """Start this script again with one thread and no forced kernels, in this process's environment only."""
-    wanted = {key: value for key, value in os.environ.items() if key not in FORCED} | ONE_THREAD
-    if wanted != dict(os.environ):
-        os.execve(sys.executable, [sys.executable, *sys.argv], wanted)
-
-
 def main() -> None:
     """Measure, write benchmarks/results/alignment.{json,csv}, and hold the floors."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -364,7 +346,7 @@ def main() -> None:
     parser.add_argument("--serve", choices=WORK, help=argparse.SUPPRESS)
     parser.add_argument("--memory", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    clean_environment()
+    clean_environment(HERE)
     if options.serve:
         return serve(options.serve)
     if options.memory:

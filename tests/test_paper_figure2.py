@@ -94,8 +94,8 @@ class TestDraws:
         assert not np.array_equal(drawn_latents(2, 50, 8, 2, "uniform"), z)
 
     def test_sizes_and_ensembles_of_a_draw_share_its_latents(self):
-        jobs = figure2.study(latents=16, units=(2, 4), active=(2,), draws=2)._jobs()
-        other = figure2.study(latents=16, units=(8,), active=(2,), draws=2, entries="haar")._jobs()
+        jobs = figure2.study(latents=16, units=(2, 4), active=(2,), draws=2).jobs()
+        other = figure2.study(latents=16, units=(8,), active=(2,), draws=2, entries="haar").jobs()
         seeds = {draw: {job.seed for job in jobs + other if job.cell["draw"] == draw} for draw in (0, 1)}
         assert [len(found) for found in seeds.values()] == [1, 1]
         assert seeds[0] != seeds[1]

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from superpose.files import DataError
-from superpose.sparsity import DenseCodes, Support, TopK, largest, preactivations
+from superpose.selection import largest
+from superpose.sparsity import DenseCodes, Support, TopK, preactivations
 
 GRADIENTS = ["mask", "straight_through"]
 

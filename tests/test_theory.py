@@ -657,3 +657,25 @@ A, B = np.ones((2, 4)), np.ones((3, 4))
 def test_bad_arguments(call, message):
     with pytest.raises(DataError, match=message):
         call()
+
+
+@pytest.mark.parametrize("units", [(5, 7), (9, 9), (14, 3)])
+def test_all_limits_at_once_are_the_single_ones(units):
+    draw = np.random.default_rng(3)
+    a, b = (draw.normal(size=(2, m, 9)) for m in units)
+    root, mean = draw.normal(size=(9, 9)), draw.normal(size=9)
+    given = (a, b, root @ root.T)
+    found = theory.limits(*given, mean)
+    assert found.keys() == {"rsa", "cka", "rsa_uncentred", "cka_uncentred", "r2"}
+    assert found["rsa"] == pytest.approx(theory.rsa(*given), rel=1e-14)
+    assert found["cka"] == pytest.approx(theory.cka(*given), rel=1e-14)
+    assert found["rsa_uncentred"] == pytest.approx(theory.rsa_uncentred(*given, mean), rel=1e-14)
+    assert found["cka_uncentred"] == pytest.approx(theory.cka_uncentred(*given, mean), rel=1e-14)
+    assert found["r2"] == pytest.approx(theory.regression(*given, score="r2"), rel=1e-14)
+
+
+def test_dependent_units_are_cut_off_and_others_are_solved_alike():
+    draw = np.random.default_rng(4)
+    a, b = draw.normal(size=(5, 12)), draw.normal(size=(4, 12))
+    doubled = np.concatenate([a, a[:2] + a[2:4]])
+    assert theory.regression(doubled, b, score="r2") == pytest.approx(theory.regression(a, b, score="r2"), rel=1e-10)

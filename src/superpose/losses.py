@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from superpose.files import DataError
 from superpose.sae import SparseAutoencoder
-from superpose.sparsity import Codes, largest
+from superpose.selection import largest
+from superpose.sparsity import Codes
 
 Loss = TypeVar("Loss", bound=Callable[..., Tensor])
 

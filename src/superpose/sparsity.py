@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from superpose.files import DataError
 from superpose.products import matmul
+from superpose.selection import largest
 
 
 @dataclass(frozen=True)
@@ -231,23 +232,6 @@ class TopK(nn.Module):
 def preactivations(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return y @ weight.mT + bias, (…, samples, latents), with the repeats of any operand broadcast."""
     return matmul(y, weight.mT).add_(bias.unsqueeze(-2))
-
-
-def largest(values: Tensor, k: int) -> Tensor:
-    """Return the indices of the k largest of the last axis, in no particular order: (…, k).
-
-    On the CPU a partition finds each row's k-th value; where a row has ties there, torch chooses among them.
-    """
-    if values.device.type != "cpu" or k == values.shape[-1]:
-        return values.topk(k, sorted=False).indices
-    array = values.detach().numpy()
-    latents = array.shape[-1]
-    threshold = np.partition(array, latents - k, axis=-1)[..., latents - k, None]
-    kept = array >= threshold
-    indices = np.flatnonzero(kept)
-    if len(indices) != values.numel() // latents * k:
-        return values.topk(k, sorted=False).indices
-    return torch.from_numpy(indices % latents).reshape(*values.shape[:-1], k)
 
 
 def _encode_masked(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> SparseCodes:

@@ -134,7 +134,7 @@ class Study:
             folder.
         """
         run_on = engine_named(engine, self.threads)
-        jobs = self._jobs()
+        jobs = self.jobs()
         kept = {key: json.loads(content) for key, content in read(folder).items()}
         pending = [job for job in jobs if job.key not in kept]
         report = progress or _silent
@@ -142,7 +142,7 @@ class Study:
         done = len(jobs) - len(pending)
         if pending:
             with writer(folder) as put:
-                for finished in run_on(partial(_measured, self.measure), _by_seed(pending)):
+                for finished in run_on(partial(measured, self.measure), by_seed(pending)):
                     put({key: content for key, content, _ in finished if content})
                     kept.update({key: json.loads(content) for key, content, _ in finished if content})
                     failures += [error for _, _, error in finished if error]
@@ -154,20 +154,20 @@ class Study:
             )
         return pd.DataFrame([{**job.cell, **row} for job in jobs for row in kept[job.key]])
 
-    def _jobs(self) -> list[_Job]:
+    def jobs(self) -> list[Job]:
         source = _source(self.measure)
-        jobs: dict[str, _Job] = {}
+        jobs: dict[str, Job] = {}
         for given in self.cells:
             cell = {name: _plain(name, value) for name, value in given.items()}
             drawn = cell if self.draw is None else {name: cell[name] for name in self.draw if name in cell}
             key = _digest([source, self.version, self.seed, cell])
             if key in jobs:
                 raise DataError(f"the cell {cell} occurs twice in {self.name}; expected every cell once.")
-            jobs[key] = _Job(key, int(_digest([source, self.seed, drawn])[:15], 16), cell)
+            jobs[key] = Job(key, int(_digest([source, self.seed, drawn])[:15], 16), cell)
         return list(jobs.values())
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
     key: str
     seed: int
     cell: Cell
@@ -177,14 +177,14 @@ def _source(measure: Measure) -> str:
     return f"{getattr(measure, '__module__', '?')}:{getattr(measure, '__qualname__', repr(measure))}"
 
 
-def _by_seed(jobs: Sequence[_Job]) -> list[list[_Job]]:
-    groups: dict[int, list[_Job]] = {}
+def by_seed(jobs: Sequence[Job]) -> list[list[Job]]:
+    groups: dict[int, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.seed, []).append(job)
     return list(groups.values())
 
 
-def _measured(measure: Measure, jobs: Sequence[_Job]) -> list[tuple[str, str, str]]:
+def measured(measure: Measure, jobs: Sequence[Job]) -> list[tuple[str, str, str]]:
     """Return (key, content, error) of each cell; one of the last two is empty."""
     finished = []
     for job in jobs:

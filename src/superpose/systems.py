@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from superpose.files import DataError
+from superpose.selection import is_largest
 
 T = TypeVar("T")
 Shape = tuple[int, int]
@@ -336,8 +337,7 @@ _ENTRIES: dict[str, Draw] = {
 
 
 def _keep_largest(values: torch.Tensor, active: int) -> torch.Tensor:
-    kept = values.abs().topk(active, dim=-1, sorted=False).indices
-    return torch.zeros_like(values).scatter_(-1, kept, values.gather(-1, kept))
+    return torch.where(is_largest(values.abs(), active), values, 0.0)
 
 
 def _repeated(

@@ -19,15 +19,12 @@ from superpose.moments import of_pair
 from superpose.systems import KURTOSIS, sparse_latents
 from superpose.theory import (
     adjusted_r2,
-    cka,
-    cka_uncentred,
     expected_cka,
     expected_cka_orthonormal,
     expected_cka_unit_norm,
     expected_regression,
     latent_moments,
-    regression,
-    rsa_uncentred,
+    limits,
 )
 
 Array = NDArray[np.floating]
@@ -86,17 +83,9 @@ def predictions(a: Array, b: Array, active: int, distribution: str) -> dict[str,
     a, b = (_stretched(p.astype(np.float64), across, along) for p in (a, b))
     # The mean is along the direction of all ones too, and is divided by the root there.
     mean = np.full(latents, moments.mean / along)
-    limit = float(cka(a, b))
-    r2 = float(regression(a, b, score="r2"))
-    return {
-        "rsa": limit,
-        "cka_debiased": limit,
-        "cka": limit,
-        "r2_adjusted": r2,
-        "r_adjusted": math.sqrt(r2),
-        "rsa_uncentred": float(rsa_uncentred(a, b, mean=mean)),
-        "cka_uncentred": float(cka_uncentred(a, b, mean=mean)),
-    }
+    found = {name: float(value) for name, value in limits(a, b, mean=mean).items()}
+    r2 = found.pop("r2")
+    return {**found, "cka_debiased": found["cka"], "r2_adjusted": r2, "r_adjusted": math.sqrt(r2)}
 
 
 def _stretched(projection: NDArray[np.float64], across: float, along: float) -> NDArray[np.float64]:

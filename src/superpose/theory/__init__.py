@@ -31,6 +31,7 @@ from superpose.theory.latents import (
 from superpose.theory.projections import (
     cka,
     cka_uncentred,
+    limits,
     mean_squared_error,
     regression,
     rsa,
@@ -62,6 +63,7 @@ __all__ = [
     "latent_mean",
     "latent_moments",
     "latent_participation",
+    "limits",
     "mean_squared_error",
     "overlap_ratio",
     "participation_ratio",

@@ -14,7 +14,11 @@ Array = NDArray[np.float64]
 
 def covariances(a: Any, b: Any, covariance: Any) -> tuple[Array, Array, Array]:
     """Return C_aa, C_ab and C_bb, with C_ab = A S Bᵀ."""
-    a, b, s = checked(a, b, covariance)
+    return checked_covariances(*checked(a, b, covariance))
+
+
+def checked_covariances(a: Array, b: Array, s: Array | None) -> tuple[Array, Array, Array]:
+    """Return the same of projections and a covariance that were checked."""
     c_aa, c_ab, c_bb = product(a, s, a), product(a, s, b), product(b, s, b)
     check_responds(trace(c_aa), trace(c_bb))
     return c_aa, c_ab, c_bb

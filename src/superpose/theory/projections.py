@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from superpose.arrays import choose, like_input
 from superpose.files import DataError
-from superpose.theory.algebra import Array, apply, check_responds, checked, covariances, norm2, product
+from superpose.theory.algebra import (
+    Array,
+    apply,
+    check_responds,
+    checked,
+    checked_covariances,
+    covariances,
+    norm2,
+    product,
+)
 
 Score = Callable[[Any, Any], Any]
 
@@ -49,8 +58,7 @@ def rsa(a: ArrayLike, b: ArrayLike, covariance: ArrayLike | None = None) -> Any:
     >>> round(float(theory.rsa(a, b)), 6)
     0.5
     """
-    a, b, covariance = checked(a, b, covariance)
-    return _cosine(lambda p, q: norm2(product(p, covariance, q)), a, b)
+    return _gram_cosine(_responses(a, b, covariance))
 
 
 @like_input
@@ -68,7 +76,7 @@ def cka(a: ArrayLike, b: ArrayLike, covariance: ArrayLike | None = None) -> Any:
     >>> float(theory.cka(a, np.array([[1.0, 0.0]]), covariance))
     0.8
     """
-    return rsa(a, b, covariance)
+    return _gram_cosine(_responses(a, b, covariance))
 
 
 @like_input
@@ -104,14 +112,7 @@ def rsa_uncentred(
     >>> round(float(theory.rsa_uncentred(a, b, mean=[0.0, 3.0, 0.0])), 4)
     0.95
     """
-    a, b, covariance = checked(a, b, covariance)
-    mu = _mean(mean, a.shape[-1])
-
-    def inner(p: Array, q: Array) -> Array:
-        c = product(p, covariance, q)
-        return norm2(c) + 2 * np.einsum("...i,...ij,...j->...", apply(p, mu), c, apply(q, mu))
-
-    return _cosine(inner, a, b)
+    return _rsa_with_mean(_responses(a, b, covariance, mean))
 
 
 @like_input
@@ -130,13 +131,7 @@ def cka_uncentred(
     >>> round(float(theory.cka_uncentred(a, b, mean=[0.0, 3.0, 0.0])), 4)
     0.9901
     """
-    a, b, covariance = checked(a, b, covariance)
-    mu = _mean(mean, a.shape[-1])
-
-    def second_moment(p: Array, q: Array) -> Array:
-        return product(p, covariance, q) + apply(p, mu)[..., :, None] * apply(q, mu)[..., None, :]
-
-    return _cosine(lambda p, q: norm2(second_moment(p, q)), a, b)
+    return _cka_with_mean(_responses(a, b, covariance, mean))
 
 
 @like_input
@@ -184,6 +179,47 @@ def regression(
     """
     score_of, average_of = choose(SCORES, "score", score), choose(_AVERAGES, "average", average)
     return average_of(score_of, *_explained(*covariances(a, b, covariance)))
+
+
+def limits(
+    a: ArrayLike, b: ArrayLike, covariance: ArrayLike | None = None, mean: ArrayLike | None = None
+) -> dict[str, Any]:
+    """Return the closed forms of Theorems 3.1 to 3.3 at once, with and without the mean: one set of products for all.
+
+    Parameters
+    ----------
+    a, b, covariance, mean
+        As in `rsa_uncentred`; `a` predicts `b`.
+
+    Returns
+    -------
+    dict
+        `rsa`, `cka`, `rsa_uncentred`, `cka_uncentred` and `r2`, as the functions of these names give them (the last:
+        `regression` with score "r2").
+
+    Raises
+    ------
+    DataError
+        As in `rsa_uncentred`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose import theory
+    >>> found = theory.limits(np.eye(3)[:2], np.eye(3)[1:])
+    >>> round(float(found["cka"]), 6), round(float(found["r2"]), 6)
+    (0.5, 0.5)
+    """
+    found = _responses(a, b, covariance, mean)
+    cosine = _gram_cosine(found)
+    explained, total = _explained(found.c_aa, found.c_ab, found.c_bb)
+    return {
+        "rsa": cosine,
+        "cka": cosine,
+        "rsa_uncentred": _rsa_with_mean(found),
+        "cka_uncentred": _cka_with_mean(found),
+        "r2": _r2(explained.sum(-1), total.sum(-1)),
+    }
 
 
 @like_input
@@ -294,6 +330,42 @@ def rsa_euclidean(a: ArrayLike, b: ArrayLike, fourth: float = 3.0, cross: float 
     return _cosine(inner, a, b)
 
 
+class _Responses(NamedTuple):
+    """Covariances and means of the activity of both systems."""
+
+    c_aa: Array
+    c_ab: Array
+    c_bb: Array
+    mean_a: Array
+    mean_b: Array
+
+
+def _responses(a: Any, b: Any, covariance: Any, mean: Any = None) -> _Responses:
+    a, b, covariance = checked(a, b, covariance)
+    mu = _mean(mean, a.shape[-1])
+    return _Responses(*checked_covariances(a, b, covariance), apply(a, mu), apply(b, mu))
+
+
+def _gram_cosine(r: _Responses) -> Array:
+    return norm2(r.c_ab) / np.sqrt(norm2(r.c_aa) * norm2(r.c_bb))
+
+
+def _rsa_with_mean(r: _Responses) -> Array:
+    def inner(c: Array, p: Array, q: Array) -> Array:
+        return norm2(c) + 2 * (p * apply(c, q)).sum(-1)
+
+    own = inner(r.c_aa, r.mean_a, r.mean_a) * inner(r.c_bb, r.mean_b, r.mean_b)
+    return inner(r.c_ab, r.mean_a, r.mean_b) / np.sqrt(own)
+
+
+def _cka_with_mean(r: _Responses) -> Array:
+    def inner(c: Array, p: Array, q: Array) -> Array:
+        return norm2(c + p[..., :, None] * q[..., None, :])
+
+    own = inner(r.c_aa, r.mean_a, r.mean_a) * inner(r.c_bb, r.mean_b, r.mean_b)
+    return inner(r.c_ab, r.mean_a, r.mean_b) / np.sqrt(own)
+
+
 def _cosine(inner: Callable[[Array, Array], Array], a: Array, b: Array) -> Array:
     own_a, own_b = inner(a, a), inner(b, b)
     check_responds(own_a, own_b)
@@ -318,9 +390,20 @@ _AVERAGES: dict[str | None, Callable[[Score, Array, Array], Any]] = {
 
 
 def _weights(c_aa: Array, c_ab: Array) -> Array:
+    if _well_conditioned(c_aa):
+        return np.swapaxes(np.linalg.solve(c_aa, c_ab), -1, -2)
     # The cut-off is that of numpy.linalg.matrix_rank with room for the rounding of the product C_aa itself.
     cut = 10 * max(c_aa.shape[-1], 10) * np.finfo(np.float64).eps
     return np.swapaxes(c_ab, -1, -2) @ np.linalg.pinv(c_aa, rcond=cut, hermitian=True)
+
+
+def _well_conditioned(c: Array) -> bool:
+    """Say whether the pivots of a Cholesky factorisation are far from rounding: then no direction is to be cut off."""
+    try:
+        pivots = np.diagonal(np.linalg.cholesky(c), axis1=-2, axis2=-1) ** 2
+    except np.linalg.LinAlgError:
+        return False
+    return bool((pivots.min(-1) > 1e-8 * pivots.max(-1)).all())
 
 
 def _explained(c_aa: Array, c_ab: Array, c_bb: Array) -> tuple[Array, Array]:
