@@ -1,4 +1,4 @@
-# make demo | test | slow | check | docs | bench | prove — everything is installed into .venv as it is needed.
+# make demo | test | slow | check | figures | docs | bench | prove — everything is installed into .venv as it is needed.
 PYTHON ?= python3.11
 PART ?=
 BIN := .venv/bin
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: demo test slow check lint docs bench prove clean
+.PHONY: demo test slow check lint figures docs bench prove clean
 
 demo: .venv/encoders.stamp
 	$(BIN)/superpose demo --out demo-results
@@ -26,6 +26,12 @@ lint: .venv/core.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The documentation shows what this wrote with SCALE=paper.
+SCALE ?= laptop
+FIGURES := figure1 figure2 figure3 width recovery colour noise samples rdms
+figures: .venv/core.stamp
+	set -e; for figure in $(FIGURES); do $(BIN)/superpose reproduce $$figure --scale $(SCALE) --out figures; done
 
 docs: .venv/docs.stamp
 	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html

@@ -26,7 +26,7 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
-html_sidebars = {"index": [], "data-flow": []}
+html_sidebars = {"index": [], "data-flow": [], "figures": []}
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"

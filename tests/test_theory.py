@@ -393,7 +393,7 @@ def test_latent_participation_from_activity(latents, units):
     c = a @ a.swapaxes(1, 2)
     activity = theory.participation_ratio(c).mean()
     assert theory.latent_participation(units, activity) == pytest.approx(latents, rel=0.03)
-    law = units * latents / (units + 1 + latents)
+    law = (units * latents + 2) / (units + 1 + latents)
     assert theory.latent_participation(units, law) == pytest.approx(latents, rel=1e-12)
 
 

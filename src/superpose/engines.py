@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
-from superpose.files import DataError
+from superpose.files import DataError, PartError
 
 Cell = TypeVar("Cell")
 Result = TypeVar("Result")
@@ -24,10 +24,19 @@ def local(
     workers: int, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
 ) -> Iterator[Result]:
     """Yield the results in order, from that many processes; large arrays are mapped, not sent."""
+    from concurrent.futures.process import BrokenProcessPool
+
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config("loky", inner_max_num_threads=threads or max(1, (os.cpu_count() or 1) // workers)):
-        yield from Parallel(n_jobs=workers, return_as="generator")(delayed(function)(cell) for cell in cells)
+        parallel = Parallel(n_jobs=workers, return_as="generator")
+    try:
+        yield from parallel(delayed(function)(cell) for cell in cells)
+    except BrokenProcessPool as error:
+        raise PartError(
+            "a worker process died, most likely for lack of memory; what was finished is kept: run it again, with fewer "
+            "workers."
+        ) from error
 
 
 def engine(name: str, threads: int | None = None) -> Engine:
@@ -49,6 +58,8 @@ def engine(name: str, threads: int | None = None) -> Engine:
     ------
     DataError
         For any other name.
+    PartError
+        From a local engine, if one of its processes dies.
 
     Examples
     --------
@@ -58,12 +69,15 @@ def engine(name: str, threads: int | None = None) -> Engine:
     """
     if name == "serial":
         return serial if threads is None else partial(_limited_serial, threads)
-    if found := re.fullmatch(r"local:([1-9]\d*)", name):
+    if found := re.fullmatch(r"local:([1-9][0-9]*)", str(name)):
         return partial(local, int(found[1]), threads)
     raise DataError(f"engine is {name!r}; expected 'serial', or 'local:N' for N processes.")
 
 
 def _limited_serial(threads: int, function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Iterator[Result]:
+    # A library that is loaded inside a cell would escape the limit, so those that compute are loaded before it.
+    import scipy.linalg  # noqa: F401
+    import torch  # noqa: F401
     from threadpoolctl import threadpool_limits
 
     # The limit is set around each cell and not around the loop: the caller's own code never runs under it.

@@ -20,6 +20,17 @@ WAIT = 60.0  # seconds for another process to finish a commit
 
 _TABLE = "CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, sha256 TEXT NOT NULL, content TEXT NOT NULL)"
 _INSERT = "INSERT OR IGNORE INTO results VALUES (?, ?, ?)"
+# What keeps a file from being read; any other error of SQLite says that its content is not what was written.
+_UNREADABLE = {
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+}
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, str]:
@@ -54,12 +65,15 @@ def read(folder: str | os.PathLike[str]) -> dict[str, str]:
     for path in sorted(Path(folder).glob("*.sqlite")):
         try:
             with closing(sqlite3.connect(path, timeout=WAIT)) as connection:
-                connection.execute(_TABLE)
-                rows = connection.execute("SELECT key, sha256, content FROM results ORDER BY rowid").fetchall()
+                rows = _rows(connection, path)
             intact = all(isinstance(content, str) and digest == _digest(key, content) for key, digest, content in rows)
-        except sqlite3.OperationalError as error:
-            raise DataError(f"{path} cannot be read ({error}); check its permissions and the space left.") from error
-        except sqlite3.DatabaseError:
+        except sqlite3.DatabaseError as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNREADABLE:
+                raise DataError(
+                    f"{path} cannot be read ({error}); check its permissions and the space left."
+                ) from error
+            intact = False
+        except UnicodeDecodeError:  # damaged text in SQLite's own message
             intact = False
         if not intact:
             raise DataError(f"{path} was damaged or altered; delete it, and its results are computed again.")
@@ -89,23 +103,44 @@ def writer(folder: str | os.PathLike[str]) -> Iterator[Put]:
         If the folder cannot be written to.
     """
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
-    with _free_file(place) as path, closing(sqlite3.connect(path, timeout=WAIT)) as connection:
-        connection.execute("PRAGMA synchronous = FULL")
-        with connection:
-            connection.execute(_TABLE)
+    with _refused(place):
+        place.mkdir(parents=True, exist_ok=True)
+    with _free_file(place) as path, closing(_opened(path)) as connection:
 
         def put(contents: Mapping[str, str]) -> None:
             rows = [(key, _digest(key, text), text) for key, text in contents.items()]
-            try:
-                with connection:
-                    connection.executemany(_INSERT, rows)
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path)) from error
-                raise
+            with _refused(path), connection:
+                connection.executemany(_INSERT, rows)
 
         yield put
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    with _refused(path):
+        connection = sqlite3.connect(path, timeout=WAIT)
+        connection.execute("PRAGMA synchronous = FULL")
+        with connection:
+            connection.execute(_TABLE)
+        return connection
+
+
+@contextmanager
+def _refused(path: Path) -> Iterator[None]:
+    """Say in one line what cannot be written; a full disk stays the system's own error."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path)) from error
+        raise DataError(
+            f"{path} cannot be written ({error}); check its permissions, or choose another folder."
+        ) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DataError(
+            f"{path} cannot be written ({error.strerror}); check its permissions, or choose another folder."
+        ) from error
 
 
 @contextmanager
@@ -113,13 +148,24 @@ def _free_file(folder: Path) -> Iterator[Path]:
     """Yield the first file that no other process holds; the lock goes with the process, however it ends."""
     for number in itertools.count():
         path = folder / f"{number}.sqlite"
-        with open(path.with_suffix(".lock"), "a") as lock:
+        with _refused(path):
+            lock = open(path.with_suffix(".lock"), "a")  # noqa: SIM115 - opened under one rule for errors, held under another
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue
             yield path
             return
+
+
+def _rows(connection: sqlite3.Connection, path: Path) -> list[tuple[str, str, str]]:
+    # The check compares the rows with their index: a damaged count would hide rows.
+    if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
+        raise sqlite3.DatabaseError("damaged")
+    if not path.stat().st_size:  # its process died before it made the table
+        return []
+    return connection.execute("SELECT key, sha256, content FROM results ORDER BY rowid").fetchall()
 
 
 def _digest(key: str, content: str) -> str:

@@ -7,6 +7,7 @@ import itertools
 import json
 import math
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -94,13 +95,21 @@ class Study:
 
     def __post_init__(self) -> None:
         source = _source(self.measure)
-        if not hasattr(self.measure, "__qualname__") or "<" in source or source.startswith("__main__:"):
+        if source.startswith("__main__:") or _imported(source) is not self.measure:
             raise DataError(
                 f"measure is {source!r}; expected a function that other processes can import: define it at the top "
                 "level of a module."
             )
-        if not isinstance(self.threads, int) or self.threads < 1:
-            raise DataError(f"threads is {self.threads!r}; expected a positive integer.")
+        for name, value, least in (("threads", self.threads, 1), ("seed", self.seed, 0)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise DataError(f"{name} is {value!r}; expected an integer of at least {least}.")
+        if not isinstance(self.cells, Sequence):
+            raise DataError(f"cells is a {type(self.cells).__name__}; expected a list of settings, as grid makes it.")
+        names = {name for cell in self.cells for name in cell}
+        if odd := [name for name in names if not isinstance(name, str) or name == "seed"]:
+            raise DataError(f"a setting is named {odd[0]!r}; expected text other than 'seed', which every cell has.")
+        if self.draw is not None and (isinstance(self.draw, str) or not set(self.draw) <= names):
+            raise DataError(f"draw is {self.draw!r}; expected names of settings, out of {', '.join(sorted(names))}.")
 
     def run(
         self, folder: str | os.PathLike[str], *, engine: str = "serial", progress: Progress | None = None
@@ -128,10 +137,9 @@ class Study:
         Raises
         ------
         CellError
-            If cells failed: after the others have finished.
+            If cells failed, or gave what cannot be kept: after the others have finished.
         DataError
-            For settings or results that cannot be kept, cells that occur twice, an unknown engine or a damaged
-            folder.
+            For settings that cannot be kept, cells that occur twice, an unknown engine or a damaged folder.
         """
         run_on = engine_named(engine, self.threads)
         jobs = self.jobs()
@@ -155,19 +163,23 @@ class Study:
         return pd.DataFrame([{**job.cell, **row} for job in jobs for row in kept[job.key]])
 
     def jobs(self) -> list[Job]:
+        """Return every cell with its key and its seed."""
         source = _source(self.measure)
         jobs: dict[str, Job] = {}
         for given in self.cells:
             cell = {name: _plain(name, value) for name, value in given.items()}
             drawn = cell if self.draw is None else {name: cell[name] for name in self.draw if name in cell}
-            key = _digest([source, self.version, self.seed, cell])
+            seed = int(_digest([source, self.seed, drawn])[:15], 16)
+            key = _digest([source, self.version, self.threads, seed, cell])
             if key in jobs:
                 raise DataError(f"the cell {cell} occurs twice in {self.name}; expected every cell once.")
-            jobs[key] = Job(key, int(_digest([source, self.seed, drawn])[:15], 16), cell)
+            jobs[key] = Job(key, seed, cell)
         return list(jobs.values())
 
 
 class Job(NamedTuple):
+    """A cell, the key its result is kept under, and its seed."""
+
     key: str
     seed: int
     cell: Cell
@@ -177,7 +189,17 @@ def _source(measure: Measure) -> str:
     return f"{getattr(measure, '__module__', '?')}:{getattr(measure, '__qualname__', repr(measure))}"
 
 
+def _imported(source: str) -> Any:
+    """Return what a measurement's name refers to, in modules that are loaded; None for nothing."""
+    module, _, path = source.partition(":")
+    found = sys.modules.get(module)
+    for name in path.split("."):
+        found = getattr(found, name, None)
+    return found
+
+
 def by_seed(jobs: Sequence[Job]) -> list[list[Job]]:
+    """Return the cells of each seed together, in the order in which the seeds first come."""
     groups: dict[int, list[Job]] = {}
     for job in jobs:
         groups.setdefault(job.seed, []).append(job)
@@ -216,6 +238,8 @@ def _plain(name: str, value: Any) -> Any:
 
 def _scalar(name: str, value: Any) -> Any:
     plain = value.item() if isinstance(value, np.generic | np.ndarray) and np.ndim(value) == 0 else value
+    if isinstance(plain, str) and not plain.isascii():
+        plain.encode()  # half a surrogate pair is text that no file can hold
     if plain is None or isinstance(plain, bool | int | float | str):
         return plain
     raise DataError(f"{name} is of type {type(value).__name__}; expected a number, text or None.")

@@ -384,9 +384,10 @@ def latent_cka(
 def latent_participation(units: ArrayLike, activity_participation: ArrayLike) -> Any:
     """Return the participation ratio of latents from that of their activity under a random projection.
 
-    PR = (m + 1) / (m / PR_y − 1), from E ‖C‖² = m ‖S‖² (m + 1 + PR) and E (tr C)² ≈ (m tr S)² for a Gaussian
-    projection (Section 3.1). Where m is far below PR, activity fills all m dimensions and says nothing about
-    how many latents there are: that is refused.
+    PR = ((m + 1) PR_y − 2) / (m − PR_y), from E ‖C‖² = m ‖S‖² (m + 1 + PR) and E (tr C)² = (m tr S)² + 2m ‖S‖²
+    for a Gaussian projection (Section 3.1). Where m is far below PR, activity fills all m dimensions and says
+    nothing about how many latents there are: that is refused. Below about 32 units the ratio of expectations is rough:
+    for latents of few effective dimensions PR comes out too high.
 
     Parameters
     ----------
@@ -407,7 +408,7 @@ def latent_participation(units: ArrayLike, activity_participation: ArrayLike) ->
     Examples
     --------
     >>> from superpose import theory
-    >>> round(float(theory.latent_participation(16, 16 * 64 / 81)), 6)
+    >>> round(float(theory.latent_participation(16, (16 * 64 + 2) / 81)), 6)
     64.0
     """
     m = at_least("units", units, 1)
@@ -419,7 +420,7 @@ def latent_participation(units: ArrayLike, activity_participation: ArrayLike) ->
             "activity fills its units, so it does not tell how many latents there are: record more units, or give the "
             "participation ratio of the latents."
         )
-    return (m + 1) / room
+    return (m + 1 - 2 / ratio) / room
 
 
 @like_input

@@ -1,0 +1,237 @@
+"""Measures that worker processes can import, and processes that tests kill."""
+
+import functools
+import itertools
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import resource
+import signal
+import sqlite3
+import time
+import traceback
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from superpose import results
+from superpose.study import Study, grid
+
+
+def quick_processes():
+    """Return a context whose processes are forks of one that has imported this module, and nothing of the tests."""
+    import pytest  # not in the processes themselves
+
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["studies"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(
+            "PYTHONPATH", str(Path(__file__).parent), os.pathsep
+        )  # Python before 3.13 preloads from there alone
+        multiprocessing.forkserver.ensure_running()
+    return context
+
+
+def note(path, line):
+    """Append a line in one write, so that lines of several processes stay whole and a kill keeps them."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(descriptor, f"{line}\n".encode())
+    os.close(descriptor)
+
+
+def lines(path):
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def process_of(cell):
+    time.sleep(0.02)
+    return cell, os.getpid()
+
+
+def late_first(cell):
+    time.sleep(0.2 if cell == 0 else 0)
+    return cell
+
+
+def inverse(cell):
+    return 1 / cell
+
+
+def seeded(seed, **settings):
+    return {"drawn_from": seed}
+
+
+def counted(seed, *, log, index, **settings):
+    note(log, index)
+    return {"score": float(np.random.default_rng(seed).normal())}
+
+
+def fails_while(seed, *, log, index, flag):
+    """Fail at index 1 as long as the file `flag` exists."""
+    note(log, index)
+    if index == 1 and os.path.exists(flag):
+        raise ZeroDivisionError("on purpose")
+    return {"score": index / 3}
+
+
+def several(seed, *, parts):
+    return [{"part": part, "score": value} for part, value in enumerate(np.random.default_rng(seed).normal(size=parts))]
+
+
+def echoed(seed, *, kind, number):
+    """Return the odd values that a table may hold."""
+    return {
+        "float": {"value": number / 3},
+        "half a pair": {"value": "\ud800"},
+        "text": {"value": "ΔΣ\n'\"\x00"},
+        "none": {"value": None},
+        "bool": {"value": True},
+        "nan": {"value": float("nan")},
+        "infinite": {"value": -float("inf")},
+        "float32": {"value": np.float32(0.1)},
+        "zero dimensions": {"value": np.array(2.5)},
+        "array": {"value": np.arange(2)},
+        "dict": {"value": {"inner": 1}},
+        "complex": {"value": 1j},
+        "setting's name": {"number": 2},
+        "nothing": None,
+    }[kind]
+
+
+def from_bits(seed, *, bits):
+    """Return the float64 numbers of these bits."""
+    return [{"score": value} for value in np.array(bits, dtype=np.uint64).view(np.float64)]
+
+
+def kernel(seed, *, size):
+    """A result with many digits, from products whose last digits a change of settings would show."""
+    x = np.random.default_rng(seed).normal(size=(size, 2 * size))
+    return {"trace": np.trace(x @ x.T), "norm": np.linalg.norm(x), "largest": np.linalg.eigvalsh(x @ x.T)[-1]}
+
+
+def blas_threads(_=None):
+    return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+
+def threads_in_cell(seed, **settings):
+    found = blas_threads()
+    return {"fewest": min(found), "most": max(found)}
+
+
+def threads_after_import(seed, **settings):
+    """Load a second BLAS library inside the cell, as functions that import SciPy late do."""
+    import scipy.linalg  # noqa: F401
+
+    return threads_in_cell(seed)
+
+
+def dies_while(seed, *, index, flag):
+    """End the whole process at index 3 as long as the file `flag` exists."""
+    if index == 3 and os.path.exists(flag):
+        time.sleep(0.5)  # the results before it arrive
+        os._exit(3)
+    return {"score": index}
+
+
+def wrapped(function):
+    @functools.wraps(function)
+    def inner(seed, **settings):
+        return function(seed, **settings)
+
+    return inner
+
+
+class Scaled:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def measure(self, seed, *, index):
+        return {"score": self.factor * index}
+
+
+disguised = wrapped(seeded)
+
+CELLS = 40
+
+
+def brief(seed, *, log, index):
+    note(log, index)
+    time.sleep(0.005)
+    return [{"part": part, "score": value} for part, value in enumerate(np.random.default_rng(seed).normal(size=3))]
+
+
+def long_study(log):
+    return Study("long", brief, grid(log=[str(log)], index=range(CELLS)), draw=("index",))
+
+
+def run_to_be_killed(folder, log, acknowledged, engine):
+    """Run the study in a process group of its own; every cell that counts as done is noted."""
+    os.setsid()
+    try:
+        long_study(log).run(folder, engine=engine, progress=lambda name, done, total: note(acknowledged, done))
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+    os._exit(0)  # a process of multiprocessing would wait for ever for joblib's thread
+
+
+FIRST = {f"first {i}": str(i) for i in range(3)}
+SECOND = {f"second {i}": str(i) * 9000 for i in range(3)}
+
+
+def put_until_statement(folder, step):
+    """Keep two groups of results; die just before SQLite executes the statement of that number."""
+    number = itertools.count()
+    connect = sqlite3.connect
+
+    def traced(*arguments, **options):
+        connection = connect(*arguments, **options)
+        connection.set_trace_callback(lambda _: os._exit(9) if next(number) == step else None)
+        return connection
+
+    sqlite3.connect = traced  # in this process, which ends here
+    with results.writer(folder) as put:
+        put(FIRST)
+        put(SECOND)
+
+
+def put_until_size(folder, size):
+    """Keep two groups of results; die inside the second, at the first write beyond that size of a file."""
+    with results.writer(folder) as put:
+        put(FIRST)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        put(SECOND)
+
+
+def create_until_size(folder, size):
+    """Die while the file is made, at the first write beyond that size."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+    with results.writer(folder) as put:
+        put(FIRST)
+
+
+def put_on_a_full_disk(folder, told):
+    """Keep two groups of results where the second does not fit; note the error's type and words."""
+    with results.writer(folder) as put:
+        put(FIRST)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        try:
+            put(SECOND)
+        except Exception as error:
+            told.put((type(error).__name__, str(error)))
+
+
+def hold(folder, ready):
+    with results.writer(folder) as put:
+        put({"held": "1"})
+        ready.set()
+        time.sleep(60)
+
+
+def put_many(folder, name, count):
+    with results.writer(folder) as put:
+        for i in range(count):
+            put({f"{name} {i}": f"{name}{i}", "of all": "1"})

@@ -1,0 +1,545 @@
+import contextlib
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import studies
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pandas.testing import assert_frame_equal
+from threadpoolctl import threadpool_limits
+
+from superpose.files import DataError, PartError
+from superpose.study import CellError, Study, grid
+
+
+def fresh(study, **options):
+    with tempfile.TemporaryDirectory() as folder:
+        return study.run(folder, **options)
+
+
+def seeds(cells, **options):
+    return list(fresh(Study("seeds", studies.seeded, cells, **options))["drawn_from"])
+
+
+def counted(tmp_path, indices, **options):
+    return Study("counted", studies.counted, grid(log=[str(tmp_path / "log")], index=indices), **options)
+
+
+def measured(tmp_path):
+    """Return the indices that were measured since the last call, in order."""
+    found = [int(line) for line in studies.lines(tmp_path / "log")]
+    (tmp_path / "log").unlink(missing_ok=True)
+    return found
+
+
+# Grids and seeds
+
+
+def test_grid_runs_the_last_axis_fastest():
+    assert grid(a=[1, 2], b="xy") == [{"a": 1, "b": "x"}, {"a": 1, "b": "y"}, {"a": 2, "b": "x"}, {"a": 2, "b": "y"}]
+    assert grid(a=[1], b=[]) == []
+    assert grid() == [{}]
+
+
+def test_a_seed_is_the_documented_digest():
+    """An independent statement of the seed: another rule would change every stored figure."""
+    content = '["studies:seeded",7,{"a":1,"b":[0.5,"x"]}]'
+    expected = int(hashlib.sha256(content.encode()).hexdigest()[:15], 16)
+    assert seeds([{"b": (0.5, "x"), "a": 1}], seed=7) == [expected]
+
+
+scalars = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=5)
+)
+values = st.one_of(scalars, st.tuples(scalars, scalars), st.tuples(scalars, st.tuples(scalars)))
+cell_sets = st.lists(
+    st.dictionaries(st.sampled_from("abcd"), values, max_size=3), min_size=1, max_size=5, unique_by=json.dumps
+)
+
+
+@settings(max_examples=8)
+@given(cell_sets, st.randoms(use_true_random=False))
+def test_a_seed_depends_on_the_cells_own_settings_only(cells, order):
+    unique = list({json.dumps(cell, sort_keys=True): cell for cell in cells}.values())
+    together = seeds(unique)
+    assert [seeds([cell])[0] for cell in unique] == together
+    shuffled = order.sample(range(len(unique)), len(unique))
+    turned = [dict(reversed(unique[i].items())) for i in shuffled]
+    assert seeds(turned) == [together[i] for i in shuffled]
+    assert len(set(together)) == len(unique)
+
+
+def test_the_study_and_its_measure_and_seed_change_the_seeds():
+    cells = grid(a=range(20))
+    one, two = seeds(cells, seed=0), seeds(cells, seed=1)
+    assert len({*one, *two}) == 40
+    assert seeds(cells, version="2", threads=2) == one
+    assert list(fresh(Study("other name", studies.seeded, cells))["drawn_from"]) == one
+    with pytest.raises(DataError, match="expected a function that other processes can import"):
+        Study("seeds", studies.wrapped(studies.seeded), cells)  # named like the function it wraps
+
+
+def test_cells_that_agree_in_draw_share_the_seed():
+    table = fresh(Study("drawn", studies.seeded, grid(size=[1, 2, 3], draw=range(4)), draw=("draw",)))
+    assert (table.groupby("draw")["drawn_from"].nunique() == 1).all()
+    assert table["drawn_from"].nunique() == 4
+    assert list(table["drawn_from"][:4]) == seeds(grid(draw=range(4)))
+    assert set(seeds(grid(size=[1, 2], draw=[0]), draw=())) == set(seeds([{}]))
+
+
+def test_numpy_scalars_and_lists_equal_plain_values(tmp_path):
+    plain = {"a": 1, "b": 0.5, "c": "x", "d": True, "e": (1, (2, "y")), "f": 0.10000000149011612}
+    numpy = {
+        "a": np.int32(1),
+        "b": np.float64(0.5),
+        "c": np.str_("x"),
+        "d": np.bool_(True),
+        "e": [np.int64(1), [np.array(2), "y"]],
+        "f": np.float32(0.1),
+    }
+    study = Study("plain", studies.seeded, [plain])
+    same = Study("numpy", studies.seeded, [numpy])
+    assert_frame_equal(study.run(tmp_path), same.run(tmp_path), check_exact=True)
+    assert_frame_equal(fresh(study), fresh(same), check_exact=True)
+    with pytest.raises(DataError, match=r"the cell .* occurs twice in both; expected every cell once"):
+        Study("both", studies.seeded, [plain, numpy]).run(tmp_path)
+
+
+def test_values_that_only_compare_equal_are_different_settings():
+    cells = [{"a": value} for value in (1, 1.0, True, "1", (1,), ((1,),), None, "", (), ((1, 2), 3), (1, (2, 3)))]
+    assert len(set(seeds(cells))) == len(cells)
+
+
+# What is kept, and what is computed
+
+
+def test_a_second_run_measures_nothing(tmp_path):
+    study = counted(tmp_path, range(4))
+    first = study.run(tmp_path)
+    assert measured(tmp_path) == [0, 1, 2, 3]
+    assert_frame_equal(study.run(tmp_path), first, check_exact=True)
+    assert_frame_equal(study.run(str(tmp_path), engine="local:2"), first, check_exact=True)
+    assert measured(tmp_path) == []
+
+
+def test_values_added_to_a_grid_use_what_is_finished(tmp_path):
+    first = counted(tmp_path, range(4)).run(tmp_path)
+    measured(tmp_path)
+    table = counted(tmp_path, [5, *range(4), 4]).run(tmp_path)
+    assert measured(tmp_path) == [5, 4]
+    assert list(table["index"]) == [5, 0, 1, 2, 3, 4]
+    assert_frame_equal(table[1:5].reset_index(drop=True), first, check_exact=True)
+    assert len(counted(tmp_path, [2]).run(tmp_path)) == 1
+    assert measured(tmp_path) == []
+
+
+@pytest.mark.parametrize("options", [{"version": "2"}, {"seed": 1}])
+def test_another_version_or_seed_measures_again(tmp_path, options):
+    first = counted(tmp_path, range(3)).run(tmp_path)
+    other = counted(tmp_path, range(3), **options).run(tmp_path)
+    assert measured(tmp_path) == [0, 1, 2, 0, 1, 2]
+    assert (first["score"] == other["score"]).all() == ("version" in options)
+    assert_frame_equal(counted(tmp_path, range(3)).run(tmp_path), first, check_exact=True)
+    assert measured(tmp_path) == []
+
+
+def test_another_draw_measures_again(tmp_path):
+    cells = grid(size=[1, 2], draw=[0, 1])
+    Study("before", studies.seeded, cells).run(tmp_path)
+    after = Study("after", studies.seeded, cells, draw=("draw",))
+    assert_frame_equal(after.run(tmp_path), fresh(after), check_exact=True)
+
+
+def test_studies_of_other_measures_share_a_folder(tmp_path):
+    cells = grid(parts=[2, 3])
+    several = Study("several", studies.several, cells)
+    seeded = Study("seeded", studies.seeded, cells)
+    assert_frame_equal(several.run(tmp_path), fresh(several), check_exact=True)
+    assert_frame_equal(seeded.run(tmp_path), fresh(seeded), check_exact=True)
+
+
+def test_an_interrupted_run_keeps_the_cells_that_counted_as_done(tmp_path):
+    def interrupt(name, done, total):
+        if done == 3:
+            raise KeyboardInterrupt
+
+    study = counted(tmp_path, range(6))
+    with pytest.raises(KeyboardInterrupt):
+        study.run(tmp_path, progress=interrupt)
+    assert measured(tmp_path) == [0, 1, 2]
+    assert_frame_equal(study.run(tmp_path), fresh(study), check_exact=True)
+    assert measured(tmp_path)[:3] == [3, 4, 5]
+
+
+@pytest.mark.parametrize("engine", ["serial", "local:2"])
+def test_cells_that_fail_are_named_and_alone_tried_again(tmp_path, engine):
+    flag = tmp_path / "flag"
+    flag.touch()
+    cells = grid(log=[str(tmp_path / "log")], index=range(4), flag=[str(flag)])
+    study = Study("failing", studies.fails_while, cells)
+    progress = []
+    expected = r"1 of 4 cells of failing failed; the others are kept\. First: .*'index': 1.*: ZeroDivisionError: on pur"
+    with pytest.raises(CellError, match=expected):
+        study.run(tmp_path, engine=engine, progress=lambda *told: progress.append(told))
+    assert progress[-1] == ("failing", 4, 4)
+    assert sorted(measured(tmp_path)) == [0, 1, 2, 3]
+    with pytest.raises(CellError, match="1 of 4"):
+        study.run(tmp_path, engine=engine)
+    assert measured(tmp_path) == [1]
+    flag.unlink()
+    assert list(study.run(tmp_path, engine=engine)["score"]) == [index / 3 for index in range(4)]
+    assert measured(tmp_path) == [1]
+
+
+def test_a_failure_in_a_group_of_one_seed_stops_none_of_the_group(tmp_path):
+    flag = tmp_path / "flag"
+    flag.touch()
+    cells = grid(log=[str(tmp_path / "log")], index=range(4), flag=[str(flag)])
+    study = Study("failing", studies.fails_while, cells, draw=())
+    with pytest.raises(CellError, match="1 of 4"):
+        study.run(tmp_path)
+    flag.unlink()
+    measured(tmp_path)
+    study.run(tmp_path)
+    assert measured(tmp_path) == [1]
+
+
+def dying(tmp_path):
+    return Study("dying", studies.dies_while, grid(index=range(6), flag=[str(tmp_path / "flag")]))
+
+
+def test_the_death_of_a_process_leaves_what_was_done_and_the_next_run_ends(tmp_path):
+    (tmp_path / "flag").touch()
+    done = []
+    with pytest.raises(RuntimeError):
+        dying(tmp_path).run(tmp_path, engine="local:2", progress=lambda _, count, __: done.append(count))
+    assert len(done) < 6
+    (tmp_path / "flag").unlink()
+    table = dying(tmp_path).run(tmp_path, engine="local:2", progress=lambda _, count, __: done.append(count))
+    assert done == [1, 2, 3, 4, 5, 6]
+    assert list(table["score"]) == list(range(6))
+
+
+def test_the_death_of_a_process_is_told(tmp_path):
+    (tmp_path / "flag").touch()
+    with pytest.raises(PartError, match="a worker process died, most likely for lack of memory"):
+        dying(tmp_path).run(tmp_path, engine="local:2")
+
+
+# Tables
+
+
+def test_a_row_for_each_row_of_each_cell_in_the_order_of_the_cells():
+    cells = [{"parts": 3}, {"parts": 1}, {"parts": 0}, {"parts": 2}]
+    table = fresh(Study("several", studies.several, cells))
+    assert list(table.columns) == ["parts", "part", "score"]
+    assert list(table["parts"]) == [3, 3, 3, 1, 2, 2]
+    assert list(table["part"]) == [0, 1, 2, 0, 0, 1]
+    expected = [
+        np.random.default_rng(seed).normal(size=cell["parts"])
+        for seed, cell in zip(seeds_of(cells), cells, strict=True)
+    ]
+    assert np.array_equal(table["score"], np.concatenate(expected))
+
+
+def seeds_of(cells):
+    contents = [json.dumps(["studies:several", 0, cell], separators=(",", ":")) for cell in cells]
+    return [int(hashlib.sha256(content.encode()).hexdigest()[:15], 16) for content in contents]
+
+
+def test_cells_that_share_seeds_come_in_the_order_of_the_cells(tmp_path):
+    cells = grid(log=[str(tmp_path / "log")], size=[1, 2], index=[0, 1])
+    study = Study("grouped", studies.counted, cells, draw=("index",))
+    assert list(study.run(tmp_path)["index"]) == [0, 1, 0, 1]
+    assert measured(tmp_path) == [0, 0, 1, 1]  # one seed after the other
+
+
+def test_local_gives_the_table_of_serial_exactly(tmp_path):
+    study = Study("kernel", studies.kernel, grid(size=[5, 20, 60]))
+    serial = study.run(tmp_path / "serial")
+    assert_frame_equal(serial, study.run(tmp_path / "local", engine="local:2"), check_exact=True)
+    drawn = Study("kernel", studies.kernel, grid(size=[60, 5, 20]), draw=())
+    assert_frame_equal(fresh(drawn), fresh(drawn, engine="local:2"), check_exact=True)
+
+
+def test_a_study_without_cells(tmp_path):
+    called = []
+    table = Study("empty", studies.seeded, []).run(tmp_path / "none", progress=lambda *told: called.append(told))
+    assert isinstance(table, pd.DataFrame)
+    assert len(table) == 0
+    assert called == []
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("engine", ["serial", "local:2"])
+def test_progress_rises_to_the_total(tmp_path, engine):
+    told = []
+    counted(tmp_path, range(2)).run(tmp_path)
+    counted(tmp_path, range(6)).run(tmp_path, engine=engine, progress=lambda *step: told.append(step))
+    assert told == [("counted", done, 6) for done in (3, 4, 5, 6)]
+
+
+def test_a_cell_is_on_the_disk_before_it_counts_as_done(tmp_path):
+    def check(name, done, total):
+        assert len(counted(tmp_path, range(done)).run(tmp_path)) == done
+        assert measured(tmp_path) == [done - 1]
+
+    counted(tmp_path, range(4)).run(tmp_path, progress=check)
+
+
+@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=20))
+def test_every_number_comes_back_to_the_last_bit(bits):
+    study = Study("bits", studies.from_bits, [{"bits": tuple(bits)}])
+    expected = np.array(bits, dtype=np.uint64).view(np.float64)
+    with tempfile.TemporaryDirectory() as folder:
+        for _ in range(2):  # computed, then read
+            found = study.run(folder)["score"].to_numpy()
+            assert np.array_equal(np.isnan(found), np.isnan(expected))
+            known = ~np.isnan(expected)
+            assert found[known].tobytes() == expected[known].tobytes()
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_every_finite_setting_comes_back_to_the_last_bit(value):
+    found = fresh(Study("settings", studies.seeded, [{"a": value}]))["a"].to_numpy()
+    assert found.tobytes() == np.float64(value).tobytes()
+
+
+@pytest.mark.parametrize("kind", ["float", "text", "none", "bool", "nan", "infinite", "float32", "zero dimensions"])
+def test_values_that_are_kept(tmp_path, kind):
+    study = Study("echo", studies.echoed, [{"kind": kind, "number": 1}])
+    first, second = study.run(tmp_path), study.run(tmp_path)
+    assert_frame_equal(first, second, check_exact=True)
+    expected = studies.echoed(0, kind=kind, number=1)["value"]
+    value = first["value"][0]
+    assert value == expected or (kind == "nan" and np.isnan(value)) or (kind == "none" and value is None)
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("kind", "cause"),
+    [
+        ("array", "value is of type ndarray; expected a number, text or None"),
+        ("dict", "value is of type dict; expected a number, text or None"),
+        ("complex", "value is of type complex; expected a number, text or None"),
+        ("setting's name", "the result 'number' has the name of a setting; expected another name"),
+        ("nothing", "TypeError"),
+    ],
+)
+def test_results_that_are_refused(tmp_path, kind, cause):
+    study = Study("echo", studies.echoed, grid(kind=[kind, "float"], number=[1]))
+    with pytest.raises(CellError, match=f"1 of 2 .*'kind': .*{cause}"):
+        study.run(tmp_path)
+    assert len(Study("echo", studies.echoed, [{"kind": "float", "number": 1}]).run(tmp_path)) == 1
+
+
+def nested():
+    def measure(seed):
+        return {}
+
+    return measure
+
+
+def of_main():
+    def measure(seed):
+        return {}
+
+    measure.__module__, measure.__qualname__ = "__main__", "measure"
+    return measure
+
+
+@pytest.mark.parametrize(
+    "measure",
+    [lambda seed: {}, nested(), of_main(), studies.functools.partial(studies.seeded, a=1), "studies:seeded"],
+    ids=["lambda", "nested", "__main__", "partial", "text"],
+)
+def test_measures_that_other_processes_cannot_import(measure):
+    with pytest.raises(DataError, match="expected a function that other processes can import: define it at the top"):
+        Study("refused", measure, [])
+
+
+@pytest.mark.parametrize(
+    "measure", [studies.Scaled(2).measure, studies.wrapped(studies.several)], ids=["bound", "other"]
+)
+def test_measures_whose_name_names_something_else(measure):
+    """Their results would be kept under the key of another measurement."""
+    with pytest.raises(DataError, match="expected a function that other processes can import"):
+        Study("refused", measure, [])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -np.inf, np.float32("nan"), (1, (2, float("nan")))])
+def test_settings_that_are_not_finite(tmp_path, value):
+    with pytest.raises(DataError, match=r"the setting a is .*; expected a finite number"):
+        Study("refused", studies.seeded, [{"a": value}]).run(tmp_path)
+
+
+@pytest.mark.parametrize("value", [{"b": 1}, {1}, np.arange(3), 1j, b"x", object(), np.datetime64("2020-01-01")])
+def test_settings_of_other_types(tmp_path, value):
+    with pytest.raises(DataError, match=r"a is of type \w+; expected a number, text or None"):
+        Study("refused", studies.seeded, [{"a": value}]).run(tmp_path)
+
+
+def test_cells_that_occur_twice(tmp_path):
+    with pytest.raises(DataError, match=r"the cell \{'b': 2, 'a': 1\} occurs twice in refused; expected every cell on"):
+        Study("refused", studies.seeded, [{"a": 1, "b": 2}, {"b": 2, "a": 1}]).run(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1.5, None, "2", True])
+def test_threads_are_positive_integers(threads):
+    with pytest.raises(DataError, match=r"threads is .*; expected an integer of at least 1"):
+        Study("refused", studies.seeded, [], threads=threads)
+
+
+def test_an_unknown_engine_is_refused_before_anything_is_measured(tmp_path):
+    with pytest.raises(DataError, match="engine is 'cloud'"):
+        counted(tmp_path, range(2)).run(tmp_path, engine="cloud")
+    assert measured(tmp_path) == []
+
+
+def test_a_damaged_folder_is_refused_before_anything_is_measured(tmp_path):
+    (tmp_path / "0.sqlite").write_bytes(b"no database" * 1000)
+    with pytest.raises(DataError, match=r"0\.sqlite was damaged or altered"):
+        counted(tmp_path, range(2)).run(tmp_path)
+    assert measured(tmp_path) == []
+
+
+def test_a_draw_that_no_cell_has():
+    with pytest.raises(DataError, match="draw"):
+        fresh(Study("refused", studies.seeded, grid(size=[1, 2]), draw=("sise",)))
+
+
+# Threads
+
+
+def test_cells_run_with_the_threads_of_the_study_and_the_caller_keeps_its_own(tmp_path):
+    with threadpool_limits(2):
+        outside = studies.blas_threads()
+        for threads in (1, 3):
+            during = []
+            table = fresh(
+                Study("threads", studies.threads_in_cell, grid(a=[0, 1]), threads=threads),
+                progress=lambda *_: during.append(studies.blas_threads()),  # noqa: B023
+            )
+            assert (table[["fewest", "most"]] == threads).all(axis=None)
+            assert during == [outside, outside]
+            assert studies.blas_threads() == outside
+
+
+@pytest.mark.skipif(os.cpu_count() < 2, reason="one core gives one thread anyway")
+def test_libraries_that_a_cell_loads_have_the_threads_of_the_study(tmp_path):
+    command = (
+        "import studies, sys; from superpose.study import Study, grid\n"
+        "table = Study('late', studies.threads_after_import, grid(a=[0, 1])).run(sys.argv[1])\n"
+        "print(list(table['most']))"
+    )
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    environment.pop("OMP_NUM_THREADS")
+    run = [sys.executable, "-c", command, str(tmp_path)]
+    found = subprocess.run(run, env=environment, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[1, 1]"
+
+
+# Kills
+
+
+def kill(process):
+    """Kill a process, unless it ended, and its workers, and remove what only they would have removed."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    for left in Path("/dev/shm").glob(f"sem.loky-{process.pid}-*"):
+        left.unlink(missing_ok=True)
+    for left in Path("/dev/shm").glob(f"joblib_memmapping_folder_{process.pid}_*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
+def killed_until_finished(processes, folder, engine, draw, kills):
+    """Run the study, kill it at random moments at most that often; return the number of kills."""
+    log, acknowledged = folder / "log", folder / "acknowledged"
+    done, killed = 0, 0
+    while True:
+        before = len(studies.lines(log))
+        arguments = (folder / "results", log, acknowledged, engine)
+        process = processes.Process(target=studies.run_to_be_killed, args=arguments)
+        process.start()
+        if killed < kills:
+            while process.is_alive() and len(studies.lines(log)) == before:
+                time.sleep(0.001)
+            process.join(draw.uniform(0, 0.1))
+        else:
+            process.join()
+        finished = process.exitcode is not None
+        killed += not finished
+        kill(process)
+        measured_now = [int(line) for line in studies.lines(log)[before:]]
+        assert all(index >= done for index in measured_now)  # cells are acknowledged in their order
+        assert len(set(measured_now)) == len(measured_now)
+        done = max([done, *map(int, studies.lines(acknowledged))])
+        if finished:
+            assert process.exitcode == 0
+            assert done == studies.CELLS
+            return killed
+
+
+def check_kills(tmp_path, engine, kills, seconds=float("inf")):
+    """Kill runs that many times, or for about that long."""
+    end = time.monotonic() + seconds
+    expected = fresh(studies.long_study(tmp_path / "other log")).drop(columns="log")
+    processes, draw, rounds, left = studies.quick_processes(), random.Random(engine), 0, kills
+    while left and time.monotonic() < end:
+        rounds += 1
+        folder = tmp_path / str(rounds)
+        folder.mkdir()
+        left -= killed_until_finished(processes, folder, engine, draw, left)
+        measurements = studies.lines(folder / "log")
+        table = studies.long_study(folder / "log").run(folder / "results")
+        assert studies.lines(folder / "log") == measurements
+        assert_frame_equal(table.drop(columns="log"), expected, check_exact=True)
+
+
+@pytest.mark.parametrize(("engine", "kills"), [("serial", 8), ("local:2", 2)])
+def test_killed_runs_end_in_the_table_of_an_uninterrupted_one(tmp_path, engine, kills):
+    check_kills(tmp_path, engine, kills)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["serial", "local:2"])
+def test_two_hundred_kills(tmp_path, engine):
+    check_kills(tmp_path, engine, kills=200, seconds=280)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"seed": -1}, "seed is -1; expected an integer of at least 0"),
+        ({"seed": True}, "seed is True; expected an integer of at least 0"),
+        ({"cells": (cell for cell in grid(a=[1]))}, "cells is a generator; expected a list of settings"),
+        ({"cells": [{1: 2}]}, "a setting is named 1; expected text other than 'seed'"),
+        ({"cells": grid(seed=[1])}, "a setting is named 'seed'; expected text other than"),
+        ({"draw": "a"}, "draw is 'a'; expected names of settings, out of a"),
+    ],
+)
+def test_studies_that_are_refused(settings, words):
+    with pytest.raises(DataError, match=words):
+        Study("refused", studies.seeded, **{"cells": grid(a=[1]), **settings})
+
+
+def test_text_that_no_file_can_hold_fails_its_cell_alone(tmp_path):
+    study = Study("echo", studies.echoed, [{"kind": "half a pair", "number": 1}, {"kind": "text", "number": 1}])
+    with pytest.raises(CellError, match="1 of 2 .*UnicodeEncodeError"):
+        study.run(tmp_path)
