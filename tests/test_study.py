@@ -512,7 +512,7 @@ def check_kills(tmp_path, engine, kills, seconds=float("inf")):
         assert_frame_equal(table.drop(columns="log"), expected, check_exact=True)
 
 
-@pytest.mark.parametrize(("engine", "kills"), [("serial", 8), ("local:2", 2)])
+@pytest.mark.parametrize(("engine", "kills"), [("serial", 4), ("local:2", 2)])
 def test_killed_runs_end_in_the_table_of_an_uninterrupted_one(tmp_path, engine, kills):
     check_kills(tmp_path, engine, kills)
 
