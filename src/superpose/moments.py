@@ -229,10 +229,11 @@ def accumulate(
     for fold, index in row_blocks(samples, rows, folds):
         shifted = {name: shifted_rows(x, shifts[name], index, spaces[name]) for name, x in systems.items()}
         norms = {name: np.einsum("...ij,...ij->...i", x, x) for name, x in shifted.items()}
+        weighted = _weighted_totals(shifted, norms)
         for name, x in shifted.items():
             sums, d = own[name], norms[name]
             sums.samples[fold] += x.shape[-2]
-            sums.total[fold] += x.sum(axis=-2)
+            sums.total[fold] += weighted[name][None]
             if name in targets:
                 sums.diagonal[fold] += np.einsum("...ij,...ij->...j", x, x)
             else:
@@ -241,14 +242,21 @@ def accumulate(
                 sums.square[fold] += square
             sums.norm[fold] += d.sum(axis=-1, dtype=np.float64)
             sums.norm_square[fold] += np.square(d, dtype=np.float64).sum(axis=-1)
-            sums.norm_total[fold] += (d[..., None, :] @ x)[..., 0, :]
+            sums.norm_total[fold] += weighted[name][name]
         for a, b in pairs:
             both = cross[a, b]
             both.product[fold] += np.swapaxes(shifted[a], -1, -2) @ shifted[b]
             both.norms[fold] += np.multiply(norms[a], norms[b], dtype=np.float64).sum(axis=-1)
-            both.norm_y[fold] += (norms[a][..., None, :] @ shifted[b])[..., 0, :]
-            both.norm_x[fold] += (norms[b][..., None, :] @ shifted[a])[..., 0, :]
+            both.norm_y[fold] += weighted[b][a]
+            both.norm_x[fold] += weighted[a][b]
     return own, cross
+
+
+def _weighted_totals(rows: Mapping[str, Array], norms: Mapping[str, Array]) -> dict[str, dict[str | None, Array]]:
+    """Return the sums of each system's rows, plain (under None) and weighted by every system's norms, in one pass."""
+    weights = np.stack([np.ones_like(next(iter(norms.values()))), *norms.values()], axis=-2)
+    totals = {name: weights @ x for name, x in rows.items()}
+    return {name: {key: total[..., i, :] for i, key in enumerate([None, *norms])} for name, total in totals.items()}
 
 
 def merge(first: Moments, second: Moments) -> Moments:

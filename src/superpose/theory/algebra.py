@@ -55,7 +55,7 @@ def checked(a: Any, b: Any, covariance: Any) -> tuple[Array, Array, Array | None
         raise DataError(
             f"a has the repeats {a.shape[:-2]} and b {b.shape[:-2]}; expected leading axes that broadcast."
         ) from None
-    check_responds(np.abs(a).sum((-2, -1)), np.abs(b).sum((-2, -1)))
+    check_responds(a.any((-2, -1)), b.any((-2, -1)))
     return a, b, s
 
 
