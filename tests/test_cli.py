@@ -344,7 +344,8 @@ def test_bad_arguments(here, capsys, arguments, words):
 
 def test_an_unknown_command(capsys):
     assert cli.main(["comprae"]) == 2
-    assert re.fullmatch(r"superpose: Unknown command [^\n]+compare, demo, reproduce\.\n", capsys.readouterr().err)
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"superpose: Unknown command [^\n]+compare, demo, encode, reproduce, train\.\n", said)
 
 
 def test_bad_input_as_users_meet_it(here):

@@ -10,10 +10,20 @@ import numpy as np
 import pytest
 import torch
 from scipy.linalg import hadamard
+from scipy.optimize import nnls
 from sklearn.linear_model import orthogonal_mp
 
 from superpose import coding, systems
-from superpose.coding import coherence, coherence_guarantee, matched_filter, omp, restricted_isometry, welch_bound
+from superpose.coding import (
+    coherence,
+    coherence_guarantee,
+    matched_filter,
+    nonnegative_omp,
+    omp,
+    refit,
+    restricted_isometry,
+    welch_bound,
+)
 from superpose.files import DataError
 from superpose.metrics import regression
 
@@ -282,7 +292,7 @@ def test_zero_columns_are_never_chosen():
     d[:, [0, 4]] = 0
     y = random(50, 6, seed=1)
     kept = [j for j in range(10) if j not in (0, 4)]
-    for encode in (omp, matched_filter):
+    for encode in (omp, matched_filter, nonnegative_omp):
         codes = encode(y, d, 6)
         assert not codes[:, [0, 4]].any()
         np.testing.assert_allclose(codes[:, kept], encode(y, d[:, kept], 6), rtol=1e-10, atol=1e-12)
@@ -314,13 +324,13 @@ def test_a_plane_needs_two_columns():
 @pytest.mark.parametrize("scale", [1e-300, 1e-12, 1e9, 1e250])
 def test_codes_follow_the_scale_of_activity_and_dictionary(scale):
     d, y = random(12, 30), random(40, 12, seed=1)
-    for encode in (omp, matched_filter):
+    for encode in (omp, matched_filter, nonnegative_omp):
         base = encode(y, d, 4)
         np.testing.assert_allclose(encode(scale * y, d, 4) / scale, base, rtol=1e-9)
         np.testing.assert_allclose(encode(y, d / scale, 4) / scale, base, rtol=1e-9)
 
 
-@pytest.mark.parametrize("encode", [omp, matched_filter])
+@pytest.mark.parametrize("encode", [omp, matched_filter, nonnegative_omp])
 def test_repeats_broadcast(encode):
     d, y = random(2, 3, 6, 12), random(3, 20, 6, seed=1)
     codes = encode(y, d, 3)
@@ -330,7 +340,7 @@ def test_repeats_broadcast(encode):
     np.testing.assert_array_equal(encode(y, d[0, 0], 3)[2], encode(y[2], d[0, 0], 3))
 
 
-@pytest.mark.parametrize("encode", [omp, matched_filter])
+@pytest.mark.parametrize("encode", [omp, matched_filter, nonnegative_omp])
 def test_chunks_do_not_change_codes(encode, monkeypatch):
     d, y = random(12, 30), random(101, 12, seed=1)
     whole = encode(y, d, 4)
@@ -355,6 +365,128 @@ def test_orthonormal_dictionaries_need_no_pursuit():
     q = np.linalg.qr(random(9, 9))[0]
     y = random(50, 9, seed=1)
     np.testing.assert_allclose(omp(y, q, 4), matched_filter(y, q, 4), rtol=1e-10, atol=1e-14)
+
+
+# ------------------------------------------------------------------------------------- amounts
+
+
+def supports(samples, latents, most, seed=0):
+    """Codes with from 0 to `most` active values a row, of either sign."""
+    stream = np.random.default_rng(seed)
+    codes = np.zeros((samples, latents))
+    for row in codes:
+        held = stream.choice(latents, stream.integers(0, most + 1), replace=False)
+        row[held] = stream.normal(size=len(held))
+    return codes
+
+
+def row_by_row(y, dictionary, codes):
+    fitted = np.zeros(codes.shape)
+    for sample, code, row in zip(y, codes, fitted, strict=True):
+        held = np.flatnonzero(code)
+        row[held] = nnls(dictionary[:, held], sample)[0] if len(held) else 0
+    return fitted
+
+
+@pytest.mark.parametrize(
+    ("units", "latents", "most"), [(24, 64, 4), (32, 64, 16), (64, 100, 64), (5, 5, 1), (3000, 9, 9)]
+)
+def test_refit_is_scipys_nonnegative_fit_on_each_support(units, latents, most):
+    d = random(units, latents) * np.exp(random(latents, seed=1))
+    codes = supports(150, latents, most)
+    exact = np.maximum(codes, 0) @ d.T  # half of each support is superfluous
+    for y in (random(150, units, seed=2), exact, exact + 0.1 * random(150, units, seed=3)):
+        fitted, expected = refit(y, d, codes), row_by_row(y, d, codes)
+        np.testing.assert_allclose(fitted, expected, rtol=0, atol=1e-8)
+        assert (fitted >= 0).all()
+        assert not fitted[codes == 0].any()
+    np.testing.assert_allclose(refit(exact, d, codes), np.maximum(codes, 0), rtol=0, atol=1e-8)
+
+
+def test_refit_leaves_no_better_amounts():
+    d, y, codes = random(20, 50), random(100, 20, seed=1), supports(100, 50, 12)
+    fitted = refit(y, d, codes)
+    slope = (y - fitted @ d.T) @ d
+    assert slope[codes != 0].max() < 1e-10
+    np.testing.assert_allclose(slope[fitted > 1e-10], 0, atol=1e-10)
+
+
+def test_refit_of_dependent_columns_is_as_close_as_any():
+    plane = random(30, 3) @ random(3, 40, seed=1)
+    opposite = np.hstack([random(30, 20), -random(30, 20)])
+    near = random(30, 1) + 1e-7 * random(30, 40, seed=1)
+    zeros = random(30, 40) * (np.arange(40) % 3 > 0)
+    wide = random(8, 40)
+    for d in (plane, opposite, near, zeros, wide, np.repeat(random(30, 1), 40, axis=1)):
+        y, codes = random(50, len(d), seed=2), supports(50, 40, 30)
+        fitted, expected = refit(y, d, codes), row_by_row(y, d, codes)
+        assert (fitted >= 0).all()
+        assert not fitted[codes == 0].any()
+        errors = [np.linalg.norm(y - found @ d.T, axis=1) for found in (fitted, expected)]
+        # Not the same: SciPy stops short on a few such rows.
+        assert (errors[0] <= errors[1] + 1e-10).all()
+
+
+def test_rows_that_do_not_settle_are_solved_one_by_one(monkeypatch):
+    d, y, codes = random(24, 64), random(100, 24, seed=1), supports(100, 64, 12)
+    whole = refit(y, d, codes)
+    monkeypatch.setattr(coding, "EXCHANGES", 1)
+    np.testing.assert_allclose(refit(y, d, codes), whole, rtol=0, atol=1e-12)
+
+
+def test_refit_of_empty_supports_and_samples():
+    d, y = random(6, 12), random(20, 6, seed=1)
+    assert not refit(y, d, np.zeros((20, 12))).any()
+    assert not refit(0 * y, d, np.ones((20, 12))).any()
+
+
+def test_refit_repeats_broadcast():
+    d, y, codes = random(2, 1, 6, 12), random(3, 20, 6, seed=1), supports(20, 12, 4)
+    fitted = refit(y, d, codes)
+    assert fitted.shape == (2, 3, 20, 12)
+    for i, j in itertools.product(range(2), range(3)):
+        np.testing.assert_array_equal(fitted[i, j], refit(y[j], d[i, 0], codes))
+    assert refit(y[0], d[0, 0], np.stack([codes] * 5)).shape == (5, 20, 12)
+
+
+def test_refit_in_chunks_scales_and_types(monkeypatch):
+    d, y, codes = random(12, 30), random(101, 12, seed=1), supports(101, 30, 5)
+    whole = refit(y, d, codes)
+    for scale in (1e-300, 1e-12, 1e250):
+        np.testing.assert_allclose(refit(scale * y, d, 3 * codes) / scale, whole, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(refit(y, d / scale, -codes) / scale, whole, rtol=1e-9, atol=1e-12)
+    narrow = refit(y.astype(np.float32), d.astype(np.float32), codes)
+    assert narrow.dtype == np.float32
+    np.testing.assert_allclose(narrow, whole, rtol=0, atol=1e-4)
+    tensor = refit(torch.as_tensor(y), torch.as_tensor(d), torch.as_tensor(codes))
+    assert isinstance(tensor, torch.Tensor)
+    assert torch.equal(tensor, torch.as_tensor(whole))
+    monkeypatch.setattr(coding, "CHUNK", 700)
+    np.testing.assert_allclose(refit(y, d, codes), whole, rtol=1e-10, atol=1e-12)
+
+
+def test_nonnegative_pursuit_is_its_plain_version():
+    d, y = random(10, 40) * np.exp(random(40, seed=3)), random(60, 10, seed=1)
+    expected = np.zeros((60, 40))
+    for sample, row in zip(y, expected, strict=True):
+        held = []
+        for _ in range(6):
+            gain = (sample - d @ row) @ normalised(d)
+            gain[held] = -np.inf
+            if gain.max() < 1e-10:
+                break
+            held.append(int(gain.argmax()))
+            row[held] = nnls(d[:, held], sample)[0]
+    np.testing.assert_allclose(nonnegative_omp(y, d, 6), expected, rtol=0, atol=1e-9)
+
+
+def test_nonnegative_pursuit_of_positive_latents_beats_the_signed_one():
+    z = systems.sparse_latents(2000, 64, 4, generator=seeded()).double().numpy()
+    d = systems.gaussian_projection(24, 64, generator=seeded(1)).double().numpy()
+    codes = nonnegative_omp(z @ d.T, d, 4)
+    assert (codes >= 0).all()
+    assert ((codes != 0).sum(1) <= 4).all()
+    assert pooled(z, codes) > pooled(z, omp(z @ d.T, d, 4)) + 0.03
 
 
 # ----------------------------------------------------------------------------- recovery of planted latents
@@ -411,7 +543,7 @@ def test_recovery_improves_with_units_and_reaches_the_ceiling():
 
 def test_tensors_give_tensors():
     d, y = torch.as_tensor(random(2, 6, 12)), torch.as_tensor(random(20, 6, seed=1))
-    for encode in (omp, matched_filter):
+    for encode in (omp, matched_filter, nonnegative_omp):
         codes = encode(y, d, 3)
         assert isinstance(codes, torch.Tensor)
         assert codes.dtype == torch.float64
@@ -464,6 +596,17 @@ Y = random(5, 4)
         (lambda: omp(Y, D[:, :3], 4), "active is 4; expected an integer from 1 to 3"),
         (lambda: omp(Y, D, 0), "active is 0; expected an integer from 1 to 4"),
         (lambda: omp(Y, D, True), "active is True; expected an integer from 1 to 4"),
+        (lambda: nonnegative_omp(Y, D, 5), "active is 5; expected an integer from 1 to 4"),
+        (
+            lambda: refit(Y, D, np.ones((4, 6))),
+            r"codes have shape \(4, 6\); expected \(…, 5, 6\), a row for each sample",
+        ),
+        (lambda: refit(Y, D, np.ones((5, 4))), r"codes have shape \(5, 4\); expected \(…, 5, 6\)"),
+        (lambda: refit(Y, D, np.full((5, 6), np.nan)), r"codes has 30 NaN or infinite value\(s\)"),
+        (
+            lambda: refit(np.stack([Y] * 2), D, np.ones((3, 5, 6))),
+            r"codes have the repeats \(3,\), y and the dictionary \(2,\); expected leading axes that broadcast",
+        ),
         (lambda: matched_filter(Y, D, 7), "active is 7; expected an integer from 1 to 6"),
         (lambda: matched_filter(Y, D, 1.5), "active is 1.5; expected an integer from 1 to 6"),
     ],
@@ -474,7 +617,7 @@ def test_refusals(call, words):
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("encode", [omp, matched_filter])
+@pytest.mark.parametrize("encode", [omp, matched_filter, nonnegative_omp])
 def test_refusals_of_both_encoders(encode):
     with pytest.raises(DataError, match="y has 3 units and the dictionary 4; expected y of shape"):
         encode(Y[:, :3], D, 2)

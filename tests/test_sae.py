@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import pickle
 import struct
@@ -10,16 +11,31 @@ import numpy as np
 import pytest
 import torch
 
+from superpose.arrays import chunks
+from superpose.diagnostics import fvu, l0
 from superpose.files import DataError
+from superpose.losses import reconstruction
 from superpose.sae import SparseAutoencoder, load, save
-from superpose.sparsity import TopK
+from superpose.sparsity import BatchTopK, JumpReLU, ReLU, TopK
+from superpose.training import fit
+
+RULES = [
+    pytest.param(TopK(4), id="TopK"),
+    pytest.param(TopK(4, "straight_through"), id="TopK-straight-through"),
+    pytest.param(BatchTopK(4), id="BatchTopK"),
+    pytest.param(JumpReLU(0.5), id="JumpReLU"),
+    pytest.param(ReLU(), id="ReLU"),
+]
 
 
-def _sae(repeats=(), gradient="mask", seed=0):
-    sae = SparseAutoencoder(6, 20, TopK(4, gradient), repeats=repeats, generator=torch.Generator().manual_seed(seed))
+def _sae(repeats=(), rule=TopK(4), seed=0):  # noqa: B008
+    """A dictionary with nothing at its first value, the sparsity's state neither."""
+    sae = SparseAutoencoder(6, 20, rule, repeats=repeats, generator=torch.Generator().manual_seed(seed))
     draw = torch.Generator().manual_seed(seed + 1)
     for tensor in (sae.encoder_bias.data, sae.decoder_bias.data, sae.centre, sae.encoder.data):
         tensor.copy_(torch.randn(tensor.shape, generator=draw))
+    for tensor in sae.sparsity.state_dict().values():
+        tensor.copy_(0.5 + torch.rand(tensor.shape, generator=draw))
     sae.scale.copy_(torch.rand(sae.scale.shape, generator=draw) + 1)
     sae.steps_since_active.fill_(7)
     return sae
@@ -29,9 +45,10 @@ def _x(*shape, seed=9):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("repeats", [(), (3,), (2, 2)])
-def test_encode_and_decode_are_the_published_maps_in_the_units_of_the_activity(repeats):
-    sae, x = _sae(repeats), _x(*repeats, 9, 6)
+def test_encode_and_decode_are_the_published_maps_in_the_units_of_the_activity(rule, repeats):
+    sae, x = _sae(repeats, rule).eval(), _x(*repeats, 9, 6)
     codes = sae.encode(x)
     y = (x - sae.centre.unsqueeze(-2)) / sae.scale[..., None, None]
     expected = sae.sparsity(y @ sae.encoder.mT + sae.encoder_bias.unsqueeze(-2))
@@ -42,8 +59,9 @@ def test_encode_and_decode_are_the_published_maps_in_the_units_of_the_activity(r
     assert (sae.units, sae.latents, sae.repeats) == (6, 20, repeats)
 
 
-def test_scaled_and_shifted_activity_has_the_same_codes():
-    sae, x = _sae(), _x(9, 6)
+@pytest.mark.parametrize("rule", RULES)
+def test_scaled_and_shifted_activity_has_the_same_codes(rule):
+    sae, x = _sae(rule=rule), _x(9, 6)
     codes = sae.encode(x)
     sae.centre.mul_(3).add_(5)
     sae.scale.mul_(3)
@@ -69,9 +87,9 @@ def test_decoder_is_the_unit_norm_dictionary_as_projections_are_laid_out():
     torch.testing.assert_close(sae.decoder * 3, sae.dictionary.detach().mT)
 
 
-@pytest.mark.parametrize("gradient", ["mask", "straight_through"])
-def test_tensors_and_arrays_give_the_same_in_their_own_kind(gradient):
-    sae, x = _sae(gradient=gradient), _x(9, 6)
+@pytest.mark.parametrize("rule", RULES)
+def test_tensors_and_arrays_give_the_same_in_their_own_kind(rule):
+    sae, x = _sae(rule=rule), _x(9, 6)
     codes, array = sae.encode(x), sae.encode(x.numpy())
     assert isinstance(array, np.ndarray)
     assert codes.requires_grad
@@ -81,17 +99,34 @@ def test_tensors_and_arrays_give_the_same_in_their_own_kind(gradient):
     assert sae.encode(x.numpy().astype(np.float16)).shape == (9, 20)
 
 
-def test_arrays_are_read_by_rows_from_a_memory_map(tmp_path):
-    sae, x = _sae(), _x(200_000, 6).numpy()
+@pytest.mark.parametrize("rule", RULES)
+def test_arrays_are_read_by_rows_from_a_memory_map(tmp_path, rule):
+    sae, x = _sae(rule=rule), _x(400_000, 6).numpy()
     np.save(tmp_path / "x.npy", x)
     mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
     codes = sae.encode(mapped)
-    np.testing.assert_allclose(codes[[0, 150_000, -1]], sae.encode(x[[0, 150_000, -1]]), rtol=1e-5, atol=1e-5)
-    assert codes.shape == (200_000, 20)
+    assert len(list(chunks(mapped))) > 1
+    np.testing.assert_allclose(codes[[0, 350_000, -1]], sae.encode(x[[0, 350_000, -1]]), rtol=1e-5, atol=1e-5)
+    assert codes.shape == (400_000, 20)
 
 
-def test_one_activity_serves_all_repeats():
-    sae, x = _sae((3,)), _x(9, 6)
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("repeats", [(), (2,)])
+def test_a_code_does_not_depend_on_the_rows_beside_it_and_reading_changes_nothing(rule, training, repeats):
+    sae, x = _sae(repeats, rule).train(training), _x(*repeats, 64, 6)
+    before = {key: value.clone() for key, value in sae.state_dict().items()}
+    together = sae.encode(x)
+    for parts in (x.split(1, -2), x.split([5, 19, 40], -2)):
+        torch.testing.assert_close(torch.cat([sae.encode(part) for part in parts], -2), together)
+    assert sae.training == training
+    assert all(torch.equal(value, before[key]) for key, value in sae.state_dict().items())
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_one_activity_serves_all_repeats(rule):
+    sae, x = _sae((3,), rule), _x(9, 6)
+    assert sae(x).dense().shape == (3, 9, 20)
     assert sae.encode(x).shape == (3, 9, 20)
     assert sae.encode(x.numpy()).shape == (3, 9, 20)
 
@@ -117,15 +152,18 @@ def test_the_unit_norm_step_and_the_projected_gradient():
 
 
 @pytest.mark.parametrize("repeats", [(), (3,)])
-@pytest.mark.parametrize("gradient", ["mask", "straight_through"])
-def test_a_saved_dictionary_comes_back_to_the_last_bit(tmp_path, repeats, gradient):
-    sae, x = _sae(repeats, gradient), _x(*repeats, 9, 6)
+@pytest.mark.parametrize("rule", RULES)
+def test_a_saved_dictionary_comes_back_to_the_last_bit(tmp_path, repeats, rule):
+    sae, x = _sae(repeats, rule), _x(*repeats, 9, 6)
     save(sae, tmp_path / "sae.safetensors")
     again = load(tmp_path / "sae.safetensors")
     assert torch.equal(again.encode(x), sae.encode(x))
     assert torch.equal(again.decode(sae.encode(x)), sae.decode(sae.encode(x)))
     assert torch.equal(again.steps_since_active, sae.steps_since_active)
+    assert type(again.sparsity) is type(sae.sparsity)
     assert again.sparsity.rule() == sae.sparsity.rule()
+    assert again.state_dict().keys() == sae.state_dict().keys()
+    assert all(torch.equal(value, sae.state_dict()[key]) for key, value in again.state_dict().items())
     assert again.repeats == repeats
     assert [p.name for p in tmp_path.iterdir()] == ["sae.safetensors"]
 
@@ -223,12 +261,14 @@ def test_files_of_others_newer_versions_and_unknown_rules_are_refused(tmp_path, 
     class Sparser(TopK):
         pass
 
-    with pytest.raises(DataError, match="sparsity is a Sparser, which a file cannot describe; expected one of TopK"):
+    with pytest.raises(DataError, match="sparsity is a Sparser, which a file cannot describe; expected one of TopK, B"):
         save(SparseAutoencoder(6, 20, Sparser(4)), path)
     monkeypatch.setattr("superpose.sae._RULES", {"TopK": TopK, "Sparser": Sparser})
     save(SparseAutoencoder(6, 20, Sparser(4)), path)
     monkeypatch.undo()
-    with pytest.raises(DataError, match=r"follows the rule Sparser; this release knows TopK. Update superpose"):
+    with pytest.raises(
+        DataError, match=r"follows the rule Sparser; this release knows TopK, BatchTopK, JumpReLU, ReLU"
+    ):
         load(path)
 
 
@@ -246,3 +286,75 @@ def test_wrong_widths_and_values():
         SparseAutoencoder(6, 20, 4)
     with pytest.raises(DataError, match="units is 0; expected a positive integer"):
         SparseAutoencoder(0, 20, TopK(4))
+    with pytest.raises(DataError, match="BatchTopK keeps 21 latents and there are 20; lower k, or raise latents"):
+        SparseAutoencoder(6, 20, BatchTopK(21))
+
+
+@pytest.mark.parametrize("rule", [BatchTopK(4), JumpReLU(0.5)])
+def test_dictionaries_share_settings_and_never_what_they_learn(rule):
+    first, second = SparseAutoencoder(6, 20, rule), SparseAutoencoder(6, 20, rule, repeats=(2,))
+    third = SparseAutoencoder(6, 20, first.sparsity)
+    for value in first.sparsity.state_dict().values():
+        value.fill_(7.0)
+    for other in (rule, second.sparsity, third.sparsity):
+        assert all((value != 7).all() for value in other.state_dict().values())
+    assert third.sparsity.rule() == rule.rule()
+
+
+def test_a_rule_without_state_is_the_one_that_was_passed():
+    rule = TopK(4)
+    assert SparseAutoencoder(6, 20, rule).sparsity is rule
+
+
+def _planted(samples, seed, *, units=16, latents=24, active=2):
+    draw = torch.Generator().manual_seed(seed)
+    values, order = torch.rand(2, samples, latents, generator=draw)
+    z = torch.zeros(samples, latents).scatter(-1, order.topk(active).indices, values)
+    return z @ torch.randn(latents, units, generator=torch.Generator().manual_seed(100))
+
+
+PRICED = [
+    pytest.param(TopK(2), 0.0, id="TopK"),
+    pytest.param(BatchTopK(2), 0.0, id="BatchTopK"),
+    pytest.param(JumpReLU(), 0.02, id="JumpReLU"),
+    pytest.param(ReLU(), 0.05, id="ReLU"),
+]
+
+
+@pytest.mark.parametrize(("rule", "price"), PRICED)
+def test_planted_dictionaries_are_learned(rule, price):
+    """Codes of about as many latents as were planted explain what those of random directions do not."""
+    x, test = _planted(2000, 0), _planted(500, 1).numpy()
+    sae = SparseAutoencoder(16, 24, rule, generator=torch.Generator().manual_seed(2))
+    random = SparseAutoencoder(16, 24, TopK(2), generator=torch.Generator().manual_seed(2))
+    random.centre.copy_(x.mean(0))
+    loss = functools.partial(reconstruction, sparsity_weight=price)
+    fit(sae, loss, x, steps=300, batch=128, learning_rate=2e-2)
+    codes = sae.encode(test)
+    assert fvu(test, sae.decode(codes)) < 0.15
+    assert fvu(test, random.decode(random.encode(test))) > 0.5
+    assert l0(codes) < 5
+
+
+@pytest.mark.parametrize(("rule", "price"), PRICED)
+def test_a_batched_fit_is_the_single_fits(rule, price):
+    x = torch.stack([_planted(400, seed) for seed in range(3)])
+    loss = functools.partial(reconstruction, sparsity_weight=price)
+    batched = SparseAutoencoder(16, 24, rule, repeats=(3,), generator=torch.Generator().manual_seed(2))
+    singles = [SparseAutoencoder(16, 24, rule) for _ in range(3)]
+    for r, single in enumerate(singles):
+        single.load_state_dict({key: value[r] for key, value in batched.state_dict().items()})
+    fit(batched, loss, x, steps=40, batch=64)
+    for r, single in enumerate(singles):
+        fit(single, loss, x[r], steps=40, batch=64)
+        for key, value in single.state_dict().items():
+            torch.testing.assert_close(batched.state_dict()[key][r], value, rtol=0, atol=1e-5)
+
+
+def test_fit_learns_thresholds():
+    x = _planted(400, 0)
+    for rule, price in ((BatchTopK(2), 0.0), (JumpReLU(0.3, 0.3), 0.02)):
+        sae = SparseAutoencoder(16, 24, rule, generator=torch.Generator().manual_seed(2))
+        before = sae.sparsity.threshold.clone()
+        fit(sae, functools.partial(reconstruction, sparsity_weight=price), x, steps=5)
+        assert (sae.sparsity.threshold != before).any()

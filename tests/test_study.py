@@ -541,5 +541,5 @@ def test_studies_that_are_refused(settings, words):
 
 def test_text_that_no_file_can_hold_fails_its_cell_alone(tmp_path):
     study = Study("echo", studies.echoed, [{"kind": "half a pair", "number": 1}, {"kind": "text", "number": 1}])
-    with pytest.raises(CellError, match="1 of 2 .*UnicodeEncodeError"):
+    with pytest.raises(CellError, match=r"1 of 2 .*UnicodeEncodeError"):
         study.run(tmp_path)

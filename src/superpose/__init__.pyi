@@ -3,6 +3,7 @@ __version__: str
 from . import arrays as arrays
 from . import coding as coding
 from . import diagnostics as diagnostics
+from . import formats as formats
 from . import losses as losses
 from . import metrics as metrics
 from . import paper as paper
@@ -24,6 +25,9 @@ from .recordings import read as read
 from .sae import SparseAutoencoder as SparseAutoencoder
 from .sae import load as load
 from .sae import save as save
+from .sparsity import BatchTopK as BatchTopK
+from .sparsity import JumpReLU as JumpReLU
+from .sparsity import ReLU as ReLU
 from .sparsity import TopK as TopK
 from .study import Study as Study
 from .study import grid as grid

@@ -34,8 +34,8 @@ def local(
         yield from parallel(delayed(function)(cell) for cell in cells)
     except BrokenProcessPool as error:
         raise PartError(
-            "a worker process died, most likely for lack of memory; what was finished is kept: run it again, with fewer "
-            "workers."
+            "a worker process died, most likely for lack of memory; what was finished is kept: run it again, with "
+            "fewer workers."
         ) from error
 
 

@@ -20,6 +20,7 @@ Array = NDArray[Any]
 Labels = Int[np.ndarray, " samples"]
 
 CHUNK_BYTES = 2**24
+CACHE_BYTES = 2**20
 # Enough for a pilot: it differs from the mean by a small part of a standard deviation.
 PILOT_ROWS = 2**10
 # Longer float32 sums lose digits.
@@ -293,9 +294,12 @@ def compact(x: Float[np.ndarray, "*repeats samples units"]) -> Float[np.ndarray,
 
 
 def chunk_rows(systems: Iterable[Array]) -> int:
-    """Return how many rows a chunk takes so that the widest system's fits in `CHUNK_BYTES`."""
+    """Return how many rows a chunk takes so that the widest system's fits in cache, or in `CHUNK_BYTES`."""
+    systems = list(systems)
     widest = max(int(np.prod(x.shape[:-2], dtype=int)) * x.shape[-1] for x in systems)
-    return min(max(256, CHUNK_BYTES // (4 * widest)), CHUNK_ROWS)
+    # Rows that stay in cache, but enough of them that adding up the products, units × units each, costs little.
+    cached = max(CACHE_BYTES // (4 * widest), 8 * max(x.shape[-1] for x in systems))
+    return min(max(256, CHUNK_BYTES // (4 * widest)), CHUNK_ROWS, cached)
 
 
 def pilot(x: Float[np.ndarray, "*repeats samples units"], rows: int) -> Float[np.ndarray, "*repeats units"]:

@@ -15,14 +15,19 @@ from torch import Tensor, nn
 
 from superpose.arrays import as_responses, chunks
 from superpose.files import DataError, whole
-from superpose.sparsity import Codes, TopK
+from superpose.sparsity import BatchTopK, Codes, JumpReLU, ReLU, TopK
 from superpose.systems import projection
 
 Activity = TypeVar("Activity", Tensor, NDArray[Any])
 
 _FORMAT = "superpose.sae"
 _VERSION = "1"
-_RULES: dict[str, Callable[..., nn.Module]] = {"TopK": TopK}
+_RULES: dict[str, Callable[..., nn.Module]] = {
+    "TopK": TopK,
+    "BatchTopK": BatchTopK,
+    "JumpReLU": JumpReLU,
+    "ReLU": ReLU,
+}
 
 
 class SparseAutoencoder(nn.Module):
@@ -39,7 +44,9 @@ class SparseAutoencoder(nn.Module):
     latents : int
         Number of latents.
     sparsity : torch.nn.Module
-        Which latents a sample may use, as `TopK(32)`. Several dictionaries may share it.
+        Which latents a sample may use, as `TopK(32)`. Of a rule that learns, as `JumpReLU()`, the settings alone are
+        taken: `self.sparsity` is then a fresh one, with state for these repeats and latents. Several dictionaries
+        may be given the same rule.
     repeats : tuple of int
         Leading axes of every parameter: that many independent dictionaries, trained as one batch.
     generator : torch.Generator, optional
@@ -101,7 +108,8 @@ class SparseAutoencoder(nn.Module):
             raise DataError(f"sparsity is {sparsity!r}; expected a module such as TopK(32).")
         directions = projection(units, latents, entries="unit_norm", repeats=repeats, generator=generator).mT
         device = directions.device
-        self.sparsity = sparsity
+        bind = getattr(sparsity, "bind", None)
+        self.sparsity = sparsity if bind is None else bind(repeats, latents).to(device)
         self.encoder = nn.Parameter(directions.clone(memory_format=torch.contiguous_format))
         self.encoder_bias = nn.Parameter(torch.zeros(*repeats, latents, device=device))
         self.dictionary = nn.Parameter(directions.clone(memory_format=torch.contiguous_format))
@@ -135,11 +143,14 @@ class SparseAutoencoder(nn.Module):
         return (x.to(self.centre) - self.centre.unsqueeze(-2)).div_(self.scale[..., None, None])
 
     def forward(self, y: Tensor) -> Codes:
-        """Return the codes of standardised activity, kept sparse where the sparsity allows it."""
+        """Return the codes of standardised activity, kept sparse where the sparsity allows it: what losses work on.
+
+        Under `BatchTopK` they depend on the batch while `training` is true; those of `encode` never do.
+        """
         return self.sparsity.encode(y, self.encoder, self.encoder_bias)  # type: ignore[operator]
 
     def encode(self, x: Activity) -> Activity:
-        """Return the codes of activity.
+        """Return the codes of activity. The code of a sample does not depend on the samples beside it.
 
         Parameters
         ----------
@@ -156,7 +167,7 @@ class SparseAutoencoder(nn.Module):
         DataError
             If the width is not this dictionary's, or the values are not real numbers.
         """
-        return self._apply_rows(lambda rows: self(self.standardise(rows)).dense(), x, self.units, "units")
+        return self._apply_rows(lambda rows: self._infer(self.standardise(rows)).dense(), x, self.units, "units")
 
     def decode(self, z: Activity) -> Activity:
         """Return the activity that codes stand for.
@@ -177,6 +188,10 @@ class SparseAutoencoder(nn.Module):
             If the width is not this dictionary's, or the values are not real numbers.
         """
         return self._apply_rows(self._decode, z, self.latents, "latents")
+
+    def _infer(self, y: Tensor) -> Codes:
+        infer = getattr(self.sparsity, "infer", None)
+        return self(y) if infer is None else infer(y, self.encoder, self.encoder_bias)
 
     def _decode(self, z: Tensor) -> Tensor:
         y = z.to(self.dictionary) @ self.dictionary + self.decoder_bias.unsqueeze(-2)

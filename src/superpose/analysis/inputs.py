@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.arrays import as_responses
 from superpose.files import DataError, sha256
 from superpose.recordings import Recording, match, read
 
@@ -26,12 +27,7 @@ def read_systems(files: Sequence[Path]) -> tuple[dict[str, Array], Array | None,
     """
     if len(files) < 2:
         raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")
-    names = _names(files)
-    contents = {name: read(path) for name, path in zip(names, files, strict=True)}
-    inputs = {
-        name: {"path": str(path), "sha256": sha256(_file(path)), "shape": _shape(content)}
-        for (name, content), path in zip(contents.items(), files, strict=True)
-    }
+    contents, inputs = _read(files)
     recordings = [
         Recording(name, r.responses, r.stimuli, r.repeats, r.groups)
         for name, r in contents.items()
@@ -49,6 +45,21 @@ def read_systems(files: Sequence[Path]) -> tuple[dict[str, Array], Array | None,
     return matched.systems, matched.groups, inputs
 
 
+def read_files(files: Sequence[Path]) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Return {name: array} of files as they are, their rows not paired, and what to record of each file.
+
+    Raises
+    ------
+    DataError
+        For no file, or an unreadable one.
+    """
+    if not files:
+        raise DataError("no file given; expected at least one file of activity, (samples, units).")
+    contents, inputs = _read(files)
+    arrays = {name: c.responses if isinstance(c, Recording) else c for name, c in contents.items()}
+    return {name: as_responses(x, name) for name, x in arrays.items()}, inputs
+
+
 def read_groups(path: Path) -> Array:
     """Return one label a row: from a .npy of one axis, or from a text file with a label a line."""
     if not path.is_file():
@@ -59,6 +70,15 @@ def read_groups(path: Path) -> Array:
         return np.array(path.read_text(encoding="utf-8").splitlines())
     except (ValueError, OSError, EOFError, MemoryError) as error:
         raise DataError(f"{path} cannot be read as group labels: {' '.join(str(error).split())}.") from None
+
+
+def _read(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
+    contents = {name: read(path) for name, path in zip(_names(files), files, strict=True)}
+    inputs = {
+        name: {"path": str(path), "sha256": sha256(_file(path)), "shape": _shape(content)}
+        for (name, content), path in zip(contents.items(), files, strict=True)
+    }
+    return contents, inputs
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -22,7 +22,7 @@ from superpose.diagnostics import fvu, l0, match_latents, same_index_share
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError
-from superpose.losses import MODES
+from superpose.losses import SCORABLE_MODES
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, RegressionMetric, relative_ridge
 from superpose.metrics.metric import constant_units
 from superpose.metrics.regression import split_plan
@@ -131,7 +131,7 @@ def analyse(
         Latents a sample may use. None is 32, at most a sixteenth of the latents.
     fit : {"pairwise", "all", "independent"}
         One joint dictionary a pair, one for all systems, or one a system on its own.
-    mode : {"detached", "cross", "separate"}
+    mode : {"detached", "cross", "separate", "agreement"}
         The cross terms of joint dictionaries, as in `superpose.losses.joint`.
     folds : int
         One of this many folds is held out: the last of contiguous ones, or of those that keep groups whole.
@@ -185,8 +185,8 @@ def analyse(
     active = _size(active, max(1, min(32, latents // 16)), "active")
     if active > latents:
         raise DataError(f"active is {active} of {latents} latents; expected at most that many.")
-    if mode not in MODES:
-        raise DataError(f"mode is {mode!r}; expected one of {', '.join(map(repr, MODES))}.")
+    if mode not in SCORABLE_MODES:
+        raise DataError(f"mode is {mode!r}; expected one of {', '.join(map(repr, SCORABLE_MODES))}.")
     recipes = [
         Recipe(latents, active, mode, steps, batch, learning_rate, derived_seed(seed, f"fit {number}"), _silent)
         for number in range(seeds)

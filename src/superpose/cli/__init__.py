@@ -1,4 +1,4 @@
-"""The command line: `superpose compare`, `superpose reproduce` and `superpose demo`."""
+"""The command line: `superpose compare`, `train`, `encode`, `reproduce` and `demo`."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from cyclopts import App, CycloptsError
 
 from superpose.cli.compare import compare
 from superpose.cli.demo import demo
+from superpose.cli.encode import encode
+from superpose.cli.train import train
 from superpose.files import DataError, PartError
 
 PART_FAILED, BAD_INPUT, STORAGE_FULL, INTERRUPTED = 1, 2, 3, 130
@@ -29,6 +31,8 @@ app.command(
     compare,
     help_epilogue="Example: superpose compare V1.npy layer3.npy --groups photographs.npy --out results",
 )
+app.command(train, help_epilogue="Example: superpose train V1.npy --latents 512 --active 16 --out dictionaries")
+app.command(encode, help_epilogue="Example: superpose encode dictionaries/V1.safetensors V1.npy --out V1-latents.npy")
 app.command(
     "superpose.cli.reproduce:app",
     name="reproduce",

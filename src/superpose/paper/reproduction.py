@@ -20,6 +20,7 @@ from superpose.paper.claims import judge
 from superpose.plots import save
 from superpose.study import Progress
 
+
 def figure(name: str) -> ModuleType:
     """Return the module of a figure."""
     return import_module(f"superpose.paper.{name}")

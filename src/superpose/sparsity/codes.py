@@ -1,7 +1,4 @@
-"""Which latents a dictionary may use for a sample: modules that turn pre-activations into sparse codes.
-
-A sparsity module has `encode(y, weight, bias)`, which gives codes that a dictionary can be read with, `forward`,
-which does the same to pre-activations at hand, and `rule()`, the settings that rebuild it.
+"""Sparse codes: which latents each sample uses, and products that cost no more than those.
 
 Codes are kept as (values, indices) where the gradient allows it: with k of n latents active, decoding and every
 gradient then cost k / n of the dense products.
@@ -10,18 +7,15 @@ gradient then cost k / n of the dense products.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from superpose.files import DataError
 from superpose.products import matmul
-from superpose.selection import largest
 
 
 @dataclass(frozen=True)
@@ -39,47 +33,107 @@ class Support:
     indices: Tensor
     latents: int
 
+    @property
+    def shape(self) -> torch.Size:
+        """The axes of the samples and those before: (…, samples)."""
+        return self.indices.shape[:-1]
+
+    @functools.cached_property
+    def starts(self) -> Tensor:
+        """Where each sample's entries start: (repeats · samples,)."""
+        return torch.arange(0, self.indices.numel(), self.indices.shape[-1], device=self.indices.device)
+
+    @functools.cached_property
+    def owners(self) -> Tensor:
+        """The sample of each entry, counted through all repeats: (entries,)."""
+        entries = torch.arange(self.indices.numel(), device=self.indices.device)
+        return entries // self.indices.shape[-1]
+
     @functools.cached_property
     def flat(self) -> Tensor:
-        """The indices, (repeats · samples, active), into the latents of all repeats in one row of numbers."""
-        *_, samples, active = self.indices.shape
-        flat = self.indices.reshape(-1, samples, active)
-        if len(flat) > 1:
-            flat = flat + self.latents * torch.arange(len(flat), device=flat.device)[:, None, None]
-        return flat.reshape(-1, active)
+        """The latent of each entry, counted through all repeats: (entries,)."""
+        flat = self.indices.reshape(-1)
+        if len(self.shape) > 1:
+            flat = flat + self.latents * (self.owners // self.shape[-1])
+        return flat
 
     @functools.cached_property
     def by_latent(self) -> tuple[Tensor, Tensor]:
         """The entries of `flat` ordered by latent, and where each latent's entries start."""
-        entries, total = self.flat.reshape(-1), self.flat.shape[0] // self.indices.shape[-2] * self.latents
-        order = _stable_order(entries, total)
-        counts = torch.bincount(entries, minlength=total)
+        order = _stable_order(self.flat, self._total)
+        counts = torch.bincount(self.flat, minlength=self._total)
         return order, counts.cumsum(0) - counts
 
     def gather(self, values: Tensor, rows: Tensor) -> Tensor:
         """Return, for each sample, the sum of its latents' rows, weighted: (…, samples, width)."""
-        summed = F.embedding_bag(
-            self.flat, rows.reshape(-1, rows.shape[-1]), per_sample_weights=values.reshape(self.flat.shape), mode="sum"
-        )
-        return summed.reshape(*self.indices.shape[:-1], rows.shape[-1])
+        summed = _bags(self.flat, rows, self.starts, values.reshape(-1))
+        return summed.reshape(*self.shape, rows.shape[-1])
 
     def spread(self, values: Tensor, rows: Tensor) -> Tensor:
         """Return, for each latent, the sum of its samples' rows, weighted: (…, latents, width)."""
         order, starts = self.by_latent
-        summed = F.embedding_bag(
-            order // self.indices.shape[-1],
-            rows.reshape(-1, rows.shape[-1]),
-            starts,
-            per_sample_weights=values.reshape(-1)[order],
-            mode="sum",
-        )
-        return summed.reshape(*self.indices.shape[:-2], self.latents, rows.shape[-1])
+        summed = _bags(self.owners[order], rows, starts, values.reshape(-1)[order])
+        return summed.reshape(*self.shape[:-1], self.latents, rows.shape[-1])
 
     def total(self, values: Tensor) -> Tensor:
         """Return, for each latent, the sum of its values: (…, latents)."""
-        size = self.flat.shape[0] // self.indices.shape[-2] * self.latents
-        summed = values.new_zeros(size).index_add_(0, self.flat.reshape(-1), values.reshape(-1))
-        return summed.reshape(*self.indices.shape[:-2], self.latents)
+        summed = values.new_zeros(self._total).index_add_(0, self.flat, values.reshape(-1))
+        return summed.reshape(*self.shape[:-1], self.latents)
+
+    def scale(self, values: Tensor, factor: Tensor) -> Tensor:
+        """Return the values times one number a repeat, (…, 1, 1)."""
+        return factor * values
+
+    def dense(self, values: Tensor) -> Tensor:
+        """Return the values in their places and zero elsewhere: (…, samples, latents)."""
+        places = self.owners * self.latents + self.indices.reshape(-1)
+        return (
+            values.new_zeros(self.shape.numel() * self.latents)
+            .scatter(0, places, values.reshape(-1))
+            .reshape(*self.shape, self.latents)
+        )
+
+    @property
+    def _total(self) -> int:
+        return self.shape[:-1].numel() * self.latents
+
+
+@dataclass(frozen=True)
+class RaggedSupport(Support):
+    """A support whose samples use different numbers of latents.
+
+    Parameters
+    ----------
+    indices : torch.Tensor, (entries,), int64
+        The latents of the first sample, then those of the next, through all repeats.
+    latents : int
+        How many latents there are.
+    counts : torch.Tensor, (…, samples), int64
+        How many latents each sample uses.
+    """
+
+    counts: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        """The axes of the samples and those before: (…, samples)."""
+        return self.counts.shape
+
+    @functools.cached_property
+    def starts(self) -> Tensor:
+        """Where each sample's entries start: (repeats · samples,)."""
+        counts = self.counts.reshape(-1)
+        return counts.cumsum(0) - counts
+
+    @functools.cached_property
+    def owners(self) -> Tensor:
+        """The sample of each entry, counted through all repeats: (entries,)."""
+        counts = self.counts.reshape(-1)
+        return torch.arange(len(counts), device=counts.device).repeat_interleave(counts)
+
+    def scale(self, values: Tensor, factor: Tensor) -> Tensor:
+        """Return the values times one number a repeat, (…, 1, 1)."""
+        return factor.reshape(-1)[self.owners // self.shape[-1]] * values
 
 
 @dataclass(frozen=True)
@@ -88,7 +142,7 @@ class SparseCodes:
 
     Parameters
     ----------
-    values : torch.Tensor, (…, samples, active)
+    values : torch.Tensor, of the shape of the support's indices
         The value of each active latent.
     support : Support
         Which latents they are.
@@ -99,8 +153,7 @@ class SparseCodes:
 
     def dense(self) -> Tensor:
         """Return the codes as (…, samples, latents)."""
-        shape = (*self.values.shape[:-1], self.support.latents)
-        return self.values.new_zeros(shape).scatter(-1, self.support.indices, self.values)
+        return self.support.dense(self.values)
 
     def error(self, rows: Tensor, bias: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean squared error of `codes @ rows + bias` against `y`, and the residual, held constant.
@@ -152,124 +205,28 @@ class DenseCodes:
 Codes = SparseCodes | DenseCodes
 
 
-class TopK(nn.Module):
-    """Keep the k largest pre-activations of each sample; what is negative among them becomes zero.
-
-    One rule serves both uses of Eqs. (7) and (8): latents are amounts, none below zero, so a code is the k
-    largest pre-activations followed by a rectifier. Wherever k pre-activations are positive, the rectifier
-    changes nothing.
-
-    Parameters
-    ----------
-    k : int
-        How many latents a sample may use.
-    gradient : {"mask", "straight_through"}
-        "mask": the gradient reaches the pre-activations that were kept and are positive, the derivative of the
-        function as it is. "straight_through": the gradient of the identity, so that every pre-activation learns;
-        it is dense, and several times slower where k is small beside the number of latents.
-
-    Raises
-    ------
-    DataError
-        For a `k` that is not a positive integer, an unknown gradient, or fewer than k latents to choose from.
-
-    References
-    ----------
-    Eqs. (7) and (8). Makhzani and Frey, k-sparse autoencoders (2013); Gao et al., Scaling and evaluating sparse
-    autoencoders (2024). Bengio, Léonard and Courville (2013) for the straight-through estimator.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from superpose.sparsity import TopK
-    >>> TopK(2)(torch.tensor([[3.0, -1.0, 2.0, 1.0], [1.0, -2.0, -3.0, -4.0]]))
-    tensor([[3., 0., 2., 0.],
-            [1., 0., 0., 0.]])
-    """
-
-    def __init__(self, k: int, gradient: str = "mask") -> None:
-        super().__init__()
-        if not isinstance(k, int | np.integer) or isinstance(k, bool) or k < 1:
-            raise DataError(f"k is {k!r}; expected a positive integer, the number of latents a sample may use.")
-        if gradient not in _ENCODE:
-            raise DataError(f"gradient is {gradient!r}; expected one of {', '.join(map(repr, _ENCODE))}.")
-        self.k = int(k)
-        self.gradient = gradient
-
-    def forward(self, preactivations: Tensor) -> Tensor:
-        """Return dense codes, (…, samples, latents), from pre-activations of the same shape."""
-        self._check(preactivations.shape[-1])
-        return _FORWARD[self.gradient](preactivations, self.k)
-
-    def encode(self, y: Tensor, weight: Tensor, bias: Tensor) -> Codes:
-        """Return the codes of `y @ weight.mT + bias`.
-
-        Parameters
-        ----------
-        y : torch.Tensor, (…, samples, units)
-            Activity.
-        weight : torch.Tensor, (…, latents, units)
-            The encoder.
-        bias : torch.Tensor, (…, latents)
-            Its bias.
-        """
-        self._check(weight.shape[-2])
-        return _ENCODE[self.gradient](y, weight, bias, self.k)
-
-    def rule(self) -> dict[str, int | str]:
-        """Return the settings that rebuild this module."""
-        return {"k": self.k, "gradient": self.gradient}
-
-    def extra_repr(self) -> str:
-        """Return the settings as text."""
-        return f"{self.k}, gradient={self.gradient!r}"
-
-    def _check(self, latents: int) -> None:
-        if self.k > latents:
-            raise DataError(f"TopK keeps {self.k} latents and there are {latents}; lower k, or raise latents.")
-
-
 def preactivations(y: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """Return y @ weight.mT + bias, (…, samples, latents), with the repeats of any operand broadcast."""
     return matmul(y, weight.mT).add_(bias.unsqueeze(-2))
 
 
-def _encode_masked(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> SparseCodes:
-    with torch.no_grad():
-        every = preactivations(y, weight, bias)
-        support = Support(largest(every, k), every.shape[-1])
-        values = every.gather(-1, support.indices)
-    if torch.is_grad_enabled():
-        repeats = every.shape[:-2]
-        values = _Chosen.apply(
-            values, y.expand(*repeats, *y.shape[-2:]), weight.expand(*repeats, *weight.shape[-2:]),
-            bias.expand(*repeats, bias.shape[-1]), support,
-        )  # fmt: skip
-    return SparseCodes(values.relu(), support)
+def attach(values: Tensor, y: Tensor, weight: Tensor, bias: Tensor, support: Support) -> Tensor:
+    """Return pre-activations on a support, found without gradients, as functions of what they were computed from."""
+    if not torch.is_grad_enabled():
+        return values
+    repeats = support.shape[:-1]
+    return _Attached.apply(
+        values, y.expand(*repeats, *y.shape[-2:]), weight.expand(*repeats, *weight.shape[-2:]),
+        bias.expand(*repeats, bias.shape[-1]), support,
+    )  # fmt: skip
 
 
-def _encode_straight_through(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> DenseCodes:
-    return DenseCodes(_StraightThrough.apply(preactivations(y, weight, bias), k))
+def _bags(indices: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
+    rows = rows.reshape(-1, rows.shape[-1])
+    return F.embedding_bag(indices, rows, starts, per_sample_weights=weights, mode="sum")
 
 
-def _masked(values: Tensor, k: int) -> Tensor:
-    indices = largest(values, k)
-    return torch.zeros_like(values).scatter(-1, indices, values.gather(-1, indices).relu())
-
-
-class _StraightThrough(torch.autograd.Function):
-    """The codes forwards, the identity backwards."""
-
-    @staticmethod
-    def forward(ctx: Any, values: Tensor, k: int) -> Tensor:
-        return _masked(values, k)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
-
-
-class _Chosen(torch.autograd.Function):
+class _Attached(torch.autograd.Function):
     """The chosen pre-activations as functions of activity, weight and bias, their values being at hand.
 
     With value_ij = weight_j · y_i + bias_j on the support and zero gradient elsewhere, each gradient is a product
@@ -328,7 +285,9 @@ class _Error(torch.autograd.Function):
         for_values, for_rows, for_bias, *_ = ctx.needs_input_grad
         factor = (-2 / residual.shape[-2:].numel() * gradient)[..., None, None]
         return (
-            factor * torch.autograd.grad(decoded, weights, residual, retain_graph=True)[0] if for_values else None,
+            support.scale(torch.autograd.grad(decoded, weights, residual, retain_graph=True)[0], factor)
+            if for_values
+            else None,
             factor * support.spread(weights.detach(), residual) if for_rows else None,
             factor[..., 0] * residual.sum(-2) if for_bias else None,
             None,
@@ -342,10 +301,3 @@ def _stable_order(entries: Tensor, total: int) -> Tensor:
     # 16-bit keys are sorted by radix: several times faster than any comparison sort
     keys = entries.numpy().astype(np.uint16 if total <= 2**16 else np.int64)
     return torch.from_numpy(np.argsort(keys, kind="stable"))
-
-
-_ENCODE: dict[str, Callable[[Tensor, Tensor, Tensor, int], Codes]] = {
-    "mask": _encode_masked,
-    "straight_through": _encode_straight_through,
-}
-_FORWARD: dict[str, Callable[[Tensor, int], Tensor]] = {"mask": _masked, "straight_through": _StraightThrough.apply}

@@ -1,0 +1,56 @@
+"""`superpose encode`: the sparse codes of a file of activity."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from superpose.sae import SparseAutoencoder
+
+
+def encode(dictionary: Path, file: Path, *, out: Path) -> None:
+    """Write the sparse codes of a file of activity, one row a sample, one column a latent.
+
+    The codes are a plain array: `superpose compare codes_a.npy codes_b.npy --no-latents` says how alike two systems are
+    in features. Prints the fraction of variance that the codes leave unexplained.
+
+    Parameters
+    ----------
+    dictionary
+        A file that `superpose train` wrote, or a dictionary of SAELens, sparsify, dictionary_learning or Prisma (its
+        folder, or its file of weights).
+    file
+        Activity, (samples, units), as `superpose compare` takes it.
+    out
+        The .npy file to write, float32.
+    """
+    import numpy as np
+
+    from superpose.analysis.inputs import read_files
+    from superpose.diagnostics import fvu, l0
+    from superpose.files import DataError, whole
+
+    if out.suffix != ".npy":
+        raise DataError(f"--out is {out}; expected a file name that ends in .npy.")
+    sae = _read(dictionary)
+    systems, _ = read_files([file])
+    (x,) = systems.values()
+    codes = sae.encode(x)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with whole(out) as temporary:
+        np.save(temporary, codes)
+    print(f"{codes.shape[0]} samples, {codes.shape[1]} latents, {float(l0(codes)):.4g} active a sample, FVU ", end="")
+    print(f"{float(fvu(x, sae.decode(codes))):.4g}")
+    print(f"Written to {out}", file=sys.stderr)
+
+
+def _read(path: Path) -> SparseAutoencoder:
+    """Read a dictionary: other packages keep theirs in a folder, in a .pt file, or with a cfg.json beside it."""
+    from superpose.formats import read
+    from superpose.sae import load
+
+    if path.is_dir() or path.suffix == ".pt" or path.with_name("cfg.json").exists():
+        return read(path)
+    return load(path)

@@ -1,0 +1,85 @@
+"""`superpose train` and `superpose encode`, as their users call them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from superpose import cli, formats, sae
+from superpose.files import sha256
+
+SMALL = ["--latents", "24", "--active", "2", "--steps", "150", "--learning-rate", "0.01"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Stand in a folder with activity of two systems that share sparse features."""
+    draw = np.random.default_rng(0)
+    z = draw.random((600, 24)) * (draw.random((600, 24)) < 0.08)
+    for name, units in {"a": 12, "b": 16}.items():
+        np.save(tmp_path / f"{name}.npy", (z @ draw.normal(size=(24, units)) + 3).astype(np.float32))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_train_then_encode(here, capsys):
+    assert cli.main(["train", "a.npy", "b.npy", "--out", "kept", *SMALL]) == 0
+    header, *rows = capsys.readouterr().out.splitlines()
+    assert header.split("\t") == ["file", "samples", "units", "latents", "fvu", "dead", "l0"]
+    assert [row.split("\t")[:4] for row in rows] == [["a", "540", "12", "24"], ["b", "540", "16", "24"]]
+    assert all(float(row.split("\t")[4]) < 0.7 for row in rows)
+    record = json.loads((here / "kept/train.json").read_text())
+    assert record["inputs"]["a"]["sha256"] == sha256(here / "a.npy")
+
+    assert cli.main(["encode", "kept/a.safetensors", "a.npy", "--out", "codes/a.npy"]) == 0
+    assert "600 samples, 24 latents" in capsys.readouterr().out
+    codes = np.load(here / "codes/a.npy")
+    assert np.array_equal(codes, sae.load(here / "kept/a.safetensors").encode(np.load(here / "a.npy")))
+    assert 0 < (codes != 0).sum(1).mean() <= 2
+
+
+def test_joint_dictionaries_share_their_latents(here, capsys):
+    assert cli.main(["train", "a.npy", "b.npy", "--out", "kept", "--joint", "cross", *SMALL]) == 0
+    codes = [sae.load(here / f"kept/{name}.safetensors").encode(np.load(here / f"{name}.npy")) for name in "ab"]
+    live = (codes[0] != 0).any(0) & (codes[1] != 0).any(0)
+    aligned = [np.corrcoef(codes[0][:, i], codes[1][:, i])[0, 1] for i in np.flatnonzero(live)]
+    assert np.median(aligned) > 0.3
+
+
+def test_the_same_seed_gives_the_same_dictionary(here):
+    for folder, seed in (("one", "0"), ("two", "0"), ("other", "1")):
+        assert cli.main(["train", "a.npy", "--out", folder, "--seed", seed, *SMALL]) == 0
+    one, two, other = (sae.load(here / folder / "a.safetensors").dictionary for folder in ("one", "two", "other"))
+    assert one.equal(two)
+    assert not one.equal(other)
+
+
+def test_dictionaries_of_other_packages_are_encoded_with(here, capsys):
+    assert cli.main(["train", "a.npy", "--out", "kept", *SMALL]) == 0
+    formats.write_saelens(sae.load(here / "kept/a.safetensors"), here / "saelens")
+    for source in ("saelens", "saelens/sae_weights.safetensors"):
+        assert cli.main(["encode", source, "a.npy", "--out", "other.npy"]) == 0
+        own = sae.load(here / "kept/a.safetensors").encode(np.load(here / "a.npy"))
+        assert ((np.load(here / "other.npy") > 0) == (own > 0)).mean() > 0.999
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["train", "--out", "kept"], "no file given; expected at least one file of activity"),
+        (["train", "none.npy", "--out", "kept"], "none.npy"),
+        (["train", "a.npy", "--out", "kept", "--active", "0"], "k is 0; expected a positive integer"),
+        (["train", "a.npy", "b.npy", "--out", "kept", "--joint", "both"], "mode is 'both'; expected one of"),
+        (["train", "few.npy", "--out", "kept"], "few has fewer than 10 rows"),
+        (["encode", "none.safetensors", "a.npy", "--out", "codes.npy"], "none.safetensors does not exist"),
+        (["encode", "a.npy", "a.npy", "--out", "codes.npy"], "a.npy is not a whole safetensors file"),
+        (["encode", "none.safetensors", "a.npy", "--out", "codes.csv"], "expected a file name that ends in .npy"),
+    ],
+)
+def test_bad_input_is_one_line(here, capsys, arguments, words):
+    np.save(here / "few.npy", np.ones((5, 3)))
+    assert cli.main(arguments) == 2
+    said = capsys.readouterr()
+    assert said.err.count("\n") == 1
+    assert words in said.err
+    assert said.out == ""
