@@ -18,7 +18,7 @@ test: .venv/encoders.stamp
 
 # What takes minutes: convergence, coverage over many data sets, the demo's encoders end to end.
 slow: .venv/encoders.stamp
-	$(PYTEST) -n 2 -m slow tests
+	$(PYTEST) -n 2 -m 'slow and not prove' tests
 
 check: lint slow test docs
 
@@ -29,7 +29,7 @@ lint: .venv/core.stamp
 
 # The documentation shows what this wrote with SCALE=paper.
 SCALE ?= laptop
-FIGURES := figure1 figure2 figure3 width recovery colour noise samples rdms
+FIGURES := figure1 figure2 figure3 figure4 width recovery colour noise samples rdms
 figures: .venv/core.stamp
 	set -e; for figure in $(FIGURES); do $(BIN)/superpose reproduce $$figure --scale $(SCALE) --out figures; done
 
@@ -41,7 +41,7 @@ bench: .venv/core.stamp
 	set -e; for script in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$script; done
 
 prove: .venv/encoders.stamp
-	$(PYTEST) $(if $(PART),-k '$(PART)') tests
+	$(PYTEST) -n 2 -m prove $(if $(PART),-k '$(PART)') tests
 
 clean:
 	rm -rf .venv docs/_build docs/api/generated demo-results

@@ -1,9 +1,13 @@
 """How Sphinx builds the documentation: `make docs`, with warnings as errors."""
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from superpose import __version__ as version
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 project = "superpose"
 author = "The superpose developers"
@@ -14,6 +18,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
     "numpydoc",
+    "claims",
 ]
 exclude_patterns = ["_build"]
 default_role = "code"

@@ -137,6 +137,7 @@ def scores(saes, test):
     }
 
 
+@pytest.mark.prove
 @pytest.mark.slow
 @pytest.mark.parametrize(("shared", "mode"), KNOWN)
 def test_fully_trained_dictionaries_have_the_known_scores(shared, mode):
@@ -146,6 +147,7 @@ def test_fully_trained_dictionaries_have_the_known_scores(shared, mode):
         assert abs(found[name] - known) <= TOLERANCE[name], (name, found)
 
 
+@pytest.mark.prove
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["separate", "cross", "detached", "agreement"])
 def test_dictionaries_of_shuffled_pairs_find_nothing_shared(mode):

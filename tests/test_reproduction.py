@@ -59,7 +59,8 @@ class TestEveryFigure:
         shown = capsys.readouterr().out
         assert f"Example: superpose reproduce {name}" in shown
         for option in inspect.signature(figure(name).study).parameters:
-            assert f"--{option.replace('_', '-')}" in shown
+            described = re.search(rf"--{option.replace('_', '-')} [A-Z.]*(  --\S+ [A-Z]+)* +│?\s*(\S)", shown)
+            assert described, option
 
 
 class TestCommandLine:

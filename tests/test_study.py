@@ -517,6 +517,7 @@ def test_killed_runs_end_in_the_table_of_an_uninterrupted_one(tmp_path, engine, 
     check_kills(tmp_path, engine, kills)
 
 
+@pytest.mark.prove
 @pytest.mark.slow
 @pytest.mark.parametrize("engine", ["serial", "local:2"])
 def test_two_hundred_kills(tmp_path, engine):

@@ -623,6 +623,7 @@ def test_joint_training_binds_shared_latents_to_one_index():
     assert separate["fvu"] < detached["fvu"] < cross["fvu"]
 
 
+@pytest.mark.prove
 @pytest.mark.slow
 def test_the_paper_s_recipe_trains_slowly_where_the_default_is_nearly_done():
     """Appendix E in minibatches, 5000 steps, 24 units: two seeds' held-out latents, against the default's 2000."""

@@ -153,7 +153,7 @@ def restricted_isometry(
     """Return a lower estimate of the restricted isometry constant δ_k of Section 2.1, from random supports.
 
     δ_k is the least δ with (1 − δ)‖z‖² ≤ ‖Az‖² ≤ (1 + δ)‖z‖² for every z of k non-zero latents: the largest
-    |σ² − 1| over the singular values σ of all sub-matrices of k columns. Finding it is NP-hard (Tillmann &
+    distance of σ² from 1 over the singular values σ of all sub-matrices of k columns. Finding it is NP-hard (Tillmann &
     Pfetsch 2014). This is the largest over `draws` random supports only, so δ_k is this or more: a large value
     shows that a dictionary is badly conditioned, a small value does not prove that it is well conditioned.
 
@@ -390,8 +390,8 @@ def refit(y: ArrayLike, dictionary: ArrayLike, codes: ArrayLike) -> Any:
 def matched_filter(y: ArrayLike, dictionary: ArrayLike, active: int) -> Any:
     """Return codes by thresholding the projection on each column alone (Schnass & Vandergheynst 2007).
 
-    ⟨y, d⟩ / ‖d‖² for the `active` columns d of largest |⟨y, d⟩| / ‖d‖, zero for the others. Unlike `omp`, it takes
-    no account of how columns overlap.
+    ⟨y, d⟩ / ‖d‖² for the `active` columns d of largest cosine with y, of either sign; zero for the others. Unlike
+    `omp`, it takes no account of how columns overlap.
 
     Parameters
     ----------

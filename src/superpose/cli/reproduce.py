@@ -86,10 +86,19 @@ def _options(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     }
 
 
+# Parameters that share a description: "a, b : type", and the deeper lines below.
+_ENTRY = re.compile(r"^( *)(\w+(?:, \w+)+) : (.*)\n((?:\1 +.*(?:\n|\Z))+)", re.M)
+
+
+def _one_by_one(entry: re.Match[str]) -> str:
+    indent, names, kind, description = entry.groups()
+    return "".join(f"{indent}{name} : {kind}\n{description.rstrip()}\n" for name in names.split(", "))
+
+
 def _document(summary: str, *sources: str) -> str:
     """Return a docstring of the summary and all parameters."""
     parts = [re.search(r"Parameters\n\s*-+\n(.*?)(?:\n\s*\n|\Z)", source, re.S) for source in sources]
-    entries = "\n".join(part[1] for part in parts if part)
+    entries = _ENTRY.sub(_one_by_one, "\n".join(part[1] for part in parts if part))
     return f"{summary}\n\n    Parameters\n    ----------{COMMON}\n{entries}\n"
 
 
