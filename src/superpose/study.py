@@ -76,13 +76,14 @@ class Study:
     Examples
     --------
     >>> import tempfile
+    >>> from superpose.paper.figure2 import measure
     >>> from superpose.study import Study, grid
-    >>> from superpose.theory import critical_units
-    >>> def measure(seed, latents, active):
-    ...     return {"critical": float(critical_units(latents, active))}
-    >>> Study("example", measure, grid(latents=[64], active=[4]))
-    Traceback (most recent call last):
-    superpose.files.DataError: measure is '__main__:measure'; expected a function that other processes can import: ...
+    >>> same = {"latents": [16], "samples": [100], "distribution": ["signed"], "entries": ["gaussian"]}
+    >>> study = Study("example", measure, grid(**same, active=[2], units=[4, 8], draw=[0]))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     table = study.run(folder)
+    >>> table.groupby("units").metric.first().to_dict()
+    {4: 'rsa', 8: 'rsa'}
     """
 
     name: str
