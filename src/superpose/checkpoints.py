@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from superpose.digests import digest
 from superpose.files import DataError, whole
 
 _FORMAT = "superpose.training"
@@ -49,7 +50,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], settings:
     }
     metadata = {"format": _FORMAT, "version": _VERSION, "settings": json.dumps(dict(settings), sort_keys=True)}
     with whole(path) as temporary:
-        save_file(kept, temporary, metadata | {"sha256": _digest(kept, metadata)})
+        save_file(kept, temporary, metadata | {"sha256": digest(kept, metadata)})
 
 
 def read(path: str | os.PathLike[str], settings: Mapping[str, str]) -> dict[str, Tensor]:
@@ -90,7 +91,7 @@ def read(path: str | os.PathLike[str], settings: Mapping[str, str]) -> dict[str,
     if (metadata.get("format"), metadata.get("version")) != (_FORMAT, _VERSION):
         raise DataError(f"{path} is not a checkpoint that this release of fit wrote; give fit a file of its own.")
     expected = metadata.pop("sha256", None)
-    if _digest(tensors, metadata) != expected:
+    if digest(tensors, metadata) != expected:
         raise DataError(f"{path} does not match its own SHA-256 digest: delete it to train from the start.")
     differences = _differences(json.loads(metadata["settings"]), settings)
     if differences:
@@ -132,8 +133,8 @@ def fingerprint(x: NDArray[Any]) -> str:
     '(5, 2) float64 5b6fb58e61fa4759'
     """
     rows = np.unique(np.linspace(0, x.shape[-2] - 1, min(_ROWS, x.shape[-2])).astype(np.int64))
-    digest = hashlib.sha256(np.ascontiguousarray(x[..., rows, :]).tobytes()).hexdigest()
-    return f"{x.shape} {x.dtype} {digest[:16]}"
+    content = hashlib.sha256(np.ascontiguousarray(x[..., rows, :]).tobytes()).hexdigest()
+    return f"{x.shape} {x.dtype} {content[:16]}"
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> list[tuple[str, Tensor]]:
@@ -146,11 +147,3 @@ def _differences(made: Mapping[str, str], asked: Mapping[str, str]) -> list[str]
         for name in sorted({*made, *asked})
         if made.get(name) != asked.get(name)
     ]
-
-
-def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(dict(metadata), sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from superpose.arrays import as_responses, chunks
+from superpose.digests import digest
 from superpose.files import DataError, whole
 from superpose.sparsity import BatchTopK, Codes, JumpReLU, ReLU, TopK
 from superpose.systems import projection
@@ -269,7 +269,7 @@ def save(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
     }
     tensors = {key: value.detach().cpu().contiguous() for key, value in sae.state_dict().items()}
     with whole(path) as temporary:
-        save_file(tensors, temporary, metadata | {"sha256": _digest(tensors, metadata)})
+        save_file(tensors, temporary, metadata | {"sha256": digest(tensors, metadata)})
 
 
 def load(path: str | os.PathLike[str]) -> SparseAutoencoder:
@@ -301,7 +301,7 @@ def load(path: str | os.PathLike[str]) -> SparseAutoencoder:
             "Update superpose."
         )
     expected = metadata.pop("sha256", None)
-    if _digest(tensors, metadata) != expected:
+    if digest(tensors, metadata) != expected:
         raise DataError(f"{path} does not match its own SHA-256 digest: it was altered or damaged. Write it again.")
     rule = json.loads(metadata["sparsity"])
     name = rule.pop("name")
@@ -326,11 +326,3 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, st
             f"{path} is not a whole safetensors file ({error}); expected one that superpose.save wrote. Pickled files "
             "are never read."
         ) from None
-
-
-def _digest(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
-    for name, tensor in sorted(tensors.items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.numpy().tobytes())
-    return digest.hexdigest()

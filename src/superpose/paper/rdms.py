@@ -14,7 +14,7 @@ from superpose.metrics.rsa import COMPARATORS, RDMS, rsa
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SOLID, dress, key, legend, panels, powers_of_two
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import drawn_latents, predictions, stream
-from superpose.paper.summary import excess, over_draws, smallest_step
+from superpose.paper.summary import excess, gap, over_draws, smallest_step
 from superpose.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import latent_fourth_moments, rsa_euclidean
@@ -222,16 +222,8 @@ def _points(table: pd.DataFrame, metric: str) -> pd.DataFrame:
     return over_draws(table[table["metric"] == metric], BY)
 
 
-def _gap(metric: str) -> Callable[[pd.DataFrame], float]:
-    def number(table: pd.DataFrame) -> float:
-        points = _points(table, metric)
-        return excess(points["gap"], points["gap_error"])
-
-    return number
-
-
 def _off_theorem(metric: str) -> Callable[[pd.DataFrame], float]:
-    return lambda table: _gap(metric)(table.assign(theory=table["expected"]))
+    return lambda table: gap(BY, metric)(table.assign(theory=table["expected"]))
 
 
 def _rise_of_ranks(table: pd.DataFrame) -> float:
@@ -272,7 +264,7 @@ CLAIMS = (
         "RSA, the Pearson correlation of inner products, is the cosine of Gram matrices.",
         "Theorem 3.1",
         OWN,
-        _gap("dot pearson"),
+        gap(BY, "dot pearson"),
         0,
         0.01,
     ),
@@ -280,12 +272,17 @@ CLAIMS = (
         "The cosine of centred inner products has the limit of their correlation.",
         BEYOND,
         OWN,
-        _gap("dot cosine"),
+        gap(BY, "dot cosine"),
         0,
         0.01,
     ),
     Claim(
-        "Pearson RSA of squared distances follows its own closed form.", BEYOND, OWN, _gap("euclidean pearson"), 0, 0.01
+        "Pearson RSA of squared distances follows its own closed form.",
+        BEYOND,
+        OWN,
+        gap(BY, "euclidean pearson"),
+        0,
+        0.01,
     ),
     Claim(
         "Pearson RSA of squared distances misses Theorem 3.1.", BEYOND, OFF, _off_theorem("euclidean pearson"), low=0.08

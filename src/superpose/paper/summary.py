@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -42,6 +42,16 @@ def excess(means: pd.Series[float], errors: pd.Series[float]) -> float:
     With a single draw, which has no standard error, nothing is explained: the largest distance itself.
     """
     return float((means.abs() - 3 * errors.fillna(0.0)).clip(lower=0).max())
+
+
+def gap(by: Sequence[str], metric: str) -> Callable[[pd.DataFrame], float]:
+    """Return what gives a table's largest distance of a metric's mean score from its theory, beyond chance."""
+
+    def number(table: pd.DataFrame) -> float:
+        points = over_draws(table[table["metric"] == metric], by)
+        return excess(points["gap"], points["gap_error"])
+
+    return number
 
 
 def smallest_step(points: pd.DataFrame, along: str, by: Sequence[str]) -> float:
