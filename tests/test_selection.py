@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from superpose.selection import is_largest, largest
+from superpose.selection import is_largest, largest, positive_mask
 
 
 def values(ties):
@@ -23,8 +23,17 @@ def test_both_forms_choose_the_same_k_and_none_smaller(ties, k):
     assert torch.equal(rows.gather(-1, indices).sort(-1).values, rows.sort(-1).values[..., 20 - k :])
 
 
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("k", [1, 7, 20])
+def test_a_mask_has_ones_for_the_largest_that_are_positive(ties, k):
+    rows = values(ties)
+    mask = positive_mask(rows, k)
+    assert mask.dtype == rows.dtype
+    assert torch.equal(mask, (is_largest(rows, k) & (rows > 0)).float())
+
+
 def test_the_input_is_left_as_it_was():
     rows = values(False)
     before = rows.clone()
-    largest(rows, 3), is_largest(rows, 3)
+    largest(rows, 3), is_largest(rows, 3), positive_mask(rows, 3)
     assert torch.equal(rows, before)

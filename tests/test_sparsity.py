@@ -14,7 +14,8 @@ from superpose.sparsity import BatchTopK, DenseCodes, JumpReLU, RaggedSupport, R
 
 GRADIENTS = ["mask", "straight_through"]
 RULES = [
-    pytest.param(lambda: TopK(4), id="TopK"),
+    pytest.param(lambda: TopK(2), id="TopK-sparse"),
+    pytest.param(lambda: TopK(4), id="TopK-crowded"),
     pytest.param(lambda: TopK(4, "straight_through"), id="TopK-straight-through"),
     pytest.param(lambda: BatchTopK(4), id="BatchTopK"),
     pytest.param(lambda: JumpReLU(0.8, 0.9), id="JumpReLU"),
@@ -55,13 +56,14 @@ def _naive_batch(values, k):
     return codes
 
 
+@pytest.mark.parametrize("k", [2, 5])
 @pytest.mark.parametrize("gradient", GRADIENTS)
 @pytest.mark.parametrize("repeats", [(), (3,), (2, 2)])
-def test_codes_are_the_k_largest_rectified(gradient, repeats):
+def test_codes_are_the_k_largest_rectified(k, gradient, repeats):
     y, weight, bias, _ = _problem(repeats)
-    topk = TopK(5, gradient)
+    topk = TopK(k, gradient)
     values = preactivations(y, weight, bias)
-    expected = _naive(values, 5)
+    expected = _naive(values, k)
     assert torch.equal(topk(values), expected)
     assert torch.equal(topk.encode(y, weight, bias).dense(), expected)
     assert (expected < 0).sum() == 0
@@ -150,9 +152,33 @@ def test_error_and_its_gradients_match_autograd(rule, repeats):
         torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
 
 
-@pytest.mark.parametrize("rule", [lambda: TopK(2), lambda: BatchTopK(2), lambda: ReLU(), lambda: JumpReLU(0.5)])
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("repeats", [(), (2,)])
+def test_distance_and_its_gradients_match_autograd(rule, repeats):
+    y, *leaves, _ = _problem(repeats)
+    z = torch.rand(9, 20, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    rule = _bound(rule(), repeats)
+    leaves = [t.requires_grad_() for t in (y, *leaves, *rule.parameters())]
+
+    def gradients(distance):
+        for leaf in leaves:
+            leaf.grad = None
+        weights = torch.arange(1.0, distance.numel() + 1, dtype=torch.float64).reshape(distance.shape)
+        (distance * weights).sum().backward()
+        return distance.detach(), *(leaf.grad.clone() for leaf in leaves)
+
+    ours = gradients(rule.encode(*leaves[:3]).distance(z))
+    codes = rule(leaves[0] @ leaves[1].mT + leaves[2].unsqueeze(-2))
+    naive = gradients((codes - z).square().sum(-1).mean(-1))
+    for a, b in zip(ours, naive, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "rule", [lambda: TopK(1), lambda: TopK(2), lambda: BatchTopK(2), lambda: ReLU(), lambda: JumpReLU(0.5)]
+)
 def test_error_gradients_match_finite_differences(rule):
-    y, rows, bias_rows, bias = (t.requires_grad_() for t in _problem(samples=4, units=3, latents=7))
+    y, rows, bias_rows, bias = (t.requires_grad_() for t in _problem(samples=4, units=3, latents=9))
     y = y.detach()
     assert torch.autograd.gradcheck(
         lambda rows, bias_rows, bias: rule().encode(y, rows, bias_rows).error(rows, bias, y)[0],

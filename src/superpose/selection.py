@@ -43,6 +43,24 @@ def is_largest(values: torch.Tensor, k: int) -> torch.Tensor:
     return torch.zeros_like(values, dtype=torch.bool).scatter_(-1, chosen, True)
 
 
+def positive_mask(values: torch.Tensor, k: int) -> torch.Tensor:
+    """Return ones where the k largest of the last axis are, if above zero, else zeros: of the type of `values`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from superpose.selection import positive_mask
+    >>> positive_mask(torch.tensor([[3.0, 1.0, 2.0], [-3.0, -1.0, 2.0]]), 2)
+    tensor([[1., 0., 1.],
+            [0., 0., 1.]])
+    """
+    kept = _by_partition(values, k)
+    if kept is None:
+        return (is_largest(values, k) & (values > 0)).to(values.dtype)
+    # Through NumPy: torch turns booleans into numbers one by one.
+    return torch.from_numpy((kept & (values.detach().numpy() > 0)).view(np.uint8)).to(values.dtype)
+
+
 def _by_partition(values: torch.Tensor, k: int) -> NDArray[np.bool_] | None:
     """Return where each row's k largest are, or None where a partition cannot say."""
     latents = values.shape[-1]

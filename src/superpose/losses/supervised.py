@@ -33,8 +33,8 @@ def supervised(sae: SparseAutoencoder, z: Float[Tensor, "*repeats samples latent
     >>> from superpose.sparsity import TopK
     >>> sae = SparseAutoencoder(16, 64, TopK(4), repeats=(3,))
     >>> supervised(sae, torch.zeros(10, 64))
-    tensor([0., 0., 0.], grad_fn=<MeanBackward1>)
+    tensor([0., 0., 0.], grad_fn=<_DistanceBackward>)
     """
     z = z.to(sae.dictionary)
     y = z @ sae.dictionary + sae.decoder_bias.unsqueeze(-2)
-    return (z - sae(y).dense()).square().sum(-1).mean(-1)
+    return sae(y).distance(z)

@@ -84,12 +84,16 @@ class Support:
         """Return the values times one number a repeat, (…, 1, 1)."""
         return factor * values
 
+    @functools.cached_property
+    def places(self) -> Tensor:
+        """Where each entry lies in dense codes, counted through all samples: (entries,)."""
+        return self.owners * self.latents + self.indices.reshape(-1)
+
     def dense(self, values: Tensor) -> Tensor:
         """Return the values in their places and zero elsewhere: (…, samples, latents)."""
-        places = self.owners * self.latents + self.indices.reshape(-1)
         return (
             values.new_zeros(self.shape.numel() * self.latents)
-            .scatter(0, places, values.reshape(-1))
+            .scatter(0, self.places, values.reshape(-1))
             .reshape(*self.shape, self.latents)
         )
 
@@ -177,6 +181,10 @@ class SparseCodes:
         error, residual = _Error.apply(self.values, rows, bias, y.detach(), self.support)
         return error, residual
 
+    def distance(self, z: Tensor) -> Tensor:
+        """Return the squared distance from other codes, dense and held constant: the mean over samples, (…)."""
+        return _Distance.apply(self.values, z.detach(), self.support)
+
     def fired(self) -> Tensor:
         """Return which latents have a value above zero in some sample: (…, latents), boolean."""
         return self.support.total((self.values.detach() != 0).float()) > 0
@@ -184,7 +192,7 @@ class SparseCodes:
 
 @dataclass(frozen=True)
 class DenseCodes:
-    """Codes as (…, samples, latents), for sparsity whose gradient reaches inactive latents."""
+    """Codes as (…, samples, latents), none below zero, for sparsity that is dense or whose gradient is."""
 
     values: Tensor
 
@@ -194,12 +202,16 @@ class DenseCodes:
 
     def error(self, rows: Tensor, bias: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean squared error of `codes @ rows + bias` against `y`, and the residual, held constant."""
-        residual = y.detach() - matmul(self.values, rows) - bias.unsqueeze(-2)
-        return residual.square().mean((-2, -1)), residual.detach()
+        error, residual = _DenseError.apply(self.values, rows, bias, y.detach())
+        return error, residual
+
+    def distance(self, z: Tensor) -> Tensor:
+        """Return the squared distance from other codes, held constant: the mean over samples, (…)."""
+        return _DenseDistance.apply(self.values, z.detach())
 
     def fired(self) -> Tensor:
-        """Return which latents have a value other than zero in some sample: (…, latents), boolean."""
-        return (self.values.detach() != 0).any(-2)
+        """Return which latents have a value above zero in some sample: (…, latents), boolean."""
+        return self.values.detach().amax(-2) > 0
 
 
 Codes = SparseCodes | DenseCodes
@@ -219,6 +231,11 @@ def attach(values: Tensor, y: Tensor, weight: Tensor, bias: Tensor, support: Sup
         values, y.expand(*repeats, *y.shape[-2:]), weight.expand(*repeats, *weight.shape[-2:]),
         bias.expand(*repeats, bias.shape[-1]), support,
     )  # fmt: skip
+
+
+def keep(values: Tensor, mask: Tensor) -> Tensor:
+    """Return values where a mask of zeros and ones, of their type, has a one, and zero elsewhere."""
+    return _Kept.apply(values, mask)
 
 
 def _bags(indices: Tensor, rows: Tensor, starts: Tensor, weights: Tensor) -> Tensor:
@@ -254,6 +271,21 @@ class _Attached(torch.autograd.Function):
         )
 
 
+class _Kept(torch.autograd.Function):
+    """Values where a mask of zeros and ones has a one; the gradient reaches those and no others."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, mask: Tensor) -> Tensor:
+        ctx.save_for_backward(mask)
+        return values * mask
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (mask,) = ctx.saved_tensors
+        return gradient * mask, None
+
+
 class _Error(torch.autograd.Function):
     """The mean squared error of decoded codes: with r = c D + d - y, its gradients are products with r alone.
 
@@ -270,9 +302,7 @@ class _Error(torch.autograd.Function):
         residual = (y - bias.unsqueeze(-2)).sub_(decoded.detach())
         ctx.bag, ctx.support = (decoded, weights), support
         ctx.save_for_backward(residual)
-        ctx.mark_non_differentiable(residual)
-        ctx.set_materialize_grads(False)
-        return torch.linalg.vector_norm(residual, dim=(-2, -1)).square() / residual.shape[-2:].numel(), residual
+        return _mean_square(ctx, residual)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -283,7 +313,7 @@ class _Error(torch.autograd.Function):
         decoded, weights = ctx.bag
         support: Support = ctx.support
         for_values, for_rows, for_bias, *_ = ctx.needs_input_grad
-        factor = (-2 / residual.shape[-2:].numel() * gradient)[..., None, None]
+        factor = _factor(gradient, residual)
         return (
             support.scale(torch.autograd.grad(decoded, weights, residual, retain_graph=True)[0], factor)
             if for_values
@@ -293,6 +323,81 @@ class _Error(torch.autograd.Function):
             None,
             None,
         )
+
+
+class _DenseError(torch.autograd.Function):
+    """The same of dense codes, with dense products."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, rows: Tensor, bias: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        residual = (y - bias.unsqueeze(-2)).sub_(matmul(values, rows))
+        ctx.save_for_backward(values, rows, residual)
+        return _mean_square(ctx, residual)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+        if gradient is None:
+            return (None,) * 4
+        values, rows, residual = ctx.saved_tensors
+        for_values, for_rows, for_bias, _ = ctx.needs_input_grad
+        scaled = _factor(gradient, residual) * residual
+        return (
+            matmul(scaled, rows.mT) if for_values else None,
+            matmul(values.mT, scaled) if for_rows else None,
+            scaled.sum(-2) if for_bias else None,
+            None,
+        )
+
+
+class _Distance(torch.autograd.Function):
+    """The squared norm of codes minus z, averaged over samples: its gradient is twice that difference, on the support.
+
+    Codes are subtracted in place: no dense copy of them is ever made.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, z: Tensor, support: Support) -> Tensor:
+        residual = z.expand(*support.shape, support.latents).clone(memory_format=torch.contiguous_format)
+        residual.view(-1).index_add_(0, support.places, values.detach().reshape(-1), alpha=-1)
+        ctx.support = support
+        ctx.save_for_backward(residual)
+        return torch.linalg.vector_norm(residual, dim=(-2, -1)).square() / residual.shape[-2]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (residual,) = ctx.saved_tensors
+        support: Support = ctx.support
+        missed = residual.view(-1)[support.places].reshape(support.indices.shape)
+        return support.scale(missed, (-2 / residual.shape[-2] * gradient)[..., None, None]), None, None
+
+
+class _DenseDistance(torch.autograd.Function):
+    """The same of dense codes, whose gradient is dense."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, z: Tensor) -> Tensor:
+        residual = values - z
+        ctx.save_for_backward(residual)
+        return torch.linalg.vector_norm(residual, dim=(-2, -1)).square() / residual.shape[-2]
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        (residual,) = ctx.saved_tensors
+        return (2 / residual.shape[-2] * gradient)[..., None, None] * residual, None
+
+
+def _mean_square(ctx: Any, residual: Tensor) -> tuple[Tensor, Tensor]:
+    ctx.mark_non_differentiable(residual)
+    ctx.set_materialize_grads(False)
+    return torch.linalg.vector_norm(residual, dim=(-2, -1)).square() / residual.shape[-2:].numel(), residual
+
+
+def _factor(gradient: Tensor, residual: Tensor) -> Tensor:
+    """Return the derivative of a mean square by minus its residual, over that residual: (…, 1, 1)."""
+    return (-2 / residual.shape[-2:].numel() * gradient)[..., None, None]
 
 
 def _stable_order(entries: Tensor, total: int) -> Tensor:

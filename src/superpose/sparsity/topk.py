@@ -10,8 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from superpose.files import DataError
-from superpose.selection import largest
-from superpose.sparsity.codes import Codes, DenseCodes, SparseCodes, Support, attach, preactivations
+from superpose.selection import largest, positive_mask
+from superpose.sparsity.codes import Codes, DenseCodes, SparseCodes, Support, attach, keep, preactivations
+
+# With fewer latents for each active one, dense products cost less than sparse ones.
+CROWDED = 8
 
 
 class TopK(nn.Module):
@@ -98,7 +101,16 @@ def check_latents(rule: str, k: int, latents: int) -> None:
         raise DataError(f"{rule} keeps {k} latents and there are {latents}; lower k, or raise latents.")
 
 
-def _encode_masked(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> SparseCodes:
+def _encode_masked(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> Codes:
+    return (_encode_crowded if weight.shape[-2] <= CROWDED * k else _encode_sparsely)(y, weight, bias, k)
+
+
+def _encode_crowded(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> DenseCodes:
+    every = preactivations(y, weight, bias)
+    return DenseCodes(keep(every, positive_mask(every, k)))
+
+
+def _encode_sparsely(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> SparseCodes:
     with torch.no_grad():
         every = preactivations(y, weight, bias)
         support = Support(largest(every, k), every.shape[-1])
