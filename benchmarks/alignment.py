@@ -15,25 +15,23 @@ from __future__ import annotations
 
 import argparse
 import csv
-import hashlib
-import importlib.metadata
 import json
 import os
 import platform
 import subprocess
 import sys
-import tempfile
 import time
-import venv
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
-from machine import clean_environment, processor
+from machine import clean_environment, kernels, processor
+from sides import Worker, peers_python, serve, versions
 
 HERE = Path(__file__).resolve()
+REQUIREMENTS = HERE.with_name("peers-requirements.txt")
 UNITS = 768
 FLOOR = 3.3
 MEMORY_FLOOR = 150
@@ -178,34 +176,35 @@ def unit(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     return {"unit_wall": min(t[0] for t in times), "unit_cpu": min(t[1] for t in times)}
 
 
-def serve(who: str) -> None:
-    """Answer each line of standard input, {"samples", "work"}, by a line that times it once."""
+def side(who: str) -> Callable[..., dict[str, Any]]:
+    """Return what a process of that side answers: what it is, what it can do, or one timed call."""
     import torch
-    from threadpoolctl import threadpool_info
 
     torch.set_num_threads(1)
-    # What a package prints must not be taken for an answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
     held: dict[int, tuple[np.ndarray, np.ndarray, Work]] = {}
     unit(*pair(256))
-    for line in sys.stdin:
-        request = json.loads(line)
-        if not request:
-            kernels = [i.get("architecture") or i["internal_api"] for i in threadpool_info() if i["user_api"] == "blas"]
-            answer: dict[str, Any] = {"kernels": kernels, "versions": versions(), "threads": torch.get_num_threads()}
-        else:
-            samples = request["samples"]
-            if samples not in held:
-                held.clear()
-                x, y = pair(samples)
-                held[samples] = (x, y, WORK[who](x, y))
-            x, y, work = held[samples]
-            if request["work"] is None:
-                answer = {"work": list(work)}
-            else:
-                answer = unit(x, y)
-                answer["value"], answer["wall"], answer["cpu"] = clock(work[request["work"]])
-        print(json.dumps(answer), file=answers, flush=True)
+
+    def data(samples: int) -> tuple[np.ndarray, np.ndarray, Work]:
+        if samples not in held:
+            held.clear()
+            x, y = pair(samples)
+            held[samples] = (x, y, WORK[who](x, y))
+        return held[samples]
+
+    def about() -> dict[str, Any]:
+        return {"kernels": kernels(), "versions": versions(PACKAGES), "threads": torch.get_num_threads()}
+
+    def works(samples: int) -> list[str]:
+        return list(data(samples)[2])
+
+    def call(samples: int, work: str) -> dict[str, float]:
+        x, y, known = data(samples)
+        answer = unit(x, y)
+        answer["value"], answer["wall"], answer["cpu"] = clock(known[work])
+        return answer
+
+    answers: dict[str, Callable[..., Any]] = {"about": about, "works": works, "call": call}
+    return lambda name, **arguments: answers[name](**arguments)
 
 
 def measure_memory(samples: int) -> None:
@@ -228,55 +227,6 @@ def resident(field: str) -> int:
     """Return a line of this process's memory status, in KiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line for line in lines if line.startswith(field)).split()[1])
-
-
-class Worker:
-    """A process that times one library's work on request."""
-
-    def __init__(self, python: str, who: str) -> None:
-        command = [python, str(HERE), "--serve", who]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, **request: Any) -> dict[str, Any]:
-        assert self.process.stdin
-        assert self.process.stdout
-        print(json.dumps(request), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"a worker ended early while asked for {request}")
-        return json.loads(answer)
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def peers_python(folder: str | None) -> str:
-    """Return the interpreter of the peers' virtual environment, made and filled if it is not there."""
-    requirements = HERE.with_name("peers-requirements.txt")
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]
-    home = Path(folder) if folder else Path(tempfile.gettempdir()) / f"superpose-peers-{digest}"
-    python = home / "bin" / "python"
-    if not (home / "complete").exists() and not folder:
-        print(f"installing the peers into {home}", flush=True)
-        venv.create(home, with_pip=True, clear=True)
-        subprocess.run([python, "-m", "pip", "install", "--quiet", "-r", requirements], check=True)
-        (home / "complete").touch()
-    if not python.exists():
-        raise SystemExit(f"{python} does not exist; expected a virtual environment with {requirements.name}")
-    return str(python)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of what is installed beside this interpreter."""
-    known = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            known[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return known
 
 
 def summary(samples: int, work: str, library: str, runs: list[dict[str, float]]) -> dict[str, Any]:
@@ -303,7 +253,7 @@ def agree(samples: int, work: str, library: str, value: float, reference: float)
 def measure(samples: int, workers: dict[str, Worker], rounds: int) -> list[dict[str, Any]]:
     """Run every work of every library in alternating rounds, and return one row each."""
     reference = expected(samples)
-    calls = [(work, who) for who, w in workers.items() for work in w.ask(samples=samples, work=None)["work"]]
+    calls = [(work, who) for who, w in workers.items() for work in w.ask("works", samples=samples)]
     calls.sort(key=lambda call: call[0])
     runs: dict[tuple[str, str], list[dict[str, float]]] = {call: [] for call in calls}
     repeats = SHORT if samples <= LARGE else 1
@@ -311,7 +261,7 @@ def measure(samples: int, workers: dict[str, Worker], rounds: int) -> list[dict[
         print(f"N = {samples}: round {number + 1} of {rounds * repeats}, load {os.getloadavg()[0]:.1f}", flush=True)
         for work, who in calls:
             if who == "superpose" or number % repeats == 0:
-                runs[work, who].append(workers[who].ask(samples=samples, work=work))
+                runs[work, who].append(workers[who].ask("call", samples=samples, work=work))
     rows = []
     for (work, who), results in runs.items():
         library = PEER_OF[work] if who == "peers" else who
@@ -348,15 +298,15 @@ def main() -> None:
     options = parser.parse_args()
     clean_environment(HERE)
     if options.serve:
-        return serve(options.serve)
+        return serve(side, options.serve)
     if options.memory:
         return measure_memory(options.memory)
 
     load = [os.getloadavg()]
-    workers = {"superpose": Worker(sys.executable, "superpose")}
+    workers = {"superpose": Worker(sys.executable, HERE, "superpose")}
     if not options.no_peers:
-        workers["peers"] = Worker(peers_python(options.peers), "peers")
-    about = {who: worker.ask() for who, worker in workers.items()}
+        workers["peers"] = Worker(peers_python(options.peers, REQUIREMENTS), HERE, "peers")
+    about = {who: worker.ask("about") for who, worker in workers.items()}
     for who, facts in about.items():
         print(f"{who}: kernels {', '.join(facts['kernels'])}, {facts['threads']} thread; {facts['versions']}")
     sizes = (2_000,) if options.fast else (5_000, 50_000)

@@ -19,17 +19,11 @@ from __future__ import annotations
 import argparse
 import csv
 import functools
-import hashlib
-import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 import sys
-import sysconfig
-import tempfile
 import time
-import venv
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -37,7 +31,8 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from machine import clean_environment, processor
+from machine import clean_environment, kernels, processor
+from sides import Worker, peers_python, serve, versions
 
 HERE = Path(__file__).resolve()
 REQUIREMENTS = HERE.with_name("dictionary-peers-requirements.txt")
@@ -59,7 +54,7 @@ FVU_LIMIT = 1.01
 STEPS = {True: 12, False: 2}
 TINY_STEPS = {True: 60, False: 60}
 RATE = 1e-3
-RATES = (3e-3, 1e-2)
+RATES = (1e-3, 3e-3, 1e-2)
 QUALITY_STEPS = 800
 WARMUP = 0.05
 
@@ -342,20 +337,20 @@ def initial(size: Size) -> Any:
 def about() -> dict[str, Any]:
     """Return the versions, kernels and threads of this process."""
     import torch
-    from threadpoolctl import threadpool_info
 
-    kernels = [pool.get("architecture") or pool["internal_api"] for pool in threadpool_info()]
-    known = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            known[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return {"kernels": kernels, "threads": torch.get_num_threads(), "versions": known}
+    return {"kernels": kernels(), "threads": torch.get_num_threads(), "versions": versions(PACKAGES)}
+
+
+def route() -> str:
+    """Return the library that multiplies for ours."""
+    from superpose import products
+
+    return products.route()
 
 
 WORK: dict[str, Callable[..., Any]] = {
     "about": about,
+    "route": route,
     "unit": unit,
     "step": step,
     "value": value,
@@ -370,64 +365,19 @@ def clock(function: Callable[[], Any]) -> dict[str, float]:
     return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}
 
 
-def serve(who: str) -> None:
-    """Answer each line of standard input, a name of WORK and its arguments, by a line."""
+def side(who: str) -> Callable[..., Any]:
+    """Return what a process of that side answers: a name of WORK, done."""
     import torch
 
     torch.set_num_threads(1)
-    # What a package prints must not be taken for an answer.
-    answers, sys.stdout = sys.stdout, sys.stderr
     if who == "peers":
         import_peers()
-    for line in sys.stdin:
-        name, arguments = json.loads(line)
-        if "size" in arguments:
-            arguments["size"] = Size(**arguments["size"])
+
+    def answer(name: str, size: dict[str, int] | None = None, **arguments: Any) -> Any:
         torch.manual_seed(0)
-        print(json.dumps(WORK[name](**arguments)), file=answers, flush=True)
+        return WORK[name](**arguments, **({} if size is None else {"size": Size(**size)}))
 
-
-class Worker:
-    """A process that does one side's work on request."""
-
-    def __init__(self, python: str, who: str) -> None:
-        command = [python, "-W", "ignore", str(HERE), "--serve", who]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-
-    def ask(self, name: str, size: Size | None = None, **arguments: Any) -> Any:
-        assert self.process.stdin
-        assert self.process.stdout
-        request = arguments | ({"size": asdict(size)} if size else {})
-        print(json.dumps([name, request]), file=self.process.stdin, flush=True)
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise SystemExit(f"a worker ended early while asked for {name} {request}")
-        return json.loads(answer)
-
-    def close(self) -> None:
-        assert self.process.stdin
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def peers_python(folder: str | None) -> str:
-    """Return the interpreter of the peers' virtual environment, made and filled if it is not there."""
-    digest = hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:12]
-    home = Path(folder) if folder else Path(tempfile.gettempdir()) / f"superpose-dictionary-peers-{digest}"
-    python = home / "bin" / "python"
-    if not folder and not (home / "complete").exists():
-        print(f"installing the peers into {home}", flush=True)
-        venv.create(home, with_pip=True, clear=True)
-        # torch and what else is here already is shared: the same build for both sides, and no second copy.
-        (home / "lib" / f"python{sysconfig.get_python_version()}" / "site-packages" / "shared.pth").write_text(
-            sysconfig.get_path("purelib") + "\n"
-        )
-        install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "-r", REQUIREMENTS]
-        subprocess.run(install, check=True)
-        (home / "complete").touch()
-    if not python.exists():
-        raise SystemExit(f"{python} does not exist; expected a virtual environment with {REQUIREMENTS.name}")
-    return str(python)
+    return answer
 
 
 Times = dict[tuple[str, int, int], list[dict[str, float]]]
@@ -439,14 +389,14 @@ def measure(workers: dict[str, Worker], sizes: list[Size], steps: dict[bool, int
     for size in sizes:
         for library, worker in workers.items():
             # Imports, data and the first use of every kernel are no part of a training.
-            worker.ask("step", size, library=library, count=1)
+            worker.ask("step", size=asdict(size), library=library, count=2)
     for number in range(rounds):
         print(f"{sizes[0].units} units: round {number + 1} of {rounds}, load {os.getloadavg()[0]:.1f}", flush=True)
         for index, size in enumerate(sizes):
             for library, worker in workers.items():
                 count = steps[library not in PEERS]
                 for times_count in (1, 2):
-                    took = worker.ask("step", size, library=library, count=times_count * count)
+                    took = worker.ask("step", size=asdict(size), library=library, count=times_count * count)
                     times.setdefault((library, index, times_count), []).append(took)
     return times
 
@@ -473,7 +423,8 @@ def compare_quality(workers: dict[str, Worker], steps: int) -> dict[str, dict[st
     found = {}
     for library, worker in workers.items():
         found[library] = {
-            str(rate): worker.ask("quality", SMALL, library=library, count=steps, rate=rate) for rate in RATES
+            str(rate): worker.ask("quality", size=asdict(SMALL), library=library, count=steps, rate=rate)
+            for rate in RATES
         }
         print(f"{library}: FVU " + ", ".join(f"{v:.4f} at {r}" for r, v in found[library].items()), flush=True)
     return found
@@ -481,7 +432,7 @@ def compare_quality(workers: dict[str, Worker], steps: int) -> dict[str, dict[st
 
 def agree(workers: dict[str, Worker]) -> dict[str, float]:
     """Refuse to time what does not give the same reconstruction."""
-    values = {library: worker.ask("value", SMALL, library=library) for library, worker in workers.items()}
+    values = {library: worker.ask("value", size=asdict(SMALL), library=library) for library, worker in workers.items()}
     wrong = {library: value for library, value in values.items() if not abs(value - values[OURS]) <= 1e-5}
     if wrong:
         raise SystemExit(f"of the same weights, {OURS} has FVU {values[OURS]:.6f}, and {wrong}")
@@ -534,22 +485,23 @@ def main() -> None:
     options = parser.parse_args()
     clean_environment(HERE)
     if options.serve:
-        return serve(options.serve)
+        return serve(side, options.serve)
 
     load = [os.getloadavg()]
     large = Size(LARGE.units, LARGE.latents, LARGE.k, 1_024) if options.fast else LARGE
-    ours = Worker(sys.executable, OURS)
+    ours = Worker(sys.executable, HERE, OURS)
     workers = {OURS: ours}
     if not options.no_peers:
-        workers |= dict.fromkeys(PEERS, Worker(peers_python(options.peers), "peers"))
+        workers |= dict.fromkeys(PEERS, Worker(peers_python(options.peers, REQUIREMENTS), HERE, "peers"))
     facts = {library: workers[library].ask("about") for library in (OURS, *PEERS[:1]) if library in workers}
     for library, fact in facts.items():
         print(f"{library}: kernels {', '.join(fact['kernels'])}, {fact['threads']} thread; {fact['versions']}")
+    print(f"{OURS}: products by {ours.ask('route')}")
     values = agree(workers)
 
-    units = [ours.ask("unit", large) for _ in range(options.rounds)]
+    units = [ours.ask("unit", size=asdict(large)) for _ in range(options.rounds)]
     step_times = measure(workers | {SAME_PRODUCT: ours}, [large], STEPS, options.rounds)
-    units += [ours.ask("unit", large) for _ in range(options.rounds)]
+    units += [ours.ask("unit", size=asdict(large)) for _ in range(options.rounds)]
     tiny_times = measure(workers, TINY, TINY_STEPS, options.rounds)
     by_rate = compare_quality(workers, QUALITY_STEPS // 3 if options.fast else QUALITY_STEPS)
     for worker in set(workers.values()):

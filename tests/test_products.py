@@ -43,19 +43,33 @@ def test_choice_needs_a_clear_gain_and_the_same_exactness(monkeypatch):
     assert products._choose(torch.matmul, wrong) == "torch"
 
 
-def test_one_lost_round_keeps_the_default(monkeypatch):
+def test_rounds_that_a_busy_machine_slows_do_not_decide(monkeypatch):
     monkeypatch.setattr(products, "_BUDGET", 60.0)
-    rounds = iter([1.0, 0.1] * 6 + [1.0, 0.9])
-    monkeypatch.setattr(products, "_seconds", lambda product, a, b: next(rounds))
-    assert products._choose(torch.matmul, products._by_numpy) == "torch"
-    assert next(rounds, None) is None
+    slow, fast = 9.0, {torch.matmul: 1.0, products._by_numpy: 0.5}
+    calls = []
+
+    def seconds(product, a, b):
+        calls.append(product)
+        return fast[product] if len(calls) in (5, 12) else slow
+
+    monkeypatch.setattr(products, "_seconds", seconds)
+    assert products._choose(torch.matmul, products._by_numpy) == "numpy"
 
 
-def test_a_race_that_takes_too_long_is_void(monkeypatch):
+def test_a_race_ends_early_on_a_slow_machine(monkeypatch):
     monkeypatch.setattr(products, "_BUDGET", 0.0)
-    seconds = {torch.matmul: 1.0, products._by_numpy: 0.1}
-    monkeypatch.setattr(products, "_seconds", lambda product, a, b: seconds[product])
+    calls = []
+    monkeypatch.setattr(products, "_seconds", lambda product, a, b: calls.append(product) or 1.0)
     assert products._choose(torch.matmul, products._by_numpy) == "torch"
+    assert len(calls) == 2 * products._FEWEST
+
+
+def test_a_route_that_is_taken_is_kept_within_its_block():
+    usual = products.route()
+    for name in ROUTES:
+        with products.taking(name):
+            assert products.route() == name
+    assert products.route() == usual
 
 
 @pytest.mark.parametrize("transposed", [False, True])

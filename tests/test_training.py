@@ -19,6 +19,7 @@ from superpose.diagnostics import dead_share, fvu, mcc, same_index_share
 from superpose.files import DataError
 from superpose.losses import joint, reconstruction, supervised
 from superpose.metrics import regression
+from superpose.products import ROUTES, taking
 from superpose.sae import SparseAutoencoder
 from superpose.sparsity import TopK
 from superpose.systems import sparse_latents
@@ -285,6 +286,20 @@ def test_repeats_resume_and_a_finished_checkpoint_returns_at_once(gradient, tmp_
     assert torch.equal(_state(train(_stop_after(1))), _state(whole))
     assert (tmp_path / "run").stat().st_mtime_ns == written
     assert not resumed._forward_hooks
+
+
+@pytest.mark.parametrize("begun", ROUTES)
+def test_training_goes_on_by_the_product_that_it_began_with(begun, tmp_path):
+    def train(**settings):
+        return fit(_sae(), reconstruction, _x(), steps=30, every=7, **settings)
+
+    with taking(begun):
+        straight = _state(train())
+        with pytest.raises(_Stop):
+            train(checkpoint=tmp_path / "run", progress=_stop_after(8))
+    for now in ROUTES:
+        with taking(now):
+            assert torch.equal(_state(train(checkpoint=tmp_path / "run")), straight)
 
 
 def test_a_checkpoint_of_another_call_is_refused(tmp_path):

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import functools
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,9 +17,13 @@ from numpy.typing import NDArray
 Matrix = TypeVar("Matrix", torch.Tensor, NDArray[Any])
 Product = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
-_GAIN = 1.25  # a route must be this much faster than torch's own, so that noise never decides
-_ROUNDS = 7
+_GAIN = 1.5  # a route must be this much faster than torch's own: nearer ones would change places from run to run
+_ROUNDS = 9
+_FEWEST = 5
 _BUDGET = 0.05  # seconds
+
+ROUTES = ("torch", "numpy")
+_taken: ContextVar[str | None] = ContextVar("taken", default=None)
 
 
 def matmul(a: Matrix, b: Matrix) -> Matrix:
@@ -24,7 +31,7 @@ def matmul(a: Matrix, b: Matrix) -> Matrix:
 
     Two libraries can multiply the same memory: the one torch was built with and the one NumPy was built with.
     Their speeds differ by a factor of several on some processors. The first call races them for a few
-    milliseconds; torch's own stays unless the other is at least 1.25 times faster, every time, and as exact. Any other
+    milliseconds; torch's own stays unless the other is at least 1.5 times faster and as exact. Any other
     type, device or number of dimensions goes to the library that the operands belong to.
 
     Parameters
@@ -52,23 +59,50 @@ def matmul(a: Matrix, b: Matrix) -> Matrix:
     return _Product.apply(a, b)
 
 
-@functools.cache
 def route() -> str:
-    """Return the route that `matmul` takes in this process: "torch" or "numpy".
+    """Return the route that `matmul` takes: that of `taking`, or else the faster one of this process.
 
     Examples
     --------
-    >>> from superpose.products import route
-    >>> route() in {"torch", "numpy"}
+    >>> from superpose.products import ROUTES, route
+    >>> route() in ROUTES
     True
     """
+    return _taken.get() or _fastest()
+
+
+@contextmanager
+def taking(route: str) -> Iterator[None]:
+    """Take one route within a block, whichever is faster: what was begun by it ends in the same bits.
+
+    Parameters
+    ----------
+    route : {"torch", "numpy"}
+        As `route` returned it.
+
+    Examples
+    --------
+    >>> from superpose.products import route, taking
+    >>> with taking("torch"):
+    ...     route()
+    'torch'
+    """
+    before = _taken.set(route)
+    try:
+        yield
+    finally:
+        _taken.reset(before)
+
+
+@functools.cache
+def _fastest() -> str:
     return _choose(torch.matmul, _by_numpy)
 
 
 def _choose(default: Product, other: Product) -> str:
-    """Race the routes on one product; the default stays unless it loses every round, and clearly.
+    """Race the routes on one product, and compare the fastest round of each.
 
-    A busy machine slows single rounds by chance, and never all of one side; a race that takes too long is void.
+    A busy machine slows rounds by chance, and never speeds one up: minima are what it would do if left alone.
     """
     draw = torch.Generator().manual_seed(0)
     a, b = torch.randn(256, 256, generator=draw), torch.randn(256, 384, generator=draw)
@@ -77,11 +111,12 @@ def _choose(default: Product, other: Product) -> str:
     error = {product: float((product(a, b) - exact).abs().max()) for product in (default, other)}
     if error[other] > 2 * error[default]:
         return "torch"
-    for _ in range(_ROUNDS):
-        slower = _seconds(default, a, b) < _GAIN * _seconds(other, a, b)
-        if slower or time.perf_counter() - start > _BUDGET:
-            return "torch"
-    return "numpy"
+    best = dict.fromkeys((default, other), math.inf)
+    for number in range(_ROUNDS):
+        if number >= _FEWEST and time.perf_counter() - start > _BUDGET:
+            break
+        best = {product: min(seconds, _seconds(product, a, b)) for product, seconds in best.items()}
+    return "numpy" if best[default] > _GAIN * best[other] else "torch"
 
 
 def _seconds(product: Product, a: torch.Tensor, b: torch.Tensor) -> float:

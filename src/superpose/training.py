@@ -19,6 +19,7 @@ from superpose.arrays import as_responses, check_finite, check_paired, choose, c
 from superpose.checkpoints import fingerprint, read, restore, state, write
 from superpose.diagnostics import unit_means
 from superpose.files import DataError
+from superpose.products import ROUTES, route, taking
 from superpose.sae import SparseAutoencoder
 from superpose.sparsity import Codes
 from superpose.systems import projection
@@ -149,10 +150,11 @@ def fit(
         regularly.append(lambda: write(checkpoint, state(module, optimizer) | course.tensors(), settings))
     hooks = [sae.register_forward_hook(_count_rows) for sae in saes]
     try:
-        _run(
-            course, module, minimised, saes, sources, optimizer, finish_step, regularly, progress,
-            batch=numbers["batch"], rate=numbers["learning_rate"], seed=seed, every=every,
-        )  # fmt: skip
+        with taking(course.route):
+            _run(
+                course, module, minimised, saes, sources, optimizer, finish_step, regularly, progress,
+                batch=numbers["batch"], rate=numbers["learning_rate"], seed=seed, every=every,
+            )  # fmt: skip
     finally:
         for hook in hooks:
             hook.remove()
@@ -216,7 +218,7 @@ def minibatch(seed: int, step: int, samples: int, batch: float) -> NDArray[np.in
 
 @dataclass
 class _Course:
-    """How far training has come, when its rate falls, and how the held-out loss has fared."""
+    """How far training has come, when its rate falls, how the held-out loss has fared, and by which product it goes."""
 
     rise: float
     step: int
@@ -224,6 +226,7 @@ class _Course:
     end: int
     best: Tensor = field(default_factory=lambda: torch.tensor(math.inf))
     stale: Tensor = field(default_factory=lambda: torch.tensor(0))
+    route: str = field(default_factory=route)
 
     @classmethod
     def of(cls, steps: int, warmup: float, cooldown: float) -> _Course:
@@ -246,7 +249,8 @@ class _Course:
 
     def tensors(self) -> dict[str, Tensor]:
         """Return what a checkpoint keeps of it."""
-        return {"step": torch.tensor([self.step, self.fall, self.end]), "best": self.best, "stale": self.stale}
+        where = torch.tensor([self.step, self.fall, self.end, ROUTES.index(self.route)])
+        return {"course": where, "best": self.best, "stale": self.stale}
 
 
 def _run(
@@ -300,7 +304,8 @@ def _resume(tensors: dict[str, Tensor], course: _Course, module: nn.Module, opti
     if not tensors:
         return
     restore(module, optimizer, tensors)
-    course.step, course.fall, course.end = tensors["step"].tolist()
+    course.step, course.fall, course.end, number = tensors["course"].tolist()
+    course.route = ROUTES[number]
     course.best, course.stale = tensors["best"], tensors["stale"]
 
 
