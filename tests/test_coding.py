@@ -13,13 +13,15 @@ from scipy.linalg import hadamard
 from scipy.optimize import nnls
 from sklearn.linear_model import orthogonal_mp
 
-from superpose import coding, systems
+from superpose import systems
 from superpose.coding import (
     coherence,
     coherence_guarantee,
+    conditioning,
     matched_filter,
     nonnegative_omp,
     omp,
+    pursuit,
     refit,
     restricted_isometry,
     welch_bound,
@@ -66,7 +68,7 @@ def test_coherence_does_not_depend_on_lengths_signs_or_chunks(monkeypatch):
     whole = coherence(d)
     signs = np.where(random(50, seed=2) > 0, 1, -1)
     np.testing.assert_allclose(coherence(d * signs * np.logspace(-200, 200, 50)), whole, rtol=1e-12)
-    monkeypatch.setattr(coding, "CHUNK", 150)
+    monkeypatch.setattr(conditioning, "CHUNK", 150)
     np.testing.assert_allclose(coherence(d), whole, rtol=1e-12)
 
 
@@ -207,7 +209,7 @@ def test_draws_and_repeats_extend():
 def test_chunks_do_not_change_the_estimate(monkeypatch):
     d = random(10, 40)
     whole = restricted_isometry(d, 3, draws=101, generator=seeded())
-    monkeypatch.setattr(coding, "CHUNK", 1000)
+    monkeypatch.setattr(conditioning, "CHUNK", 1000)
     assert restricted_isometry(d, 3, draws=101, generator=seeded()) == pytest.approx(whole, rel=1e-12)
 
 
@@ -344,7 +346,7 @@ def test_repeats_broadcast(encode):
 def test_chunks_do_not_change_codes(encode, monkeypatch):
     d, y = random(12, 30), random(101, 12, seed=1)
     whole = encode(y, d, 4)
-    monkeypatch.setattr(coding, "CHUNK", 700)
+    monkeypatch.setattr(pursuit, "CHUNK", 700)
     np.testing.assert_allclose(encode(y, d, 4), whole, rtol=1e-10, atol=1e-12)
 
 
@@ -430,7 +432,7 @@ def test_refit_of_dependent_columns_is_as_close_as_any():
 def test_rows_that_do_not_settle_are_solved_one_by_one(monkeypatch):
     d, y, codes = random(24, 64), random(100, 24, seed=1), supports(100, 64, 12)
     whole = refit(y, d, codes)
-    monkeypatch.setattr(coding, "EXCHANGES", 1)
+    monkeypatch.setattr(pursuit, "EXCHANGES", 1)
     np.testing.assert_allclose(refit(y, d, codes), whole, rtol=0, atol=1e-12)
 
 
@@ -461,7 +463,7 @@ def test_refit_in_chunks_scales_and_types(monkeypatch):
     tensor = refit(torch.as_tensor(y), torch.as_tensor(d), torch.as_tensor(codes))
     assert isinstance(tensor, torch.Tensor)
     assert torch.equal(tensor, torch.as_tensor(whole))
-    monkeypatch.setattr(coding, "CHUNK", 700)
+    monkeypatch.setattr(pursuit, "CHUNK", 700)
     np.testing.assert_allclose(refit(y, d, codes), whole, rtol=1e-10, atol=1e-12)
 
 

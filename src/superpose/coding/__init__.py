@@ -1,0 +1,15 @@
+"""Sparse recovery with a given dictionary, and how well conditioned the dictionary is for it (Section 2.1)."""
+
+from superpose.coding.conditioning import coherence, coherence_guarantee, restricted_isometry, welch_bound
+from superpose.coding.pursuit import matched_filter, nonnegative_omp, omp, refit
+
+__all__ = [
+    "coherence",
+    "coherence_guarantee",
+    "matched_filter",
+    "nonnegative_omp",
+    "omp",
+    "refit",
+    "restricted_isometry",
+    "welch_bound",
+]
