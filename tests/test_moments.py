@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from superpose import moments
+from superpose.blocks import is_sparse
 from superpose.moments import Moments, accumulate, compact, merge, of_pair, row_blocks, working_type
 
 
@@ -47,6 +48,38 @@ def equal(first, second, tolerance=1e-10):
             a, b = (getattr(getattr(m, part), field.name) for m in (first, second))
             scale = max(1.0, np.abs(b).max(initial=0.0))
             assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale, err_msg=f"{part}.{field.name}")
+
+
+def codes(samples=60, latents=70, active=2, seed=0):
+    """Rows that are mostly zeros, and as positive as a code."""
+    draw = np.random.default_rng(seed)
+    rows = draw.exponential(size=(samples, latents))
+    return rows * (draw.permuted(np.arange(samples * latents) % latents < active).reshape(samples, latents))
+
+
+SPARSE_PAIRS = {
+    "codes": lambda: (codes(), codes(seed=1)),
+    "codes and activity": lambda: (codes(), np.random.default_rng(2).normal(3, 1, (60, 5))),
+    "activity and codes": lambda: (np.random.default_rng(2).normal(3, 1, (60, 5)), codes()),
+}
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("make", SPARSE_PAIRS.values(), ids=SPARSE_PAIRS)
+def test_sums_of_sparse_rows_are_their_definition(make, kind, small_chunks):
+    x, y = (rows.astype(kind) for rows in make())
+    assert any(is_sparse(rows) for rows in (x, y))
+    folds = np.arange(60) % 2
+    result = of_pair(x, y, folds)
+    dense = kind == np.float32 and not all(is_sparse(rows) for rows in (x, y))
+    for fold in range(2):
+        rows = [a[folds == fold].astype(np.float64) for a in (x, y)]
+        check(result, direct(*rows, result.x.shift, result.y.shift), fold, tolerance=1e-5 if dense else 1e-10)
+
+
+def test_few_zeros_or_repeats_are_not_sparse():
+    assert not is_sparse(codes(active=3))
+    assert not is_sparse(codes()[None])
 
 
 @pytest.fixture
@@ -164,7 +197,8 @@ def test_many_systems_are_read_once():
     systems = {name: draw.normal(size=(50, 3)).view(Counted) for name in "abcd"}
     shifts = {name: np.zeros(3) for name in systems}
     accumulate(systems, [("a", "b"), ("a", "c"), ("c", "d")], shifts=shifts)
-    assert Counted.reads == 4
+    # Once for the sums, and a glance at the first rows of each.
+    assert Counted.reads == 4 + 4
 
 
 @given(st.integers(1, 50), st.integers(1, 12), st.integers(1, 5))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any
 
@@ -222,14 +222,15 @@ def _pairs(
     compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
     # Rows about their means make every re-paired sum a centred one.
     rows = {name: _about_mean(x, design) for name, x in compacted.items()}
-    own, cross = _accumulated(rows, couples, design)
+    own, cross = _accumulated(compacted, couples, design)
     table: list[dict[str, Any]] = []
     for done, (a, b) in enumerate(couples):
         pair = _pair(rows, own, cross, (a, b), units, design)
         directions = (pair, pair.swapped())
         if any(_blurred(direction, metrics) for direction in directions):
-            sharp = {name: _about_mean(compacted[name].astype(np.float64), design) for name in (a, b)}
-            pair = _pair(sharp, *_accumulated(sharp, [(a, b)], design), (a, b), units, design)
+            exact = {name: compacted[name].astype(np.float64) for name in (a, b)}
+            sharp = {name: _about_mean(x, design) for name, x in exact.items()}
+            pair = _pair(sharp, *_accumulated(exact, [(a, b)], design), (a, b), units, design)
             directions = (pair, pair.swapped())
         nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design)
         for metric in metrics:
@@ -240,8 +241,10 @@ def _pairs(
     return table
 
 
-def _accumulated(rows: Mapping[str, Array], couples: Sequence[tuple[str, str]], design: Design) -> tuple[Any, Any]:
-    return accumulate(rows, couples, design.folds, {name: np.zeros(x.shape[-1]) for name, x in rows.items()})
+def _accumulated(systems: Mapping[str, Array], couples: Sequence[tuple[str, str]], design: Design) -> tuple[Any, Any]:
+    """Return the moments of rows about their means, without filling the zeros of sparse ones."""
+    own, cross = accumulate(systems, couples, design.folds, {name: _mean(x, design) for name, x in systems.items()})
+    return {name: replace(sums, shift=np.zeros_like(sums.shift)) for name, sums in own.items()}, cross
 
 
 def _pair(
@@ -265,8 +268,13 @@ def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
 
 def _about_mean(x: Array, design: Design) -> Array:
     """Return rows about the mean of the scored ones, in the working precision."""
-    mean = x[design.scored].mean(axis=0, dtype=np.float64)
-    return np.subtract(x, mean.astype(working_type(x)), dtype=working_type(x))
+    return np.subtract(x, _mean(x, design).astype(working_type(x)), dtype=working_type(x))
+
+
+def _mean(x: Array, design: Design) -> Array:
+    """Return the mean of the scored rows, as exact as the working precision."""
+    mean: Array = x[design.scored].mean(axis=0, dtype=np.float64).astype(working_type(x)).astype(np.float64)
+    return mean
 
 
 def _row(pair: Pair, metric: Any, null: Array | None, originals: tuple[Array, Array], design: Design) -> dict[str, Any]:

@@ -1,20 +1,24 @@
 """Second moments and row-norm sums of paired responses: everything the linear metrics need, in one pass.
 
 Rows are read in chunks and shifted by a pilot before any product, so that a common offset costs no digits.
-Products run in the precision of the input (float32 for float16), sums are kept in float64, one set a fold.
+Products run in the precision of the input (float32 for float16), sums are kept in float64, one set a fold. Rows that
+are mostly zeros, as sparse codes, are multiplied as such, in float64.
 Sums about the same pilot add, whoever accumulated them.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from superpose.blocks import DenseRows, Rows, SparseRows, is_sparse, product
 
 Array = NDArray[Any]
 Labels = Int[np.ndarray, " samples"]
@@ -225,20 +229,19 @@ def accumulate(
     count = 1 if folds is None else int(folds.max()) + 1
     own = {name: _empty_own(x, shifts[name], count, name not in targets) for name, x in systems.items()}
     cross = {pair: _empty_cross(systems[pair[0]], systems[pair[1]], count) for pair in pairs}
-    # Workspaces are used again for every chunk: fresh memory would cost as much as the subtraction.
-    spaces = {name: np.empty((*x.shape[:-2], rows, x.shape[-1]), working_type(x)) for name, x in systems.items()}
+    read = {name: _reader(x, shifts[name], rows) for name, x in systems.items()}
     for fold, index in row_blocks(samples, rows, folds):
-        shifted = {name: shifted_rows(x, shifts[name], index, spaces[name]) for name, x in systems.items()}
-        norms = {name: np.einsum("...ij,...ij->...i", x, x) for name, x in shifted.items()}
+        shifted = {name: take(index) for name, take in read.items()}
+        norms = {name: x.norms() for name, x in shifted.items()}
         weighted = _weighted_totals(shifted, norms)
         for name, x in shifted.items():
             sums, d = own[name], norms[name]
-            sums.samples[fold] += x.shape[-2]
+            sums.samples[fold] += x.count
             sums.total[fold] += weighted[name][None]
             if name in targets:
-                sums.diagonal[fold] += np.einsum("...ij,...ij->...j", x, x)
+                sums.diagonal[fold] += x.diagonal()
             else:
-                square = np.swapaxes(x, -1, -2) @ x
+                square = product(x, x)
                 sums.diagonal[fold] += np.einsum("...ii->...i", square)
                 sums.square[fold] += square
             sums.norm[fold] += d.sum(axis=-1, dtype=np.float64)
@@ -246,17 +249,26 @@ def accumulate(
             sums.norm_total[fold] += weighted[name][name]
         for a, b in pairs:
             both = cross[a, b]
-            both.product[fold] += np.swapaxes(shifted[a], -1, -2) @ shifted[b]
+            both.product[fold] += product(shifted[a], shifted[b])
             both.norms[fold] += np.multiply(norms[a], norms[b], dtype=np.float64).sum(axis=-1)
             both.norm_y[fold] += weighted[b][a]
             both.norm_x[fold] += weighted[a][b]
     return own, cross
 
 
-def _weighted_totals(rows: Mapping[str, Array], norms: Mapping[str, Array]) -> dict[str, dict[str | None, Array]]:
+def _reader(x: Array, shift: Array, rows: int) -> Callable[[slice | NDArray[np.int64]], Rows]:
+    """Return what gives chosen rows about the shift: sparse where most values are zero."""
+    if is_sparse(x):
+        return lambda index: SparseRows(csr_array(x[index], dtype=np.float64), shift)
+    # The workspace is used again for every chunk: fresh memory would cost as much as the subtraction.
+    space = np.empty((*x.shape[:-2], rows, x.shape[-1]), working_type(x))
+    return lambda index: DenseRows(shifted_rows(x, shift, index, space))
+
+
+def _weighted_totals(rows: Mapping[str, Rows], norms: Mapping[str, Array]) -> dict[str, dict[str | None, Array]]:
     """Return the sums of each system's rows, plain (under None) and weighted by every system's norms, in one pass."""
     weights = np.stack([np.ones_like(next(iter(norms.values()))), *norms.values()], axis=-2)
-    totals = {name: weights @ x for name, x in rows.items()}
+    totals = {name: x.totals(weights) for name, x in rows.items()}
     return {name: {key: total[..., i, :] for i, key in enumerate([None, *norms])} for name, total in totals.items()}
 
 

@@ -15,6 +15,8 @@ from superpose.sparsity.codes import Codes, DenseCodes, SparseCodes, Support, at
 
 # With fewer latents for each active one, dense products cost less than sparse ones.
 CROWDED = 8
+# Pre-activations found and chosen from at once, for each repeat: few enough to stay in cache.
+PIECE = 2**21
 
 
 class TopK(nn.Module):
@@ -111,11 +113,19 @@ def _encode_crowded(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> DenseCod
 
 
 def _encode_sparsely(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> SparseCodes:
+    latents = weight.shape[-2]
     with torch.no_grad():
-        every = preactivations(y, weight, bias)
-        support = Support(largest(every, k), every.shape[-1])
-        values = every.gather(-1, support.indices)
+        pieces = [_chosen(rows, weight, bias, k) for rows in y.split(max(1, PIECE // latents), dim=-2)]
+        values, indices = (torch.cat(parts, dim=-2) for parts in zip(*pieces, strict=True))
+    support = Support(indices, latents)
     return SparseCodes(attach(values, y, weight, bias, support).relu(), support)
+
+
+def _chosen(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Return the values of the k largest pre-activations of each sample, and which they are."""
+    every = preactivations(y, weight, bias)
+    indices = largest(every, k)
+    return every.gather(-1, indices), indices
 
 
 def _encode_straight_through(y: Tensor, weight: Tensor, bias: Tensor, k: int) -> DenseCodes:
