@@ -125,6 +125,11 @@ def read(folder: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     return _map(folder, manifest)
 
 
+def paths(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the file of every array of a finished store, by the array's name."""
+    return {name: Path(folder) / entry["file"] for name, entry in _load(Path(folder))["arrays"].items()}
+
+
 def _complete(
     folder: Path,
     manifest: dict[str, Any],
@@ -207,8 +212,8 @@ def _mend(
 
 
 def _map(folder: Path, manifest: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
-    files = {name: folder / entry["file"] for name, entry in manifest["arrays"].items()}
-    return {name: np.load(file, mmap_mode="r", allow_pickle=False) for name, file in files.items()}
+    arrays = manifest["arrays"].items()
+    return {name: np.load(folder / entry["file"], mmap_mode="r", allow_pickle=False) for name, entry in arrays}
 
 
 def _warn(file: Path, lost: list[int]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +28,8 @@ def pretrained(folder: str | os.PathLike[str], *, device: str = "cpu") -> torch.
     Raises
     ------
     DataError
-        If the transformers package is missing, the folder does not hold such a model, or there is no such device.
+        If the transformers package is missing, the folder does not hold such a model, weights of a
+        layer are missing, or there is no such device.
     """
     import torch
 
@@ -38,14 +41,42 @@ def pretrained(folder: str | os.PathLike[str], *, device: str = "cpu") -> torch.
     if not (place / "config.json").is_file():
         raise DataError(f"{place} holds no config.json; expected the folder of a model that transformers saved.")
     try:
-        loaded: torch.nn.Module = AutoModel.from_pretrained(
-            place, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32
-        )
+        with _no_bars():
+            loaded, report = AutoModel.from_pretrained(
+                place,
+                local_files_only=True,
+                use_safetensors=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
     except Exception as error:
         raise DataError(
             f"{place} cannot be loaded ({first_line(error)}); expected safetensors of a known model."
         ) from None
+    # What a file lacks is drawn at random. Models saved for another task often lack the pooler, which nothing needs.
+    missing = set(report["missing_keys"])
+    pooler = {name for name in missing if name.startswith("pooler.")}
+    if missing - pooler:
+        raise DataError(f"{place} has no weights for {min(missing - pooler)}; expected those of every layer.")
+    if pooler:
+        loaded.pooler = None
     try:
-        return loaded.to(device).eval()
+        placed: torch.nn.Module = loaded.to(device).eval()
     except (RuntimeError, AssertionError) as error:
         raise DataError(f"device is {device!r}, which is not here ({first_line(error)}); use 'cpu'.") from None
+    return placed
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
+    """Hide the progress of loading, which transformers draws over the caller's lines."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
