@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from superpose import cli, demo
+from superpose import cli, demo, encoders
 from superpose.arrays import group_folds
 
 FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
@@ -52,11 +52,11 @@ def test_layers_have_the_names_that_the_pairs_use():
 
 
 def test_missing_encoders_are_one_line(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(demo, "FILES", {"superpose-no-such-encoder": {}})
+    monkeypatch.setattr(encoders, "L6", "superpose-no-such-encoder")
     assert cli.main(["demo", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache")]) == 2
     err = capsys.readouterr().err
     assert re.fullmatch(
-        r"superpose: the demo's encoder superpose-no-such-encoder is not installed; run `make demo`, or [^\n]+\n", err
+        r"superpose: the packaged encoder superpose-no-such-encoder is not installed; run `make demo`, or [^\n]+\n", err
     )
     assert os.listdir(tmp_path) == []
 
@@ -64,7 +64,7 @@ def test_missing_encoders_are_one_line(monkeypatch, capsys, tmp_path):
 @pytest.mark.slow
 @pytest.mark.packages
 @pytest.mark.skipif(
-    not all(any(metadata.distributions(name=name)) for name in demo.FILES),
+    not all(any(metadata.distributions(name=name)) for name in (demo.L6, demo.L3)),
     reason="the demo's encoders are not installed",
 )
 def test_the_encoders_on_few_sentences(monkeypatch, capsys, tmp_path):
@@ -84,7 +84,7 @@ def test_the_encoders_on_few_sentences(monkeypatch, capsys, tmp_path):
     assert {row["fit"] for row in content["table"]} == {"", "pairwise"}
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["inputs"]["text"]["sentences"] == 150
-    assert set(record["inputs"]["encoders"]) == set(demo.FILES)
+    assert set(record["inputs"]["encoders"]) == {demo.L6, demo.L3}
     # A second run maps the kept activations and gives the same table.
     first = (tmp_path / "out" / "alignment.parquet").read_bytes()
     assert cli.main([*arguments, *settings]) == 0

@@ -1,3 +1,4 @@
+import json
 import sys
 
 import numpy as np
@@ -201,6 +202,60 @@ def test_progress_without_a_store(encoder):
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
+def test_what_was_chosen_is_stated(encoder, tmp_path):
+    found = activations(
+        encoder, sentences(3)[0], LAYERS, tokens="mean", drop={2, 1}, precision="bfloat16", store=tmp_path
+    )
+    stated = {"layers": LAYERS, "batch": 32, "tokens": "mean", "drop": [1, 2], "dtype": "float32"}
+    assert found.settings == {**stated, "precision": "bfloat16"}
+    kept = json.loads((tmp_path / "manifest.json").read_text())["manifest"]["settings"]
+    assert {key: kept[key] for key in found.settings} == found.settings
+
+
+@pytest.mark.parametrize(("precision", "digits"), [("bfloat16", 8), ("float16", 11)])
+def test_mixed_precision_computes_in_fewer_digits(precision, digits):
+    net = torch.nn.Linear(64, 16)
+    x = np.random.default_rng(0).normal(size=(20, 64)).astype(np.float32)
+    exact = activations(net, x, [""]).layers[""]
+    mixed = activations(net, x, [""], precision=precision).layers[""]
+    assert mixed.dtype == np.float32
+    # Inputs, weights and the result are each rounded to `digits` binary digits; products are summed in float32.
+    scale = np.abs(x) @ np.abs(net.weight.detach().numpy().T) + np.abs(exact)
+    assert (np.abs(mixed - exact) <= 3 * 2.0**-digits * scale).all()
+    assert np.abs(mixed - exact).max() > 0
+    assert np.array_equal(mixed, torch.as_tensor(mixed).to(getattr(torch, precision)).float().numpy())
+    assert not torch.is_autocast_enabled("cpu")
+
+
+class Ramp:
+    """A source of rows that counts how many it was asked for at once."""
+
+    def __init__(self, samples):
+        self.samples, self.asked = samples, []
+
+    def __len__(self):
+        return self.samples
+
+    def __getitem__(self, rows):
+        self.asked.append(len(rows))
+        return np.outer(rows, [1.0, 2.0]).astype(np.float32)
+
+    def digest(self):
+        return f"ramp of {self.samples}"
+
+
+def test_sources_are_read_by_batch(tmp_path):
+    ramp = Ramp(50)
+    found = activations(torch.nn.Identity(), ramp, [""], batch=8, store=tmp_path)
+    assert ramp.asked == [8] * 6 + [2]
+    np.testing.assert_array_equal(found.layers[""], np.outer(np.arange(50), [1, 2]))
+    activations(torch.nn.Identity(), Ramp(50), [""], batch=8, store=tmp_path)
+    with pytest.raises(DataError, match="made with other settings"):
+        activations(torch.nn.Identity(), Ramp(49), [""], batch=8, store=tmp_path)
+    with pytest.raises(DataError, match=r"shapes .*\(0,\).*at least 1"):
+        activations(torch.nn.Identity(), Ramp(0), [""])
+
+
 class Odd(torch.nn.Module):
     def __init__(self, output):
         super().__init__()
@@ -221,8 +276,10 @@ X = np.ones((3, 4), dtype=np.float32)
         ({"layers": ["blocks.7"]}, "no module 'blocks.7'; expected names from model.named_modules.*embed, blocks"),
         ({"layers": []}, "got 0 layers and batches of 32"),
         ({"batch": 0}, "batches of 0; expected at least one"),
-        ({"dtype": "int8"}, "dtype is 'int8'; expected float16 or float32"),
-        ({"tokens": "first"}, "tokens is 'first'; expected one of every, cls, last, mean"),
+        ({"dtype": "int8"}, "dtype is 'int8'; expected one of 'float32', 'float16'"),
+        ({"tokens": "first"}, "tokens is 'first'; expected one of 'every', 'cls', 'last', 'mean'"),
+        ({"precision": "int8"}, "precision is 'int8'; expected one of 'float32', 'bfloat16', 'float16'"),
+        ({"layers": {"ids": "pool"}}, "a layer is called ids, as the labels of rows are; expected another name"),
         ({"layers": ["unused"]}, "layer unused gave nothing; expected a module that runs in every pass"),
         ({"layers": ["blocks.0", "pool"]}, "layers give .* rows for sample 0; expected one"),
         ({"drop": range(50)}, "sample 0 keeps no token; leave it out"),
@@ -307,6 +364,8 @@ def test_onnx_files_that_cannot_be_run(tmp_path):
     x = np.ones((3, 4), dtype=np.float32)
     with pytest.raises(DataError, match="has no value 'n7'; expected the output of a node"):
         activations(path, x, ["n7"])
+    with pytest.raises(DataError, match="precision is 'float16'; expected 'float32', because a graph fixes"):
+        activations(path, x, ["n1"], precision="float16")
     with pytest.raises(DataError, match="takes the inputs x; got y"):
         activations(path, {"y": x}, ["n1"])
     with pytest.raises(DataError, match=r"missing\.onnx is not a file"):

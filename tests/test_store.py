@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pytest
 
+from superpose import store
 from superpose.files import DataError
 from superpose.store import build, read
 
@@ -88,8 +89,106 @@ def test_a_damaged_or_lost_shard_is_made_again(tmp_path):
     data[-1] ^= 1
     shards[0].write_bytes(data)
     shards[-1].unlink()
-    check(build(tmp_path, SETTINGS, 4, stop_at(-1, calls)))
+    with pytest.warns(UserWarning, match="that is made again") as named:
+        check(build(tmp_path, SETTINGS, 4, stop_at(-1, calls)))
+    said = [str(one.message) for one in named]
+    for file, i, message in zip((shards[0], shards[-1]), (0, 2), said, strict=True):
+        assert message == f"{file} is missing or is not what was written (SHA-256): chunk {i}; only that is made again."
     assert calls == [0, 1, 2, 0, 2, 3]
+
+
+def offsets(file, array):
+    """Return where each chunk begins in an array's file."""
+    row = array.itemsize * array.shape[1] if array.ndim == 2 else array.itemsize
+    return file.stat().st_size - array.nbytes + row * np.cumsum((0, *ROWS[:3]))
+
+
+def flip(file, at):
+    data = bytearray(file.read_bytes())
+    data[at] ^= 16
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize("i", range(4))
+@pytest.mark.parametrize("name", EXPECTED)
+def test_of_a_damaged_array_only_the_lost_chunk_is_made_again(tmp_path, name, i):
+    arrays = build(tmp_path, SETTINGS, 4, chunk)
+    before = files(tmp_path)
+    file = tmp_path / {"odd/name:x": "odd_name_x.npy"}.get(name, f"{name}.npy")
+    flip(file, offsets(file, arrays[name])[i])
+    with pytest.raises(DataError, match=rf"{file.name} is missing or is not .*: chunk {i}; build it again: only what"):
+        read(tmp_path)
+    calls, seen = [], []
+    with pytest.warns(UserWarning, match=rf"{file.name} is missing or is not .*: chunk {i}; only that is made again"):
+        check(build(tmp_path, SETTINGS, 4, stop_at(-1, calls), progress=lambda *at: seen.append(at)))
+    assert calls == [i]
+    assert seen == [(3, 4), (4, 4)]
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("harm", "made"),
+    [
+        (lambda file: file.unlink(), [0, 1, 2, 3]),
+        (lambda file: file.write_bytes(b""), [0, 1, 2, 3]),
+        (lambda file: flip(file, 20), []),
+        (lambda file: file.write_bytes(file.read_bytes() + b"more"), []),
+        (lambda file: file.write_bytes(file.read_bytes()[:-1]), [3]),
+    ],
+)
+def test_lost_cut_and_grown_files_are_mended(tmp_path, harm, made):
+    build(tmp_path, SETTINGS, 4, chunk)
+    before, calls = files(tmp_path), []
+    harm(tmp_path / "layer.npy")
+    with pytest.warns(UserWarning, match="layer.npy is missing or is not what was written"):
+        check(build(tmp_path, SETTINGS, 4, stop_at(-1, calls)))
+    assert calls == made
+    assert files(tmp_path) == before
+
+
+def test_chunks_that_come_out_otherwise_are_refused(tmp_path):
+    build(tmp_path, SETTINGS, 4, chunk)
+    flip(tmp_path / "layer.npy", -1)
+    before = files(tmp_path)
+    with (
+        pytest.warns(UserWarning, match=r"layer\.npy"),
+        pytest.raises(DataError, match=r"layer\.npy: chunks made again are not what they were, so versions"),
+    ):
+        build(tmp_path, SETTINGS, 4, lambda i: {name: array + 1 for name, array in chunk(i).items()})
+    assert files(tmp_path) == before
+
+
+def test_a_shard_damaged_while_joining_is_named(tmp_path, monkeypatch):
+    genuine = store._file_names
+
+    def harm(names):
+        flip(tmp_path / "shards" / "00002-001.npy", -1)
+        return genuine(names)
+
+    monkeypatch.setattr(store, "_file_names", harm)
+    with pytest.raises(DataError, match=r"00002-001\.npy is missing or is not .*: chunk 2; build it again"):
+        build(tmp_path, SETTINGS, 4, chunk)
+    monkeypatch.undo()
+    calls = []
+    with pytest.warns(UserWarning, match=r"00002-001\.npy"):
+        check(build(tmp_path, SETTINGS, 4, stop_at(-1, calls)))
+    assert calls == [2]
+
+
+def test_arrays_lie_in_files_of_their_names(tmp_path):
+    names = ["a.b", "A.b", "", "manifest", "../up", ".hidden", "a/b:c", "é", "x" * 300]
+    found = build(tmp_path, {}, 1, lambda i: {name: np.full((2, 1), place) for place, name in enumerate(names)})
+    assert [int(found[name][0, 0]) for name in names] == list(range(9))
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"a.b.npy", "001-A.b.npy", "002.npy", "003-manifest.npy", "a_b_c.npy", "hidden.npy"} < written
+    assert all(len(name) <= 104 for name in written)
+
+
+def test_a_folder_of_other_files_is_not_built_in(tmp_path):
+    (tmp_path / "layer.npy").write_text("mine")
+    with pytest.raises(DataError, match=r"holds other files, such as layer\.npy; expected an empty folder, or a store"):
+        build(tmp_path, SETTINGS, 4, chunk)
+    assert [path.name for path in tmp_path.iterdir()] == ["layer.npy"]
 
 
 def test_a_crash_after_joining_leaves_no_shards_behind(tmp_path, monkeypatch):
@@ -138,8 +237,8 @@ def test_lost_files_are_named(tmp_path):
     with pytest.raises(DataError, match=r"holds no activation store \(no manifest.json\)"):
         read(tmp_path)
     build(tmp_path, SETTINGS, 4, chunk)
-    (tmp_path / "001.npy").unlink()
-    with pytest.raises(DataError, match=r"001\.npy is missing or is not what was written"):
+    (tmp_path / "odd_name_x.npy").unlink()
+    with pytest.raises(DataError, match=r"odd_name_x\.npy is missing or is not what was written"):
         read(tmp_path)
 
 

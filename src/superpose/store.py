@@ -1,20 +1,25 @@
 """The activation store: arrays too slow to make twice, built chunk by chunk and checked on reading.
 
-A finished store is a folder with one plain .npy file an array and `manifest.json`, so that every array is an
-ordinary `numpy.memmap` for whatever reads it, and any other program can open it. While it is built, each
+A finished store is a folder with one plain .npy file an array, named after it, and `manifest.json`, so that every
+array is an ordinary `numpy.memmap` for whatever reads it, and any other program can open it. While it is built, each
 chunk is a shard: one file for each array, written whole, then entered in the manifest with its SHA-256. The
 manifest is rewritten whole, and only what it lists exists: a machine that stops loses at most the chunk at
 work. When all shards are there, each array is joined into its one file (itself written whole), and the shards
-go; until then the disk holds both.
+go; until then the disk holds both. The manifest keeps the SHA-256 of every chunk of every array, so that of a file
+that was damaged later only the damaged chunks are made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
+import re
 import shutil
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +28,7 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError, sha256, whole
 
-FORMAT = "superpose activation store 1"
+FORMAT = "superpose activation store 2"
 Progress = Callable[[int, int], object]
 
 
@@ -37,10 +42,12 @@ def build(
 ) -> dict[str, NDArray[Any]]:
     """Build a store of `count` chunks, or go on where it stopped, and read it.
 
+    Files of the store that are missing or damaged are named in a warning, and only their chunks are made again.
+
     Parameters
     ----------
     folder : path-like
-        The store's own folder, made if it is missing.
+        The store's own folder, made if it is missing; a new store needs an empty one.
     settings : mapping
         All that determines the contents, as plain JSON. A folder built with other settings is refused.
     count : int
@@ -59,7 +66,8 @@ def build(
     Raises
     ------
     DataError
-        If the folder holds another store or a damaged one, or the chunks do not fit together.
+        If the folder holds another store, other files or a damaged manifest, the chunks do not fit together, or a
+        chunk of a finished store that is made again comes out otherwise than before.
 
     Examples
     --------
@@ -80,7 +88,11 @@ def build(
         "shards": {},
         "arrays": {},
     }
-    manifest = _load(folder) if (folder / "manifest.json").exists() else fresh
+    if not (folder / "manifest.json").exists():
+        if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
+            raise DataError(f"{folder} holds other files, such as {others[0]}; expected an empty folder, or a store.")
+        _save(folder, fresh)
+    manifest = _load(folder)
     if (_digest(manifest["settings"]), manifest["count"]) != (asked, count):
         raise DataError(
             f"{folder} holds a store made with other settings; expected the same ones to go on. Choose another "
@@ -88,9 +100,11 @@ def build(
         )
     if not manifest["arrays"]:
         _complete(folder, manifest, chunk, progress)
+    elif damaged := _damaged(folder, manifest):
+        _mend(folder, manifest, damaged, chunk, progress)
     shutil.rmtree(folder / "shards", ignore_errors=True)
     progress(count, count)
-    return read(folder)
+    return _map(folder, manifest)
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
@@ -99,13 +113,21 @@ def read(folder: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
     Raises
     ------
     DataError
-        If there is no finished store, or a file is missing or differs from what was written; its name is given.
+        If there is no finished store, or a file is missing or differs from what was written; it is named, with the
+        chunks of it that are lost.
     """
     folder = Path(folder)
     manifest = _load(folder)
     if not manifest["arrays"] or manifest["shards"]:
         raise DataError(f"{folder} holds {len(manifest['shards'])} of {manifest['count']} chunks; build it to the end.")
-    return {name: _open(folder / entry["file"], entry["sha256"]) for name, entry in manifest["arrays"].items()}
+    for file, lost in _damaged(folder, manifest).values():
+        raise DataError(f"{_harm(file, lost)}; build it again: only what is damaged is made anew.")
+    return _map(folder, manifest)
+
+
+def paths(folder: str | os.PathLike[str]) -> dict[str, Path]:
+    """Return the file of every array of a finished store, by the array's name."""
+    return {name: Path(folder) / entry["file"] for name, entry in _load(Path(folder))["arrays"].items()}
 
 
 def _complete(
@@ -116,30 +138,95 @@ def _complete(
 ) -> None:
     """Write the missing shards, then one file an array."""
     count, shards = manifest["count"], manifest["shards"]
-    missing = [i for i in range(count) if not _stands(folder, shards.get(str(i), {}))]
+    for i, shard in shards.items():
+        for file in _fallen(folder, shard):
+            _warn(file, [int(i)])
+    missing = [i for i in range(count) if str(i) not in shards or _fallen(folder, shards[str(i)])]
     for done, i in enumerate(missing, start=count - len(missing)):
         progress(done, count)
         shards[str(i)] = _write_shard(folder, i, chunk(i))
         if set(shards[str(i)]) != set(next(iter(shards.values()))):
             raise DataError(f"chunk {i} has arrays {sorted(shards[str(i)])}; expected the same in every chunk.")
         _save(folder, manifest)
-    arrays = {name: _join(folder, name, [shards[str(i)][name] for i in range(count)]) for name in shards["0"]}
+    files = _file_names(shards["0"])
+    arrays = {name: _join(folder / files[name], name, [shards[str(i)][name] for i in range(count)]) for name in files}
     manifest |= {"arrays": arrays, "shards": {}}
     _save(folder, manifest)
 
 
-def _open(file: Path, digest: str) -> NDArray[Any]:
-    if not file.is_file() or sha256(file) != digest:
-        raise DataError(
-            f"{file} is missing or is not what was written (SHA-256); delete its folder and build it again."
-        )
-    array: NDArray[Any] = np.load(file, mmap_mode="r", allow_pickle=False)
-    return array
-
-
-def _stands(folder: Path, shard: Mapping[str, Mapping[str, str]]) -> bool:
+def _fallen(folder: Path, shard: Mapping[str, Mapping[str, str]]) -> list[Path]:
+    """Return the files of a shard that are missing or not what was written."""
     files = [(folder / entry["file"], entry["sha256"]) for entry in shard.values()]
-    return bool(files) and all(file.is_file() and sha256(file) == digest for file, digest in files)
+    return [file for file, digest in files if not _stands(file, digest)]
+
+
+def _damaged(folder: Path, manifest: Mapping[str, Any]) -> dict[str, tuple[Path, list[int]]]:
+    """Return the arrays whose file is missing or not what was written, with the numbers of their lost chunks."""
+    files = {name: folder / entry["file"] for name, entry in manifest["arrays"].items()}
+    return {
+        name: (file, [i for i, data in enumerate(_kept(file, manifest["arrays"][name])) if data is None])
+        for name, file in files.items()
+        if not _stands(file, manifest["arrays"][name]["sha256"])
+    }
+
+
+def _kept(file: Path, entry: Mapping[str, Any]) -> Iterator[bytes | None]:
+    """Yield the bytes of every chunk of an array's file, or None where they are not what was written."""
+    row = np.dtype(entry["dtype"]).itemsize * math.prod(entry["trailing"])
+    at = len(_header(entry))
+    with open(file if file.is_file() else os.devnull, "rb") as source:
+        for rows, digest in entry["chunks"]:
+            source.seek(at)
+            data = source.read(rows * row)
+            at += rows * row
+            yield data if hashlib.sha256(data).hexdigest() == digest else None
+
+
+def _mend(
+    folder: Path,
+    manifest: dict[str, Any],
+    damaged: Mapping[str, tuple[Path, list[int]]],
+    chunk: Callable[[int], Mapping[str, NDArray[Any]]],
+    progress: Progress,
+) -> None:
+    """Make the lost chunks again, and write the damaged files anew."""
+    for file, lost in damaged.values():
+        _warn(file, lost)
+    count, made = manifest["count"], {}
+    again = sorted({i for _, lost in damaged.values() for i in lost})
+    for done, i in enumerate(again, start=count - len(again)):
+        progress(done, count)
+        made[i] = {name: np.ascontiguousarray(array).tobytes() for name, array in chunk(i).items() if name in damaged}
+    for name, (file, _) in damaged.items():
+        entry = manifest["arrays"][name]
+        with whole(file) as temporary:
+            with open(temporary, "wb") as out:
+                out.write(_header(entry))
+                for i, data in enumerate(_kept(file, entry)):
+                    out.write(made[i][name] if data is None else data)
+            if not _stands(temporary, entry["sha256"]):
+                raise DataError(
+                    f"{file}: chunks made again are not what they were, so versions, hardware or threads differ from "
+                    f"then. Delete {folder} and build it again."
+                )
+
+
+def _map(folder: Path, manifest: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    arrays = manifest["arrays"].items()
+    return {name: np.load(folder / entry["file"], mmap_mode="r", allow_pickle=False) for name, entry in arrays}
+
+
+def _warn(file: Path, lost: list[int]) -> None:
+    warnings.warn(f"{_harm(file, lost)}; only that is made again.", stacklevel=5)
+
+
+def _harm(file: Path, lost: list[int]) -> str:
+    where = f": chunk {', '.join(map(str, lost[:8]))}{' …' if len(lost) > 8 else ''}" if lost else ""
+    return f"{file} is missing or is not what was written (SHA-256){where}"
+
+
+def _stands(file: Path, digest: str) -> bool:
+    return file.is_file() and sha256(file) == digest
 
 
 def _write_shard(folder: Path, i: int, arrays: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, str]]:
@@ -155,19 +242,42 @@ def _write_shard(folder: Path, i: int, arrays: Mapping[str, NDArray[Any]]) -> di
     return shard
 
 
-def _join(folder: Path, name: str, entries: list[dict[str, str]]) -> dict[str, str]:
-    shards = [_open(folder / entry["file"], entry["sha256"]) for entry in entries]
+def _file_names(names: Iterable[str]) -> dict[str, str]:
+    """Return a file name for every array: its own name where that can be one."""
+    found: dict[str, str] = {}
+    taken = {"", "manifest", "shards"}
+    for place, name in enumerate(names):
+        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", name).lstrip(".-")[:100]
+        stem = f"{place:03d}-{plain}".rstrip("-") if plain.lower() in taken else plain
+        taken.add(stem.lower())
+        found[name] = f"{stem}.npy"
+    return found
+
+
+def _join(file: Path, name: str, entries: list[dict[str, str]]) -> dict[str, Any]:
+    folder = file.parent
+    for i, entry in enumerate(entries):
+        if not _stands(folder / entry["file"], entry["sha256"]):
+            raise DataError(f"{_harm(folder / entry['file'], [i])}; build it again: only that is made anew.")
+    shards = [np.load(folder / entry["file"], mmap_mode="r", allow_pickle=False) for entry in entries]
     kinds = {(shard.dtype.str, shard.shape[1:]) for shard in shards}
     if len(kinds) > 1:
         raise DataError(f"the chunks of {name} have different types or widths, {sorted(kinds)}; expected one.")
     dtype, trailing = kinds.pop()
-    file = folder / (Path(entries[0]["file"]).stem.partition("-")[2] + ".npy")
+    chunks = [[len(shard), hashlib.sha256(shard.data).hexdigest()] for shard in shards]
+    made: dict[str, Any] = {"file": file.name, "dtype": dtype, "trailing": list(trailing), "chunks": chunks}
     with whole(file) as temporary, open(temporary, "wb") as out:
-        shape = (sum(map(len, shards)), *trailing)
-        np.lib.format.write_array_header_1_0(out, {"descr": dtype, "fortran_order": False, "shape": shape})
+        out.write(_header(made))
         for shard in shards:
             out.write(shard.data)
-    return {"file": file.name, "sha256": sha256(file)}
+    return {**made, "sha256": sha256(file)}
+
+
+def _header(entry: Mapping[str, Any]) -> bytes:
+    out = BytesIO()
+    shape = (sum(rows for rows, _ in entry["chunks"]), *entry["trailing"])
+    np.lib.format.write_array_header_1_0(out, {"descr": entry["dtype"], "fortran_order": False, "shape": shape})
+    return out.getvalue()
 
 
 def _digest(value: Any) -> str:

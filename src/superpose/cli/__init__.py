@@ -1,4 +1,4 @@
-"""The command line: `superpose compare`, `train`, `encode`, `reproduce` and `demo`."""
+"""The command line: `superpose extract`, `compare`, `train`, `encode`, `reproduce` and `demo`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError
 from superpose.cli.compare import compare
 from superpose.cli.demo import demo
 from superpose.cli.encode import encode
+from superpose.cli.extract import extract
 from superpose.cli.train import train
 from superpose.files import DataError, PartError
 
@@ -30,6 +31,10 @@ app = App(
 app.command(
     compare,
     help_epilogue="Example: superpose compare V1.npy layer3.npy --groups photographs.npy --out results",
+)
+app.command(
+    extract,
+    help_epilogue="Example: superpose extract clip-vit-base pictures --layers resid_post --tokens cls --out CLIP",
 )
 app.command(train, help_epilogue="Example: superpose train V1.npy --latents 512 --active 16 --out dictionaries")
 app.command(encode, help_epilogue="Example: superpose encode dictionaries/V1.safetensors V1.npy --out V1-latents.npy")

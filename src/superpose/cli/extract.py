@@ -1,0 +1,236 @@
+"""`superpose extract`: what layers of a saved model do on pictures, sentences or arrays."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from superpose.cli.progress import Progress
+from superpose.files import DataError, whole
+
+if TYPE_CHECKING:
+    from superpose.models import Activations
+
+SEVERAL = Parameter(consume_multiple=True, negative="")
+STIMULI, RECORD = "stimuli.txt", "extract.json"
+# Inputs of a model and the name of each sample, if it has one.
+Read = tuple[Any, list[str] | None]
+
+
+def extract(
+    model: Path,
+    inputs: Path,
+    *,
+    layers: Annotated[list[str], SEVERAL],
+    out: Path,
+    tokens: str = "every",
+    drop: Annotated[list[int] | None, SEVERAL] = None,
+    batch: int = 32,
+    dtype: str = "float32",
+    precision: str = "float32",
+    device: str = "cpu",
+    preparation: str | None = None,
+    length: int = 128,
+) -> None:
+    """Write what layers of a model do: one .npy a layer, (rows, units), as `superpose compare` and `train` take them.
+
+    Beside them: groups.npy (the sample of every row), ids.npy (its token id, or -1), stimuli.txt (the file or sentence
+    of every sample, a line each), extract.json and manifest.json (settings, digests). A run that was stopped goes on
+    where it was; a file that is damaged later is named when the same command is given again, and mended.
+
+    Parameters
+    ----------
+    model
+        A folder that transformers saved (config.json and safetensors; nothing is downloaded, no pickle is opened, no
+        code of the folder is run), or an .onnx file.
+    inputs
+        A folder of pictures, or of class folders; a .txt file of one sentence a line (the model's folder then holds
+        tokenizer.json); or an .npy of the model's first argument, one row a sample.
+    layers
+        resid_post (the residual stream after every block), mlp_out, attn_out, or names of modules; of an .onnx file,
+        layer_norm (the output of every LayerNormalization) or names of values.
+    out
+        Directory of the arrays: empty, not there yet, or of an earlier run of the same command.
+    tokens
+        Which positions become rows: every, cls (the first), last or mean.
+    drop
+        Token ids, such as those of [CLS] and [SEP], that every, last and mean pass over.
+    batch
+        Samples a pass.
+    dtype
+        What is kept: float32, or float16 in half the space.
+    precision
+        What is computed in: float32, or bfloat16 or float16 where that is safe (mixed precision).
+    device
+        Where a folder's model runs: cpu, cuda, cuda:1.
+    preparation
+        How pictures become inputs, where the model's folder holds no preprocessor_config.json: clip, vit, dino or
+        dinov2.
+    length
+        The most tokens a sentence keeps, special ones included.
+    """
+    from superpose.arrays import choose
+    from superpose.models import activations
+
+    opened, named = choose(MODELS, "the kind of model", _kind(model, MODELS))(model, layers, device)
+    given, stimuli = choose(INPUTS, "the kind of inputs", _kind(inputs, INPUTS))(inputs, model, preparation, length)
+    progress = Progress()
+    with progress, _plain_warnings(), _one_line(model, inputs):
+        found = activations(
+            opened,
+            given,
+            named,
+            batch=batch,
+            tokens=tokens,
+            drop=drop or (),
+            dtype=dtype,
+            precision=precision,
+            store=out,
+            progress=partial(progress, "extract"),
+        )
+    _record(out, found, stimuli, {"model": str(model), "inputs": str(inputs), "device": device})
+    print(_result(out, found))
+    print(f"Written to {out}", file=sys.stderr)
+
+
+def _kind(path: Path, kinds: Any) -> str:
+    """Return what a path is by its suffix, a folder being ''."""
+    if not path.exists():
+        raise DataError(f"{path} does not exist; check the path.")
+    kind = "" if path.is_dir() else path.suffix.lower()
+    if kind not in kinds or path.is_dir() != (kind == ""):
+        *others, last = ["a folder", *filter(None, kinds)]
+        raise DataError(f"{path} is {kind or 'a file without a suffix'}; expected {', '.join(others)} or {last}.")
+    return kind
+
+
+def _folder_model(path: Path, layers: list[str], device: str) -> tuple[Any, dict[str, str]]:
+    from superpose.models import KINDS, layer_names, pretrained
+
+    model = pretrained(path, device=device)
+    lists = [layer_names(model, layer) if layer in KINDS else {layer: layer} for layer in layers]
+    return model, {name: module for names in lists for name, module in names.items()}
+
+
+def _onnx_model(path: Path, layers: list[str], device: str) -> tuple[Any, dict[str, str]]:
+    from superpose.models import layer_norms
+
+    if device != "cpu":
+        raise DataError(f"device is {device!r}; expected 'cpu', where .onnx files run.")
+    norms = {f"layer_norm_{i}": name for i, name in enumerate(layer_norms(path))}
+    lists = [norms if layer == "layer_norm" else {layer: layer} for layer in layers]
+    return path, {name: value for names in lists for name, value in names.items()}
+
+
+def _pictures(path: Path, model: Path, preparation: str | None, length: int) -> Read:
+    from superpose import models
+    from superpose.arrays import choose
+
+    how = (
+        models.preparation(_beside(model, "preprocessor_config.json", "name one with --preparation"))
+        if preparation is None
+        else choose(models.PREPARATIONS, "preparation", preparation)
+    )
+    found = models.images(path, how)
+    return found, list(found.names)
+
+
+def _sentences(path: Path, model: Path, preparation: str | None, length: int) -> Read:
+    from superpose.models import tokenize
+
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8 ({error}); expected one sentence a line.") from None
+    if not lines:
+        raise DataError(f"{path} holds no sentence; expected one a line.")
+    file = _beside(model, "tokenizer.json", "save the tokenizer of the model there")
+    return tokenize(file, lines, length=length), lines
+
+
+def _array(path: Path, model: Path, preparation: str | None, length: int) -> Read:
+    import numpy as np
+
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False), None
+    except (ValueError, EOFError, OSError) as error:
+        raise DataError(
+            f"{path} cannot be read as an array ({' '.join(str(error).split())}); write it again."
+        ) from None
+
+
+# By suffix; "" is a folder.
+MODELS: dict[str, Callable[[Path, list[str], str], tuple[Any, dict[str, str]]]] = {
+    "": _folder_model,
+    ".onnx": _onnx_model,
+}
+INPUTS: dict[str, Callable[[Path, Path, str | None, int], Read]] = {
+    "": _pictures,
+    ".txt": _sentences,
+    ".npy": _array,
+}
+
+
+def _beside(model: Path, name: str, remedy: str) -> Path:
+    file = (model if model.is_dir() else model.parent) / name
+    if not file.is_file():
+        raise DataError(f"{file} does not exist; {remedy}.")
+    return file
+
+
+@contextmanager
+def _plain_warnings() -> Iterator[None]:
+    """Print what the store warns of as one line each."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        try:
+            yield
+        finally:
+            for one in said:
+                print(f"superpose: {one.message}", file=sys.stderr)
+
+
+@contextmanager
+def _one_line(model: Path, inputs: Path) -> Iterator[None]:
+    """Turn whatever a model raises on inputs that it cannot take into one line."""
+    try:
+        yield
+    except (DataError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{model} cannot be run on {inputs} ({cause}); expected inputs that it was made for.") from None
+
+
+def _record(out: Path, found: Activations, stimuli: list[str] | None, given: dict[str, str]) -> None:
+    from superpose.analysis.results import threads, versions
+
+    if stimuli is not None:
+        with whole(out / STIMULI) as temporary:
+            temporary.write_text("\n".join(stimuli) + "\n", encoding="utf-8")
+    content = {**given, "settings": found.settings, "versions": versions(), "threads": threads()}
+    with whole(out / RECORD) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def _result(out: Path, found: Activations) -> str:
+    """Return what was made and the command that comes next, on one line."""
+    from superpose.store import paths
+
+    rows, samples = len(found.samples), len(set(found.samples.tolist()))
+    units = sorted({x.shape[1] for x in found.layers.values()})
+    width = f"{units[0]}" if len(units) == 1 else f"{units[0]} to {units[-1]}"
+    made = f"{len(found.layers)} layers of {width} units, {rows} rows of {samples} samples"
+    where = paths(out)
+    files = [str(where[name]) for name in list(found.layers)[:2]]
+    groups = f" --groups {where['groups']}" if rows > samples else ""
+    follow = f"compare {' '.join(files)}{groups} --out results" if len(files) == 2 else f"train {files[0]} --out kept"
+    return f"{made} (tokens {found.settings['tokens']}). Next: superpose {follow}"

@@ -1,0 +1,92 @@
+"""Which positions of a layer's output become rows: every token or place, the first, the last, their mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superpose.files import DataError
+from superpose.models.parts import Batch
+
+Rows = tuple[NDArray[Any], NDArray[np.int64]]
+
+
+def _every(hidden: NDArray[Any], keep: NDArray[np.bool_]) -> Rows:
+    return hidden[keep], np.flatnonzero(keep)
+
+
+def _first(hidden: NDArray[Any], keep: NDArray[np.bool_]) -> Rows:
+    return hidden[:1], np.zeros(1, dtype=np.int64)
+
+
+def _last(hidden: NDArray[Any], keep: NDArray[np.bool_]) -> Rows:
+    last = np.flatnonzero(keep)[-1:]
+    return hidden[last], last
+
+
+def _mean(hidden: NDArray[Any], keep: NDArray[np.bool_]) -> Rows:
+    return hidden[keep].mean(axis=0, keepdims=True), np.full(1, -1)
+
+
+# Each returns the rows of one sample and the position each was taken from (-1: from several).
+TOKENS: Mapping[str, Callable[[NDArray[Any], NDArray[np.bool_]], Rows]] = {
+    "every": _every,
+    "cls": _first,
+    "last": _last,
+    "mean": _mean,
+}
+
+
+def positions(name: str, value: NDArray[Any], tokens: str, samples: int) -> NDArray[Any]:
+    """Return an output as (samples, positions, units)."""
+    if value.ndim not in (2, 3, 4) or len(value) != samples:
+        raise DataError(
+            f"layer {name} gives shape {value.shape} for {samples} samples; expected (samples, units), (samples, "
+            "length, units) or (samples, channels, height, width)."
+        )
+    if value.ndim == 4:
+        if tokens not in ("every", "mean"):
+            raise DataError(f"layer {name} is a feature map, without a {tokens} token; use mean or every.")
+        return np.moveaxis(value.reshape(*value.shape[:2], -1), 1, 2)
+    return value[:, None] if value.ndim == 2 else value
+
+
+def rows_of_sample(
+    hidden: Mapping[str, NDArray[Any]],
+    own: Batch,
+    sample: int,
+    tokens: str,
+    drop: Collection[int],
+    dtype: np.dtype[Any],
+) -> dict[str, NDArray[Any]]:
+    """Return the rows of one sample in every layer, with their `groups` (the sample) and `ids` (the tokens)."""
+    made: dict[str, NDArray[Any]] = {}
+    mask, words = own.get("attention_mask"), own.get("input_ids")
+    for name, positions in hidden.items():
+        keep = np.ones(len(positions), dtype=bool)
+        if mask is not None and len(keep) == len(mask):
+            keep &= mask.astype(bool)
+        if words is not None and len(keep) == len(words):
+            keep &= ~np.isin(words, list(drop))
+        if not keep.any():
+            raise DataError(f"sample {sample} keeps no token; leave it out, or drop fewer token ids.")
+        values, at = TOKENS[tokens](positions, keep)
+        known = words is not None and len(keep) == len(words) and at[0] >= 0
+        ids = words[at] if words is not None and known else np.full(len(at), -1)
+        if len(made.setdefault("ids", ids.astype(np.int64))) != len(values):
+            raise DataError(
+                f"layers give {len(made['ids'])} and {len(values)} rows for sample {sample}; expected one number. Use "
+                "tokens='mean' or 'cls', or one call a layer."
+            )
+        made[name] = _narrow(name, values, dtype)
+    return {**made, "groups": np.full(len(made["ids"]), sample)}
+
+
+def _narrow(name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    largest = float(np.abs(values).max(initial=0))
+    if float(np.finfo(dtype).max) < largest < np.inf:
+        raise DataError(f"layer {name} reaches {largest:.3g}, beyond {dtype}; expected less. Keep it in float32.")
+    return values.astype(dtype)
