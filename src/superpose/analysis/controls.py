@@ -8,18 +8,21 @@ from functools import partial
 import pandas as pd
 
 from superpose.analysis import lines
+from superpose.analysis.ceiling import apart_twice
+from superpose.analysis.copies import planted, rotated
 from superpose.analysis.job import Job
+from superpose.analysis.lines import RECOVERED
 from superpose.analysis.nonlinear import nonlinear
+from superpose.analysis.principal import principal_codes
 from superpose.analysis.recovery import Line, recover
 from superpose.analysis.repairing import shuffled, within_labels
 from superpose.analysis.scores import described, noted, scored
-from superpose.analysis.spaces import FITS, Recipe, untrained
+from superpose.analysis.spaces import FITS, Recipe, apart, untrained
 from superpose.arrays import choose
 from superpose.files import DataError
 
 Cell = Callable[[Job], pd.DataFrame]
 Control = Callable[[Job, Recipe, int], Iterator[Cell]]
-RECOVERED: tuple[Line, ...] = (lines.reconstructions, lines.latents)
 
 
 def chosen(controls: str | Sequence[str]) -> tuple[str, ...]:
@@ -98,6 +101,32 @@ def _nonlinear(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
                 yield partial(nonlinear, source=name)
 
 
+def _independent(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
+    """Fit dictionaries apart, twice each, and divide their noise out; never without the same of untrained ones."""
+    for control, trainer in (("none", apart), ("untrained", untrained)):
+        yield partial(apart_twice, recipe=recipe, number=number, control=control, trainer=trainer)
+
+
+def _pca_code(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
+    """Keep as many principal components a sample as a dictionary keeps latents."""
+    if number == 0:
+        yield partial(principal_codes, active=recipe.active)
+
+
+def _rotated(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
+    """Compare each system with a rotation of itself."""
+    for name in job.arrays:
+        if job.partners(name):
+            yield partial(rotated, name=name, recipe=recipe, number=number)
+
+
+def _planted(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
+    """Compare two packings of each system's own codes."""
+    for name in job.arrays:
+        if job.partners(name):
+            yield partial(planted, name=name, recipe=recipe, number=number)
+
+
 def _groups(job: Job) -> list[tuple[str, ...]]:
     grouping, _ = FITS[job.fit]
     return grouping(list(job.arrays), job.pairs)
@@ -110,5 +139,9 @@ CONTROLS: dict[str, Control] = {
     "nonlinear": _nonlinear,
     "untrained": _untrained,
     "within_labels": _within_labels,
+    "independent": _independent,
+    "pca_code": _pca_code,
+    "rotated": _rotated,
+    "planted": _planted,
 }
-WITHOUT_DICTIONARIES = ("nonlinear",)
+WITHOUT_DICTIONARIES = ("nonlinear", "pca_code")

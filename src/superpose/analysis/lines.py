@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from superpose.analysis.recovery import Recovered
+from superpose.analysis.recovery import Line, Recovered
 from superpose.analysis.scores import described, noted, predicted, scored
 from superpose.analysis.selection import shared_parts
 from superpose.comparison import COLUMNS
@@ -82,3 +82,6 @@ def linear_selection(recovered: Recovered) -> pd.DataFrame:
         )
         tables.append(noted(table, f"{ranks[0]} and {ranks[1]} canonical directions"))
     return pd.concat(tables, ignore_index=True)
+
+
+RECOVERED: tuple[Line, ...] = (reconstructions, latents)

@@ -27,6 +27,8 @@ from superpose.losses import SCORABLE_MODES
 from superpose.statistics import FEWEST
 
 RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"
+NOT_ASKED = "no null: the control 'shuffled_fit' was not asked for"
+KEYS = ["system_a", "system_b", "metric", "space", "fit", "control", "seed"]
 UNPAIRED = f"no null: fewer than {FEWEST} re-pairings of training or of held-out rows"
 
 
@@ -124,6 +126,12 @@ def analyse(
         - "latent_to_raw": raw activity predicted from the other system's latents, the same targets as raw scores have.
         - "untrained": latents of dictionaries drawn at random.
         - "within_labels": samples re-paired with others of the same label, and the dictionaries refitted.
+        - "independent": two dictionaries a system, each fitted on its own; their scores against each other (space
+          "two_seeds"), and those of different systems with that noise divided out ("corrected"); the same of untrained
+          ones.
+        - "pca_code": the largest principal components of each sample, as many as latents are active.
+        - "rotated": each system against a rotation of itself.
+        - "planted": two Gaussian packings of each system's own codes, and what the closed form says of them.
     folds : int
         One of this many folds is held out: the last of contiguous ones, or of those that keep groups whole.
     groups : array-like, (samples,), optional
@@ -201,7 +209,10 @@ def analyse(
     tables = list(_computed(job, cells, run))
     if not able:
         tables.append(_refused(pd.concat(tables[: len(job.pairs)]), training, latents, fit))
-    table = _with_control_as_null(pd.concat(tables, ignore_index=True), fit)[list(ORDER)]
+    # Independent dictionaries are the same ones, whether the fit or a control asks for them.
+    table = pd.concat(tables, ignore_index=True).drop_duplicates(KEYS, ignore_index=True)
+    source = RETRAINED_NULL if job.repairable else UNPAIRED
+    table = _with_control_as_null(table, fit, source if "shuffled_fit" in asked else NOT_ASKED)[list(ORDER)]
     settings = job.settings | {
         "folds": folds if test is None else None,
         "latents": latents,
@@ -216,7 +227,7 @@ def analyse(
         "seeds": seeds,
         "engine": engine,
     }
-    return Analysis(table, tuple(caveats(table, job.arrays, dropped, latents)), settings)
+    return Analysis(table, tuple(caveats(table, job.arrays, dropped, latents, asked)), settings)
 
 
 def raw(
@@ -279,7 +290,7 @@ def _raw_cell(job: Job, *, pair: tuple[str, str], permutations: int) -> pd.DataF
     return described(scored(job, systems, permutations), job, space="raw", fit="")
 
 
-def _with_control_as_null(table: pd.DataFrame, fit: str) -> pd.DataFrame:
+def _with_control_as_null(table: pd.DataFrame, fit: str, source: str) -> pd.DataFrame:
     """Enter each score's shuffled control as its null, and say so; rows of a control have no null of their own."""
     keys = ["system_a", "system_b", "metric", "space", "seed"]
     shuffled = table[table.control == "shuffled_fit"].set_index(keys).score
@@ -288,7 +299,6 @@ def _with_control_as_null(table: pd.DataFrame, fit: str) -> pd.DataFrame:
     bare = (recovered | (table.control != "none")) & ~own
     table.loc[recovered | bare, ["null", "null_low", "null_high", "p"]] = np.nan
     table.loc[own, "null"] = [shuffled.get(tuple(row), np.nan) for row in table.loc[own, keys].itertuples(index=False)]
-    source = RETRAINED_NULL if len(shuffled) else UNPAIRED
     for chosen_rows, name in ((bare, ""), (own, source)):
         table.loc[chosen_rows, "why"] = [_renamed(why, name) for why in table.loc[chosen_rows, "why"]]
     return table

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.linalg import cholesky, solve_triangular
 
 from superpose.analysis.job import Job
 from superpose.analysis.scores import described, noted, predicted
@@ -17,9 +18,11 @@ from superpose.products import matmul
 
 Array = NDArray[Any]
 
-# Landmarks of the kernel: more than this gain little, and fewer where they would be many for the training rows.
-LANDMARKS = 2048
-ROWS_A_LANDMARK = 16
+# Landmarks of the kernel: at most so many, and fewer where they would be many for the training rows.
+LANDMARKS = 4096
+ROWS_A_LANDMARK = 8
+# Added to the kernel of the landmarks, 1 for each with itself, so that near duplicates among them do no harm.
+JITTER = 1e-4
 # Kernel widths tried, as multiples of the median squared distance, on so many training rows and landmarks at most.
 WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)
 TRIAL_ROWS = 8192
@@ -50,8 +53,8 @@ def nonlinear(job: Job, *, source: str) -> pd.DataFrame:
 def kernel_features(x: Array, training: int, width: float, landmarks: int, seed: int) -> Array:
     """Return features whose inner products approximate a Gaussian kernel, beside the units themselves.
 
-    Nyström features (Williams & Seeger 2001): K(x, L) K(L, L)^(-1/2) for landmarks L drawn from the training rows, of
-    the kernel exp(−|x − x'|²/(2 w m)) with m the median squared distance of training rows. Ridge regression on them
+    Nyström features (Williams & Seeger 2001): K(x, L) R⁻¹ with R'R = K(L, L), for landmarks L drawn from the training
+    rows, of the kernel exp(−|x − x'|²/(2 w m)) with m the median squared distance of training rows. Ridge regression on them
     is kernel ridge regression restricted to the span of the landmarks. The units, scaled to a total variance of one,
     are predictors too, so that nothing linear is lost.
 
@@ -64,13 +67,13 @@ def kernel_features(x: Array, training: int, width: float, landmarks: int, seed:
     width : float
         w, the kernel's width.
     landmarks : int
-        At most so many; no more than one for every 16 training rows.
+        At most so many; no more than one for every 8 training rows.
     seed : int
         Draws the landmarks.
 
     Returns
     -------
-    ndarray, (samples, units + directions), float32
+    ndarray, (samples, units + landmarks), float32
 
     References
     ----------
@@ -83,7 +86,7 @@ def kernel_features(x: Array, training: int, width: float, landmarks: int, seed:
     >>> from superpose.analysis.nonlinear import kernel_features
     >>> x = np.random.default_rng(0).normal(size=(64, 2))
     >>> kernel_features(x, 48, 0.5, 100, seed=0).shape
-    (64, 5)
+    (64, 8)
     """
     draw = np.random.default_rng(seed)
     centre = x[:training].mean(axis=0, dtype=np.float64)
@@ -94,9 +97,9 @@ def kernel_features(x: Array, training: int, width: float, landmarks: int, seed:
     one, other = (_rows(x[draw.integers(0, training, 1024)], centre).astype(np.float64) for _ in range(2))
     distance = float(np.median(np.square(one - other).sum(axis=-1)))
     scale = -0.5 / (width * (distance or 1.0))
-    values, vectors = np.linalg.eigh(_kernel(marks, marks, scale).astype(np.float64))
-    known = values > 1e-6 * values[-1]
-    whitening = (vectors[:, known] / np.sqrt(values[known])).astype(np.float32)
+    within = _kernel(marks.astype(np.float64), marks.astype(np.float64), scale)
+    factor = cholesky(within + JITTER * np.eye(count), lower=True)
+    whitening = solve_triangular(factor, np.eye(count), lower=True).T.astype(np.float32)
     squares = (np.square(_rows(rows, centre), dtype=np.float64).sum() for _, rows in chunks(x[:training]))
     size = np.sqrt(sum(squares) / training)
     features = np.empty((len(x), x.shape[-1] + whitening.shape[-1]), dtype=np.float32)
@@ -131,8 +134,8 @@ def _width(job: Job, source: str, targets: dict[str, Array], seed: int) -> float
 
 def _kernel(x: Array, marks: Array, scale: float) -> Array:
     squares = np.square(x).sum(axis=-1)[:, None] + np.square(marks).sum(axis=-1)
-    distances = np.maximum(squares - 2 * matmul(x, np.ascontiguousarray(marks.T)), 0, dtype=np.float32)
-    return np.exp(scale * distances, dtype=np.float32)
+    distances = np.maximum(squares - 2 * matmul(x, np.ascontiguousarray(marks.T)), 0)
+    return np.exp(np.asarray(scale, dtype=x.dtype) * distances)
 
 
 def _rows(x: Array, centre: Array) -> Array:
