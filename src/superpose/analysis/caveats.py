@@ -112,7 +112,7 @@ def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
 def _by_system(rows: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
     """Return the quality of the dictionaries of each system, whichever side of a pair it is on."""
     sides = [
-        rows[[f"{what}_{side}" for what in QUALITY] + ["fit"]].set_axis([*QUALITY, "fit"], axis=1) for side in "ab"
+        rows[["fit", *(f"{what}_{side}" for what in QUALITY)]].set_axis(["fit", *QUALITY], axis=1) for side in "ab"
     ]
     yield from pd.concat(sides).groupby("system", sort=False)
 

@@ -84,7 +84,7 @@ def _sentence(a: str, b: str, rows: pd.DataFrame) -> tuple[str, bool]:
 
 
 def _lines(a: str, b: str, rows: pd.DataFrame) -> list[str]:
-    """Say which lines a rise does not clear. Latents that predict raw activity have the nonlinear line's own targets."""
+    """Say which lines a rise does not clear; what latents say of raw activity has the nonlinear line's own targets."""
     latent, targeted = _score(rows, "latent"), _score(rows, "latent_to_raw")
     nonlinear, selection = _score(rows, "nonlinear"), _score(rows, "linear_selection")
     compared = [
