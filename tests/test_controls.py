@@ -112,27 +112,26 @@ class TestNonlinear:
         assert_allclose(gram.diagonal(), 1, atol=1e-3)
         assert_allclose(features[:, :3].var(axis=0).sum(), 1, rtol=1e-5)
 
-    def test_it_predicts_as_well_as_kernel_ridge_regression(self):
+    def test_it_predicts_as_well_as_kernel_ridge_regression(self, monkeypatch):
         from sklearn.kernel_ridge import KernelRidge
 
+        monkeypatch.setattr(nonlinear, "ROWS_A_LANDMARK", 2)
         draw = np.random.default_rng(1)
-        x = draw.normal(size=(2500, 3))
-        y = np.column_stack([np.sin(2 * x[:, 0]) * x[:, 1], np.cos(2 * x[:, 2])])
+        x = draw.normal(size=(800, 2))
+        y = np.column_stack([np.sin(2 * x[:, 0]) * x[:, 1], np.cos(2 * x[:, 1])])
         job = job_of({"x": x, "y": y})
         table = nonlinear.nonlinear(job, source="x")
-        median = np.median(pdist(x[:500], "sqeuclidean"))
+        median = np.median(pdist(x, "sqeuclidean"))
         train = job.training
-        best = max(
-            np.corrcoef(
-                KernelRidge(alpha=1e-3, kernel="rbf", gamma=0.5 / (w * median)).fit(x[:train], y[:train])
-                .predict(x[train:]).ravel(), y[train:].ravel(),
-            )[0, 1]
-            for w in nonlinear.WIDTHS
-        )  # fmt: skip
-        score = r_of(table.assign(control="none"), "nonlinear").item()
-        assert best > 0.95
-        assert abs(score - best) < 0.02
-        assert r_of(analyse({"x": x, "y": y}, controls=(), **QUICK | {"steps": 1}).table, "raw").max() < 0.1
+        best = 0.0
+        for width in nonlinear.WIDTHS:
+            ridge = KernelRidge(alpha=1e-2, kernel="rbf", gamma=0.5 / (width * median)).fit(x[:train], y[:train])
+            residual, target = y[train:] - ridge.predict(x[train:]), y[train:] - y[train:].mean(0)
+            best = max(best, 1 - np.square(residual).sum() / np.square(target).sum())
+        score = table[table.metric == "regression_r2"].score.item()
+        assert best > 0.9
+        assert abs(score - best) < 0.03
+        assert predicted(job, "x", x, {"y": y}).score.iloc[0] < 0.2
 
     def test_nothing_linear_is_lost(self):
         systems = small(2000)
@@ -186,12 +185,12 @@ class TestLinearSelection:
         ):
             variates = basis @ turn
             explained = [np.square(variates[:, :k].T @ part).sum() / np.square(part).sum() for k in range(1, rank + 1)]
-            assert explained[-1] >= 1 - share
-            assert rank == 1 or explained[-2] < 1 - share
+            # The ridge of a thousandth turns the directions by about as much.
+            assert explained[-1] > 1 - share - 3e-3
+            assert rank == 1 or explained[-2] < 1 - share + 3e-3
             expected = variates[:, :rank] @ (variates[:, :rank].T @ part)
             got = kept[:2400] - kept[:2400].mean(0)
-            # The ridge of a thousandth turns the directions by about as much.
-            assert np.square(got - expected).sum() < 1e-3 * np.square(expected).sum()
+            assert np.square(got - expected).sum() < 3e-3 * np.square(expected).sum()
 
     def test_what_is_left_when_private_content_is_dropped_is_equal(self):
         draw = np.random.default_rng(0)
@@ -513,7 +512,8 @@ class TestChoice:
         table = analyse(small(), controls="all", labels=np.arange(120) % 10, seeds=2, **QUICK).table
         again = set(table[table.seed == 1].space)
         assert again == {
-            "reconstruction", "predicted", "latent", "linear_selection", "latent_to_raw", "two_seeds", "corrected", "raw",
+            "reconstruction", "predicted", "latent", "linear_selection", "latent_to_raw", "two_seeds", "corrected",
+            "raw",
         }  # fmt: skip
         assert set(table[(table.seed == 1) & (table.space == "raw")].control) == {"planted"}
         assert not table.duplicated(["system_a", "system_b", "metric", "space", "fit", "control", "seed"]).any()
