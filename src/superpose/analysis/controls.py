@@ -7,11 +7,10 @@ from functools import partial
 
 import pandas as pd
 
-from superpose.analysis import lines
 from superpose.analysis.ceiling import apart_twice
 from superpose.analysis.copies import planted, rotated
 from superpose.analysis.job import Job
-from superpose.analysis.lines import RECOVERED
+from superpose.analysis.lines import RECOVERED, latent_to_raw, linear_selection, packed_alike
 from superpose.analysis.nonlinear import nonlinear
 from superpose.analysis.principal import principal_codes
 from superpose.analysis.recovery import Line, recover
@@ -55,7 +54,7 @@ def cells_of(job: Job, recipe: Recipe, number: int, asked: Sequence[str], able: 
 
 def _as_they_are(job: Job, recipe: Recipe, number: int, further: Sequence[Line]) -> Iterator[Cell]:
     """Fit and score the dictionaries of each group of systems, with the lines asked for."""
-    drawn = (*RECOVERED, lines.packed_alike, *further)
+    drawn = (*RECOVERED, packed_alike, *further)
     for names in _groups(job):
         yield partial(recover, names=names, recipe=recipe, number=number, lines=drawn)
 
@@ -133,7 +132,7 @@ def _groups(job: Job) -> list[tuple[str, ...]]:
 
 
 # Lines drawn from the dictionaries that are fitted anyway, and controls that need work of their own.
-LINES: dict[str, Line] = {"linear_selection": lines.linear_selection, "latent_to_raw": lines.latent_to_raw}
+LINES: dict[str, Line] = {"linear_selection": linear_selection, "latent_to_raw": latent_to_raw}
 CONTROLS: dict[str, Control] = {
     "shuffled_fit": _shuffled_fit,
     "nonlinear": _nonlinear,

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from superpose import theory
 from superpose.analysis.job import Job
 from superpose.analysis.lines import RECOVERED
 from superpose.analysis.recovery import recover
@@ -17,6 +16,8 @@ from superpose.analysis.spaces import Recipe, apart, derived_seed
 from superpose.comparison import COLUMNS
 from superpose.metrics import CKA_DEBIASED
 from superpose.products import matmul
+from superpose.theory import cka as cka_of
+from superpose.theory import regression as regression_of
 
 Array = NDArray[Any]
 
@@ -85,8 +86,8 @@ def _law(pair: tuple[str, str], maps: Array, z: Array) -> pd.DataFrame:
     }
     names = {"system_a": pair[0], "system_b": pair[1]}
     swapped = {"system_a": pair[1], "system_b": pair[0]}
-    symmetric = {"metric": CKA_DEBIASED.name, "directed": False, "score": float(theory.cka(a, b, covariance))}
-    forward = {"metric": "regression_r", "directed": True, "score": float(theory.regression(a, b, covariance))}
-    backward = forward | {"score": float(theory.regression(b, a, covariance))}
+    symmetric = {"metric": CKA_DEBIASED.name, "directed": False, "score": float(cka_of(a, b, covariance))}
+    forward = {"metric": "regression_r", "directed": True, "score": float(regression_of(a, b, covariance))}
+    backward = forward | {"score": float(regression_of(b, a, covariance))}
     rows = [shared | names | symmetric, shared | names | forward, shared | swapped | backward]
     return pd.DataFrame(rows, columns=COLUMNS)
