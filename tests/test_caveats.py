@@ -13,7 +13,7 @@ def table(*rows, training=10_000):
     """Return a table of one clean pair in both directions, changed by `rows`."""
     base = {
         "system_a": "x", "system_b": "y", "metric": "regression_r", "space": "latent", "control": "none", "score": 0.5,
-        "fvu_a": 0.1, "fvu_b": 0.1, "dead_a": 0.0, "dead_b": 0.0,
+        "fvu_a": 0.1, "fvu_b": 0.1, "dead_a": 0.0, "dead_b": 0.0, "rare_a": 0.0, "rare_b": 0.0, "fit": "pairwise",
     }  # fmt: skip
     swapped = {"system_a": "y", "system_b": "x"}
     control = {"control": "shuffled_fit", "score": 0.0}
@@ -61,6 +61,11 @@ def test_a_missing_control_is_said():
     assert said.startswith("Fewer than 20 re-pairings of the training or of the held-out groups: there is no shuffled")
 
 
+def test_a_control_that_was_not_asked_for_is_not_missed():
+    frame = table()
+    assert list(caveats(frame[frame.control == "none"], arrays(), {}, 8, ())) == []
+
+
 @pytest.mark.parametrize("metric", ["cka", "regression_r2", "regression_r_units"])
 def test_scores_whose_null_is_not_zero_by_construction_are_no_control(metric):
     assert warnings(table({"control": "shuffled_fit", "metric": metric, "score": -0.4})) == []
@@ -84,6 +89,55 @@ def test_dead_latents_are_said_once(side, name):
     said = warnings(table({f"dead_{side}": 0.21}, other))
     assert said == [f"{name}: 21% of its latents are never active; use fewer, or train longer."]
     assert warnings(table({f"dead_{side}": 0.2})) == []
+
+
+@pytest.mark.parametrize(("side", "name"), [("a", "x"), ("b", "y")])
+def test_rare_latents_are_said_once(side, name):
+    said = warnings(table({f"rare_{side}": 0.051}))
+    assert said == [
+        f"{name}: 5% of its latents are active a hundredth as often as the average one, or less: the dictionary is "
+        "under-trained; train longer, or use fewer latents."
+    ]
+    assert warnings(table({f"rare_{side}": 0.05})) == []
+    # Where a fifth are dead, that is said instead.
+    assert len(warnings(table({f"rare_{side}": 0.3, f"dead_{side}": 0.3}))) == 1
+
+
+@pytest.mark.parametrize("space", ["raw", "latent"])
+@pytest.mark.parametrize(("kept", "fires"), [(0.41, True), (0.4, False)])
+def test_a_score_that_the_label_keeps(space, kept, fires):
+    row = {"space": space}
+    # Of r = 0.5; another direction and another metric stay out of it.
+    rows = [row, row | {"control": "within_labels", "score": kept}]
+    aside = [row | {"control": "within_labels", "score": 0.5, "metric": "cka"}]
+    said = warnings(table(*rows, *aside))
+    assert said == (
+        [
+            f"x to y: of r = 0.500 in the {space} space, 0.410 is left when rows meet others of the same label: it is "
+            "mostly the identity of what was shown."
+        ]
+        if fires
+        else []
+    )
+
+
+def test_nothing_is_kept_of_nothing():
+    assert warnings(table({"score": -0.5}, {"control": "within_labels", "score": 0.0})) == []
+
+
+@pytest.mark.parametrize(("alone", "fires"), [(0.09, True), (0.1 / 1.1 + 1e-9, False)])
+def test_private_content_that_a_joint_dictionary_drops(alone, fires):
+    said = warnings(table({"fit": "independent", "fvu_a": alone, "fvu_b": 0.1}))
+    expected = (
+        "x: a joint dictionary leaves 10.0% of the variance unexplained, one of its own 9.0%: private content was "
+        "dropped, which raises latent scores by selection."
+    )
+    assert said == ([expected] if fires else [])
+
+
+def test_independent_dictionaries_alone_have_no_joint_one_to_compare():
+    frame = table()
+    assert warnings(frame.assign(fit="independent")) == []
 
 
 def test_the_dictionaries_of_the_control_are_not_the_systems():

@@ -11,7 +11,10 @@ NAN = float("nan")
 
 def row(space, score, **given):
     """Return one row of held-out r, with an interval of ± .01."""
-    base = {"system_a": "a", "system_b": "b", "metric": "regression_r", "directed": True, "control": "none", "seed": 0}
+    base = {
+        "system_a": "a", "system_b": "b", "metric": "regression_r", "directed": True, "control": "none", "seed": 0,
+        "fit": "" if space == "raw" else "pairwise",
+    }  # fmt: skip
     return (
         base | {"space": space, "score": score, "low": score - 0.01, "high": score + 0.01, "p": NAN, "why": ""} | given
     )
@@ -40,7 +43,7 @@ def test_a_rise_never_stands_without_what_it_leaves_open():
         "it rises.",
         "A rise alone is no evidence of superposition: selecting shared content, a nonlinear encoder and the identity "
         "of the stimuli raise it too. Not run here: the nonlinear prediction, linear selection at equal variance "
-        "explained, and independent dictionaries.",
+        "explained, independent dictionaries, and re-pairing within labels.",
     ]
 
 
@@ -150,3 +153,72 @@ def test_no_sentence_ever_says_by_how_much_superposition_deflates(raw, latent):
     assert "deflat" not in " ".join(said).lower()
     assert ("superposition" in " ".join(said)) == ("rises" in said[0])
     assert ("rises" in said[0]) == (said[-1].startswith("A rise alone is no evidence of superposition"))
+
+
+def risen(*rows):
+    """Return what is said of r = 0.5 raw and 0.8 latent beside other rows."""
+    return sentences(table(row("raw", 0.5), row("latent", 0.8), *rows))
+
+
+@pytest.mark.parametrize(
+    ("space", "name"),
+    [
+        ("nonlinear", "nonlinear regression on raw activity"),
+        ("linear_selection", "linear selection at equal variance explained"),
+    ],
+)
+def test_a_rise_that_does_not_clear_a_line_is_no_evidence(space, name):
+    # Both intervals are ± .01: .0141 apart is not apart.
+    said = risen(row(space, 0.79))
+    assert said[1] == f"a and b: recovered features give 0.800, {name} 0.790: not evidence of superposition."
+    assert len(risen(row(space, 0.78))) == 2
+    # One that does not rise needs no line.
+    assert len(sentences(table(row("raw", 0.8), row("latent", 0.8), row(space, 0.9)))) == 1
+
+
+def test_all_lines_share_a_sentence_and_equal_targets_count():
+    said = risen(row("nonlinear", 0.85), row("linear_selection", 0.9), row("latent_to_raw", 0.7))
+    assert said[1] == (
+        "a and b: recovered features give 0.800, linear selection at equal variance explained 0.900; recovered "
+        "features give 0.800, nonlinear regression on raw activity 0.850; raw activity predicted from recovered "
+        "features gives 0.700, nonlinearly from raw activity 0.850: not evidence of superposition."
+    )
+    # Latents may clear the nonlinear line, and yet say less of raw activity than it does.
+    assert (
+        "gives 0.700, nonlinearly from raw activity 0.750"
+        in risen(row("nonlinear", 0.75), row("latent_to_raw", 0.7))[1]
+    )
+
+
+def test_only_what_was_not_run_is_called_missing():
+    assert risen(row("nonlinear", 0.6), row("raw", 0.2, control="within_labels"))[-1].endswith(
+        "Not run here: linear selection at equal variance explained, and independent dictionaries."
+    )
+    run = [row("nonlinear", 0.6), row("linear_selection", 0.6), row("two_seeds", 0.6, system_b="a, second seed")]
+    assert risen(*run)[-1].endswith("Not run here: re-pairing within labels.")
+    assert risen(*run, row("raw", 0.2, control="within_labels"))[-1].endswith("of the stimuli raise it too.")
+
+
+@pytest.mark.parametrize(("untrained", "near"), [(0.86, True), (0.8, False)])
+def test_a_corrected_score_stands_beside_its_untrained_twin(untrained, near):
+    twin = {"fit": "independent"}
+    said = risen(row("corrected", 0.9, **twin), row("corrected", untrained, control="untrained", **twin))
+    ending = ": the correction tells nothing of what training found." if near else "."
+    assert said[1] == (
+        "a and b: independent dictionaries, their own noise divided out, give 0.900, untrained ones "
+        f"{untrained:.3f}{ending}"
+    )
+    # Never alone.
+    assert not any("0.900" in text for text in risen(row("corrected", 0.9, **twin)))
+
+
+def test_dictionaries_and_copies_of_a_control_are_not_the_pair():
+    twins = [
+        row("latent", 0.1, fit="independent"),
+        row("two_seeds", 0.2, system_b="a, second seed"),
+        row("raw", 0.3, control="planted", system_a="a, packed once", system_b="a, packed twice", metric="cka",
+            directed=False),
+    ]  # fmt: skip
+    said = risen(*twins)
+    assert len(said) == 2
+    assert "0.800 in recovered features" in said[0]

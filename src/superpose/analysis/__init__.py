@@ -1,5 +1,5 @@
 """The main job: raw, reconstructed, predicted and latent alignment in one table, and what it means."""
 
-from superpose.analysis.job import Analysis, analyse, raw
+from superpose.analysis.main import Analysis, analyse, raw
 
 __all__ = ["Analysis", "analyse", "raw"]

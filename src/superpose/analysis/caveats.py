@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,19 +15,30 @@ from superpose.statistics import FEWEST
 Array = NDArray[Any]
 
 NEAR_ZERO = 0.03
-QUALITY = ["system", "fvu", "dead"]
+QUALITY = ["system", "fvu", "dead", "rare"]
+# A re-pairing within labels that keeps more than this share of a score shows that the label carries it.
+MOSTLY = 0.8
+# A joint dictionary that leaves more than this many times as much unexplained as one alone has dropped content.
+DROPPED = 1.1
 
 
 def caveats(
-    table: pd.DataFrame, arrays: Mapping[str, Array], dropped: Mapping[str, list[int]], latents: int
+    table: pd.DataFrame,
+    arrays: Mapping[str, Array],
+    dropped: Mapping[str, list[int]],
+    latents: int,
+    asked: Sequence[str] = ("shuffled_fit",),
 ) -> Iterator[str]:
     """Yield every warning that the data and the table call for, the gravest first.
 
-    `arrays` are without the units that `dropped` lists by system.
+    `arrays` are without the units that `dropped` lists by system; `asked` are the controls that were to be run.
     """
     training = int(table.training_samples.iloc[0])
     yield from _nulls(table)
-    yield from _controls(table)
+    if "shuffled_fit" in asked:
+        yield from _controls(table)
+    yield from _identity(table)
+    yield from _selection(table)
     yield from _reconstructions(table)
     yield from _rows(training, latents, arrays)
     yield from _dominant_units(arrays, dropped)
@@ -55,11 +66,35 @@ def _controls(table: pd.DataFrame) -> Iterator[str]:
         )
 
 
+def _identity(table: pd.DataFrame) -> Iterator[str]:
+    """Say where re-pairing within labels keeps most of a score."""
+    rows = table[(table.metric == "regression_r") & table.space.isin(["raw", "latent"]) & table.score.notna()]
+    kept = rows[rows.control == "within_labels"]
+    for (space, fit, a, b), repaired in kept.groupby(["space", "fit", "system_a", "system_b"], sort=False):
+        same = (rows.space == space) & (rows.fit == fit) & (rows.system_a == a) & (rows.system_b == b)
+        own, left = rows[same & (rows.control == "none")].score.mean(), repaired.score.mean()
+        if own > 0 and left > MOSTLY * own:
+            yield (
+                f"{a} to {b}: of r = {own:.3f} in the {space} space, {left:.3f} is left when rows meet others of the "
+                "same label: it is mostly the identity of what was shown."
+            )
+
+
+def _selection(table: pd.DataFrame) -> Iterator[str]:
+    """Say which systems a joint dictionary explains much less of than one of their own."""
+    recovered = table[(table.control == "none") & (table.space == "latent")]
+    for name, rows in _by_system(recovered):
+        alone, joint = rows[rows.fit == "independent"].fvu.mean(), rows[rows.fit != "independent"].fvu.max()
+        if joint > DROPPED * alone:
+            yield (
+                f"{name}: a joint dictionary leaves {joint:.1%} of the variance unexplained, one of its own "
+                f"{alone:.1%}: private content was dropped, which raises latent scores by selection."
+            )
+
+
 def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
-    own = table[(table.control == "none") & (table.space == "latent")]
-    sides = [own[[f"{what}_{side}" for what in ("system", "fvu", "dead")]].set_axis(QUALITY, axis=1) for side in "ab"]
-    for name, rows in pd.concat(sides).groupby("system", sort=False):
-        fvu, dead = rows.fvu.max(), rows.dead.max()
+    for name, rows in _by_system(table[(table.control == "none") & (table.space == "latent")]):
+        fvu, dead, rare = rows.fvu.max(), rows.dead.max(), rows.rare.max()
         if fvu > 0.5:
             yield (
                 f"{name}: its dictionary leaves {fvu:.0%} of the variance of held-out rows unexplained; the latent "
@@ -67,6 +102,19 @@ def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
             )
         if dead > 0.2:
             yield f"{name}: {dead:.0%} of its latents are never active; use fewer, or train longer."
+        elif rare > 0.05:
+            yield (
+                f"{name}: {rare:.0%} of its latents are active a hundredth as often as the average one, or less: the "
+                "dictionary is under-trained; train longer, or use fewer latents."
+            )
+
+
+def _by_system(rows: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
+    """Return the quality of the dictionaries of each system, whichever side of a pair it is on."""
+    sides = [
+        rows[["fit", *(f"{what}_{side}" for what in QUALITY)]].set_axis(["fit", *QUALITY], axis=1) for side in "ab"
+    ]
+    yield from pd.concat(sides).groupby("system", sort=False)
 
 
 def _rows(training: int, latents: int, arrays: Mapping[str, Array]) -> Iterator[str]:

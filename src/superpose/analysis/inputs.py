@@ -60,10 +60,10 @@ def read_files(files: Sequence[Path]) -> tuple[dict[str, Array], dict[str, Any]]
     return {name: as_responses(x, name) for name, x in arrays.items()}, inputs
 
 
-def read_groups(path: Path) -> Array:
+def read_groups(path: Path, option: str = "--groups") -> Array:
     """Return one label a row: from a .npy of one axis, or from a text file with a label a line."""
     if not path.is_file():
-        raise DataError(f"{path} does not exist; --groups expects a .npy or a text file with one label a row.")
+        raise DataError(f"{path} does not exist; {option} expects a .npy or a text file with one label a row.")
     try:
         if path.suffix.lower() == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from superpose.analysis.job import Analysis
+from superpose.analysis.main import Analysis
 from superpose.files import DataError, whole
 
 RECORD = "run.json"

@@ -13,6 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from superpose.arrays import chunks
+from superpose.diagnostics import unit_means
 from superpose.losses import joint, reconstruction
 from superpose.sae import SparseAutoencoder
 from superpose.sparsity import TopK
@@ -53,6 +55,20 @@ def together(systems: Systems, recipe: Recipe) -> Dictionaries:
     saes = nn.ModuleList(_dictionary(f"{label} {name}", x, recipe) for name, x in systems.items())
     fit(saes, partial(joint, mode=recipe.mode), *systems.values(), **_training(label, recipe))
     return dict(zip(systems, saes, strict=True))  # type: ignore[arg-type]
+
+
+def untrained(systems: Systems, recipe: Recipe) -> Dictionaries:
+    """Draw each system's dictionary at random and train nothing: centred and scaled, as training would begin."""
+    drawn: Dictionaries = {}
+    for name, x in systems.items():
+        sae = _dictionary(f"untrained {name}", x, recipe)
+        centre = unit_means(x)
+        square = sum(np.square(rows - centre).sum() for _, rows in chunks(x))
+        sae.centre.copy_(torch.from_numpy(centre))
+        sae.scale.copy_(torch.tensor(np.sqrt(square / x.size)))
+        sae.normalise_()
+        drawn[name] = sae
+    return drawn
 
 
 def encoded(dictionaries: Dictionaries, systems: Systems) -> dict[str, Array]:
@@ -99,7 +115,6 @@ def everything(names: Sequence[str], pairs: Pairs) -> list[tuple[str, ...]]:
 
 
 # How systems are grouped, and how the dictionaries of one group are fitted.
-FITS: dict[
-    str, tuple[Callable[[Sequence[str], Pairs], list[tuple[str, ...]]], Callable[[Systems, Recipe], Dictionaries]]
-]
+Trainer = Callable[[Systems, Recipe], Dictionaries]
+FITS: dict[str, tuple[Callable[[Sequence[str], Pairs], list[tuple[str, ...]]], Trainer]]
 FITS = {"pairwise": (each_pair, together), "all": (everything, together), "independent": (everything, apart)}

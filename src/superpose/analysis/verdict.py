@@ -1,21 +1,31 @@
-"""The plain sentence: what rose, what fell, what did not move, and what that does not show."""
+"""The plain sentences: what rose, what fell, what explains a rise as well, and what was not asked."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 # Scores closer than this are called equal, whatever their intervals say.
 SMALLEST = 0.01
-MISSING = (
+# A corrected score this close to that of untrained dictionaries says nothing of what training found.
+NEAR_UNTRAINED = 0.05
+OPEN = (
     "A rise alone is no evidence of superposition: selecting shared content, a nonlinear encoder and the identity of "
-    "the stimuli raise it too. Not run here: the nonlinear prediction, linear selection at equal variance explained, "
-    "and independent dictionaries."
+    "the stimuli raise it too."
 )
+# What a rise must be held against: the space or control that shows it was, and what to call it where it was not.
+HELD_AGAINST = {
+    "the nonlinear prediction": ("space", "nonlinear"),
+    "linear selection at equal variance explained": ("space", "linear_selection"),
+    "independent dictionaries": ("space", "two_seeds"),
+    "re-pairing within labels": ("control", "within_labels"),
+}
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
-    """Return one sentence a pair of systems, and a last one on what a rise leaves open, if any rose.
+    """Return what each pair of systems shows, and a last sentence on what a rise leaves open, if any rose.
 
     Parameters
     ----------
@@ -25,19 +35,28 @@ def sentences(table: pd.DataFrame) -> list[str]:
     Returns
     -------
     list of str
+        One sentence a pair, further ones where a line or a correction was measured and bears on it.
     """
     said, rose = [], False
     for (a, b), rows in _by_pair(table):
         text, up = _sentence(a, b, rows)
         said.append(text)
+        if up:
+            said += _lines(a, b, rows)
+        said += _correction(a, b, rows)
         rose |= up
-    return [*said, MISSING] if rose else said
+    return [*said, _left_open(table)] if rose else said
 
 
 def _by_pair(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
-    symmetric = table[~table.directed.astype(bool)]
+    """Return the rows of each pair that was asked for: not of the copies and twins that controls make."""
+    recovered = table[(table.space == "latent") & (table.control == "none")]
+    # The first fit is the one asked for; a control may have fitted others.
+    other = recovered[recovered.fit != recovered.fit.iloc[0]].index if len(recovered) else recovered.index
+    asked = table.drop(other)
+    symmetric = asked[~asked.directed.astype(bool) & (asked.space == "raw") & (asked.control == "none")]
     pairs = list(dict.fromkeys(zip(symmetric.system_a, symmetric.system_b, strict=True)))
-    return [(pair, table[table.system_a.isin(pair) & table.system_b.isin(pair)]) for pair in pairs]
+    return [(pair, asked[asked.system_a.isin(pair) & asked.system_b.isin(pair)]) for pair in pairs]
 
 
 def _sentence(a: str, b: str, rows: pd.DataFrame) -> tuple[str, bool]:
@@ -51,13 +70,11 @@ def _sentence(a: str, b: str, rows: pd.DataFrame) -> tuple[str, bool]:
     latent = _score(rows, "latent")
     if latent is None:
         return f"{opening}{related}; in recovered features it could not be computed ({_reason(rows, 'latent')}).", False
-    change = latent.score - raw.score
-    noise = max(SMALLEST, float(np.hypot(raw.half, latent.half)))
     shuffled = _score(rows, "latent", control="shuffled_fit")
     control = f" (shuffled pairs: {shuffled.score:.3f})" if shuffled is not None else ""
-    if change > noise:
+    if latent.above(raw):
         return f"{opening}{related} and {latent.score:.3f} in recovered features{control}: it rises.", True
-    if change < -noise:
+    if raw.above(latent):
         return (
             f"{opening}{related} and {latent.score:.3f} in recovered features{control}: it falls; the dictionaries "
             "lose more of what is shared than they untangle.",
@@ -66,19 +83,61 @@ def _sentence(a: str, b: str, rows: pd.DataFrame) -> tuple[str, bool]:
     return f"{opening}{related} and {latent.score:.3f} in recovered features{control}: no clear change.", False
 
 
-class _Mean:
+def _lines(a: str, b: str, rows: pd.DataFrame) -> list[str]:
+    """Say which lines a rise does not clear; what latents say of raw activity has the nonlinear line's own targets."""
+    latent, targeted = _score(rows, "latent"), _score(rows, "latent_to_raw")
+    nonlinear, selection = _score(rows, "nonlinear"), _score(rows, "linear_selection")
+    compared = [
+        (latent, "recovered features give", selection, "linear selection at equal variance explained"),
+        (latent, "recovered features give", nonlinear, "nonlinear regression on raw activity"),
+        (targeted, "raw activity predicted from recovered features gives", nonlinear, "nonlinearly from raw activity"),
+    ]
+    said = [
+        f"{what} {score.score:.3f}, {line_name} {line.score:.3f}"
+        for score, what, line, line_name in compared
+        if score is not None and line is not None and not score.above(line)
+    ]
+    return [f"{a} and {b}: {'; '.join(said)}: not evidence of superposition."] if said else []
+
+
+def _correction(a: str, b: str, rows: pd.DataFrame) -> list[str]:
+    """Say what dividing out the dictionaries' noise gives, and that it gives as much to untrained ones, if it does."""
+    corrected, untrained = _score(rows, "corrected"), _score(rows, "corrected", control="untrained")
+    if corrected is None or untrained is None:
+        return []
+    near = abs(corrected.score - untrained.score) <= NEAR_UNTRAINED
+    ending = ": the correction tells nothing of what training found." if near else "."
+    return [
+        f"{a} and {b}: independent dictionaries, their own noise divided out, give {corrected.score:.3f}, untrained "
+        f"ones {untrained.score:.3f}{ending}"
+    ]
+
+
+def _left_open(table: pd.DataFrame) -> str:
+    missing = [name for name, (column, value) in HELD_AGAINST.items() if not (table[column] == value).any()]
+    if not missing:
+        return OPEN
+    return f"{OPEN} Not run here: {', '.join(missing[:-1])}{', and ' if len(missing) > 1 else ''}{missing[-1]}."
+
+
+class _Mean(NamedTuple):
     """A score averaged over both directions and all seeds, and half the width of its interval."""
 
-    def __init__(self, rows: pd.DataFrame) -> None:
-        self.score = float(rows.score.mean())
-        half = ((rows.high - rows.low) / 2).mean()
-        self.half = float(half) if np.isfinite(half) else 0.0
+    score: float
+    half: float
+
+    def above(self, other: _Mean) -> bool:
+        """Whether it is higher by more than both intervals leave open."""
+        return self.score - other.score > max(SMALLEST, float(np.hypot(self.half, other.half)))
 
 
 def _score(rows: pd.DataFrame, space: str, control: str = "none") -> _Mean | None:
     chosen = _select(rows, space, control)
     known = chosen[np.isfinite(chosen.score)]
-    return _Mean(known) if len(known) else None
+    if known.empty:
+        return None
+    half = ((known.high - known.low) / 2).mean()
+    return _Mean(float(known.score.mean()), float(half) if np.isfinite(half) else 0.0)
 
 
 def _select(rows: pd.DataFrame, space: str, control: str = "none") -> pd.DataFrame:

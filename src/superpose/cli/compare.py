@@ -20,6 +20,7 @@ def compare(
     *files: Path,
     out: Path,
     groups: Path | None = None,
+    labels: Path | None = None,
     folds: int = 5,
     permutations: int = 999,
     no_latents: Annotated[bool, Parameter(negative="")] = False,
@@ -30,6 +31,7 @@ def compare(
     active: Annotated[int | None, DICTIONARIES] = None,
     fit: Annotated[str, DICTIONARIES] = "pairwise",
     mode: Annotated[str, DICTIONARIES] = "detached",
+    controls: Annotated[str, DICTIONARIES] = "shuffled_fit",
     steps: Annotated[int, DICTIONARIES] = 1000,
     seeds: Annotated[int, DICTIONARIES] = 1,
     engine: Annotated[str, DICTIONARIES] = "serial",
@@ -54,6 +56,8 @@ def compare(
     groups
         File of one label a row (.npy, or text with a label a line), in the order of the (matched) rows: rows of a
         group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls take groups whole.
+    labels
+        File of one label a row, as groups: what the row shows (a word, a class). For the control within_labels.
     folds
         One of this many folds of rows is held out; every score is taken on it.
     permutations
@@ -76,6 +80,12 @@ def compare(
     mode
         How a shared dictionary is held together: detached (each file keeps what the other lacks), cross (as in the
         paper; shared content at the expense of the rest) or separate (not at all).
+    controls
+        What the latent scores are held against, separated by commas, or "all", a long run. shuffled_fit: the files
+        paired wrongly; nonlinear: kernel regression on the units; linear_selection: what both files share, linearly;
+        latent_to_raw: units predicted from latents; untrained: latents of random dictionaries; within_labels: rows
+        paired with others of the same label; independent: dictionaries fitted apart, twice; pca_code: the largest
+        principal components; rotated, planted: copies of each file that hold the same by construction.
     steps
         Training steps of a dictionary.
     seeds
@@ -89,12 +99,13 @@ def compare(
 
     started = time.perf_counter()
     systems, found_groups, inputs = read_systems(files)
-    labels = read_groups(groups) if groups is not None else found_groups
+    belonging = read_groups(groups) if groups is not None else found_groups
+    shown = None if labels is None else read_groups(labels, "--labels")
     folder = check_free(out, overwrite=overwrite)
     progress = Progress()
     shared: dict[str, Any] = {
         "folds": folds,
-        "groups": labels,
+        "groups": belonging,
         "permutations": permutations,
         "seed": seed,
         "progress": progress,
@@ -109,6 +120,8 @@ def compare(
                 active=active,
                 fit=fit,
                 mode=mode,
+                controls=controls.split(","),
+                labels=shown,
                 steps=steps,
                 seeds=seeds,
                 engine=engine,
@@ -116,8 +129,9 @@ def compare(
             )
         )
     record: dict[str, Any] = {"inputs": inputs, "seconds": round(time.perf_counter() - started, 1)}
-    if groups is not None:
-        record["groups"] = {"path": str(groups), "sha256": sha256(groups)}
+    for name, path in (("groups", groups), ("labels", labels)):
+        if path is not None:
+            record[name] = {"path": str(path), "sha256": sha256(path)}
     write(analysis, folder, record, title=" and ".join(systems))
     show_analysis(analysis, as_json=json)
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)

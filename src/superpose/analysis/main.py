@@ -1,0 +1,323 @@
+"""The main job: how alike systems are raw, in reconstruction, as predicted, and in recovered features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from superpose.analysis.caveats import caveats
+from superpose.analysis.controls import Cell, cells_of, chosen
+from superpose.analysis.job import Job, Progress, prepare, silent
+from superpose.analysis.scores import ORDER, described, scored
+from superpose.analysis.spaces import FITS, Recipe, derived_seed
+from superpose.analysis.verdict import sentences
+from superpose.comparison import SCORES
+from superpose.engines import Engine, serial
+from superpose.engines import engine as engine_of
+from superpose.files import DataError
+from superpose.losses import SCORABLE_MODES
+from superpose.statistics import FEWEST
+
+RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"
+NOT_ASKED = "no null: the control 'shuffled_fit' was not asked for"
+KEYS = ["system_a", "system_b", "metric", "space", "fit", "control", "seed"]
+UNPAIRED = f"no null: fewer than {FEWEST} re-pairings of training or of held-out rows"
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What an analysis found.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a score: the columns of `superpose.compare`, and `space` (raw, reconstruction, predicted,
+        latent), `fit`, `control`, `seed`, `training_samples`, `predictors`, and per system the fraction of
+        variance unexplained `fvu_*`, the share of dead latents `dead_*`, the active latents a sample `l0_*`;
+        `same_index`, the share of matched latents that carry the same index in both.
+    warnings : tuple of str
+        What a reader of the scores must know.
+    settings : dict
+        Every setting that the numbers follow from.
+    """
+
+    table: pd.DataFrame
+    warnings: tuple[str, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the table means, one plain sentence a pair."""
+        return sentences(self.table)
+
+    def report(self, path: str | os.PathLike[str], title: str = "Alignment") -> Path:
+        """Write one self-contained HTML page: the sentences, warnings, a chart, the table and the settings."""
+        from superpose.report import write
+
+        return write(
+            path,
+            title=title,
+            sentences=self.sentences,
+            warnings=self.warnings,
+            table=self.table,
+            settings=self.settings,
+        )
+
+
+def analyse(
+    systems: Mapping[str, ArrayLike],
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    latents: int | None = None,
+    active: int | None = None,
+    fit: str = "pairwise",
+    mode: str = "detached",
+    controls: str | Sequence[str] = "shuffled_fit",
+    folds: int = 5,
+    groups: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    test: ArrayLike | None = None,
+    permutations: int = 0,
+    steps: int = 1000,
+    batch: int = 512,
+    learning_rate: float = 5e-3,
+    seeds: int = 1,
+    seed: int = 0,
+    engine: str = "serial",
+    progress: Progress | None = None,
+) -> Analysis:
+    """Compare systems raw, in their dictionaries' reconstructions, as their decoders predict, and in latents.
+
+    One split serves everything: dictionaries and regressions, raw or latent, are fitted on training rows, and
+    every score is taken on rows that neither saw. A latent score above the raw one is not by itself evidence of
+    superposition: `controls` names what it is held against.
+
+    Parameters
+    ----------
+    systems : mapping of str to array or tensor, (samples, units)
+        At least two systems that saw the same samples in the same order.
+    pairs : sequence of (name, name), optional
+        The pairs to compare; None is all of them.
+    latents : int, optional
+        Latents of each dictionary. None is four times the widest system, less where training rows are scarce
+        (a sixteenth of them), but never fewer than the widest system's units.
+    active : int, optional
+        Latents a sample may use. None is 32, at most a sixteenth of the latents.
+    fit : {"pairwise", "all", "independent"}
+        One joint dictionary a pair, one for all systems, or one a system on its own.
+    mode : {"detached", "cross", "separate", "agreement"}
+        The cross terms of joint dictionaries, as in `superpose.losses.joint`.
+    controls : "all", or sequence of str
+        What the latent scores are held against, each in rows of its own (`space` and `control` say which):
+
+        - "shuffled_fit": samples re-paired and the dictionaries refitted. Where systems share nothing, joint training
+          alone must not make them alike.
+        - "nonlinear": raw activity predicted from raw activity by kernel ridge regression.
+        - "linear_selection": what remains of two systems when each is reduced to its canonical variates with the
+          other until as much variance is unexplained as by its dictionary.
+        - "latent_to_raw": raw activity predicted from the other system's latents, the same targets as raw scores have.
+        - "untrained": latents of dictionaries drawn at random.
+        - "within_labels": samples re-paired with others of the same label, and the dictionaries refitted.
+        - "independent": two dictionaries a system, each fitted on its own; their scores against each other (space
+          "two_seeds"), and those of different systems with that noise divided out ("corrected"); the same of untrained
+          ones.
+        - "pca_code": the largest principal components of each sample, as many as latents are active.
+        - "rotated": each system against a rotation of itself.
+        - "planted": two Gaussian packings of each system's own codes, and what the closed form says of them.
+    folds : int
+        One of this many folds is held out: the last of contiguous ones, or of those that keep groups whole.
+    groups : array-like, (samples,), optional
+        Which samples belong together (sentence, trial, photograph): the split, intervals, re-pairings and the
+        shuffled control take groups whole.
+    labels : array-like, (samples,), optional
+        What a sample shows (a word, a class), for the control "within_labels".
+    test : boolean array, (samples,), optional
+        The held-out rows, instead of `folds`.
+    permutations : int
+        Re-pairings behind the null of each raw score.
+    steps, batch, learning_rate
+        Training of the dictionaries, as in `superpose.fit`.
+    seeds : int
+        How many times the dictionaries are fitted from other seeds, each in rows of its own.
+    seed : int
+        The one seed that everything random is derived from.
+    engine : str
+        Where dictionaries are fitted and scored: "serial", or "local:N" for N processes that share the cores.
+        Sums depend on the number of threads in their last digits.
+    progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    Analysis
+        `.table`, `.warnings`, `.sentences`, `.settings` and `.report(path)`.
+
+    Raises
+    ------
+    DataError
+        For systems that cannot be compared, or settings out of range.
+
+    Examples
+    --------
+    >>> import superpose as sp, torch
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> z = sp.systems.sparse_latents(4000, 32, 2, generator=draw)
+    >>> a, b = sp.systems.gaussian_projection(16, 32, repeats=(2,), generator=draw)
+    >>> found = sp.analyse({"a": z @ a.T, "b": z @ b.T}, latents=32, active=2, steps=50)
+    >>> sorted(found.table.space.unique())
+    ['latent', 'predicted', 'raw', 'reconstruction']
+    """
+    if fit not in FITS:
+        raise DataError(f"fit is {fit!r}; expected one of {', '.join(map(repr, FITS))}.")
+    seeds, steps, batch = _size(seeds, 1, "seeds"), _size(steps, 1, "steps"), _size(batch, 1, "batch")
+    run = engine_of(engine)
+    asked = chosen(controls)
+    job, dropped = prepare(
+        systems,
+        pairs=pairs,
+        fit=fit,
+        folds=folds,
+        groups=groups,
+        labels=labels,
+        test=test,
+        seed=seed,
+        progress=progress,
+    )
+    training = job.training
+    widest = max(x.shape[-1] for x in job.arrays.values())
+    latents = _size(latents, max(widest, min(4 * widest, training // 16)), "latents")
+    active = _size(active, max(1, min(32, latents // 16)), "active")
+    if active > latents:
+        raise DataError(f"active is {active} of {latents} latents; expected at most that many.")
+    if mode not in SCORABLE_MODES:
+        raise DataError(f"mode is {mode!r}; expected one of {', '.join(map(repr, SCORABLE_MODES))}.")
+    recipes = [
+        Recipe(latents, active, mode, steps, batch, learning_rate, derived_seed(seed, f"fit {number}"), silent)
+        for number in range(seeds)
+    ]
+    cells: list[Cell] = [partial(_raw_cell, pair=pair, permutations=permutations) for pair in job.pairs]
+    able = training >= 2 * latents
+    cells += [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
+    tables = list(_computed(job, cells, run))
+    if not able:
+        tables.append(_refused(pd.concat(tables[: len(job.pairs)]), training, latents, fit))
+    # Independent dictionaries are the same ones, whether the fit or a control asks for them.
+    table = pd.concat(tables, ignore_index=True).drop_duplicates(KEYS, ignore_index=True)
+    source = RETRAINED_NULL if job.repairable else UNPAIRED
+    table = _with_control_as_null(table, fit, source if "shuffled_fit" in asked else NOT_ASKED)[list(ORDER)]
+    settings = job.settings | {
+        "folds": folds if test is None else None,
+        "latents": latents,
+        "active": active,
+        "fit": fit,
+        "mode": mode,
+        "controls": list(asked),
+        "permutations": permutations,
+        "steps": steps,
+        "batch": batch,
+        "learning_rate": learning_rate,
+        "seeds": seeds,
+        "engine": engine,
+    }
+    return Analysis(table, tuple(caveats(table, job.arrays, dropped, latents, asked)), settings)
+
+
+def raw(
+    systems: Mapping[str, ArrayLike],
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    folds: int = 5,
+    groups: ArrayLike | None = None,
+    test: ArrayLike | None = None,
+    permutations: int = 0,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Analysis:
+    """Compare systems raw only, on the same split and with the same scores as `analyse`, and fit no dictionary.
+
+    Parameters and errors are those of `analyse`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.analysis import raw
+    >>> x = np.random.default_rng(0).normal(size=(200, 5))
+    >>> raw({"x": x, "y": 2 * x + 1}).table.score.round(3).unique().tolist()
+    [1.0]
+    """
+    job, dropped = prepare(
+        systems,
+        pairs=pairs,
+        fit="",
+        folds=folds,
+        groups=groups,
+        labels=None,
+        test=test,
+        seed=seed,
+        progress=progress,
+    )
+    table = described(scored(job, job.arrays, permutations), job, space="raw")[list(ORDER)]
+    settings = job.settings | {"folds": folds if test is None else None, "permutations": permutations}
+    return Analysis(table, tuple(caveats(table, job.arrays, dropped, 0)), settings)
+
+
+def _computed(job: Job, cells: list[Cell], run: Engine) -> Iterator[pd.DataFrame]:
+    """Yield the table of each cell, wherever the engine computes it."""
+    if run is serial:
+        yield from run(partial(_compute, job), cells)
+        return
+    # Progress inside another process cannot be seen from here: cells are counted as they finish.
+    for done, table in enumerate(run(partial(_compute, job.quiet()), cells)):
+        job.progress("scores and dictionaries", done + 1, len(cells))
+        yield table
+
+
+def _compute(job: Job, cell: Cell) -> pd.DataFrame:
+    return cell(job)
+
+
+def _raw_cell(job: Job, *, pair: tuple[str, str], permutations: int) -> pd.DataFrame:
+    """Score one pair as it is."""
+    systems = {name: job.arrays[name] for name in pair}
+    return described(scored(job, systems, permutations), job, space="raw", fit="")
+
+
+def _with_control_as_null(table: pd.DataFrame, fit: str, source: str) -> pd.DataFrame:
+    """Enter each score's shuffled control as its null, and say so; rows of a control have no null of their own."""
+    keys = ["system_a", "system_b", "metric", "space", "seed"]
+    shuffled = table[table.control == "shuffled_fit"].set_index(keys).score
+    recovered = table.space.isin(["latent", "reconstruction"]) & table.score.notna()
+    own = recovered & (table.control == "none") & (table.fit == fit)
+    bare = (recovered | (table.control != "none")) & ~own
+    table.loc[recovered | bare, ["null", "null_low", "null_high", "p"]] = np.nan
+    table.loc[own, "null"] = [shuffled.get(tuple(row), np.nan) for row in table.loc[own, keys].itertuples(index=False)]
+    for chosen_rows, name in ((bare, ""), (own, source)):
+        table.loc[chosen_rows, "why"] = [_renamed(why, name) for why in table.loc[chosen_rows, "why"]]
+    return table
+
+
+def _renamed(why: str, source: str) -> str:
+    kept = [part for part in why.split("; ") if part and not part.startswith("null:")]
+    return "; ".join([*kept, source] if source else kept)
+
+
+def _refused(raw: pd.DataFrame, training: int, size: int, fit: str) -> pd.DataFrame:
+    why = f"{training} training rows are too few for {size} latents (at least twice as many rows)"
+    blank = dict.fromkeys([*SCORES, "predictors"], np.nan)
+    return raw.assign(space="latent", fit=fit, why=why, **blank)
+
+
+def _size(value: int | None, default: int, name: str) -> int:
+    if value is None:
+        return default
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise DataError(f"{name} is {value!r}; expected a positive integer.")
+    return int(value)

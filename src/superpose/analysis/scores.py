@@ -1,0 +1,139 @@
+"""The scores of one analysis: the same metrics, split and ridge for every space and control."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from superpose.analysis.job import Job
+from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare
+from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
+from superpose.metrics.regression import Plan, split_plan
+from superpose.moments import Moments, accumulate, working_type
+from superpose.statistics import interval, standard_error
+
+Array = NDArray[Any]
+
+# The same penalty in every space: small beside the mean variance of the predictors, so that a dead or
+# duplicated predictor costs nothing.
+PENALTY = relative_ridge(1e-3)
+REGRESSIONS = (
+    RegressionMetric("regression_r", ("r", "pooled"), PENALTY),
+    RegressionMetric("regression_r2", ("r2", "pooled"), PENALTY),
+    RegressionMetric("regression_r_units", ("r", "units"), PENALTY),
+)
+METRICS = (CKA, CKA_DEBIASED, RSA, *REGRESSIONS)
+FIT = ("space", "fit", "control", "seed")
+QUALITY = ("fvu_a", "fvu_b", "dead_a", "dead_b", "rare_a", "rare_b", "l0_a", "l0_b", "same_index")
+ORDER = (*IDENTITY, *FIT, *SCORES, *SIZES, "training_samples", "predictors", *QUALITY, "why")
+
+
+def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0) -> pd.DataFrame:
+    """Return the scores of one space: the one pure function that every space and control goes through."""
+    return compare(
+        systems,
+        pairs=job.within(systems),
+        metrics=METRICS,
+        test=job.held_out,
+        groups=job.groups,
+        permutations=permutations,
+        seed=job.seed,
+        progress=job.progress,
+    )
+
+
+def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Array]) -> pd.DataFrame:
+    """Return how well predictors made of one system foretell other systems, by the regressions of `scored`.
+
+    Parameters
+    ----------
+    job : Job
+        The split and its groups.
+    source : str
+        The system that the predictors are made of.
+    predictors : ndarray, (samples, predictors)
+        Any function of its activity, row by row.
+    targets : mapping of str to ndarray, (samples, units)
+        What they foretell, linearly: the weights are fitted on training rows under the ridge of every space.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows like those of `scored`, one a target and regression.
+    """
+    _, plan = split_plan(len(job.held_out), None, job.held_out)
+    rows = []
+    for name, y in targets.items():
+        moments, centred = _moments(job, predictors, y)
+        sums = REGRESSIONS[0].planned(plan).sums(moments)
+        if sums.blurred:
+            moments, centred = _moments(job, predictors.astype(np.float64), y.astype(np.float64))
+        rows += [_row(job, metric, plan, moments, centred) | {"system_b": name} for metric in REGRESSIONS]
+    return pd.DataFrame(rows, columns=COLUMNS).assign(system_a=source, units_a=job.arrays[source].shape[-1])
+
+
+def described(table: pd.DataFrame, job: Job, *, space: str, control: str = "none", fit: str | None = None) -> Any:
+    """Return the scores with what they were measured on."""
+    return table.assign(
+        space=space,
+        fit=job.fit if fit is None else fit,
+        control=control,
+        seed=0,
+        training_samples=job.training,
+        predictors=np.where(table.directed.astype(bool), table.units_a, np.nan),
+        **dict.fromkeys(QUALITY, np.nan),
+    )
+
+
+def noted(table: pd.DataFrame, note: str) -> pd.DataFrame:
+    """Return the table with a remark in front of every row's `why`."""
+    return table.assign(why=["; ".join(filter(None, (note, why))) for why in table.why])
+
+
+def _moments(job: Job, x: Array, y: Array) -> tuple[Moments, tuple[Array, Array]]:
+    """Return the sums of a pair on either side of the split, and its rows about their held-out means."""
+    centred = {name: _about_held_out_mean(job, part) for name, part in (("x", x), ("y", y))}
+    own, cross = accumulate(centred, [("x", "y")], job.held_out.astype(np.int64), targets=("y",))
+    return Moments(own["x"], own["y"], cross["x", "y"]), (centred["x"], centred["y"])
+
+
+def _about_held_out_mean(job: Job, x: Array) -> Array:
+    mean = x[job.training :].mean(axis=0, dtype=np.float64)
+    rows: Array = np.subtract(x, mean.astype(working_type(x)), dtype=working_type(x))
+    return rows
+
+
+def _row(
+    job: Job, metric: RegressionMetric, plan: Plan, moments: Moments, centred: tuple[Array, Array]
+) -> dict[str, Any]:
+    planned = metric.planned(plan)
+    sums = planned.sums(moments)
+    score = float(planned.score(sums))
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | {
+        "metric": metric.name,
+        "directed": True,
+        "score": score,
+        "samples": int(job.held_out.sum()),
+        "units_b": centred[1].shape[-1],
+        "why": "" if np.isfinite(score) else planned.why(sums),
+    }
+    return row | _interval(job, planned, sums, moments, centred, score)
+
+
+def _interval(
+    job: Job, metric: MomentMetric, sums: Any, moments: Moments, centred: tuple[Array, Array], score: float
+) -> dict[str, Any]:
+    if metric.influence is None or metric.row_sums is None or not np.isfinite(score):
+        return {}
+    row_sums = metric.row_sums(moments, sums, *centred, job.held_out.astype(np.int64))
+    # Rows that were only fitted on have no influence here: rescale to the rows that were scored.
+    share = job.held_out.mean()
+    influence = metric.influence(sums, row_sums)[job.held_out] * share
+    groups = None if job.groups is None else job.groups[job.held_out]
+    count = len(influence) if groups is None else len(np.unique(groups))
+    low, high = interval(score, standard_error(influence, groups), count, metric.bounds)
+    return {"low": low, "high": high}
