@@ -24,8 +24,8 @@ from superpose.files import DataError
 
 QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2}
 EVERY = [
-    "linear_selection", "latent_to_raw", "shuffled_fit", "nonlinear", "untrained", "within_labels", "independent",
-    "pca_code", "rotated", "planted",
+    "linear_selection", "latent_to_raw", "closed_form", "shuffled_fit", "nonlinear", "untrained", "within_labels",
+    "independent", "pca_code", "rotated", "planted",
 ]  # fmt: skip
 
 
@@ -216,6 +216,16 @@ class TestLinearSelection:
         assert rows.why.str.contains("canonical directions").all()
         assert (rows.predictors < rows.units_a).all()
         assert rows.dead_a.isna().all()
+
+
+class TestClosedForm:
+    def test_reconstructions_are_where_the_theory_must_hold(self):
+        systems = small(600)
+        systems["y"] = np.hstack([systems["y"], systems["y"][:, :1] ** 2])
+        table = analyse(systems, controls=["closed_form"], **QUICK | {"steps": 100}).table
+        cka = table[table.metric == "cka"].set_index("space").score
+        assert cka["closed_form"] == pytest.approx(cka["reconstruction"], abs=1e-5)
+        assert abs(cka["closed_form"] - cka["raw"]) > 1e-3
 
 
 class TestComparableTargets:
@@ -502,7 +512,7 @@ class TestChoice:
         table = found.table
         assert set(table.space) == {
             "raw", "reconstruction", "predicted", "latent", "linear_selection", "latent_to_raw", "nonlinear",
-            "two_seeds", "corrected", "pca_code",
+            "two_seeds", "corrected", "pca_code", "closed_form",
         }  # fmt: skip
         assert set(table.control) == {"none", "shuffled_fit", "untrained", "within_labels", "rotated", "planted"}
         assert not table.duplicated(["system_a", "system_b", "metric", "space", "fit", "control", "seed"]).any()
@@ -513,7 +523,7 @@ class TestChoice:
         again = set(table[table.seed == 1].space)
         assert again == {
             "reconstruction", "predicted", "latent", "linear_selection", "latent_to_raw", "two_seeds", "corrected",
-            "raw",
+            "raw", "closed_form",
         }  # fmt: skip
         assert set(table[(table.seed == 1) & (table.space == "raw")].control) == {"planted"}
         assert not table.duplicated(["system_a", "system_b", "metric", "space", "fit", "control", "seed"]).any()

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from superpose.analysis import Analysis, analyse
 from superpose.analysis.results import RECORD, write
+from superpose.corpora import python_help
 from superpose.encoders import L3, L6, Language, Progress, language_layers, text_digest
 from superpose.encoders import sources as sources_of
 from superpose.files import DataError
@@ -26,7 +26,6 @@ from superpose.files import DataError
 ENOUGH = 1_600
 L6_LAYERS = tuple(f"L6_{layer}" for layer in range(1, 7))
 L3_LAYERS = tuple(f"L3_{layer}" for layer in range(1, 4))
-CODE = re.compile(r"::=|>>>|[{}=|\\<>^~+#]{2}|\.\. ")
 
 
 def language(folder: str | os.PathLike[str], *, progress: Progress = lambda what, done, total: None) -> Language:
@@ -57,30 +56,8 @@ def language(folder: str | os.PathLike[str], *, progress: Progress = lambda what
 
 
 def sentences() -> list[str]:
-    """Return the English sentences of `pydoc_data.topics`, Python's own help, without code and repetitions.
-
-    The text changes with the Python version; `sources` records its digest.
-    """
-    from pydoc_data.topics import topics
-
-    found: dict[str, None] = {}
-    for topic in sorted(topics):
-        if len(found) >= ENOUGH:
-            break
-        for paragraph in re.split(r"\n\s*\n|\n\s*[*\-] ", topics[topic]):
-            text = " ".join(paragraph.replace("*", "").split())
-            found.update(dict.fromkeys(filter(_is_prose, re.split(r'(?<=[.!?:])\s+(?=[A-Z"(])', text))))
-    return list(found)
-
-
-def _is_prose(text: str) -> bool:
-    plain = sum(letter.isalnum() or letter in " .,;:'\"()-’“”/" for letter in text)
-    return bool(
-        re.match(r'[A-Z"(].*[.:]$', text)
-        and 4 <= len(text.split()) <= 90
-        and plain >= 0.9 * len(text)
-        and not CODE.search(text)
-    )
+    """Return the sentences that the demo reads: the first topics of Python's own help."""
+    return python_help(ENOUGH)
 
 
 def sources() -> dict[str, Any]:

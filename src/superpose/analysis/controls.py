@@ -10,7 +10,7 @@ import pandas as pd
 from superpose.analysis.ceiling import apart_twice
 from superpose.analysis.copies import planted, rotated
 from superpose.analysis.job import Job
-from superpose.analysis.lines import RECOVERED, latent_to_raw, linear_selection, packed_alike
+from superpose.analysis.lines import RECOVERED, closed_form, latent_to_raw, linear_selection, packed_alike
 from superpose.analysis.nonlinear import nonlinear
 from superpose.analysis.principal import principal_codes
 from superpose.analysis.recovery import Line, recover
@@ -132,7 +132,11 @@ def _groups(job: Job) -> list[tuple[str, ...]]:
 
 
 # Lines drawn from the dictionaries that are fitted anyway, and controls that need work of their own.
-LINES: dict[str, Line] = {"linear_selection": linear_selection, "latent_to_raw": latent_to_raw}
+LINES: dict[str, Line] = {
+    "linear_selection": linear_selection,
+    "latent_to_raw": latent_to_raw,
+    "closed_form": closed_form,
+}
 CONTROLS: dict[str, Control] = {
     "shuffled_fit": _shuffled_fit,
     "nonlinear": _nonlinear,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from scipy.linalg import block_diag
 
 from superpose.analysis.recovery import Line, Recovered
 from superpose.analysis.scores import described, noted, predicted, scored
 from superpose.analysis.selection import shared_parts
 from superpose.comparison import COLUMNS
 from superpose.diagnostics import fvu, match_latents
-from superpose.metrics import CKA_DEBIASED
+from superpose.metrics import CKA, CKA_DEBIASED
 from superpose.theory import cka as gram_cosine
 
 
@@ -48,6 +49,35 @@ def packed_alike(recovered: Recovered) -> pd.DataFrame:
         )
     table = pd.DataFrame(rows, columns=COLUMNS)
     return recovered.judged(described(table, recovered.job, space="predicted"))
+
+
+def closed_form(recovered: Recovered) -> pd.DataFrame:
+    """Return the CKA of reconstructions by Theorem 3.2, from decoders and codes: there its premises hold.
+
+    A reconstruction is a linear map of a code. With the codes of both systems as one vector of latents, each system is
+    a projection that sees its own half; S is that vector's covariance over held-out rows.
+    """
+    rows = []
+    for a, b in recovered.job.within(recovered.codes):
+        decoders = [recovered.dictionaries[name].dictionary.detach().mT.double().numpy() for name in (a, b)]
+        whole = block_diag(*decoders)
+        first, second = whole[: len(decoders[0])], whole[len(decoders[0]) :]
+        covariance = np.cov(np.hstack([recovered.unseen[name] for name in (a, b)]), rowvar=False)
+        rows.append(
+            {
+                "system_a": a,
+                "system_b": b,
+                "metric": CKA.name,
+                "directed": False,
+                "score": float(gram_cosine(first, second, covariance)),
+                "samples": len(recovered.unseen[a]),
+                "units_a": len(first),
+                "units_b": len(second),
+                "why": "closed form on the decoders with the codes' covariance",
+            }
+        )
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return recovered.judged(described(table, recovered.job, space="closed_form"))
 
 
 def latent_to_raw(recovered: Recovered) -> pd.DataFrame:

@@ -124,6 +124,7 @@ def analyse(
         - "linear_selection": what remains of two systems when each is reduced to its canonical variates with the
           other until as much variance is unexplained as by its dictionary.
         - "latent_to_raw": raw activity predicted from the other system's latents, the same targets as raw scores have.
+        - "closed_form": the CKA of reconstructions as Theorem 3.2 gives it from decoders and codes.
         - "untrained": latents of dictionaries drawn at random.
         - "within_labels": samples re-paired with others of the same label, and the dictionaries refitted.
         - "independent": two dictionaries a system, each fitted on its own; their scores against each other (space

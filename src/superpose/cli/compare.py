@@ -83,9 +83,10 @@ def compare(
     controls
         What the latent scores are held against, separated by commas, or "all", a long run. shuffled_fit: the files
         paired wrongly; nonlinear: kernel regression on the units; linear_selection: what both files share, linearly;
-        latent_to_raw: units predicted from latents; untrained: latents of random dictionaries; within_labels: rows
-        paired with others of the same label; independent: dictionaries fitted apart, twice; pca_code: the largest
-        principal components; rotated, planted: copies of each file that hold the same by construction.
+        latent_to_raw: units predicted from latents; closed_form: CKA of reconstructions by theory; untrained: latents
+        of random dictionaries; within_labels: rows paired with others of the same label; independent: dictionaries
+        fitted apart, twice; pca_code: the largest principal components; rotated, planted: copies of each file that
+        hold the same by construction.
     steps
         Training steps of a dictionary.
     seeds

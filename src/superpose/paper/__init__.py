@@ -6,6 +6,9 @@
 
 import lazy_loader as _lazy
 
-FIGURES = ("figure1", "figure2", "figure3", "figure4", "width", "recovery", "colour", "noise", "samples", "rdms")
+FIGURES = (
+    *("figure1", "figure2", "figure3", "figure4", "figure5"),
+    *("width", "recovery", "colour", "noise", "samples", "rdms"),
+)
 
 __getattr__, __dir__, __all__ = _lazy.attach(__name__, submodules=[*FIGURES, "claims", "reproduction", "simulation"])

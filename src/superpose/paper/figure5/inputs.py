@@ -1,0 +1,93 @@
+"""What the networks of Figure 5 see, and what their layers do: activations, kept between runs."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superpose.arrays import choose
+from superpose.corpora import python_help, wordnet
+from superpose.encoders import L6, LONGEST, PADDING_CLASS_SEPARATOR, language_layers, packaged
+from superpose.files import DataError
+from superpose.models import tokenize
+
+Array = NDArray[Any]
+
+
+class Inputs(NamedTuple):
+    """Layers that saw the same samples, how those belong together, and which of them are held out.
+
+    Attributes
+    ----------
+    systems : dict of str to numpy.ndarray, (samples, units)
+    groups : numpy.ndarray, (samples,)
+        The sentence of every sample.
+    labels : numpy.ndarray, (samples,)
+        The word piece that every sample is.
+    test : numpy.ndarray of bool, (samples,)
+    """
+
+    systems: dict[str, Array]
+    groups: Array
+    labels: Array
+    test: NDArray[np.bool_]
+
+
+def load(inputs: str, samples: int, held_out: int) -> Inputs:
+    """Return the layers' activations on at least so many samples to train on and others to score on.
+
+    They are computed once, and then read from `cache_folder()`.
+
+    Raises
+    ------
+    DataError
+        For an unknown kind of inputs, or one that cannot be had here or is too short.
+    """
+    return choose(INPUTS, "inputs", inputs)(samples, held_out)
+
+
+def cache_folder() -> Path:
+    """Return the folder of what is computed once: SUPERPOSE_CACHE, or superpose in the user's cache folder."""
+    own = os.environ.get("SUPERPOSE_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "superpose"
+
+
+@cache
+def _language(samples: int, held_out: int, *, text: Callable[[], list[str]], encoders: tuple[str, ...]) -> Inputs:
+    """Record encoders token by token, on whole sentences in an order that their content decides."""
+    ordered = sorted(text(), key=lambda sentence: hashlib.sha256(sentence.encode()).digest())
+    training, unseen = _enough(ordered, samples, held_out)
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    # Processes that need the same activations wait for the one that records them.
+    with (folder / "activations.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = language_layers(folder / "activations", ordered[: training + unseen], encoders=encoders)
+    return Inputs(found.systems, found.groups, found.tokens, found.groups >= training)
+
+
+def _enough(ordered: Sequence[str], samples: int, held_out: int) -> tuple[int, int]:
+    """Return how many of the sentences hold as many word pieces to train on, and how many of the next to score on."""
+    (tokenizer,) = (path for name, path in packaged(L6).items() if name == "tokenizer.json")
+    ids = tokenize(tokenizer, ordered, length=LONGEST)["input_ids"]
+    pieces = np.cumsum((~np.isin(ids, PADDING_CLASS_SEPARATOR)).sum(axis=1))
+    training = int(np.searchsorted(pieces, samples)) + 1
+    if training >= len(pieces) or pieces[-1] - pieces[training - 1] < held_out:
+        raise DataError(f"the text has {pieces[-1]} word pieces; expected at least {samples} + {held_out}.")
+    unseen = int(np.searchsorted(pieces, pieces[training - 1] + held_out)) + 1 - training
+    return training, unseen
+
+
+INPUTS: dict[str, Callable[[int, int], Inputs]] = {
+    "language": partial(_language, text=python_help, encoders=("L6", "L3")),
+    "glosses": partial(_language, text=wordnet, encoders=("L6", "L3")),
+    "twin": partial(_language, text=python_help, encoders=("L6", "SRE")),
+}

@@ -1,0 +1,64 @@
+"""What one cell of Figure 5 measures: some layers, dictionaries of one kind, and what their scores are held against."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from superpose.analysis import analyse
+from superpose.paper.figure5.inputs import load
+
+# What is done with the layers of a cell: how dictionaries are fitted, and what their scores are held against.
+WORK: dict[str, tuple[str, tuple[str, ...]]] = {
+    "together": ("all", ("shuffled_fit",)),
+    "independent": ("independent", ()),
+    "pair": ("pairwise", ()),
+    "held against": ("pairwise", ("all",)),
+}
+METRICS = ("regression_r", "regression_r_units", "cka_debiased", "cka")
+KEPT = ("system_a", "system_b", "metric", "space", "fit", "control", "score", "low", "high", "predictors", "same_index")
+QUALITY = tuple(f"{what}_{side}" for what in ("fvu", "dead", "rare", "l0") for side in "ab")
+
+
+def measure(
+    seed: int,
+    *,
+    inputs: str,
+    samples: int,
+    held_out: int,
+    layers: str,
+    work: str,
+    expansion: int,
+    active: int,
+    mode: str,
+    steps: int,
+    batch: int,
+    learning_rate: float,
+    number: int,
+) -> list[dict[str, Any]]:
+    """Return the scores of all pairs of some layers.
+
+    Rows of `superpose.analyse`: `space`, `fit`, `control`, `metric`, `score` with its interval, and how good the
+    dictionaries are. Raw scores come with pairs alone, once each.
+    """
+    found = load(inputs, samples, held_out)
+    systems = {name: found.systems[name] for name in layers.split()}
+    fit, controls = WORK[work]
+    table = analyse(
+        systems,
+        fit=fit,
+        controls=controls,
+        latents=expansion * max(x.shape[-1] for x in systems.values()),
+        active=active,
+        mode=mode,
+        groups=found.groups,
+        labels=found.labels,
+        test=found.test,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+    ).table
+    once = (table.space != "raw") | (fit == "pairwise")
+    table = table[table.metric.isin(METRICS) & once]
+    rows = table[[*KEPT, *QUALITY]].astype(object).where(table[[*KEPT, *QUALITY]].notna(), None)
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict(orient="records")]

@@ -1,0 +1,141 @@
+"""Figure 5: what is read off its table, the claims, and the drawing."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from superpose.paper import figure5
+from superpose.paper.claims import judge
+from superpose.paper.figure5 import picture
+from superpose.paper.figure5.points import beside, depths, kind, scores, share_above
+
+LAYERS = ("L6_1", "L6_2", "L3_1")
+PAIR = ("L6_1", "L3_1")
+# As the paper tells it, pooled r by space, fit and control; and a world in which nothing of it is true.
+PAPER = {
+    ("raw", "", "none"): 0.5,
+    ("latent", "pairwise", "none"): 0.8,
+    ("latent", "all", "none"): 0.79,
+    ("latent", "independent", "none"): 0.7,
+    ("reconstruction", "pairwise", "none"): 0.6,
+    ("closed_form", "pairwise", "none"): 0.6,
+    ("latent", "pairwise", "shuffled_fit"): 0.001,
+    ("latent", "all", "shuffled_fit"): -0.002,
+    ("linear_selection", "pairwise", "none"): 0.6,
+    ("latent_to_raw", "pairwise", "none"): 0.7,
+    ("nonlinear", "", "none"): 0.6,
+    ("raw", "", "within_labels"): 0.2,
+    ("corrected", "independent", "none"): 0.95,
+    ("corrected", "independent", "untrained"): 0.7,
+    ("latent", "pairwise", "untrained"): 0.3,
+    ("pca_code", "", "none"): 0.4,
+    ("latent", "pairwise", "planted"): 0.9,
+    ("raw", "", "planted"): 0.6,
+    ("predicted", "", "planted"): 0.6,
+}
+OPPOSITE = {
+    line: {0.8: 0.4, 0.79: 0.45, 0.7: 0.3, 0.001: 0.2, 0.9: 0.5, 0.95: 0.7, 0.2: 0.45}.get(score, score)
+    for line, score in PAPER.items()
+} | {
+    ("closed_form", "pairwise", "none"): 0.9,
+    ("predicted", "", "planted"): 0.9,
+    ("pca_code", "", "none"): 0.9,
+    ("latent", "pairwise", "untrained"): 0.9,
+    ("corrected", "independent", "untrained"): 0.7,
+}  # fmt: skip
+
+
+def invented(world, fvu=0.2):
+    """Return a table of all pairs of three layers, in both directions."""
+    rows = []
+    for (space, fit, control), score in world.items():
+        for a, b in itertools.permutations(LAYERS, 2):
+            for metric in ("regression_r", "regression_r_units", "cka", "cka_debiased"):
+                left = fvu if fit == "pairwise" else 0.2
+                rows.append(
+                    {
+                        "layers": " ".join(LAYERS), "number": 0, "system_a": a, "system_b": b, "metric": metric,
+                        "space": space, "fit": fit, "control": control, "score": score, "fvu_a": left, "fvu_b": left,
+                    }
+                )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_score_is_the_mean_over_seeds_of_its_line():
+    table = invented(PAPER)
+    again = table.assign(number=1, score=table["score"] + 0.1)
+    found = scores(pd.concat([table, again]), "latent", "all")
+    assert len(found) == 6
+    assert np.allclose(found, 0.84)
+
+
+def test_pairs_are_matched_by_direction_and_those_without_both_are_left_out():
+    x = pd.Series({("a", "b"): 1.0, ("b", "a"): 2.0})
+    y = pd.Series({("b", "a"): 4.0, ("a", "c"): 5.0})
+    x.index.names = y.index.names = ["system_a", "system_b"]
+    assert beside(x, y).to_dict("list") == {"x": [2.0], "y": [4.0]}
+
+
+def test_the_interval_of_a_share_is_over_layers():
+    """One odd layer of six is in a third of the pairs: counting those as independent would be far too sure."""
+    names = list("abcdef")
+    index = pd.MultiIndex.from_tuples(itertools.combinations(names, 2))
+    y = [0.0 if "a" in pair else 1.0 for pair in index]
+    share, low, high = share_above(pd.DataFrame({"x": 0.5, "y": y}, index=index))
+    assert share == pytest.approx(10 / 15)
+    draw = np.random.default_rng(1)
+    drawn = []
+    for _ in range(4000):
+        chosen = draw.integers(0, 6, 6)
+        found = [0.0 if 0 in (i, j) else 1.0 for i, j in itertools.combinations(chosen, 2) if i != j]
+        drawn += [np.mean(found)] if found else []
+    assert low == pytest.approx(np.quantile(drawn, 0.025), abs=0.06)
+    assert high == pytest.approx(np.quantile(drawn, 0.975), abs=0.06)
+
+
+def test_kinds_of_pairs():
+    last = depths(["L6_1", "L6_6", "L3_3", "L3_1"])
+    assert last == {"L6": 6, "L3": 3}
+    assert kind("L6_1", "L6_6", last) == "one network"
+    assert kind("L6_4", "L3_2", last) == kind("L3_3", "L6_6", last) == "two, same depth"
+    assert kind("L6_3", "L3_2", last) == "two networks"
+
+
+def test_the_papers_account_holds_in_a_table_made_of_it():
+    found = judge(figure5.CLAIMS, invented(PAPER))
+    assert found["verdict"].eq("holds").all(), found[found["verdict"] != "holds"]
+
+
+def test_every_claim_can_fail():
+    found = judge(figure5.CLAIMS, invented(OPPOSITE, fvu=0.4))
+    assert found["verdict"].eq("does not hold").all(), found[found["verdict"] == "holds"]
+
+
+def test_the_study_has_every_pair_once_and_what_takes_longest_first():
+    study = figure5.STUDIES["laptop"]
+    works = [cell["work"] for cell in study.cells]
+    assert works[:5] == ["together", "independent", *["held against"] * 3]
+    pairs = [cell["layers"] for cell in study.cells if cell["work"] in ("pair", "held against")]
+    assert len(pairs) == len(set(pairs)) == 36
+    assert len({job.seed for job in study.jobs()}) == len(study.cells)
+    assert len(figure5.STUDIES["paper"].cells) == 3 * len(study.cells)
+
+
+def test_the_drawing_counts_points_on_either_side_and_has_a_row_a_line():
+    table = invented(PAPER)
+    table = table[~(table["space"].eq("nonlinear") & ~table["system_a"].isin(PAIR))]
+    figure = figure5.draw(table)
+    texts = [text.get_text() for axes in figure.axes[:4] for text in axes.texts]
+    assert texts[0].startswith("6 above: 100%")
+    assert texts[1] == "0 below"
+    assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes[:4])
+    below = figure.axes[4]
+    assert len(below.get_yticks()) == len(picture.LINES) + len(picture.COPIES)
+    assert "r" in below.get_xlabel()
+
+
+def test_without_pairs_that_were_held_against_controls_the_scatters_are_drawn_alone():
+    few = {line: score for line, score in PAPER.items() if line[0] != "nonlinear"}
+    assert len(figure5.draw(invented(few)).axes) == 4
