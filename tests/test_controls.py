@@ -214,7 +214,8 @@ class TestLinearSelection:
         # No more unexplained than by the dictionary, but for the step of one direction and the rows.
         assert (rows.fvu_a.to_numpy() < latent.fvu_a.to_numpy() + 0.03).all()
         assert rows.why.str.contains("canonical directions").all()
-        assert (rows.predictors < rows.units_a).all()
+        assert (rows.predictors <= rows.units_a).all()
+        assert (rows.predictors < rows.units_a).any()
         assert rows.dead_a.isna().all()
 
 

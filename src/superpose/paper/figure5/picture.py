@@ -102,6 +102,8 @@ def _in_order(table: pd.DataFrame, pair: tuple[str, str]) -> bool:
 
 
 def _scatter(axes: Axes, table: pd.DataFrame, title: str, x: Line, y: Line, last: dict[str, int]) -> None:
+    from matplotlib.ticker import MultipleLocator
+
     points = beside(scores(table, *x), scores(table, *y))
     kinds = np.array([kind(a, b, last) for a, b in points.index.to_list()])
     for number, name in enumerate(KINDS):
@@ -110,6 +112,8 @@ def _scatter(axes: Axes, table: pd.DataFrame, title: str, x: Line, y: Line, last
                   fillstyle="none", zorder=4)  # fmt: skip
     low = float(np.floor(10 * points.min().min()) / 10)
     axes.plot([low, 1], [low, 1], color="black", lw=0.8, zorder=3)
+    for scale in (axes.xaxis, axes.yaxis):
+        scale.set_major_locator(MultipleLocator(0.1 if low < 0.75 else 0.05))
     axes.set_xlim(low, 1)
     axes.set_ylim(low, 1)
     above = int((points["y"] > points["x"]).sum())
