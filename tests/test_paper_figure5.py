@@ -5,10 +5,13 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from test_encoders import installed
 
+from superpose.encoders import L3, L6
+from superpose.files import DataError
 from superpose.paper import figure5
 from superpose.paper.claims import judge
-from superpose.paper.figure5 import picture
+from superpose.paper.figure5 import inputs, picture
 from superpose.paper.figure5.points import beside, depths, kind, scores, share_above
 
 LAYERS = ("L6_1", "L6_2", "L3_1")
@@ -139,3 +142,32 @@ def test_the_drawing_counts_points_on_either_side_and_has_a_row_a_line():
 def test_without_pairs_that_were_held_against_controls_the_scatters_are_drawn_alone():
     few = {line: score for line, score in PAPER.items() if line[0] != "nonlinear"}
     assert len(figure5.draw(invented(few)).axes) == 4
+
+
+def test_a_text_that_is_too_short_is_refused(monkeypatch):
+    monkeypatch.setattr(inputs, "packaged", lambda name: {"tokenizer.json": None})
+    pieces = np.array([[101, 7, 7, 102], [101, 7, 102, 0]] * 5)
+    monkeypatch.setattr(inputs, "tokenize", lambda path, text, length: {"input_ids": pieces})
+    assert inputs._enough([""] * 10, 6, 3) == (4, 2)
+    with pytest.raises(DataError, match=r"the text has 15 word pieces; expected at least 12 \+ 4"):
+        inputs._enough([""] * 10, 12, 4)
+    with pytest.raises(DataError, match="inputs is 'noise'; expected one of 'language'"):
+        inputs.load("noise", 1, 1)
+
+
+@pytest.mark.packages
+@pytest.mark.skipif(not installed(L6, L3), reason="the packaged encoders are not installed")
+def test_sentences_are_split_whole_and_recorded_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("SUPERPOSE_CACHE", str(tmp_path))
+    found = inputs.load("language", 300, 100)
+    assert list(found.systems) == [*(f"L6_{i}" for i in range(1, 7)), *(f"L3_{i}" for i in range(1, 4))]
+    assert {x.shape for x in found.systems.values()} == {(len(found.test), 384)}
+    assert (~found.test).sum() >= 300
+    assert found.test.sum() >= 100
+    assert not set(found.groups[found.test]) & set(found.groups[~found.test])
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")}
+    assert written
+    inputs._language.cache_clear()
+    again = inputs.load("language", 300, 100)
+    assert all(np.array_equal(again.systems[name], x) for name, x in found.systems.items())
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == written

@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from test_encoders import needs
 
 from superpose import cli
+from superpose.encoders import L3, L6
 from superpose.paper import FIGURES
 from superpose.paper.claims import Claim, judge
 from superpose.paper.reproduction import figure, reproduce
@@ -22,7 +24,11 @@ SUFFIXES = ["-claims.csv", ".csv", ".json", ".parquet", ".png", ".svg"]
 QUICK = ["--scale", "smoke", "--engine", "serial"]
 
 
-@pytest.mark.parametrize("name", FIGURES)
+# Figure 5 records networks whose weights are packages of their own.
+NEEDS = {"figure5": needs(L6, L3)}
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, [])) for name in FIGURES])
 class TestEveryFigure:
     def test_has_a_study_at_three_scales_a_drawing_and_claims(self, name):
         module = figure(name)
