@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -77,11 +77,10 @@ def extract(
     length
         The most tokens a sentence keeps, special ones included.
     """
-    from superpose.arrays import choose
     from superpose.models import activations
 
-    opened, named = choose(MODELS, "the kind of model", _kind(model, MODELS))(model, layers, device)
-    given, stimuli = choose(INPUTS, "the kind of inputs", _kind(inputs, INPUTS))(inputs, model, preparation, length)
+    opened, named = MODELS[_kind(model, MODELS)](model, layers, device)
+    given, stimuli = INPUTS[_kind(inputs, INPUTS)](inputs, model, preparation, length)
     progress = Progress()
     with progress, _plain_warnings(), _one_line(model, inputs):
         found = activations(
@@ -101,7 +100,7 @@ def extract(
     print(f"Written to {out}", file=sys.stderr)
 
 
-def _kind(path: Path, kinds: Any) -> str:
+def _kind(path: Path, kinds: Collection[str]) -> str:
     """Return what a path is by its suffix, a folder being ''."""
     if not path.exists():
         raise DataError(f"{path} does not exist; check the path.")
