@@ -23,8 +23,17 @@ def test_other_names_are_refused(name):
 
 
 @pytest.mark.parametrize(("name", "threads"), ENGINES)
-def test_results_come_in_the_order_of_the_cells(name, threads):
-    assert list(engine(name, threads)(studies.late_first, range(12))) == list(range(12))
+def test_every_cell_has_one_result(name, threads):
+    assert sorted(engine(name, threads)(studies.late_first, range(12))) == list(range(12))
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+def test_serial_takes_cells_in_their_order(threads):
+    assert list(engine("serial", threads)(studies.late_first, range(12))) == list(range(12))
+
+
+def test_a_cell_that_takes_long_does_not_hold_back_what_others_finished():
+    assert next(engine("local:2", 1)(studies.late_first, range(12))) != 0
 
 
 @pytest.mark.parametrize(("name", "threads"), ENGINES)
@@ -38,7 +47,7 @@ def test_an_error_reaches_the_caller(name, threads):
     results = []
     with pytest.raises(ZeroDivisionError):
         results.extend(found)
-    assert results == [1.0, 0.5][: len(results)]  # an error of another process may overtake results
+    assert set(results) <= {1.0, 0.5, 0.25}  # an error of another process may overtake results
 
 
 @pytest.mark.parametrize("threads", [None, 1])
@@ -56,7 +65,7 @@ def test_serial_runs_here_and_local_in_that_many_other_processes():
     assert {process for _, process in engine("serial")(studies.process_of, range(3))} == {os.getpid()}
     found = list(engine("local:2", 1)(studies.process_of, range(20)))
     processes = {process for _, process in found}
-    assert [cell for cell, _ in found] == list(range(20))
+    assert sorted(cell for cell, _ in found) == list(range(20))
     assert os.getpid() not in processes
     assert len(processes) == 2
 
@@ -65,7 +74,7 @@ def test_local_gives_the_numbers_of_serial_to_the_last_digit():
     draws = [np.random.default_rng(seed).normal(size=(40, 30)) for seed in range(6)]
     serial = list(engine("serial", 1)(np.linalg.svdvals, draws))
     local = list(engine("local:2", 1)(np.linalg.svdvals, draws))
-    assert all(np.array_equal(one, two) for one, two in zip(serial, local, strict=True))
+    assert sorted(found.tobytes() for found in serial) == sorted(found.tobytes() for found in local)
 
 
 @pytest.mark.parametrize("threads", [1, 3])

@@ -23,13 +23,16 @@ def serial(function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Iterato
 def local(
     workers: int, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
 ) -> Iterator[Result]:
-    """Yield the results in order, from that many processes; large arrays are mapped, not sent."""
+    """Yield the results of that many processes as they are finished; large arrays are mapped, not sent.
+
+    In the order of the cells, a long one would hold back what others have finished, and a kill would lose it.
+    """
     from concurrent.futures.process import BrokenProcessPool
 
     from joblib import Parallel, delayed, parallel_config
 
     with parallel_config("loky", inner_max_num_threads=threads or max(1, (os.cpu_count() or 1) // workers)):
-        parallel = Parallel(n_jobs=workers, return_as="generator")
+        parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
     try:
         yield from parallel(delayed(function)(cell) for cell in cells)
     except BrokenProcessPool as error:
@@ -52,7 +55,7 @@ def engine(name: str, threads: int | None = None) -> Engine:
     Returns
     -------
     callable
-        (function, cells) → the results in the order of the cells, as they come.
+        (function, cells) → the results as they are finished; "serial" takes the cells in their order.
 
     Raises
     ------

@@ -22,6 +22,8 @@ from superpose.blocks import DenseRows, Rows, SparseRows, is_sparse, product
 
 Array = NDArray[Any]
 Labels = Int[np.ndarray, " samples"]
+# Chosen rows of a system → those rows about its shift.
+Reader = Callable[[slice | NDArray[np.int64]], Rows]
 
 CHUNK_BYTES = 2**24
 CACHE_BYTES = 2**20
@@ -224,12 +226,13 @@ def accumulate(
     """
     pairs = list(pairs)
     samples = next(iter(systems.values())).shape[-2]
-    rows = min(chunk_rows(systems.values()), samples)
+    sparse = {name for name, x in systems.items() if is_sparse(x)}
+    rows = min(CHUNK_ROWS if sparse else chunk_rows(systems.values()), samples)
     shifts = shifts or {name: pilot(x, min(rows, PILOT_ROWS)) for name, x in systems.items()}
     count = 1 if folds is None else int(folds.max()) + 1
     own = {name: _empty_own(x, shifts[name], count, name not in targets) for name, x in systems.items()}
     cross = {pair: _empty_cross(systems[pair[0]], systems[pair[1]], count) for pair in pairs}
-    read = {name: _reader(x, shifts[name], rows) for name, x in systems.items()}
+    read = {name: (_sparse if name in sparse else _dense)(x, shifts[name], rows) for name, x in systems.items()}
     for fold, index in row_blocks(samples, rows, folds):
         shifted = {name: take(index) for name, take in read.items()}
         norms = {name: x.norms() for name, x in shifted.items()}
@@ -256,10 +259,11 @@ def accumulate(
     return own, cross
 
 
-def _reader(x: Array, shift: Array, rows: int) -> Callable[[slice | NDArray[np.int64]], Rows]:
-    """Return what gives chosen rows about the shift: sparse where most values are zero."""
-    if is_sparse(x):
-        return lambda index: SparseRows(csr_array(x[index], dtype=np.float64), shift)
+def _sparse(x: Array, shift: Array, rows: int) -> Reader:
+    return lambda index: SparseRows(csr_array(x[index], dtype=np.float64), shift)
+
+
+def _dense(x: Array, shift: Array, rows: int) -> Reader:
     # The workspace is used again for every chunk: fresh memory would cost as much as the subtraction.
     space = np.empty((*x.shape[:-2], rows, x.shape[-1]), working_type(x))
     return lambda index: DenseRows(shifted_rows(x, shift, index, space))

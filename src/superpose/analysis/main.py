@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -207,7 +207,7 @@ def analyse(
     cells: list[Cell] = [partial(_raw_cell, pair=pair, permutations=permutations) for pair in job.pairs]
     able = training >= 2 * latents
     cells += [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
-    tables = list(_computed(job, cells, run))
+    tables = _computed(job, cells, run)
     if not able:
         tables.append(_refused(pd.concat(tables[: len(job.pairs)]), training, latents, fit))
     # Independent dictionaries are the same ones, whether the fit or a control asks for them.
@@ -270,19 +270,24 @@ def raw(
     return Analysis(table, tuple(caveats(table, job.arrays, dropped, 0)), settings)
 
 
-def _computed(job: Job, cells: list[Cell], run: Engine) -> Iterator[pd.DataFrame]:
-    """Yield the table of each cell, wherever the engine computes it."""
+def _computed(job: Job, cells: list[Cell], run: Engine) -> list[pd.DataFrame]:
+    """Return the table of each cell, in their order, wherever and whenever the engine computes it."""
     if run is serial:
-        yield from run(partial(_compute, job), cells)
-        return
+        return list(run(partial(_compute, job), cells))
+    tables: dict[int, pd.DataFrame] = {}
     # Progress inside another process cannot be seen from here: cells are counted as they finish.
-    for done, table in enumerate(run(partial(_compute, job.quiet()), cells)):
-        job.progress("scores and dictionaries", done + 1, len(cells))
-        yield table
+    for number, table in run(partial(_compute_numbered, job.quiet()), enumerate(cells)):
+        tables[number] = table
+        job.progress("scores and dictionaries", len(tables), len(cells))
+    return [tables[number] for number in range(len(cells))]
 
 
 def _compute(job: Job, cell: Cell) -> pd.DataFrame:
     return cell(job)
+
+
+def _compute_numbered(job: Job, cell: tuple[int, Cell]) -> tuple[int, pd.DataFrame]:
+    return cell[0], cell[1](job)
 
 
 def _raw_cell(job: Job, *, pair: tuple[str, str], permutations: int) -> pd.DataFrame:

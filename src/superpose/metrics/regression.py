@@ -248,12 +248,11 @@ def regression_rows(
     rounds = np.full(count, -1)
     for number, (held_out, training) in enumerate(plan.rounds):
         index = np.flatnonzero(folds == held_out)
-        train = np.flatnonzero(np.isin(folds, training))
         rows_x, rows_y = x[index], y[index]
         w = sums.weights[number].astype(x.dtype)
         prediction = rows_x @ w
-        # `x` and `y` are about the means over all folds; the intercept is about those of the training rows.
-        intercept = y[train].mean(axis=0) - x[train].mean(axis=0) @ w
+        mean_x, mean_y = (_mean(own, training).astype(x.dtype) for own in (moments.x, moments.y))
+        intercept = mean_y - mean_x @ w
         residual = rows_y - prediction - intercept
         prediction = prediction - prediction.mean(axis=0)
         target = rows_y - rows_y.mean(axis=0)
@@ -266,6 +265,11 @@ def regression_rows(
             shares[name][index] = np.einsum("ij,ij->i", a, b, dtype=np.float64)
         rounds[index] = number
     return RegressionRows(**shares, rounds=rounds)
+
+
+def _mean(own: Own, folds: tuple[int, ...]) -> Array:
+    mean: Array = own.shift + _over(own.total, folds) / _over(own.samples, folds)
+    return mean
 
 
 def _solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool]:
