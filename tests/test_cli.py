@@ -187,6 +187,27 @@ def test_one_array_of_several(here):
     assert record["inputs"]["many.npz:first"]["sha256"] == sha256("many.npz")
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".txt"])
+def test_controls_and_labels(here, capsys, suffix):
+    labels = np.arange(60) % 6
+    np.save("labels.npy", labels)
+    Path("labels.txt").write_text("".join(f"word {label}\n" for label in labels))
+    chosen = "within_labels,nonlinear"
+    arguments = ("x.npy", "y.npy", *QUICK, "--controls", chosen, "--labels", f"labels{suffix}", "--out", "out")
+    assert compare(*arguments) == 0
+    table = pd.read_parquet("out/alignment.parquet")
+    assert {"nonlinear"} < set(table.space)
+    assert set(table.control) == {"none", "within_labels"}
+    record = json.loads(Path("out/run.json").read_text())
+    assert record["settings"]["controls"] == ["nonlinear", "within_labels"]
+    assert record["labels"] == {"path": f"labels{suffix}", "sha256": sha256(f"labels{suffix}")}
+    capsys.readouterr()
+    words = "a control is 'asleep'; expected one of 'linear_selection'"
+    refused(capsys, words, "x.npy", "y.npy", *QUICK, "--controls", "asleep", "--out", "other")
+    words = "none.npy does not exist; --labels expects a .npy or a text file"
+    refused(capsys, words, "x.npy", "y.npy", *QUICK, "--labels", "none.npy", "--out", "other")
+
+
 class TestStimuli:
     def write(self, name, array, ids, groups=None):
         extra = {} if groups is None else {"groups": np.array(groups)}

@@ -102,7 +102,8 @@ class TestNonlinear:
         x = np.random.default_rng(0).normal(size=(300, 3)) + 5
         features = kernel_features(x, 300, 0.5, 1000, seed=0).astype(np.float64)
         assert features.shape == (300, 303)
-        gram = features[:, 3:] @ features[:, 3:].T
+        about = x - x.mean(axis=0)
+        gram = features @ features.T - about @ about.T / about.var(axis=0).sum()
         distances = squareform(pdist(x, "sqeuclidean"))
         near = np.triu(distances < 8, 1)
         rates = -np.log(gram[near]) / distances[near]
@@ -110,7 +111,6 @@ class TestNonlinear:
         assert_allclose(rates, rates.mean(), rtol=0.02)
         assert_allclose(rates.mean(), 1 / (2 * 0.5 * np.median(pdist(x, "sqeuclidean"))), rtol=0.1)
         assert_allclose(gram.diagonal(), 1, atol=1e-3)
-        assert_allclose(features[:, :3].var(axis=0).sum(), 1, rtol=1e-5)
 
     def test_it_predicts_as_well_as_kernel_ridge_regression(self, monkeypatch):
         from sklearn.kernel_ridge import KernelRidge
@@ -171,11 +171,10 @@ class TestNonlinear:
 class TestLinearSelection:
     def test_it_is_least_squares_on_the_leading_canonical_variates(self):
         draw = np.random.default_rng(2)
-        common = draw.normal(size=(3000, 3)) * [3.0, 2.0, 1.0]
-        x = np.hstack([common, draw.normal(size=(3000, 3))]) @ draw.normal(size=(6, 6)) + 3
-        y = np.hstack([common + 0.3 * draw.normal(size=(3000, 3)), draw.normal(size=(3000, 2))]) @ draw.normal(
-            size=(5, 5)
-        )
+        turns = [np.linalg.qr(draw.normal(size=(units, units)))[0] for units in (6, 5)]
+        common = draw.normal(size=(3000, 3)) * [1.5, 1.2, 1.0]
+        x = np.hstack([common, draw.normal(size=(3000, 3))]) @ turns[0] + 3
+        y = np.hstack([common + draw.normal(size=(3000, 3)) * [0.2, 0.4, 0.6], draw.normal(size=(3000, 2))]) @ turns[1]
         (first, second), ranks = shared_parts(x, y, (0.2, 0.3), 2400)
         centred = [part[:2400] - part[:2400].mean(0) for part in (x, y)]
         bases = [np.linalg.qr(part)[0] for part in centred]
@@ -208,10 +207,10 @@ class TestLinearSelection:
 
     def test_the_row_matches_the_dictionaries_share(self):
         systems = small(2000)
-        table = analyse(systems, controls=["linear_selection"], **QUICK | {"steps": 200}).table
+        table = analyse(systems, controls=["linear_selection"], **QUICK | {"active": 1, "steps": 60}).table
         rows = table[(table.space == "linear_selection") & (table.metric == "regression_r")]
         latent = table[(table.space == "latent") & (table.metric == "regression_r") & (table.control == "none")]
-        # No more unexplained than by the dictionary, but for the step of one direction and the rows.
+        # No more unexplained than by the dictionary, but for the difference between the rows.
         assert (rows.fvu_a.to_numpy() < latent.fvu_a.to_numpy() + 0.03).all()
         assert rows.why.str.contains("canonical directions").all()
         assert (rows.predictors <= rows.units_a).all()
@@ -278,7 +277,8 @@ class TestWithinLabels:
         assert_allclose(altered.labels, job.labels[first])
 
     @pytest.fixture(scope="class")
-    def table(self):
+    @staticmethod
+    def table():
         """One pair shares what the label tells, the other what only the row tells."""
         draw = np.random.default_rng(0)
         labels = draw.integers(0, 30, 3000)
@@ -363,7 +363,8 @@ class TestUntrained:
 
 class TestIndependent:
     @pytest.fixture(scope="class")
-    def found(self):
+    @staticmethod
+    def found():
         return analyse(small(400, names="xyw"), pairs=[("x", "y"), ("y", "w")], controls=["independent"], **QUICK)
 
     @pytest.mark.parametrize("control", ["none", "untrained"])
@@ -460,11 +461,11 @@ class TestCopies:
 
     def test_planted_content_follows_the_law(self):
         draw = torch.Generator().manual_seed(0)
-        z = sp.systems.sparse_latents(8000, 48, 3, generator=draw)
+        z = sp.systems.sparse_latents(5000, 48, 3, generator=draw)
         maps = sp.systems.gaussian_projection(24, 48, repeats=(2,), generator=draw)
         systems = {name: (z @ a.T).numpy() for name, a in zip("ab", maps, strict=True)}
         table = analyse(
-            systems, controls=["planted"], latents=48, active=3, steps=300, batch=256, learning_rate=1e-2
+            systems, controls=["planted"], latents=48, active=3, steps=200, batch=256, learning_rate=1e-2
         ).table
         planted = table[table.control == "planted"]
         for metric in ("cka_debiased", "regression_r"):
@@ -476,17 +477,18 @@ class TestCopies:
         assert set(planted.system_a) == {f"{name}, packed {time}" for name in "ab" for time in ("once", "twice")}
 
 
+@pytest.mark.slow
 def test_packed_equal_content_is_above_every_line():
     """Sparse latents in enough units: what the paper's story is about, and no line explains the rise."""
     draw = torch.Generator().manual_seed(0)
-    z = sp.systems.sparse_latents(10_000, 128, 3, generator=draw)
-    maps = sp.systems.gaussian_projection(48, 128, repeats=(2,), generator=draw)
+    z = sp.systems.sparse_latents(10_000, 256, 8, generator=draw)
+    maps = sp.systems.gaussian_projection(96, 256, repeats=(2,), generator=draw)
     systems = {name: (z @ a.T).numpy() for name, a in zip("ab", maps, strict=True)}
     found = analyse(
-        systems, controls=["nonlinear", "linear_selection"], latents=128, active=3, steps=800, batch=256,
-        learning_rate=1e-2,
+        systems, controls=["nonlinear", "linear_selection", "latent_to_raw"], latents=256, active=8, steps=600,
+        batch=256, learning_rate=1e-2,
     )  # fmt: skip
-    latent = r_of(found.table).min()
+    latent = min(r_of(found.table).min(), r_of(found.table, "latent_to_raw").min())
     for space in ("raw", "nonlinear", "linear_selection"):
         assert r_of(found.table, space).max() < latent - 0.02, space
     assert not any("not evidence" in text for text in found.sentences)

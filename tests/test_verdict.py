@@ -216,9 +216,9 @@ def test_dictionaries_and_copies_of_a_control_are_not_the_pair():
     twins = [
         row("latent", 0.1, fit="independent"),
         row("two_seeds", 0.2, system_b="a, second seed"),
-        row("raw", 0.3, control="planted", system_a="a, packed once", system_b="a, packed twice", metric="cka",
-            directed=False),
-    ]  # fmt: skip
-    said = risen(*twins)
+        row("raw", 0.3, control="planted", metric="cka", directed=False, system_a="a, once", system_b="a, twice"),
+    ]
+    asked = table(row("raw", 0.5), row("latent", 0.8))
+    said = sentences(pd.concat([asked, pd.DataFrame(twins)], ignore_index=True))
     assert len(said) == 2
     assert "0.800 in recovered features" in said[0]

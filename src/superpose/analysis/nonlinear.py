@@ -56,7 +56,7 @@ def kernel_features(x: Array, training: int, width: float, landmarks: int, seed:
     Nyström features (Williams & Seeger 2001): K(x, L) R⁻¹ with R'R = K(L, L), for landmarks L drawn from the training
     rows, of the kernel exp(−|x − x'|²/(2 w m)) with m the median squared distance of training rows. Ridge regression on
     them is kernel ridge regression restricted to the span of the landmarks. The units, scaled to a total variance of
-    one, are predictors too, so that nothing linear is lost.
+    one, are predictors too, so that nothing linear is lost. All are rotated at random, which no ridge notices.
 
     Parameters
     ----------
@@ -99,15 +99,19 @@ def kernel_features(x: Array, training: int, width: float, landmarks: int, seed:
     scale = -0.5 / (width * (distance or 1.0))
     within = _kernel(marks.astype(np.float64), marks.astype(np.float64), scale)
     factor = cholesky(within + JITTER * np.eye(count), lower=True)
-    whitening = solve_triangular(factor, np.eye(count), lower=True).T.astype(np.float32)
+    whitening = solve_triangular(factor, np.eye(count), lower=True).T
+    # A rotation changes no ridge regression, and spreads the variance evenly over the predictors: none then has so much
+    # that the penalty is lost in the rounding of float32 beside it.
+    rotation = np.linalg.qr(draw.normal(size=(x.shape[-1] + count,) * 2))[0]
+    of_units = rotation[: x.shape[-1]].astype(np.float32)
+    of_kernel = (whitening @ rotation[x.shape[-1] :]).astype(np.float32)
     squares = (np.square(_rows(rows, centre), dtype=np.float64).sum() for _, rows in chunks(x[:training]))
     size = np.sqrt(sum(squares) / training)
-    features = np.empty((len(x), x.shape[-1] + whitening.shape[-1]), dtype=np.float32)
+    features = np.empty((len(x), len(rotation)), dtype=np.float32)
     for start, rows in chunks(x):
-        part = features[start : start + len(rows)]
         centred = _rows(rows, centre)
-        part[:, : x.shape[-1]] = centred / size
-        part[:, x.shape[-1] :] = matmul(_kernel(centred, marks, scale), whitening)
+        linear = matmul(np.divide(centred, size, dtype=np.float32), of_units)
+        features[start : start + len(rows)] = linear + matmul(_kernel(centred, marks, scale), of_kernel)
     return features
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from superpose.analysis.job import Job
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
-from superpose.metrics.regression import Plan, split_plan
+from superpose.metrics.regression import RegressionSums, split_plan
 from superpose.moments import Moments, accumulate, working_type
 from superpose.statistics import interval, standard_error
 
@@ -69,10 +69,14 @@ def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Ar
     rows = []
     for name, y in targets.items():
         moments, centred = _moments(job, predictors, y)
-        sums = REGRESSIONS[0].planned(plan).sums(moments)
+        # All three share one plan and penalty, hence one fit.
+        fitted = REGRESSIONS[0].planned(plan).sums
+        sums = fitted(moments)
         if sums.blurred:
             moments, centred = _moments(job, predictors.astype(np.float64), y.astype(np.float64))
-        rows += [_row(job, metric, plan, moments, centred) | {"system_b": name} for metric in REGRESSIONS]
+            sums = fitted(moments)
+        planned = [regression.planned(plan) for regression in REGRESSIONS]
+        rows += [_row(job, metric, sums, moments, centred) | {"system_b": name} for metric in planned]
     return pd.DataFrame(rows, columns=COLUMNS).assign(system_a=source, units_a=job.arrays[source].shape[-1])
 
 
@@ -108,20 +112,18 @@ def _about_held_out_mean(job: Job, x: Array) -> Array:
 
 
 def _row(
-    job: Job, metric: RegressionMetric, plan: Plan, moments: Moments, centred: tuple[Array, Array]
+    job: Job, metric: MomentMetric, sums: RegressionSums, moments: Moments, centred: tuple[Array, Array]
 ) -> dict[str, Any]:
-    planned = metric.planned(plan)
-    sums = planned.sums(moments)
-    score = float(planned.score(sums))
+    score = float(metric.score(sums))
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | {
         "metric": metric.name,
         "directed": True,
         "score": score,
         "samples": int(job.held_out.sum()),
         "units_b": centred[1].shape[-1],
-        "why": "" if np.isfinite(score) else planned.why(sums),
+        "why": "" if np.isfinite(score) else metric.why(sums),
     }
-    return row | _interval(job, planned, sums, moments, centred, score)
+    return row | _interval(job, metric, sums, moments, centred, score)
 
 
 def _interval(
