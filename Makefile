@@ -29,8 +29,8 @@ lint: .venv/core.stamp
 
 # The documentation shows what this wrote with SCALE=paper.
 SCALE ?= laptop
-FIGURES := figure1 figure2 figure3 figure4 width recovery colour noise samples rdms
-figures: .venv/core.stamp
+FIGURES := figure1 figure2 figure3 figure4 figure5 width recovery colour noise samples rdms
+figures: .venv/encoders.stamp
 	set -e; for figure in $(FIGURES); do $(BIN)/superpose reproduce $$figure --scale $(SCALE) --out figures; done
 
 docs: .venv/docs.stamp

@@ -29,6 +29,14 @@ settings.register_profile(
 settings.load_profile("superpose")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """Keep what is computed once out of the user's own cache folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SUPERPOSE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def frozen():
     """Two systems of 200 samples, 12 and 20 units, from streams that every NumPy version reproduces."""

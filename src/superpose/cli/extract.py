@@ -130,15 +130,16 @@ def _onnx_model(path: Path, layers: list[str], device: str) -> tuple[Any, dict[s
 
 
 def _pictures(path: Path, model: Path, preparation: str | None, length: int) -> Read:
-    from superpose import models
     from superpose.arrays import choose
+    from superpose.models import PREPARATIONS, images
+    from superpose.models import preparation as saved
 
     how = (
-        models.preparation(_beside(model, "preprocessor_config.json", "name one with --preparation"))
+        saved(_beside(model, "preprocessor_config.json", "name one with --preparation"))
         if preparation is None
-        else choose(models.PREPARATIONS, "preparation", preparation)
+        else choose(PREPARATIONS, "preparation", preparation)
     )
-    found = models.images(path, how)
+    found = images(path, how)
     return found, list(found.names)
 
 
