@@ -54,7 +54,7 @@ def kernel_features(x: Array, training: int, width: float, landmarks: int, seed:
     """Return features whose inner products approximate a Gaussian kernel, beside the units themselves.
 
     Nyström features (Williams & Seeger 2001): K(x, L) R⁻¹ with R'R = K(L, L), for landmarks L drawn from the training
-    rows, of the kernel exp(−|x − x'|²/(2 w m)) with m the median squared distance of training rows. Ridge regression on
+    rows, of the kernel exp(−‖x − x'‖²/(2 w m)) with m the median squared distance of training rows. Ridge regression on
     them is kernel ridge regression restricted to the span of the landmarks. The units, scaled to a total variance of
     one, are predictors too, so that nothing linear is lost. All are rotated at random, which no ridge notices.
 
