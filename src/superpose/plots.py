@@ -23,8 +23,21 @@ SPACES = {
     "reconstruction": ("s", "#E69F00"),
     "predicted": ("D", "#009E73"),
     "latent": ("^", "#D55E00"),
+    "linear_selection": ("p", "#56B4E9"),
+    "nonlinear": ("h", "#56B4E9"),
+    "latent_to_raw": (">", "#CC79A7"),
+    "closed_form": ("d", "#009E73"),
+    "two_seeds": ("8", "#777777"),
+    "corrected": ("<", "#777777"),
+    "pca_code": ("P", "#777777"),
 }
-CONTROLS = {"shuffled_fit": ("x", "shuffled pairing"), "untrained": ("+", "untrained dictionary")}
+CONTROLS = {
+    "shuffled_fit": ("x", "shuffled pairing"),
+    "untrained": ("+", "untrained dictionary"),
+    "within_labels": ("1", "re-paired within labels"),
+    "rotated": ("2", "rotated copy"),
+    "planted": ("3", "packed copies"),
+}
 METRICS = {
     "cka": "CKA",
     "cka_debiased": "debiased CKA",

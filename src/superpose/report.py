@@ -22,7 +22,19 @@ from superpose.files import whole
 from superpose.plots import CONTROLS, METRICS, OTHER_COLOUR, SPACES, tidy
 
 MAIN_METRICS = ("cka_debiased", "regression_r")
-SHAPES = {"raw": "circle", "reconstruction": "square", "predicted": "diamond", "latent": "triangle-up"}
+SHAPES = {
+    "raw": "circle",
+    "reconstruction": "square",
+    "predicted": "diamond",
+    "latent": "triangle-up",
+    "linear_selection": "triangle-left",
+    "nonlinear": "triangle-right",
+    "latent_to_raw": "wedge",
+    "closed_form": "diamond",
+    "two_seeds": "circle",
+    "corrected": "square",
+    "pca_code": "arrow",
+}
 DIAGONAL_CROSS = "M-1,-.7L-.7,-1L0,-.3L.7,-1L1,-.7L.3,0L1,.7L.7,1L0,.3L-.7,1L-1,.7L-.3,0Z"
 CONTROL_SHAPES = {"shuffled_fit": DIAGONAL_CROSS, "untrained": "cross"}
 OTHER_SHAPE = "triangle-down"
@@ -529,6 +541,15 @@ not a correction.</dd>
 (the dictionaries keep what is shared), from their nonlinearity, or from labels such as the identity of a token;
 a score below it can come from the dictionaries' own noise. The difference of the two does not measure
 superposition.</dd>
+<dt>linear_selection, nonlinear, latent_to_raw, pca_code</dt>
+<dd>What may explain a rise without superposition: the linear part that both systems share, as much of it as the
+dictionaries keep; kernel regression from units to units; and, against it, latents that predict units; and the
+largest principal components of each sample.</dd>
+<dt>two_seeds, corrected</dt>
+<dd>How well two dictionaries of one system agree, and latent scores with that noise divided out. Read the second
+beside the same of untrained dictionaries only.</dd>
+<dt>closed_form</dt>
+<dd>The CKA of reconstructions by theory, from decoders and codes: it must equal the measured one.</dd>
 <dt>shuffled pairing</dt>
 <dd>The same dictionaries, trained and scored after the samples of one system were re-paired at random. It should
 lie at zero.</dd>
