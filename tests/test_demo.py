@@ -19,7 +19,7 @@ def invented(tokens=400):
     """Return activations as `demo.language` gives them, of few units: sentences of four tokens."""
     draw = np.random.default_rng(0)
     z = draw.normal(size=(tokens, 6))
-    names = (*demo.L6_LAYERS, *demo.L3_LAYERS)
+    names = (*encoders.L6_LAYERS, *encoders.L3_LAYERS)
     systems = {name: (z @ draw.normal(size=(6, 8))).astype(np.float16) for name in names}
     return demo.Language(systems, np.repeat(np.arange(tokens // 4), 4), np.arange(tokens))
 
@@ -48,7 +48,7 @@ def test_the_main_job_on_two_pairs_of_layers(small, tmp_path):
 
 
 def test_layers_have_the_names_that_the_pairs_use():
-    assert {*demo.DISSIMILAR, *demo.SIMILAR} <= {*demo.L6_LAYERS, *demo.L3_LAYERS}
+    assert {*demo.DISSIMILAR, *demo.SIMILAR} <= {*encoders.L6_LAYERS, *encoders.L3_LAYERS}
 
 
 def test_missing_encoders_are_one_line(monkeypatch, capsys, tmp_path):

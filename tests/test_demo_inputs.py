@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_encoders import debiased_cka, installed
 
-from superpose import demo
+from superpose import demo, encoders
 from superpose.encoders import packaged
 from superpose.files import DataError
 
@@ -74,7 +74,7 @@ class TestLanguage:
 
     def test_one_row_a_token_in_every_layer(self, recorded):
         found, again, _text, _, reports = recorded
-        assert list(found.systems) == [*demo.L6_LAYERS, *demo.L3_LAYERS]
+        assert list(found.systems) == [*encoders.L6_LAYERS, *encoders.L3_LAYERS]
         for name, x in found.systems.items():
             assert isinstance(x, np.memmap)
             assert x.shape == (len(found.tokens), 384)

