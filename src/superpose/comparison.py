@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
 
@@ -22,7 +22,7 @@ from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
-from superpose.moments import Cross, Moments, Own, accumulate, compact, working_type
+from superpose.moments import Cross, Moments, Own, about_mean, accumulate_about_means, compact
 from superpose.statistics import FEWEST, Repairings, interval, p_value, repairings, standard_error
 
 Array = NDArray[Any]
@@ -221,16 +221,17 @@ def _pairs(
     rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
     compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
     # Rows about their means make every re-paired sum a centred one.
-    rows = {name: _about_mean(x, design) for name, x in compacted.items()}
-    own, cross = _accumulated(compacted, couples, design)
+    rows = {name: about_mean(x, design.scored) for name, x in compacted.items()}
+    own, cross = accumulate_about_means(compacted, couples, design.folds, design.scored)
     table: list[dict[str, Any]] = []
     for done, (a, b) in enumerate(couples):
         pair = _pair(rows, own, cross, (a, b), units, design)
         directions = (pair, pair.swapped())
         if any(_blurred(direction, metrics) for direction in directions):
             exact = {name: compacted[name].astype(np.float64) for name in (a, b)}
-            sharp = {name: _about_mean(x, design) for name, x in exact.items()}
-            pair = _pair(sharp, *_accumulated(exact, [(a, b)], design), (a, b), units, design)
+            sharp = {name: about_mean(x, design.scored) for name, x in exact.items()}
+            own_exact, cross_exact = accumulate_about_means(exact, [(a, b)], design.folds, design.scored)
+            pair = _pair(sharp, own_exact, cross_exact, (a, b), units, design)
             directions = (pair, pair.swapped())
         nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design)
         for metric in metrics:
@@ -239,12 +240,6 @@ def _pairs(
                 table.append(_row(ordered, metric, nulls.get((metric.name, number)), originals, design))
         design.progress("pairs", done + 1, len(couples))
     return table
-
-
-def _accumulated(systems: Mapping[str, Array], couples: Sequence[tuple[str, str]], design: Design) -> tuple[Any, Any]:
-    """Return the moments of rows about their means, without filling the zeros of sparse ones."""
-    own, cross = accumulate(systems, couples, design.folds, {name: _mean(x, design) for name, x in systems.items()})
-    return {name: replace(sums, shift=np.zeros_like(sums.shift)) for name, sums in own.items()}, cross
 
 
 def _pair(
@@ -264,17 +259,6 @@ def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
     """Whether a regression of the pair needs products in float64."""
     fitted = (_sums(pair, m) for m in metrics if isinstance(m, MomentMetric) and _is_split(m))
     return any(sums.blurred for sums in fitted)
-
-
-def _about_mean(x: Array, design: Design) -> Array:
-    """Return rows about the mean of the scored ones, in the working precision."""
-    return np.subtract(x, _mean(x, design).astype(working_type(x)), dtype=working_type(x))
-
-
-def _mean(x: Array, design: Design) -> Array:
-    """Return the mean of the scored rows, as exact as the working precision."""
-    mean: Array = x[design.scored].mean(axis=0, dtype=np.float64).astype(working_type(x)).astype(np.float64)
-    return mean
 
 
 def _row(pair: Pair, metric: Any, null: Array | None, originals: tuple[Array, Array], design: Design) -> dict[str, Any]:

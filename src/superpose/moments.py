@@ -259,6 +259,35 @@ def accumulate(
     return own, cross
 
 
+def accumulate_about_means(
+    systems: Mapping[str, Array],
+    pairs: Iterable[tuple[str, str]],
+    folds: NDArray[np.int64] | None,
+    scored: slice,
+    targets: Collection[str] = (),
+) -> tuple[dict[str, Own], dict[tuple[str, str], Cross]]:
+    """Accumulate as `accumulate` does, of rows about the means of those that are scored: see `about_mean`.
+
+    The zeros of sparse rows are never filled.
+    """
+    means = {name: _mean(x, scored) for name, x in systems.items()}
+    own, cross = accumulate(systems, pairs, folds, means, targets)
+    return {name: replace(sums, shift=np.zeros_like(sums.shift)) for name, sums in own.items()}, cross
+
+
+def about_mean(
+    x: Float[np.ndarray, "*repeats samples units"], scored: slice
+) -> Float[np.ndarray, "*repeats samples units"]:
+    """Return rows about the mean of the scored ones, in the working precision."""
+    return np.subtract(x, _mean(x, scored).astype(working_type(x)), dtype=working_type(x))
+
+
+def _mean(x: Array, scored: slice) -> Array:
+    """Return the mean of the scored rows, as exact as the working precision."""
+    mean: Array = x[..., scored, :].mean(axis=-2, dtype=np.float64).astype(working_type(x)).astype(np.float64)
+    return mean
+
+
 def _sparse(x: Array, shift: Array, rows: int) -> Reader:
     return lambda index: SparseRows(csr_array(x[index], dtype=np.float64), shift)
 

@@ -13,7 +13,7 @@ from superpose.analysis.job import Job
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
 from superpose.metrics.regression import RegressionSums, split_plan
-from superpose.moments import Moments, accumulate, working_type
+from superpose.moments import Moments, about_mean, accumulate_about_means
 from superpose.statistics import interval, standard_error
 
 Array = NDArray[Any]
@@ -99,16 +99,11 @@ def noted(table: pd.DataFrame, note: str) -> pd.DataFrame:
 
 
 def _moments(job: Job, x: Array, y: Array) -> tuple[Moments, tuple[Array, Array]]:
-    """Return the sums of a pair on either side of the split, and its rows about their held-out means."""
-    centred = {name: _about_held_out_mean(job, part) for name, part in (("x", x), ("y", y))}
-    own, cross = accumulate(centred, [("x", "y")], job.held_out.astype(np.int64), targets=("y",))
-    return Moments(own["x"], own["y"], cross["x", "y"]), (centred["x"], centred["y"])
-
-
-def _about_held_out_mean(job: Job, x: Array) -> Array:
-    mean = x[job.training :].mean(axis=0, dtype=np.float64)
-    rows: Array = np.subtract(x, mean.astype(working_type(x)), dtype=working_type(x))
-    return rows
+    """Return the sums of a pair on either side of the split, and its rows, about their held-out means."""
+    scored = slice(job.training, len(job.held_out))
+    folds = job.held_out.astype(np.int64)
+    own, cross = accumulate_about_means({"x": x, "y": y}, [("x", "y")], folds, scored, targets=("y",))
+    return Moments(own["x"], own["y"], cross["x", "y"]), (about_mean(x, scored), about_mean(y, scored))
 
 
 def _row(

@@ -14,7 +14,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from superpose.arrays import choose, contiguous_folds, like_input, to_numpy
 from superpose.files import DataError
 from superpose.metrics.metric import MomentMetric, paired
-from superpose.moments import Array, Moments, compact, of_pair
+from superpose.moments import Array, Moments, Own, compact, of_pair
 
 Penalty = Callable[[int, Array], Array]
 

@@ -86,9 +86,10 @@ def activations(
         where it runs several times in a pass, its last output.
     batch : int
         Samples a pass.
-    tokens : {"every", "cls", "last", "mean"}
+    tokens : {"every", "cls", "last", "mean", "grid"}
         Which positions of a (length, units) or (channels, height, width) output become rows: each, the first,
-        the last or their mean. Outputs of one vector a sample are one row whatever this is.
+        the last, their mean, or the 49 places nearest to the centres of a 7 x 7 grid, which pairs square maps and
+        patches of any size place by place. Outputs of one vector a sample are one row whatever this is.
     drop : collection of int
         Token ids (such as [CLS] and [SEP]) that "every", "last" and "mean" pass over.
     dtype : {"float32", "float16"}

@@ -1,7 +1,8 @@
-"""Which positions of a layer's output become rows: every token or place, the first, the last, their mean."""
+"""Which positions of a layer's output become rows: every token or place, the first, the last, their mean, a grid."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -12,6 +13,8 @@ from superpose.files import DataError
 from superpose.models.parts import Batch
 
 Rows = tuple[NDArray[Any], NDArray[np.int64]]
+# Places of "grid" along an edge: those of the last map of a convolutional network of 224 x 224 pixels.
+EDGE = 7
 
 
 def _every(hidden: NDArray[Any], keep: NDArray[np.bool_]) -> Rows:
@@ -31,12 +34,29 @@ def _mean(hidden: NDArray[Any], keep: NDArray[np.bool_]) -> Rows:
     return hidden[keep].mean(axis=0, keepdims=True), np.full(1, -1)
 
 
+def _grid(hidden: NDArray[Any], keep: NDArray[np.bool_]) -> Rows:
+    """Take the places nearest to the centres of an even grid: maps and patches of any size then meet row by row."""
+    places = len(hidden)
+    edge = math.isqrt(places)
+    # Transformers put one class token before the patches.
+    first = places - edge**2
+    if first > 1 or edge < EDGE:
+        raise DataError(
+            f"a layer has {places} positions; expected a square of at least {EDGE} x {EDGE}, with or without a class "
+            "token before it. Use tokens='every', 'mean' or 'cls'."
+        )
+    nearest = ((np.arange(EDGE) + 0.5) * edge / EDGE).astype(np.int64)
+    at = (first + nearest[:, None] * edge + nearest).ravel()
+    return hidden[at], at
+
+
 # Each returns the rows of one sample and the position each was taken from (-1: from several).
 TOKENS: Mapping[str, Callable[[NDArray[Any], NDArray[np.bool_]], Rows]] = {
     "every": _every,
     "cls": _first,
     "last": _last,
     "mean": _mean,
+    "grid": _grid,
 }
 
 
@@ -48,8 +68,8 @@ def positions(name: str, value: NDArray[Any], tokens: str, samples: int) -> NDAr
             "length, units) or (samples, channels, height, width)."
         )
     if value.ndim == 4:
-        if tokens not in ("every", "mean"):
-            raise DataError(f"layer {name} is a feature map, without a {tokens} token; use mean or every.")
+        if tokens not in ("every", "mean", "grid"):
+            raise DataError(f"layer {name} is a feature map, without a {tokens} token; use mean, every or grid.")
         return np.moveaxis(value.reshape(*value.shape[:2], -1), 1, 2)
     return value[:, None] if value.ndim == 2 else value
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays import choose
-from superpose.corpora import python_help, wordnet
-from superpose.encoders import L6, LONGEST, PADDING_CLASS_SEPARATOR, language_layers, packaged
+from superpose.corpora import CLIPART, clipart, python_help, wordnet
+from superpose.encoders import L6, LONGEST, PADDING_CLASS_SEPARATOR, language_layers, packaged, vision_layers
 from superpose.files import DataError
-from superpose.models import tokenize
+from superpose.models import PREPARATIONS, Images, tokenize
+
+# Rows of a picture: 7 x 7 places.
+PLACES = 49
 
 Array = NDArray[Any]
 
@@ -29,9 +33,9 @@ class Inputs(NamedTuple):
     ----------
     systems : dict of str to numpy.ndarray, (samples, units)
     groups : numpy.ndarray, (samples,)
-        The sentence of every sample.
+        The sentence or picture of every sample.
     labels : numpy.ndarray, (samples,)
-        The word piece that every sample is.
+        The word piece that every sample is; or its place in the picture, together with what that is about.
     test : numpy.ndarray of bool, (samples,)
     """
 
@@ -65,13 +69,35 @@ def _language(samples: int, held_out: int, *, text: Callable[[], list[str]], enc
     """Record encoders token by token, on whole sentences in an order that their content decides."""
     ordered = sorted(text(), key=lambda sentence: hashlib.sha256(sentence.encode()).digest())
     training, unseen = _enough(ordered, samples, held_out)
+    with _recording() as folder:
+        found = language_layers(folder, ordered[: training + unseen], encoders=encoders)
+    return Inputs(found.systems, found.groups, found.tokens, found.groups >= training)
+
+
+@cache
+def _vision(samples: int, held_out: int) -> Inputs:
+    """Record encoders place by place, on whole drawings in an order that their content decides."""
+    drawings = clipart()
+    training, unseen = (-(-rows // PLACES) for rows in (samples, held_out))
+    if training + unseen > len(drawings):
+        raise DataError(f"{CLIPART} holds {len(drawings)} pictures; expected at least {training} + {unseen}.")
+    shown = tuple(drawings[: training + unseen])
+    with _recording() as folder:
+        systems = vision_layers(folder, Images(CLIPART, shown, PREPARATIONS["dinov2"]), tokens="grid")
+    subjects = np.unique([name.split("/")[0] for name in shown], return_inverse=True)[1]
+    groups = np.repeat(np.arange(len(shown)), PLACES)
+    labels = np.repeat(subjects, PLACES) * PLACES + np.tile(np.arange(PLACES), len(shown))
+    return Inputs(systems, groups, labels, groups >= training)
+
+
+@contextmanager
+def _recording() -> Iterator[Path]:
+    """Yield the folder of activations; processes that need the same ones wait for the one that records them."""
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    # Processes that need the same activations wait for the one that records them.
     with (folder / "activations.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = language_layers(folder / "activations", ordered[: training + unseen], encoders=encoders)
-    return Inputs(found.systems, found.groups, found.tokens, found.groups >= training)
+        yield folder / "activations"
 
 
 def _enough(ordered: Sequence[str], samples: int, held_out: int) -> tuple[int, int]:
@@ -89,4 +115,5 @@ INPUTS: dict[str, Callable[[int, int], Inputs]] = {
     "language": partial(_language, text=python_help, encoders=("L6", "L3")),
     "glosses": partial(_language, text=wordnet, encoders=("L6", "L3")),
     "twin": partial(_language, text=python_help, encoders=("L6", "SRE")),
+    "vision": _vision,
 }
