@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from superpose import cli, formats, sae
@@ -61,6 +62,20 @@ def test_dictionaries_of_other_packages_are_encoded_with(here, capsys):
         assert cli.main(["encode", source, "a.npy", "--out", "other.npy"]) == 0
         own = sae.load(here / "kept/a.safetensors").encode(np.load(here / "a.npy"))
         assert ((np.load(here / "other.npy") > 0) == (own > 0)).mean() > 0.999
+
+
+def test_dictionaries_of_other_packages_are_compared_in_the_same_table(here):
+    assert cli.main(["train", "a.npy", "b.npy", "--out", "kept", *SMALL]) == 0
+    formats.write_saelens(sae.load(here / "kept/a.safetensors"), here / "saelens")
+    given = ["--dictionaries", "a=saelens", "b=kept/b.safetensors", "--controls", "untrained", "--steps", "20"]
+    assert cli.main(["compare", "a.npy", "b.npy", "--out", "results", "--permutations", "0", *given]) == 0
+    table = pd.read_csv(here / "results/alignment.csv")
+    latent = table[(table.space == "latent") & (table.metric == "regression_r")].groupby(["fit", "control"]).score
+    assert set(latent.groups) == {("pairwise", "none"), ("pairwise", "untrained"), ("given", "none")}
+    assert latent.mean()["given", "none"] > latent.mean()["pairwise", "untrained"]
+    record = json.loads((here / "results/run.json").read_text())["dictionaries"]
+    assert record["b"] == {"path": "kept/b.safetensors", "sha256": sha256(here / "kept/b.safetensors")}
+    assert "sae_weights.safetensors" in record["a"]["sha256"]
 
 
 @pytest.mark.parametrize(

@@ -84,7 +84,8 @@ def _selection(table: pd.DataFrame) -> Iterator[str]:
     """Say which systems a joint dictionary explains much less of than one of their own."""
     recovered = table[(table.control == "none") & (table.space == "latent")]
     for name, rows in _by_system(recovered):
-        alone, joint = rows[rows.fit == "independent"].fvu.mean(), rows[rows.fit != "independent"].fvu.max()
+        jointly = rows.fit.isin(["pairwise", "all"])
+        alone, joint = rows[rows.fit == "independent"].fvu.mean(), rows[jointly].fvu.max()
         if joint > DROPPED * alone:
             yield (
                 f"{name}: a joint dictionary leaves {joint:.1%} of the variance unexplained, one of its own "

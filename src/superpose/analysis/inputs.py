@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose import formats
 from superpose.arrays import as_responses
 from superpose.files import DataError, sha256
 from superpose.recordings import Recording, match, read
+from superpose.sae import SparseAutoencoder, load
 
 Array = NDArray[Any]
 
@@ -58,6 +60,33 @@ def read_files(files: Sequence[Path]) -> tuple[dict[str, Array], dict[str, Any]]
     contents, inputs = _read(files)
     arrays = {name: c.responses if isinstance(c, Recording) else c for name, c in contents.items()}
     return {name: as_responses(x, name) for name, x in arrays.items()}, inputs
+
+
+def read_dictionary(path: Path) -> SparseAutoencoder:
+    """Return a dictionary: other packages keep theirs in a folder, in a .pt file, or with a cfg.json beside it."""
+    if path.is_dir() or path.suffix == ".pt" or path.with_name("cfg.json").exists():
+        return formats.read(path)
+    return load(path)
+
+
+def read_dictionaries(named: Sequence[str]) -> tuple[dict[str, SparseAutoencoder], dict[str, Any]]:
+    """Return {system: dictionary} of texts SYSTEM=PATH, and what to record of each.
+
+    Raises
+    ------
+    DataError
+        For a text without "=", a system that is named twice, or an unreadable dictionary.
+    """
+    found: dict[str, SparseAutoencoder] = {}
+    record: dict[str, Any] = {}
+    for text in named:
+        name, equals, place = text.partition("=")
+        if not (name and equals and place) or name in found:
+            raise DataError(f"a dictionary is given as {text!r}; expected SYSTEM=PATH, each system once.")
+        path = Path(place)
+        found[name] = read_dictionary(path)
+        record[name] = {"path": place, "sha256": sha256(path) if path.is_file() else formats.digest(path)}
+    return found, record
 
 
 def read_groups(path: Path, option: str = "--groups") -> Array:

@@ -14,16 +14,18 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from superpose.analysis.caveats import caveats
-from superpose.analysis.controls import Cell, cells_of, chosen
+from superpose.analysis.controls import LINES, Cell, cells_of, chosen
+from superpose.analysis.given import cells_of_given, checked
 from superpose.analysis.job import Job, Progress, prepare, silent
 from superpose.analysis.scores import ORDER, described, scored
 from superpose.analysis.spaces import FITS, Recipe, derived_seed
 from superpose.analysis.verdict import sentences
-from superpose.comparison import SCORES
+from superpose.comparison import SCORES, checked_systems
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError
 from superpose.losses import SCORABLE_MODES
+from superpose.sae import SparseAutoencoder
 from superpose.statistics import FEWEST
 
 RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"
@@ -85,6 +87,7 @@ def analyse(
     groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     test: ArrayLike | None = None,
+    dictionaries: Mapping[str, SparseAutoencoder] | None = None,
     permutations: int = 0,
     steps: int = 1000,
     batch: int = 512,
@@ -142,6 +145,10 @@ def analyse(
         What a sample shows (a word, a class), for the control "within_labels".
     test : boolean array, (samples,), optional
         The held-out rows, instead of `folds`.
+    dictionaries : mapping of str to SparseAutoencoder, optional
+        Dictionaries that exist already (`superpose.load`, `superpose.formats.read`), by system, of any sizes and
+        sparsities. Pairs of which both have one get rows with `fit` "given", beside those of the dictionaries fitted
+        here. Whether these have seen the held-out rows, only their makers know.
     permutations : int
         Re-pairings behind the null of each raw score.
     steps, batch, learning_rate
@@ -207,6 +214,8 @@ def analyse(
     cells: list[Cell] = [partial(_raw_cell, pair=pair, permutations=permutations) for pair in job.pairs]
     able = training >= 2 * latents
     cells += [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
+    given = checked(dictionaries or {}, checked_systems(systems), dropped)
+    cells += cells_of_given(job, given, [LINES[name] for name in asked if name in LINES])
     tables = _computed(job, cells, run)
     if not able:
         tables.append(_refused(pd.concat(tables[: len(job.pairs)]), training, latents, fit))
@@ -221,6 +230,7 @@ def analyse(
         "fit": fit,
         "mode": mode,
         "controls": list(asked),
+        "dictionaries": {name: repr(sae.sparsity) for name, sae in given.items()},
         "permutations": permutations,
         "steps": steps,
         "batch": batch,

@@ -14,6 +14,7 @@ from superpose.cli.show import show_analysis
 from superpose.files import sha256
 
 DICTIONARIES = Parameter(group="Dictionaries")
+SEVERAL = Parameter(group="Dictionaries", consume_multiple=True, negative="")
 
 
 def compare(
@@ -34,6 +35,7 @@ def compare(
     controls: Annotated[str, DICTIONARIES] = "shuffled_fit",
     steps: Annotated[int, DICTIONARIES] = 1000,
     seeds: Annotated[int, DICTIONARIES] = 1,
+    dictionaries: Annotated[list[str] | None, SEVERAL] = None,
     engine: Annotated[str, DICTIONARIES] = "serial",
 ) -> None:
     """Say how alike two or more recordings of the same stimuli are.
@@ -91,16 +93,21 @@ def compare(
         Training steps of a dictionary.
     seeds
         Fit the dictionaries from this many seeds, each in rows of its own.
+    dictionaries
+        Dictionaries that exist already, as FILE=DICTIONARY with the name of a compared file (V1=sae.safetensors): what
+        superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. Pairs of which both have one
+        get rows of their own, with fit "given".
     engine
         serial, or local:N to fit and score dictionaries in N processes that share the cores.
     """
     from superpose.analysis import analyse, raw
-    from superpose.analysis.inputs import read_groups, read_systems
+    from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems
     from superpose.analysis.results import check_free, write
 
     started = time.perf_counter()
     systems, found_groups, inputs = read_systems(files)
     belonging = read_groups(groups) if groups is not None else found_groups
+    known, known_record = read_dictionaries(dictionaries or [])
     shown = None if labels is None else read_groups(labels, "--labels")
     folder = check_free(out, overwrite=overwrite)
     progress = Progress()
@@ -123,6 +130,7 @@ def compare(
                 mode=mode,
                 controls=controls.split(","),
                 labels=shown,
+                dictionaries=known,
                 steps=steps,
                 seeds=seeds,
                 engine=engine,
@@ -130,6 +138,8 @@ def compare(
             )
         )
     record: dict[str, Any] = {"inputs": inputs, "seconds": round(time.perf_counter() - started, 1)}
+    if known:
+        record["dictionaries"] = known_record
     for name, path in (("groups", groups), ("labels", labels)):
         if path is not None:
             record[name] = {"path": str(path), "sha256": sha256(path)}

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from superpose.sae import SparseAutoencoder
 
 
 def encode(dictionary: Path, file: Path, *, out: Path) -> None:
@@ -28,13 +24,13 @@ def encode(dictionary: Path, file: Path, *, out: Path) -> None:
     """
     import numpy as np
 
-    from superpose.analysis.inputs import read_files
+    from superpose.analysis.inputs import read_dictionary, read_files
     from superpose.diagnostics import fvu, l0
     from superpose.files import DataError, whole
 
     if out.suffix != ".npy":
         raise DataError(f"--out is {out}; expected a file name that ends in .npy.")
-    sae = _read(dictionary)
+    sae = read_dictionary(dictionary)
     systems, _ = read_files([file])
     (x,) = systems.values()
     codes = sae.encode(x)
@@ -44,13 +40,3 @@ def encode(dictionary: Path, file: Path, *, out: Path) -> None:
     print(f"{codes.shape[0]} samples, {codes.shape[1]} latents, {float(l0(codes)):.4g} active a sample, FVU ", end="")
     print(f"{float(fvu(x, sae.decode(codes))):.4g}")
     print(f"Written to {out}", file=sys.stderr)
-
-
-def _read(path: Path) -> SparseAutoencoder:
-    """Read a dictionary: other packages keep theirs in a folder, in a .pt file, or with a cfg.json beside it."""
-    from superpose.formats import read
-    from superpose.sae import load
-
-    if path.is_dir() or path.suffix == ".pt" or path.with_name("cfg.json").exists():
-        return read(path)
-    return load(path)

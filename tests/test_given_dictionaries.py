@@ -1,0 +1,82 @@
+"""Dictionaries that someone else has trained, in the table of the ones fitted here."""
+
+import numpy as np
+import pytest
+import torch
+from test_controls import QUICK, small
+
+from superpose.analysis import analyse
+from superpose.analysis.given import checked
+from superpose.analysis.inputs import read_dictionaries
+from superpose.diagnostics import fvu
+from superpose.files import DataError
+from superpose.losses import reconstruction
+from superpose.sae import SparseAutoencoder, save
+from superpose.sparsity import JumpReLU, TopK
+from superpose.training import fit
+
+
+def trained(x, latents=8, sparsity=None, seed=0):
+    draw = torch.Generator().manual_seed(seed)
+    sae = SparseAutoencoder(x.shape[-1], latents, sparsity or TopK(2), generator=draw)
+    return fit(sae, reconstruction, x, steps=20, batch=64, learning_rate=1e-2)
+
+
+def test_they_score_as_their_codes_do_and_stand_beside_the_fitted_ones():
+    systems = small()
+    known = {"x": trained(systems["x"]), "y": trained(systems["y"], latents=12, sparsity=JumpReLU())}
+    table = analyse(systems, dictionaries=known, controls=["latent_to_raw"], **QUICK).table
+    assert set(table.fit) == {"", "pairwise", "given"}
+    given = table[table.fit == "given"]
+    assert set(given.space) == {"latent", "reconstruction", "predicted", "latent_to_raw"}
+    codes = {name: sae.encode(systems[name]) for name, sae in known.items()}
+    alive = {name: z[:, z[:96].any(axis=0)] for name, z in codes.items()}
+    raw = analyse(alive, controls=[], **QUICK).table.query("space == 'raw'").set_index(["system_a", "metric"]).score
+    latent = given.query("space == 'latent'").set_index(["system_a", "metric"]).score
+    np.testing.assert_allclose(latent, raw[latent.index], atol=1e-6)
+    unexplained = float(fvu(systems["y"][96:], known["y"].decode(codes["y"])[96:]))
+    assert given[given.system_b == "y"].fvu_b.to_numpy() == pytest.approx(unexplained, abs=1e-6)
+
+
+def test_a_system_without_one_is_left_out():
+    systems = small(names="xyz")
+    known = {name: trained(systems[name]) for name in "xz"}
+    given = analyse(systems, dictionaries=known, controls=[], **QUICK).table.query("fit == 'given'")
+    assert set(given.system_a) | set(given.system_b) == {"x", "z"}
+
+
+def test_without_constant_units_the_codes_are_the_same():
+    x = small()["x"]
+    x = np.insert(x, [1, 4], [3.0, -2.0], axis=1)
+    sae = trained(x)
+    kept = [0, 2, 3, 4, 6]
+    reduced = checked({"x": sae}, {"x": x}, {"x": [1, 5]})["x"]
+    np.testing.assert_allclose(reduced.encode(x[:, kept]), sae.encode(x), atol=1e-5)
+    np.testing.assert_allclose(reduced.decode(sae.encode(x)), sae.decode(sae.encode(x))[:, kept], atol=1e-5)
+    both = {"x": x, "y": small()["y"]}
+    table = analyse(both, dictionaries={"x": sae, "y": trained(both["y"])}, controls=[], **QUICK).table
+    assert np.isfinite(table.query("fit == 'given'").score).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "sae", "words"),
+    [
+        ("w", SparseAutoencoder(5, 8, TopK(2)), "a dictionary is given for 'w'; expected one of 'x', 'y'"),
+        ("x", SparseAutoencoder(4, 8, TopK(2)), r"the dictionary of x is for 4 units .* expected 5 units"),
+        ("x", SparseAutoencoder(5, 8, TopK(2), repeats=(2,)), r"has repeats \(2,\); expected 5 units and no repeats"),
+    ],
+)
+def test_one_that_does_not_fit_is_refused(name, sae, words):
+    with pytest.raises(DataError, match=words):
+        analyse(small(), dictionaries={name: sae}, **QUICK)
+
+
+def test_they_are_named_on_a_command_line(tmp_path):
+    sae = trained(small()["x"])
+    save(sae, tmp_path / "x.safetensors")
+    found, record = read_dictionaries([f"x={tmp_path / 'x.safetensors'}"])
+    assert torch.equal(found["x"].encoder, sae.encoder)
+    assert set(record["x"]) == {"path", "sha256"}
+    for wrong in (["x.safetensors"], ["=x.safetensors"], ["x="], [f"x={tmp_path / 'x.safetensors'}"] * 2):
+        with pytest.raises(DataError, match=r"expected SYSTEM=PATH, each system once"):
+            read_dictionaries(wrong)
