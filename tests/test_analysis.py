@@ -7,11 +7,13 @@ import torch
 from numpy.testing import assert_allclose
 
 import superpose as sp
+from superpose import training
 from superpose.analysis import analyse, raw, spaces
 from superpose.arrays import group_folds
 from superpose.diagnostics import fvu, l0, match_latents, same_index_share
 from superpose.files import DataError
 from superpose.metrics import CKA_DEBIASED
+from superpose.sparsity import TopK
 
 QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2}
 SIX = ["cka", "cka_debiased", "rsa", "regression_r", "regression_r2", "regression_r_units"]
@@ -151,6 +153,7 @@ class TestTable:
             "test_samples": 24, "ridge": "1e-3 of the mean variance of the predictors", "seed": 0, "folds": 5,
             "latents": 8, "active": 2, "fit": "pairwise", "mode": "detached", "controls": ["shuffled_fit"],
             "permutations": 3, "steps": 20, "batch": 64, "learning_rate": 1e-2, "seeds": 1, "engine": "serial",
+            "device": "cpu", "dictionaries": {}, "preset": "default",
         }  # fmt: skip
 
     def test_report(self, found, tmp_path):
@@ -493,3 +496,23 @@ def test_bad_settings(change, words):
 def test_bad_systems(function, systems, words):
     with pytest.raises(DataError, match=words):
         function(systems)
+
+
+def test_the_papers_recipe_is_taken_to_the_letter(monkeypatch):
+    """Appendix G: all rows in every step, AdamW at a constant rate of 0.001, N(0, 1), neither centred nor scaled."""
+    seen = {}
+
+    def fit(module, loss, *data, **settings):
+        seen.update(settings, sae=module[0], rows=len(data[0]))
+        return training.fit(module, loss, *data, **settings)
+
+    monkeypatch.setattr(spaces, "fit", fit)
+    sizes = {"latents": 64, "active": 2, "steps": 2}
+    found = analyse(two(400, 20), preset="paper", controls=[], **sizes)
+    assert (seen["preset"], seen["batch"], seen["learning_rate"], seen["weight_decay"]) == ("paper", np.inf, 1e-3, 0.01)
+    assert repr(seen["sae"].sparsity) == repr(TopK(2, "straight_through"))
+    assert 0.9 < float(seen["sae"].encoder.std()) < 1.1
+    assert float(seen["sae"].scale) == 1
+    assert found.settings["batch"] == "all rows"
+    with pytest.raises(DataError, match="preset is 'best'; expected one of 'default', 'paper'"):
+        analyse(two(), preset="best", **QUICK)

@@ -657,3 +657,17 @@ def test_the_paper_s_recipe_trains_slowly_where_the_default_is_nearly_done():
     default = latent_r(dictionaries("mask"), steps=2000, batch=256, learning_rate=1e-2)
     assert 0.3 < literal < 0.75
     assert default > 0.88
+
+
+def test_weight_decay_shrinks_what_no_gradient_holds():
+    """AdamW: each step multiplies every parameter by 1 - rate · decay besides Adam's own step."""
+    x = _latents(64)
+    sae = normal_(SparseAutoencoder(LATENTS, 32, TopK(1), generator=_generator(0)), generator=_generator(1))
+    with torch.no_grad():
+        sae.encoder_bias[0] = -1e6  # a latent that is never active, and so has no gradient
+        before = sae.encoder[0].clone()
+    common = {"preset": "paper", "learning_rate": 0.01, "steps": 10}
+    fit(sae, functools.partial(reconstruction, auxiliary_weight=0.0), x, weight_decay=0.1, **common)
+    torch.testing.assert_close(sae.encoder[0].detach(), before * (1 - 0.01 * 0.1) ** 10)
+    with pytest.raises(DataError, match="weight_decay is -1; expected a number of at least 0"):
+        fit(sae, reconstruction, x, steps=1, weight_decay=-1)

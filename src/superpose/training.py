@@ -42,6 +42,7 @@ def fit(
     batch: float | None = None,
     learning_rate: float | None = None,
     warmup: float | None = None,
+    weight_decay: float = 0.0,
     seed: int = 0,
     progress: Callable[[int, Tensor], None] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -79,6 +80,9 @@ def fit(
         Its peak. 0.005 suits hundreds of units, 0.01 tens. None is the preset's: 0.005; "paper": 0.001.
     warmup : float, optional
         Share of the steps over which the rate rises. None is the preset's: 0.05; "paper": 0.
+    weight_decay : float
+        Of AdamW: what each step shrinks every parameter by, times the rate. Appendix G names AdamW, without a number;
+        0.01 is that of common implementations. 0 is Adam.
     seed : int
         Draws the minibatches. The first dictionary is drawn by the module's own generator.
     progress : callable, optional
@@ -109,9 +113,9 @@ def fit(
 
     References
     ----------
-    Kingma and Ba, Adam (2015). Unit-norm rows with the gradient projected: Bricken et al., Towards
-    monosemanticity (2023). A constant rate with a late fall: Hägele et al., Scaling laws and compute-optimal
-    training beyond fixed training durations (2024).
+    Kingma and Ba, Adam (2015). Loshchilov and Hutter, Decoupled weight decay regularization (2019). Unit-norm rows with
+    the gradient projected: Bricken et al., Towards monosemanticity (2023). A constant rate with a late fall: Hägele et
+    al., Scaling laws and compute-optimal training beyond fixed training durations (2024).
 
     Examples
     --------
@@ -133,12 +137,16 @@ def fit(
     numbers = {name: defaults[name] if value is None else value for name, value in asked.items()}
     saes = [m for m in module.modules() if isinstance(m, SparseAutoencoder)]
     _check_settings(saes, data, steps, patience, every, **numbers)
+    if not 0 <= weight_decay < math.inf:
+        raise DataError(f"weight_decay is {weight_decay!r}; expected a number of at least 0.")
     sources, unseen = _sources(data, "data"), _sources(held_out, "held_out")
     _check_held_out(sources, unseen)
     if _is_on_activity(loss):
         _check_activity(saes, sources)
     minimised, finish_step = begin(loss, saes, sources)
-    optimizer = torch.optim.Adam(module.parameters(), lr=numbers["learning_rate"], eps=1e-10, fused=True)
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=numbers["learning_rate"], eps=1e-10, weight_decay=weight_decay, fused=True
+    )
     course = _Course.of(steps, numbers["warmup"], min(defaults["cooldown"], _LAST_FALL if unseen else 1.0))
     regularly: list[Callable[[], None]] = []
     if unseen:
@@ -146,6 +154,7 @@ def fit(
     if checkpoint is not None:
         settings = _settings(module, loss, sources, unseen, preset=preset, steps=steps, seed=seed, **numbers)
         settings |= {"patience": str(patience), "every": str(every)} if unseen else {}
+        settings |= {"weight_decay": str(weight_decay)} if weight_decay else {}
         _resume(read(checkpoint, settings), course, module, optimizer)
         regularly.append(lambda: write(checkpoint, state(module, optimizer) | course.tensors(), settings))
     hooks = [sae.register_forward_hook(_count_rows) for sae in saes]

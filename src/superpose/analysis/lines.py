@@ -32,8 +32,8 @@ def packed_alike(recovered: Recovered) -> pd.DataFrame:
     for a, b in recovered.job.within(recovered.codes):
         index, correlation = match_latents(recovered.unseen[a], recovered.unseen[b])
         matched = np.flatnonzero(np.asarray(correlation) > 0)
-        first = recovered.dictionaries[a].decoder.numpy()[:, matched]
-        second = recovered.dictionaries[b].decoder.numpy()[:, np.asarray(index)[matched]]
+        first = recovered.dictionaries[a].decoder.cpu().numpy()[:, matched]
+        second = recovered.dictionaries[b].decoder.cpu().numpy()[:, np.asarray(index)[matched]]
         rows.append(
             {
                 "system_a": a,
@@ -59,7 +59,7 @@ def closed_form(recovered: Recovered) -> pd.DataFrame:
     """
     rows = []
     for a, b in recovered.job.within(recovered.codes):
-        decoders = [recovered.dictionaries[name].dictionary.detach().mT.double().numpy() for name in (a, b)]
+        decoders = [recovered.dictionaries[name].dictionary.detach().cpu().mT.double().numpy() for name in (a, b)]
         whole = block_diag(*decoders)
         first, second = whole[: len(decoders[0])], whole[len(decoders[0]) :]
         covariance = np.cov(np.hstack([recovered.unseen[name] for name in (a, b)]), rowvar=False)

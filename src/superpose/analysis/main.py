@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,8 +19,9 @@ from superpose.analysis.controls import LINES, Cell, cells_of, chosen
 from superpose.analysis.given import cells_of_given, checked
 from superpose.analysis.job import Job, Progress, prepare, silent
 from superpose.analysis.scores import ORDER, described, scored
-from superpose.analysis.spaces import FITS, Recipe, derived_seed
+from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
 from superpose.analysis.verdict import sentences
+from superpose.arrays import choose
 from superpose.comparison import SCORES, checked_systems
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
@@ -27,6 +29,7 @@ from superpose.files import DataError
 from superpose.losses import SCORABLE_MODES
 from superpose.sae import SparseAutoencoder
 from superpose.statistics import FEWEST
+from superpose.training import PRESETS as TRAINING
 
 RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"
 NOT_ASKED = "no null: the control 'shuffled_fit' was not asked for"
@@ -90,10 +93,12 @@ def analyse(
     dictionaries: Mapping[str, SparseAutoencoder] | None = None,
     permutations: int = 0,
     steps: int = 1000,
-    batch: int = 512,
-    learning_rate: float = 5e-3,
+    preset: str = "default",
+    batch: int | None = None,
+    learning_rate: float | None = None,
     seeds: int = 1,
     seed: int = 0,
+    device: str = "cpu",
     engine: str = "serial",
     progress: Progress | None = None,
 ) -> Analysis:
@@ -153,10 +158,15 @@ def analyse(
         Re-pairings behind the null of each raw score.
     steps, batch, learning_rate
         Training of the dictionaries, as in `superpose.fit`.
+    preset : {"default", "paper"}
+        As in `superpose.fit`. "paper" is Appendix G: all rows in every step, AdamW at a constant rate, the straight-
+        through gradient, encoders and dictionaries drawn from N(0, 1). It names two million steps.
     seeds : int
         How many times the dictionaries are fitted from other seeds, each in rows of its own.
     seed : int
         The one seed that everything random is derived from.
+    device : str
+        Where dictionaries are trained and applied, in torch's words ("cuda"). Scores are computed on the CPU.
     engine : str
         Where dictionaries are fitted and scored: "serial", or "local:N" for N processes that share the cores.
         Sums depend on the number of threads in their last digits.
@@ -185,7 +195,11 @@ def analyse(
     """
     if fit not in FITS:
         raise DataError(f"fit is {fit!r}; expected one of {', '.join(map(repr, FITS))}.")
-    seeds, steps, batch = _size(seeds, 1, "seeds"), _size(steps, 1, "steps"), _size(batch, 1, "batch")
+    seeds, steps = _size(seeds, 1, "seeds"), _size(steps, 1, "steps")
+    choose(PRESETS, "preset", preset)
+    usual = TRAINING[preset][1]
+    minibatch = usual["batch"] if batch is None else _size(batch, 1, "batch")
+    rate = usual["learning_rate"] if learning_rate is None else learning_rate
     run = engine_of(engine)
     asked = chosen(controls)
     job, dropped = prepare(
@@ -199,26 +213,37 @@ def analyse(
         seed=seed,
         progress=progress,
     )
-    training = job.training
+    rows = job.training
     widest = max(x.shape[-1] for x in job.arrays.values())
-    latents = _size(latents, max(widest, min(4 * widest, training // 16)), "latents")
+    latents = _size(latents, max(widest, min(4 * widest, rows // 16)), "latents")
     active = _size(active, max(1, min(32, latents // 16)), "active")
     if active > latents:
         raise DataError(f"active is {active} of {latents} latents; expected at most that many.")
     if mode not in SCORABLE_MODES:
         raise DataError(f"mode is {mode!r}; expected one of {', '.join(map(repr, SCORABLE_MODES))}.")
     recipes = [
-        Recipe(latents, active, mode, steps, batch, learning_rate, derived_seed(seed, f"fit {number}"), silent)
+        Recipe(
+            latents,
+            active,
+            mode,
+            steps,
+            minibatch,
+            rate,
+            derived_seed(seed, f"fit {number}"),
+            silent,
+            preset,
+            device,
+        )
         for number in range(seeds)
     ]
     cells: list[Cell] = [partial(_raw_cell, pair=pair, permutations=permutations) for pair in job.pairs]
-    able = training >= 2 * latents
+    able = rows >= 2 * latents
     cells += [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
     given = checked(dictionaries or {}, checked_systems(systems), dropped)
     cells += cells_of_given(job, given, [LINES[name] for name in asked if name in LINES])
     tables = _computed(job, cells, run)
     if not able:
-        tables.append(_refused(pd.concat(tables[: len(job.pairs)]), training, latents, fit))
+        tables.append(_refused(pd.concat(tables[: len(job.pairs)]), rows, latents, fit))
     # Independent dictionaries are the same ones, whether the fit or a control asks for them.
     table = pd.concat(tables, ignore_index=True).drop_duplicates(KEYS, ignore_index=True)
     source = RETRAINED_NULL if job.repairable else UNPAIRED
@@ -233,9 +258,11 @@ def analyse(
         "dictionaries": {name: repr(sae.sparsity) for name, sae in given.items()},
         "permutations": permutations,
         "steps": steps,
-        "batch": batch,
-        "learning_rate": learning_rate,
+        "preset": preset,
+        "batch": "all rows" if minibatch == math.inf else minibatch,
+        "learning_rate": rate,
         "seeds": seeds,
+        "device": device,
         "engine": engine,
     }
     return Analysis(table, tuple(caveats(table, job.arrays, dropped, latents, asked)), settings)

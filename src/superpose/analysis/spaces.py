@@ -18,7 +18,7 @@ from superpose.diagnostics import unit_means
 from superpose.losses import joint, reconstruction
 from superpose.sae import SparseAutoencoder
 from superpose.sparsity import TopK
-from superpose.training import fit
+from superpose.training import fit, normal_
 
 Array = NDArray[Any]
 Systems = Mapping[str, Array]
@@ -35,10 +35,12 @@ class Recipe:
     active: int
     mode: str
     steps: int
-    batch: int
-    learning_rate: float
+    batch: float | None
+    learning_rate: float | None
     seed: int
     progress: Progress
+    preset: str = "default"
+    device: str = "cpu"
 
 
 def apart(systems: Systems, recipe: Recipe) -> Dictionaries:
@@ -88,7 +90,17 @@ def derived_seed(seed: int, label: str) -> int:
 
 def _dictionary(label: str, x: Array, recipe: Recipe) -> SparseAutoencoder:
     generator = torch.Generator().manual_seed(derived_seed(recipe.seed, label))
-    return SparseAutoencoder(x.shape[-1], recipe.latents, TopK(recipe.active), generator=generator)
+    begin, _ = PRESETS[recipe.preset]
+    return begin(x.shape[-1], recipe, generator).to(recipe.device)
+
+
+def _random_directions(units: int, recipe: Recipe, generator: torch.Generator) -> SparseAutoencoder:
+    return SparseAutoencoder(units, recipe.latents, TopK(recipe.active), generator=generator)
+
+
+def _standard_normal(units: int, recipe: Recipe, generator: torch.Generator) -> SparseAutoencoder:
+    sparsity = TopK(recipe.active, "straight_through")
+    return normal_(SparseAutoencoder(units, recipe.latents, sparsity, generator=generator), generator=generator)
 
 
 def _training(label: str, recipe: Recipe) -> dict[str, Any]:
@@ -97,10 +109,12 @@ def _training(label: str, recipe: Recipe) -> dict[str, Any]:
 
     return {
         "steps": recipe.steps,
+        "preset": recipe.preset,
         "batch": recipe.batch,
         "learning_rate": recipe.learning_rate,
         "seed": derived_seed(recipe.seed, label),
         "progress": progress,
+        **PRESETS[recipe.preset][1],
     }
 
 
@@ -113,6 +127,13 @@ def everything(names: Sequence[str], pairs: Pairs) -> list[tuple[str, ...]]:
     """Return all systems as one group."""
     return [tuple(names)]
 
+
+# How dictionaries begin, and what their training has beside the preset of `fit` of the same name.
+Begin = Callable[[int, Recipe, torch.Generator], SparseAutoencoder]
+PRESETS: dict[str, tuple[Begin, dict[str, float]]] = {
+    "default": (_random_directions, {}),
+    "paper": (_standard_normal, {"weight_decay": 0.01}),
+}
 
 # How systems are grouped, and how the dictionaries of one group are fitted.
 Trainer = Callable[[Systems, Recipe], Dictionaries]
