@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
+from superpose.analysis.inputs import read_dictionaries
 from superpose.arrays import choose
-from superpose.encoders import L3_LAYERS, L6_LAYERS, SRE_LAYERS
+from superpose.encoders import L3_LAYERS, L6_LAYERS, LITE0_LAYERS, SRE_LAYERS, VIT_LAYERS, text_digest
+from superpose.paper.figure5.inputs import recorded_layers
 from superpose.paper.figure5.measurement import measure
+from superpose.store import digest
 from superpose.study import Study
 
+# Layers of each kind of inputs, and the pairs of them that are held against all controls.
 LAYERS: dict[str, tuple[str, ...]] = {
     "language": L6_LAYERS + L3_LAYERS,
     "glosses": L6_LAYERS + L3_LAYERS,
-    "twin": L6_LAYERS + SRE_LAYERS,
+    "twin": L6_LAYERS[1::2] + SRE_LAYERS[1::2],
+    "vision": tuple(VIT_LAYERS[i - 1] for i in (3, 6, 9, 11, 12)) + tuple(LITE0_LAYERS[i - 1] for i in (8, 12, 14, 16)),
+}
+# Beside those that are shown unless others are asked for.
+ALL = {"twin": L6_LAYERS + SRE_LAYERS, "vision": VIT_LAYERS + LITE0_LAYERS}
+NAMED: dict[str, tuple[str, ...]] = {
+    "language": ("L6_3-L3_2", "L6_6-L3_3", "L6_1-L6_6"),
+    "glosses": ("L6_3-L3_2", "L6_6-L3_3", "L6_1-L6_6"),
+    "twin": ("L6_2-SRE_2", "L6_4-SRE_4", "L6_6-SRE_6"),
+    "vision": ("ViT_9-Lite0_12", "ViT_12-Lite0_16", "ViT_3-ViT_12"),
 }
 DRAWN = ("inputs", "layers", "samples", "held_out", "work", "number")
 
@@ -22,16 +36,21 @@ DRAWN = ("inputs", "layers", "samples", "held_out", "work", "number")
 def study(
     *,
     inputs: str = "language",
+    recorded: Sequence[str] = (),
     layers: Sequence[str] = (),
-    named: Sequence[str] = ("L6_3-L3_2", "L6_6-L3_3", "L6_1-L6_6"),
+    named: Sequence[str] = (),
+    controls: str = "named",
+    dictionaries: Sequence[str] = (),
     samples: int = 40_000,
     held_out: int = 10_000,
     expansion: int = 4,
     active: int = 32,
     mode: str = "detached",
+    preset: str = "default",
     steps: int = 1_000,
-    batch: int = 512,
-    learning_rate: float = 5e-3,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    device: str = "cpu",
     seeds: int = 1,
     seed: int = 0,
 ) -> Study:
@@ -43,18 +62,26 @@ def study(
 
     Parameters
     ----------
-    inputs : {"language", "glosses", "twin"}
+    inputs : {"language", "glosses", "twin", "vision"}
         Networks and what they see. "language": two sentence encoders, of 6 and 3 layers, token by token over English
         prose that comes with Python. "glosses": the same over WordNet's definitions, which Debian packages. "twin":
-        the larger encoder beside itself after more training.
+        the larger encoder beside itself after more training. "vision": a ViT-S/14 and an EfficientNet-Lite0, at 49
+        places of drawings that Debian packages.
+    recorded : sequence of str
+        Folders that `superpose extract` wrote, of the same inputs: their layers, FOLDER.layer, instead of `inputs`.
     layers : sequence of str
-        As L6_3, of the networks; none is all of them.
+        As L6_3, of the networks; none is all of them, of vision nine.
     named : sequence of str
-        Pairs of layers, as L6_3-L3_2, that are held against all controls: some minutes each.
+        Pairs of layers, as L6_3-L3_2, that are held against all controls: some minutes each. None is three of the
+        inputs, and no pair of recorded ones.
+    controls : {"named", "all"}
+        Which pairs are held against all controls. "all" is the long run.
+    dictionaries : sequence of str
+        Dictionaries that others have trained, as LAYER=PATH, to score beside those trained here.
     samples : int
-        Tokens to train on, at least; the paper's images are 40,000.
+        Rows to train on, at least: tokens, or places of pictures; the paper's images are 40,000.
     held_out : int
-        Tokens to score on, at least, of other sentences; the paper's images are 10,000.
+        Rows to score on, at least, of other sentences or pictures; the paper's images are 10,000.
     expansion : int
         Latents of each dictionary as a multiple of the units. Missing from the paper.
     active : int
@@ -62,10 +89,16 @@ def study(
     mode : {"detached", "cross", "separate", "agreement"}
         Of `superpose.losses.joint`. "cross" is Eq. (40) as we read it, and drops what a layer does not share;
         "detached" keeps it.
-    steps, batch : int
+    preset : {"default", "paper"}
+        Of `superpose.analyse`. "paper" is Appendix G to the letter: all rows in every step, for two million steps.
+    steps : int
         Of `superpose.training.fit`.
-    learning_rate : float
-        Its peak. The paper's constant rate is 0.001.
+    batch : int, optional
+        Of `superpose.training.fit`; None is the preset's.
+    learning_rate : float, optional
+        Its peak; None is the preset's. The paper's constant rate is 0.001.
+    device : str
+        Where dictionaries are trained, in torch's words: cuda.
     seeds : int
         Dictionaries of so many seeds.
     seed : int
@@ -74,10 +107,19 @@ def study(
     Returns
     -------
     Study
+
+    Raises
+    ------
+    DataError
+        For unknown inputs or layers, or stores that cannot be read.
     """
-    shown = tuple(layers) or choose(LAYERS, "inputs", inputs)
+    known = tuple(recorded_layers(recorded)) if recorded else choose(LAYERS, "inputs", inputs)
+    shown = tuple(layers) or known
+    for layer in shown:
+        choose(dict.fromkeys(known + ALL.get(inputs, ())), "a layer", layer)
     pairs = list(combinations(shown, 2))
-    judged = [pair for pair in pairs if "-".join(pair) in named]
+    chosen = tuple(named) or (() if recorded else NAMED[inputs])
+    judged = choose({"named": [pair for pair in pairs if "-".join(pair) in chosen], "all": pairs}, "controls", controls)
     work = [
         # The longest first, so that processes end together.
         ("together", shown),
@@ -87,23 +129,35 @@ def study(
     ]
     cells = [
         {
-            "inputs": inputs,
+            "inputs": " ".join(Path(folder).name for folder in recorded) or inputs,
+            "recorded": tuple(recorded),
             "layers": " ".join(some),
             "work": what,
+            "dictionaries": tuple(dictionaries) if what == "independent" else (),
+            "contents": _contents(recorded, dictionaries if what == "independent" else ()),
             "samples": samples,
             "held_out": held_out,
             "expansion": expansion,
             "active": active,
             "mode": mode,
+            "preset": preset,
             "steps": steps,
             "batch": batch,
             "learning_rate": learning_rate,
+            "device": device,
             "number": number,
         }
         for number in range(seeds)
         for what, some in work
     ]
     return Study("figure5", measure, cells, seed=seed, draw=DRAWN)
+
+
+def _contents(recorded: Sequence[str], dictionaries: Sequence[str]) -> str:
+    """Return a digest of the files that a cell reads, or nothing where it reads none of the user's."""
+    read = [digest(folder) for folder in recorded]
+    read += [str(entry["sha256"]) for entry in read_dictionaries(dictionaries)[1].values()]
+    return text_digest(read) if read else ""
 
 
 SCALES: dict[str, dict[str, Any]] = {

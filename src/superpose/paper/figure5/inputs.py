@@ -19,6 +19,8 @@ from superpose.corpora import CLIPART, clipart, python_help, wordnet
 from superpose.encoders import L6, LONGEST, PADDING_CLASS_SEPARATOR, language_layers, packaged, vision_layers
 from superpose.files import DataError
 from superpose.models import PREPARATIONS, Images, tokenize
+from superpose.models.activations import LABELS
+from superpose.store import paths, read
 
 # Rows of a picture: 7 x 7 places.
 PLACES = 49
@@ -45,17 +47,39 @@ class Inputs(NamedTuple):
     test: NDArray[np.bool_]
 
 
-def load(inputs: str, samples: int, held_out: int) -> Inputs:
+def load(inputs: str, samples: int, held_out: int, recorded: Sequence[str] = ()) -> Inputs:
     """Return the layers' activations on at least so many samples to train on and others to score on.
 
-    They are computed once, and then read from `cache_folder()`.
+    They are computed once, and then read from `cache_folder()`; recorded ones are read from their stores.
 
     Raises
     ------
     DataError
-        For an unknown kind of inputs, or one that cannot be had here or is too short.
+        For an unknown kind of inputs, or one that cannot be had here or is too short; for stores of different samples.
     """
+    if recorded:
+        return _recorded(samples, held_out, stores=tuple(recorded))
     return choose(INPUTS, "inputs", inputs)(samples, held_out)
+
+
+def recorded_layers(stores: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return the layers in folders that `superpose extract` wrote: {FOLDER.layer: (folder, array)}.
+
+    Raises
+    ------
+    DataError
+        If a folder holds no finished store, two are named alike, or a name has a blank in it.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for folder in stores:
+        made = {f"{Path(folder).name}.{array}": (folder, array) for array in paths(folder) if array not in LABELS}
+        if any(" " in name for name in made) or made.keys() & found.keys() or not made:
+            raise DataError(
+                f"{folder} gives the layers {', '.join(made) or 'none'}; expected a finished store, whose name differs "
+                "from those of the others and is without blanks."
+            )
+        found |= made
+    return found
 
 
 def cache_folder() -> Path:
@@ -88,6 +112,28 @@ def _vision(samples: int, held_out: int) -> Inputs:
     groups = np.repeat(np.arange(len(shown)), PLACES)
     labels = np.repeat(subjects, PLACES) * PLACES + np.tile(np.arange(PLACES), len(shown))
     return Inputs(systems, groups, labels, groups >= training)
+
+
+@cache
+def _recorded(samples: int, held_out: int, *, stores: tuple[str, ...]) -> Inputs:
+    """Map stores of the same samples; which of these are held out is drawn, whole groups together."""
+    contents = {folder: read(folder) for folder in stores}
+    first = contents[stores[0]]
+    if any(not np.array_equal(some[label], first[label]) for some in contents.values() for label in LABELS):
+        raise DataError(f"{' and '.join(stores)} hold different samples; record the same inputs, and the same tokens.")
+    systems = {name: contents[folder][array] for name, (folder, array) in recorded_layers(stores).items()}
+    groups = np.unique(first["groups"], return_inverse=True)[1]
+    rank = np.random.default_rng(0).permutation(int(groups.max()) + 1)[groups]
+    before = np.cumsum(np.bincount(rank))
+    training = int(np.searchsorted(before, samples)) + 1
+    unseen = int(np.searchsorted(before, before[min(training, len(before)) - 1] + held_out)) + 1
+    if unseen > len(before):
+        raise DataError(f"{stores[0]} holds {before[-1]} rows; expected at least {samples} + {held_out}.")
+    test = rank >= training
+    if unseen == len(before):
+        return Inputs(systems, groups, first["ids"], test)
+    kept = np.flatnonzero(rank < unseen)
+    return Inputs({name: x[kept] for name, x in systems.items()}, groups[kept], first["ids"][kept], test[kept])
 
 
 @contextmanager

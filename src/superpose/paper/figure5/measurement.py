@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from superpose.analysis import analyse
+from superpose.analysis.inputs import read_dictionaries
 from superpose.paper.figure5.inputs import load
 
 # What is done with the layers of a cell: how dictionaries are fitted, and what their scores are held against.
@@ -23,40 +24,49 @@ def measure(
     seed: int,
     *,
     inputs: str,
+    recorded: tuple[str, ...],
     samples: int,
     held_out: int,
     layers: str,
     work: str,
+    dictionaries: tuple[str, ...],
+    contents: str,
     expansion: int,
     active: int,
     mode: str,
+    preset: str,
     steps: int,
-    batch: int,
-    learning_rate: float,
+    batch: int | None,
+    learning_rate: float | None,
+    device: str,
     number: int,
 ) -> list[dict[str, Any]]:
     """Return the scores of all pairs of some layers.
 
     Rows of `superpose.analyse`: `space`, `fit`, `control`, `metric`, `score` with its interval, and how good the
-    dictionaries are. Raw scores come with pairs alone, once each.
+    dictionaries are. Raw scores come with pairs alone, once each. `contents` is the digest of the files that the cell
+    reads, so that others make another cell.
     """
-    found = load(inputs, samples, held_out)
+    found = load(inputs, samples, held_out, recorded)
     systems = {name: found.systems[name] for name in layers.split()}
     fit, controls = WORK[work]
     table = analyse(
         systems,
         fit=fit,
         controls=controls,
+        dictionaries=read_dictionaries(dictionaries)[0],
         latents=expansion * max(x.shape[-1] for x in systems.values()),
         active=active,
         mode=mode,
         groups=found.groups,
         labels=found.labels,
         test=found.test,
+        preset=preset,
         steps=steps,
         batch=batch,
         learning_rate=learning_rate,
         seed=seed,
+        device=device,
     ).table
     once = (table.space != "raw") | (fit == "pairwise")
     table = table[table.metric.isin(METRICS) & once]

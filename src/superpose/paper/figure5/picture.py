@@ -35,6 +35,7 @@ LINES: tuple[tuple[str, Line], ...] = (
     ("independent latents", ("latent", "independent", "none")),
     ("  noise divided out", ("corrected", "independent", "none")),
     ("  same, untrained", ("corrected", "independent", "untrained")),
+    ("dictionaries of others", ("latent", "given", "none")),
     ("principal components", ("pca_code", "", "none")),
     ("untrained latents", ("latent", "pairwise", "untrained")),
     ("raw, within words", ("raw", "", "within_labels")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 import numpy as np
@@ -54,15 +55,32 @@ def share_above(points: pd.DataFrame) -> tuple[float, float, float]:
 
 def kind(a: str, b: str, depths: dict[str, int]) -> str:
     """Return how two layers are related: of one network, of two at the same relative depth, or of two."""
-    (one, i), (other, j) = (name.rsplit("_", 1) for name in (a, b))
+    (one, i), (other, j) = named(a), named(b)
     if one == other:
         return "one network"
-    return "two, same depth" if int(i) * depths[other] == int(j) * depths[one] else "two networks"
+    return "two, same depth" if i * depths[other] == j * depths[one] else "two networks"
 
 
 def depths(names: Iterable[str]) -> dict[str, int]:
-    """Return the number of the last layer of each network among layers named as L6_3."""
+    """Return the number of the last layer of each network."""
     found: dict[str, int] = {}
-    for network, number in (name.rsplit("_", 1) for name in names):
-        found[network] = max(found.get(network, 0), int(number))
+    for network, number in map(named, names):
+        found[network] = max(found.get(network, 0), number)
     return found
+
+
+def named(layer: str) -> tuple[str, int]:
+    """Return the network and the number of a layer called L6_3, or of a recorded one called CLIP.resid_post_3.
+
+    Recorded layers are counted from 0, and here from 1 as the others; one without a number is the first.
+
+    Examples
+    --------
+    >>> from superpose.paper.figure5.points import named
+    >>> named("L6_3"), named("CLIP.mlp_out_0")
+    (('L6', 3), ('CLIP', 1))
+    """
+    number = re.search(r"_(\d+)$", layer)
+    if "." in layer:
+        return layer.split(".")[0], 1 + int(number[1]) if number else 1
+    return layer.rsplit("_", 1)[0], int(number[1]) if number else 1
