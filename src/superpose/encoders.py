@@ -74,6 +74,8 @@ L6_LAYERS, L3_LAYERS, SRE_LAYERS, VIT_LAYERS, LITE0_LAYERS = (
     tuple(f"{encoder}_{number}" for number in range(1, depth + 1))
     for encoder, depth in (("L6", 6), ("L3", 3), ("SRE", 6), ("ViT", 12), ("Lite0", 16))
 )
+# Channels of EfficientNet-Lite0's blocks; every block of the others has 384 units.
+LITE0_UNITS = (16, 24, 24, 40, 40, 80, 80, 80, 112, 112, 112, 192, 192, 192, 192, 320)
 Progress = Callable[[str, int, int], None]
 # What `activations` takes, and the layers by the names that results carry.
 Loaded = tuple["torch.nn.Module | Path", dict[str, str]]

@@ -130,6 +130,11 @@ def paths(folder: str | os.PathLike[str]) -> dict[str, Path]:
     return {name: Path(folder) / entry["file"] for name, entry in _load(Path(folder))["arrays"].items()}
 
 
+def trailing(folder: str | os.PathLike[str]) -> dict[str, tuple[int, ...]]:
+    """Return the shape of one row of every array of a finished store, by the array's name."""
+    return {name: tuple(entry["trailing"]) for name, entry in _load(Path(folder))["arrays"].items()}
+
+
 def digest(folder: str | os.PathLike[str]) -> str:
     """Return one SHA-256 digest of the names and contents of a finished store's arrays, in hexadecimal."""
     return _digest({name: entry["sha256"] for name, entry in _load(Path(folder))["arrays"].items()})

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal, get_type_hints
 from cyclopts import App, Parameter
 
 from superpose.cli.progress import Progress
-from superpose.cli.show import show_claims
+from superpose.cli.show import show_claims, show_costs
 from superpose.paper import FIGURES
-from superpose.paper.reproduction import figure, reproduce
+from superpose.paper.reproduction import figure, predicted, reproduce
 
 app = App(
     name="reproduce",
@@ -33,7 +33,10 @@ COMMON = """
     engine
         serial, or local:N for N processes on this machine. The numbers are the same.
     json
-        Print the claims as JSON."""
+        Print the claims as JSON.
+    dry_run
+        Compute nothing, and say how much there is to do: cells, and of figures that take hours the floating-point
+        operations and the hours, of one core of this machine and with a GPU."""
 
 
 def common(
@@ -42,6 +45,7 @@ def common(
     scale: Literal["smoke", "laptop", "paper"] = "laptop",
     engine: str = f"local:{os.cpu_count() or 1}",
     json: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Take the options that every figure has."""
 
@@ -51,8 +55,19 @@ def command(name: str) -> Callable[..., None]:
     module = figure(name)
     study, drawing = _options(module.study), _options(module.draw)
 
-    def run(*, out: Path, scale: str = "laptop", engine: str = "serial", json: bool = False, **given: Any) -> None:
+    def run(
+        *,
+        out: Path,
+        scale: str = "laptop",
+        engine: str = "serial",
+        json: bool = False,
+        dry_run: bool = False,
+        **given: Any,
+    ) -> None:
         chosen = {key: value for key, value in given.items() if value is not None}
+        if dry_run:
+            options = {key: value for key, value in chosen.items() if key in study}
+            return show_costs(predicted(name, scale=scale, options=options))
         progress = Progress()
         with progress:
             claims = reproduce(

@@ -60,3 +60,16 @@ def show_claims(claims: pd.DataFrame, *, as_json: bool) -> None:
         console.print(f"[{style}]{claim.verdict}[/]: {claim.claim} ({claim.source})", highlight=False)
         bounds = f"{claim.low:g} to {claim.high:g}"
         console.print(f"    {claim.number:.4g}: {claim.quantity} (asked for: {bounds})", markup=False, highlight=False)
+
+
+def show_costs(costs: pd.DataFrame) -> None:
+    """Print what work costs, tab-separated, and its sum in words on standard error."""
+    costs.to_csv(sys.stdout, sep="\t", index=False, float_format="%.4g")
+    if "hours" in costs:
+        total = costs.sum(numeric_only=True)
+        print(
+            f"{total.cells:.0f} cells, {total.flops:.3g} floating-point operations: about {total.hours:.2g} hours of "
+            "one core of this machine, fewer by the number of processes; with an NVIDIA H100 for training and coding, "
+            f"and scoring on one core here, {total.hours_gpu:.2g}.",
+            file=sys.stderr,
+        )

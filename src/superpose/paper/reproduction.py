@@ -26,6 +26,34 @@ def figure(name: str) -> ModuleType:
     return import_module(f"superpose.paper.{name}")
 
 
+def predicted(name: str, *, scale: str = "laptop", options: Mapping[str, Any] | None = None) -> pd.DataFrame:
+    """Return how many cells a figure has, and what they cost where the figure can say so before it starts.
+
+    Parameters
+    ----------
+    name, scale, options
+        As in `reproduce`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a kind of work: work and cells; of figures that say more also flops, hours (of one core of this
+        machine) and hours_gpu.
+
+    Examples
+    --------
+    >>> from superpose.paper.reproduction import predicted
+    >>> predicted("figure2", scale="smoke").columns.tolist()
+    ['work', 'cells']
+    """
+    module = figure(name)
+    study = module.study(**{**module.SCALES[scale], **(options or {})})
+    if hasattr(module, "costs"):
+        costs: pd.DataFrame = module.costs(study)
+        return costs
+    return pd.DataFrame({"work": [name], "cells": [len(study.cells)]})
+
+
 def reproduce(
     name: str,
     folder: str | os.PathLike[str],
