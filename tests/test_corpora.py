@@ -1,5 +1,7 @@
 """Text that comes with other software."""
 
+import hashlib
+
 import pytest
 
 from superpose import corpora
@@ -33,3 +35,16 @@ def test_a_missing_wordnet_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "WORDNET", tmp_path)
     with pytest.raises(DataError, match=r"data\.noun does not exist; install WordNet's files"):
         wordnet()
+
+
+def test_drawings_come_once_each_in_an_order_of_their_own(monkeypatch, tmp_path):
+    monkeypatch.setattr(corpora, "CLIPART", tmp_path)
+    with pytest.raises(DataError, match=r"holds no drawings; install them \(Debian: apt-get install openclipart-png\)"):
+        corpora.clipart()
+    (tmp_path / "animals").mkdir()
+    for name, content in (("animals/cat.png", "a"), ("animals/dog.png", "b"), ("tree.png", "c"), ("twin.png", "b")):
+        (tmp_path / name).write_text(content)
+    found = corpora.clipart()
+    assert sorted(found) == ["animals/cat.png", "tree.png", "twin.png"]
+    digests = [hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in found]
+    assert digests == sorted(digests)

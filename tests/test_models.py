@@ -152,8 +152,45 @@ def test_feature_maps():
     every = activations(net, x, {"c": ""}, batch=2)
     np.testing.assert_allclose(every.layers["c"], out.transpose(0, 2, 3, 1).reshape(-1, 5), atol=1e-6)
     np.testing.assert_array_equal(every.samples, np.repeat(np.arange(7), 12))
-    with pytest.raises(DataError, match="layer c is a feature map, without a cls token; use mean or every"):
+    with pytest.raises(DataError, match="layer c is a feature map, without a cls token; use mean, every or grid"):
         activations(net, x, {"c": ""}, tokens="cls")
+
+
+class Pyramid(torch.nn.Module):
+    """A map of every place's row and column in finer and coarser cells, and as patches behind a class token."""
+
+    def __init__(self):
+        super().__init__()
+        self.fine, self.coarse = torch.nn.Identity(), torch.nn.Identity()
+        self.patches = torch.nn.Identity()
+
+    def forward(self, x):
+        def places(edge):
+            centres = (torch.arange(edge) + 0.5) / edge
+            grid = torch.stack(torch.meshgrid(centres, centres, indexing="ij"))
+            return grid.expand(len(x), 2, edge, edge)
+
+        self.fine(places(14))
+        self.coarse(places(7))
+        patches = places(16).flatten(2).mT
+        return self.patches(torch.cat([torch.full((len(x), 1, 2), -1.0), patches], dim=1))
+
+
+def test_a_grid_pairs_the_places_of_maps_and_patches_of_any_size():
+    found = activations(Pyramid(), np.zeros((3, 1)), ["fine", "coarse", "patches"], tokens="grid", batch=2)
+    centres = (np.arange(7) + 0.5) / 7
+    wanted = np.stack(np.meshgrid(centres, centres, indexing="ij"), axis=-1).reshape(49, 2)
+    for name, edge in (("fine", 14), ("coarse", 7), ("patches", 16)):
+        assert found.layers[name].shape == (147, 2)
+        assert np.abs(found.layers[name] - np.tile(wanted, (3, 1))).max() <= 0.5 / edge + 1e-6
+    np.testing.assert_array_equal(found.samples, np.repeat(np.arange(3), 49))
+    assert set(found.ids) == {-1}
+
+
+@pytest.mark.parametrize("length", [30, 36, 51])
+def test_what_is_no_square_has_no_grid(length):
+    with pytest.raises(DataError, match=f"a layer has {length} positions; expected a square of at least 7 x 7"):
+        activations(torch.nn.Identity(), np.zeros((2, length, 3)), [""], tokens="grid")
 
 
 def test_store_resumes_and_returns_the_same(encoder, tmp_path):
@@ -277,7 +314,7 @@ X = np.ones((3, 4), dtype=np.float32)
         ({"layers": []}, "got 0 layers and batches of 32"),
         ({"batch": 0}, "batches of 0; expected at least one"),
         ({"dtype": "int8"}, "dtype is 'int8'; expected one of 'float32', 'float16'"),
-        ({"tokens": "first"}, "tokens is 'first'; expected one of 'every', 'cls', 'last', 'mean'"),
+        ({"tokens": "first"}, "tokens is 'first'; expected one of 'every', 'cls', 'last', 'mean', 'grid'"),
         ({"precision": "int8"}, "precision is 'int8'; expected one of 'float32', 'bfloat16', 'float16'"),
         ({"layers": {"ids": "pool"}}, "a layer is called ids, as the labels of rows are; expected another name"),
         ({"layers": ["unused"]}, "layer unused gave nothing; expected a module that runs in every pass"),

@@ -12,7 +12,9 @@ from superpose.files import DataError
 from superpose.paper import figure5
 from superpose.paper.claims import judge
 from superpose.paper.figure5 import inputs, picture
+from superpose.paper.figure5.costs import _units
 from superpose.paper.figure5.points import beside, depths, kind, scores, share_above
+from superpose.store import build, read
 
 LAYERS = ("L6_1", "L6_2", "L3_1")
 PAIR = ("L6_1", "L3_1")
@@ -101,6 +103,8 @@ def test_the_interval_of_a_share_is_over_layers():
 def test_kinds_of_pairs():
     last = depths(["L6_1", "L6_6", "L3_3", "L3_1"])
     assert last == {"L6": 6, "L3": 3}
+    assert depths(["CLIP.resid_post_11", "CLIP.mlp_out_3", "V1"]) == {"CLIP": 12, "V1": 1}
+    assert kind("CLIP.resid_post_0", "CLIP.mlp_out_3", {"CLIP": 12}) == "one network"
     assert kind("L6_1", "L6_6", last) == "one network"
     assert kind("L6_4", "L3_2", last) == kind("L3_3", "L6_6", last) == "two, same depth"
     assert kind("L6_3", "L3_2", last) == "two networks"
@@ -171,3 +175,96 @@ def test_sentences_are_split_whole_and_recorded_once(monkeypatch, tmp_path):
     again = inputs.load("language", 300, 100)
     assert all(np.array_equal(again.systems[name], x) for name, x in found.systems.items())
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.npy")} == written
+
+
+def test_pictures_are_split_whole_and_labelled_by_place_and_subject(monkeypatch):
+    drawings = [f"{subject}/{i}.png" for i in range(4) for subject in ("animals", "tools")]
+    seen = []
+
+    def layers(folder, pictures, tokens):
+        seen.append((pictures.names, tokens))
+        return {"ViT_1": np.zeros((49 * len(pictures.names), 3))}
+
+    monkeypatch.setattr(inputs, "clipart", lambda: drawings)
+    monkeypatch.setattr(inputs, "vision_layers", layers)
+    found = inputs._vision(100, 60)
+    assert seen == [(tuple(drawings[:5]), "grid")]
+    assert (found.test.sum(), (~found.test).sum()) == (98, 147)
+    assert not set(found.groups[found.test]) & set(found.groups[~found.test])
+    # 49 places of two subjects; the same place of pictures of one subject shares a label.
+    assert len(set(found.labels)) == 98
+    np.testing.assert_array_equal(found.labels[:49], found.labels[98:147])
+    with pytest.raises(DataError, match=r"holds 8 pictures; expected at least 7 \+ 2"):
+        inputs._vision(7 * 49, 60)
+
+
+@pytest.fixture
+def stores(tmp_path):
+    """Return two stores of the same 40 groups of 3 rows, and one of other rows."""
+    draw = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 3)
+    made = []
+    for name, labels in (("A", groups), ("B", groups), ("other", groups[::-1])):
+        arrays = {f"resid_post_{i}": draw.normal(size=(120, 4 + i)) for i in range(2)}
+        arrays |= {"groups": labels, "ids": np.full(120, -1)}
+        build(tmp_path / name, {}, 1, lambda i, arrays=arrays: arrays)
+        made.append(str(tmp_path / name))
+    return made
+
+
+def test_recorded_stores_are_paired_and_split_by_group(stores):
+    found = inputs.load("", 60, 30, stores[:2])
+    assert list(found.systems) == ["A.resid_post_0", "A.resid_post_1", "B.resid_post_0", "B.resid_post_1"]
+    assert found.systems["B.resid_post_1"].shape == (len(found.test), 5)
+    assert (~found.test).sum() >= 60
+    assert found.test.sum() >= 30
+    assert not set(found.groups[found.test]) & set(found.groups[~found.test])
+    rows = np.isin(read(stores[0])["resid_post_0"], found.systems["A.resid_post_0"]).all(axis=1)
+    np.testing.assert_array_equal(read(stores[1])["resid_post_1"][rows], found.systems["B.resid_post_1"])
+    with pytest.raises(DataError, match=r"holds 120 rows; expected at least 100 \+ 30"):
+        inputs.load("", 100, 30, stores[:2])
+    with pytest.raises(DataError, match="hold different samples; record the same inputs, and the same tokens"):
+        inputs.load("", 60, 30, stores[::2])
+    with pytest.raises(DataError, match="expected a finished store, whose name differs"):
+        inputs.recorded_layers([stores[0], stores[0]])
+
+
+def test_recorded_stores_make_a_study_of_their_layers(stores):
+    study = figure5.study(recorded=stores[:2], samples=60, held_out=30)
+    assert [cell["work"] for cell in study.cells] == ["together", "independent", *["pair"] * 6]
+    assert {cell["inputs"] for cell in study.cells} == {"A B"}
+    assert len({cell["contents"] for cell in study.cells}) == 1
+    other = figure5.study(recorded=stores[::2], samples=60, held_out=30)
+    assert other.cells[0]["contents"] != study.cells[0]["contents"]
+    assert _units(study.cells[0]) == [4, 5, 4, 5]
+
+
+def test_all_pairs_or_those_named_are_held_against_the_controls():
+    def judged(**options):
+        cells = figure5.study(**options).cells
+        return [cell["layers"] for cell in cells if cell["work"] == "held against"]
+
+    assert judged() == ["L6_1 L6_6", "L6_3 L3_2", "L6_6 L3_3"]
+    assert judged(inputs="vision") == ["ViT_3 ViT_12", "ViT_9 Lite0_12", "ViT_12 Lite0_16"]
+    assert judged(named=["L6_1-L6_2"]) == ["L6_1 L6_2"]
+    assert len(judged(controls="all")) == 36
+    with pytest.raises(DataError, match="controls is 'some'; expected one of 'named', 'all'"):
+        judged(controls="some")
+    with pytest.raises(DataError, match="a layer is 'L6_7'; expected one of 'L6_1'"):
+        judged(layers=["L6_7"])
+    assert len(figure5.study(inputs="vision", layers=["ViT_1", "Lite0_2"]).cells) == 3
+
+
+def test_costs_are_counted_and_timed():
+    """A pair trains 2 dictionaries, each an encoding and a decoding of every row of every step."""
+    few = {"layers": ["L6_1", "L6_2"], "named": ["L6_1-L3_1"], "expansion": 1, "active": 4, "steps": 10, "batch": 100}
+    found = figure5.costs(figure5.study(**few)).set_index("work")
+    assert list(found.index) == ["together", "independent", "pair"]
+    trained = 2 * 10 * 100 * 4 * 384**2
+    coded = 2 * 50_000 * 4 * 384**2
+    scored = 3 * (6 * 50_000 * 384**2 + 6 * 384**3)
+    assert found.flops["pair"] == trained + coded + scored
+    assert (found.hours_gpu > 0).all()
+    assert (found.hours_gpu < found.hours).all()
+    longer = figure5.costs(figure5.study(**few | {"steps": 10_000})).set_index("work")
+    assert (longer.hours > 3 * found.hours).all()
