@@ -41,7 +41,7 @@ PAPER = {
     ("predicted", "", "planted"): 0.6,
 }
 OPPOSITE = {
-    line: {0.8: 0.4, 0.79: 0.45, 0.7: 0.3, 0.001: 0.2, 0.9: 0.5, 0.95: 0.7, 0.2: 0.45}.get(score, score)
+    line: {0.8: 0.4, 0.79: 0.45, 0.7: 0.3, 0.001: 0.2, -0.002: 0.2, 0.9: 0.5, 0.95: 0.7, 0.2: 0.45}.get(score, score)
     for line, score in PAPER.items()
 } | {
     ("closed_form", "pairwise", "none"): 0.9,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -130,10 +131,10 @@ def study(
     cells = [
         {
             "inputs": " ".join(Path(folder).name for folder in recorded) or inputs,
-            "recorded": tuple(recorded),
+            "recorded": os.pathsep.join(recorded),
             "layers": " ".join(some),
             "work": what,
-            "dictionaries": tuple(dictionaries) if what == "independent" else (),
+            "dictionaries": os.pathsep.join(dictionaries) if what == "independent" else "",
             "contents": _contents(recorded, dictionaries if what == "independent" else ()),
             "samples": samples,
             "held_out": held_out,

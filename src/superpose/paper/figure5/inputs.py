@@ -62,6 +62,11 @@ def load(inputs: str, samples: int, held_out: int, recorded: Sequence[str] = ())
     return choose(INPUTS, "inputs", inputs)(samples, held_out)
 
 
+def listed(paths: str) -> list[str]:
+    """Return the paths in a setting of a cell, which is plain text."""
+    return paths.split(os.pathsep) if paths else []
+
+
 def recorded_layers(stores: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return the layers in folders that `superpose extract` wrote: {FOLDER.layer: (folder, array)}.
 

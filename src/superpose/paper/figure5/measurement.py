@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from superpose.analysis import analyse
+from superpose.analysis.controls import CONTROLS, LINES
 from superpose.analysis.inputs import read_dictionaries
-from superpose.paper.figure5.inputs import load
+from superpose.paper.figure5.inputs import listed, load
 
 # What is done with the layers of a cell: how dictionaries are fitted, and what their scores are held against.
 WORK: dict[str, tuple[str, tuple[str, ...]]] = {
     "together": ("all", ("shuffled_fit",)),
     "independent": ("independent", ()),
     "pair": ("pairwise", ()),
-    "held against": ("pairwise", ("all",)),
+    # Shuffled pairs are measured for all layers at once.
+    "held against": ("pairwise", tuple(name for name in (*LINES, *CONTROLS) if name != "shuffled_fit")),
 }
 METRICS = ("regression_r", "regression_r_units", "cka_debiased", "cka")
 KEPT = ("system_a", "system_b", "metric", "space", "fit", "control", "score", "low", "high", "predictors", "same_index")
@@ -24,12 +26,12 @@ def measure(
     seed: int,
     *,
     inputs: str,
-    recorded: tuple[str, ...],
+    recorded: str,
     samples: int,
     held_out: int,
     layers: str,
     work: str,
-    dictionaries: tuple[str, ...],
+    dictionaries: str,
     contents: str,
     expansion: int,
     active: int,
@@ -47,14 +49,14 @@ def measure(
     dictionaries are. Raw scores come with pairs alone, once each. `contents` is the digest of the files that the cell
     reads, so that others make another cell.
     """
-    found = load(inputs, samples, held_out, recorded)
+    found = load(inputs, samples, held_out, listed(recorded))
     systems = {name: found.systems[name] for name in layers.split()}
     fit, controls = WORK[work]
     table = analyse(
         systems,
         fit=fit,
         controls=controls,
-        dictionaries=read_dictionaries(dictionaries)[0],
+        dictionaries=read_dictionaries(listed(dictionaries))[0],
         latents=expansion * max(x.shape[-1] for x in systems.values()),
         active=active,
         mode=mode,

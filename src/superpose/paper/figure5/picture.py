@@ -40,7 +40,7 @@ LINES: tuple[tuple[str, Line], ...] = (
     ("untrained latents", ("latent", "pairwise", "untrained")),
     ("raw, within words", ("raw", "", "within_labels")),
     ("latents, within words", ("latent", "pairwise", "within_labels")),
-    ("latents, shuffled", ("latent", "pairwise", "shuffled_fit")),
+    ("latents, shuffled", ("latent", "all", "shuffled_fit")),
 )
 COPIES: tuple[tuple[str, Line], ...] = (
     ("rotated copy: latents", ("latent", "pairwise", "rotated")),
