@@ -6,6 +6,7 @@ import shutil
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -259,3 +260,34 @@ def test_without_transformers(here, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
     assert extract("bert", "text.txt", "--layers", "resid_post", "--out", "new") == 2
     assert 'saved models need the transformers package; pip install "superpose[models]"' in capsys.readouterr().err
+
+
+def test_recorded_layers_of_two_models_make_a_figure(here, capsys):
+    """The paper's study in small: two models, the same pictures, all pairs of layers."""
+    draw = np.random.default_rng(1)
+    for i in range(9, 70):
+        Image.fromarray(draw.integers(0, 256, size=(30, 30, 3), dtype=np.uint8)).save(here / f"pictures/a/{i}.png")
+    shutil.copytree(here / "clip", here / "other")
+    for name in ("clip", "other"):
+        assert extract(name, "pictures", "--layers", "resid_post", "--tokens", "grid", "--out", f"made/{name}") == 2
+        assert "a layer has 5 positions; expected a square of at least 7 x 7" in capsys.readouterr().err
+        shutil.rmtree(here / "made")
+        assert extract(name, "pictures", "--layers", "resid_post", "--out", f"kept/{name}") == 0
+    layers = ["clip.resid_post_0", "clip.resid_post_2", "other.resid_post_2"]
+    sizes = ["--samples", "240", "--held-out", "80", "--expansion", "2", "--active", "2", "--steps", "20"]
+    figure = ["reproduce", "figure5", "--recorded", "kept/clip", "kept/other", "--layers", *layers, *sizes]
+    capsys.readouterr()
+    assert cli.main([*figure, "--out", "figures", "--dry-run"]) == 0
+    table, words = capsys.readouterr()
+    assert [line.split("\t")[:2] for line in table.splitlines()[1:]] == [
+        ["together", "1"],
+        ["independent", "1"],
+        ["pair", "3"],
+    ]
+    assert "5 cells" in words
+    assert "with an NVIDIA H100" in words
+    assert cli.main([*figure, "--out", "figures", "--engine", "serial"]) == 0
+    found = pd.read_parquet(here / "figures/figure5.parquet")
+    raw = found[(found.space == "raw") & (found.metric == "cka")].set_index(["system_a", "system_b"]).score
+    assert raw["clip.resid_post_2", "other.resid_post_2"] == pytest.approx(1, abs=1e-6)
+    assert set(found.inputs) == {"clip other"}

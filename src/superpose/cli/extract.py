@@ -60,7 +60,7 @@ def extract(
     out
         Directory of the arrays: empty, not there yet, or of an earlier run of the same command.
     tokens
-        Which positions become rows: every, cls (the first), last or mean.
+        Which positions become rows: every, cls (the first), last, mean, or grid (7 x 7 places of a square picture).
     drop
         Token ids, such as those of [CLS] and [SEP], that every, last and mean pass over.
     batch
