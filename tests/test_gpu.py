@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import superpose as sp
 from superpose import cli
 from superpose.models import activations, layer_names
 
@@ -59,3 +60,19 @@ def test_the_command_line(model, tmp_path, monkeypatch):
     asked = ["--layers", "resid_post", "--tokens", "cls", "--precision", "bfloat16", "--device", "cuda"]
     assert cli.main(["extract", "vit", "x.npy", *asked, "--out", "made"]) == 0
     assert np.load("made/resid_post_2.npy").shape == (20, 64)
+
+
+def test_dictionaries_are_trained_there_and_scored_as_here():
+    draw = torch.Generator().manual_seed(0)
+    z = sp.systems.sparse_latents(4000, 64, 3, generator=draw)
+    a, b = sp.systems.gaussian_projection(32, 64, repeats=(2,), generator=draw)
+    systems = {"a": (z @ a.T).numpy(), "b": (z @ b.T).numpy()}
+    sizes = {"latents": 64, "active": 3, "steps": 500, "learning_rate": 1e-2, "controls": ["closed_form", "untrained"]}
+    there, here = (sp.analyse(systems, device=device, **sizes).table for device in ("cuda", "cpu"))
+    keys = ["system_a", "system_b", "metric", "space", "control"]
+    both = there.merge(here, on=keys, suffixes=("_there", "_here"))
+    assert len(both) == len(here)
+    # Training in another order of sums ends elsewhere nearby; untrained dictionaries and raw activity do not.
+    exact = both.space.eq("raw") | both.control.eq("untrained")
+    np.testing.assert_allclose(both.score_there[exact], both.score_here[exact], atol=2e-3)
+    np.testing.assert_allclose(both.score_there[~exact], both.score_here[~exact], atol=0.03)
