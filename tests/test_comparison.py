@@ -1,5 +1,7 @@
 """The table of all pairs: its rows and columns, its scores, and its honesty about what is missing."""
 
+import itertools
+import tracemalloc
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +10,11 @@ import pandas as pd
 import pytest
 from conftest import related
 from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
 
 import superpose as sp
 from superpose.arrays import group_folds
-from superpose.comparison import COLUMNS
+from superpose.comparison import COLUMNS, tiles
 from superpose.files import DataError
 from superpose.metrics import ALL, CKA, CKA_DEBIASED, DEFAULT, PROCRUSTES, REGRESSION_R, RSA, RegressionMetric
 from superpose.metrics.regression import fixed_ridge
@@ -299,3 +302,40 @@ def test_symmetric_scores_do_not_depend_on_order(systems):
         twin = score(backward, row.system_b, row.system_a, row.metric)
         assert_allclose(row.score, twin.score, rtol=1e-12)
         assert_allclose([row.low, row.high], [twin.low, twin.high], rtol=1e-10)
+
+
+def test_tiles_give_the_scores_of_one_pass():
+    draw = np.random.default_rng(0)
+    z = draw.normal(size=(400, 6))
+    systems = {name: z @ draw.normal(size=(6, 12)) + draw.normal(size=(400, 12)) for name in "abcdefg"}
+    options = {"permutations": 5, "test": np.arange(400) % 4 == 0, "metrics": ALL}
+    whole = sp.compare(systems, **options)
+    square = 8 * 2 * 12**2
+    limit = (7 + 12 + 4) * square
+    grouped = tiles(list(itertools.combinations("abcdefg", 2)), dict.fromkeys("abcdefg", 12), 2, limit)
+    # Blocks of two: (a b), (c d), (e f), (g), each with itself and with each other.
+    assert len(grouped) == 9
+    assert max(len(some) for some in grouped) == 4
+    assert_frame_equal(sp.compare(systems, memory=limit, **options), whole, rtol=1e-9)
+    assert_frame_equal(sp.compare(systems, memory="1B", **options), whole, rtol=1e-9)
+
+
+def test_a_tile_reads_each_of_its_systems_and_keeps_none(tmp_path):
+    """Nothing of the size of the data is allocated, whatever is scored."""
+    draw = np.random.default_rng(0)
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", draw.normal(size=(60_000, 64)).astype(np.float16))
+    systems = {name: np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in "ab"}
+    sp.compare({name: x[:1000] for name, x in systems.items()}, permutations=20)
+    tracemalloc.start()
+    sp.compare(systems, permutations=20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 60_000 * 64 * 4
+
+
+@pytest.mark.parametrize("memory", ["much", "0", "-1GB", "5 XB", 0])
+def test_a_limit_that_is_none_is_refused(memory):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(DataError, match="expected a number of bytes, or text such as 512MB"):
+        sp.compare({"a": x, "b": x}, memory=memory)

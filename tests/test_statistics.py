@@ -10,21 +10,28 @@ from scipy.stats import t as student
 
 import superpose as sp
 from superpose.arrays import contiguous_folds, group_folds
+from superpose.comparison import over_rows
 from superpose.files import DataError
 from superpose.metrics import CKA, CKA_DEBIASED, REGRESSION_R, REGRESSION_R2, RSA
 from superpose.metrics.regression import split_plan
-from superpose.moments import of_pair
+from superpose.moments import of_pair, reader, row_blocks
 from superpose.statistics import interval, p_value, repairings, standard_error
 
 SYMMETRIC = [CKA, CKA_DEBIASED, RSA]
 
 
-def influence(metric, x, y, folds=None):
-    """The library's influence values, by the steps that `compare` takes."""
+def influence(metric, x, y, folds=None, held_out=(0,)):
+    """The library's influence values on the scale of all samples, by the steps that `compare` takes."""
     x, y = x - x.mean(0), y - y.mean(0)
     moments = of_pair(x, y, folds)
     sums = metric.sums(moments)
-    return metric.influence(sums, metric.row_sums(moments, sums, x, y, folds))
+    labels = np.zeros(len(x), dtype=np.int64) if folds is None else folds
+    read = tuple(reader(a, np.zeros(a.shape[1]), len(a)) for a in (x, y))
+    blocks = [(fold, index) for fold, index in row_blocks(len(x), len(x), labels) if fold in held_out]
+    values = metric.influence(sums, over_rows(metric.row_sums(moments, sums), read, blocks))
+    found = np.zeros(len(x))
+    found[np.concatenate([np.arange(len(x))[index] for _, index in blocks])] = values * len(x) / len(values)
+    return found
 
 
 def jackknife(score, x, y):
@@ -91,7 +98,7 @@ class TestInfluence:
         numeric = [(score(1 + step * unit) - score(1 - step * unit)) / (2 * step) * 60 for unit in np.eye(60)]
         planned = metric.planned(plan)
         assert_allclose(score(np.ones(60)), planned.score(planned.sums(of_pair(x, y, folds))), rtol=1e-10)
-        assert_allclose(influence(planned, x, y, folds), numeric, rtol=1e-5, atol=1e-6)
+        assert_allclose(influence(planned, x, y, folds, plan.held_out), numeric, rtol=1e-5, atol=1e-6)
 
 
 class TestStandardError:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from itertools import combinations
 from typing import Any
 
@@ -18,15 +20,32 @@ from superpose.arrays import (
     group_folds,
     group_labels,
 )
+from superpose.blocks import product
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
-from superpose.moments import Cross, Moments, Own, about_mean, accumulate_about_means, compact
+from superpose.moments import (
+    Cross,
+    Moments,
+    Own,
+    Precision,
+    Reader,
+    accumulate_about_means,
+    chunk_rows,
+    compact,
+    mean_of,
+    reader,
+    row_blocks,
+)
 from superpose.statistics import FEWEST, Repairings, interval, p_value, repairings, standard_error
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
+# A fold, and the rows of one chunk of it.
+Block = tuple[int, slice | NDArray[np.int64]]
+# Sums of one pair, own or crossed, that a regression has in hand at once.
+SOLVING = 12
 
 IDENTITY = ("system_a", "system_b", "metric", "directed")
 SCORES = ("score", "low", "high", "null", "null_low", "null_high", "p")
@@ -46,6 +65,7 @@ def compare(
     groups: ArrayLike | None = None,
     permutations: int = 0,
     seed: int = 0,
+    memory: int | str | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Score every pair of systems under every metric.
@@ -73,6 +93,10 @@ def compare(
         rows are paired in that order: approximate where group sizes differ.
     seed : int
         Seed of the re-pairings.
+    memory : int or str, optional
+        How many bytes sums may take, as 2_000_000_000 or "2GB"; None is a quarter of this machine's memory. Rows are
+        read by chunks, from the disk where they are mapped; what does not fit is done by groups of pairs, and each
+        system is read once a group.
     progress : callable, optional
         Called with (what, done, total).
 
@@ -122,6 +146,7 @@ def compare(
         repairings=repairings(samples, labels, kept),
         permutations=int(permutations),
         seed=seed,
+        memory=bytes_of(memory),
         progress=progress or _silent,
     )
     planned = [m.planned(plan) if isinstance(m, RegressionMetric) else m for m in metrics]
@@ -151,6 +176,7 @@ class Design:
     repairings: Repairings
     permutations: int
     seed: int
+    memory: int
     progress: Progress
 
     @property
@@ -178,6 +204,29 @@ def checked_systems(systems: Mapping[str, ArrayLike]) -> dict[str, Array]:
     return arrays
 
 
+def bytes_of(memory: int | str | None) -> int:
+    """Return a limit in bytes: a number, text such as 512MB, or a quarter of this machine's memory for None.
+
+    Raises
+    ------
+    DataError
+        For anything else.
+
+    Examples
+    --------
+    >>> from superpose.comparison import bytes_of
+    >>> bytes_of("512MB"), bytes_of("2 GiB")
+    (512000000, 2147483648)
+    """
+    if memory is None:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
+    found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(B|[KMGT]i?B)?", str(memory))
+    if not found or not float(found[1]):
+        raise DataError(f"memory is {memory!r}; expected a number of bytes, or text such as 512MB.")
+    unit = found[2] or "B"
+    return int(float(found[1]) * (1024 if "i" in unit else 1000) ** "BKMGT".index(unit[0]))
+
+
 def checked_seed(seed: int) -> None:
     """Raise a DataError unless the seed is an integer of at least 0."""
     if not isinstance(seed, int | np.integer) or seed < 0:
@@ -198,10 +247,10 @@ def checked_pairs(systems: Mapping[str, Any], pairs: Sequence[tuple[str, str]] |
 
 @dataclass
 class Pair:
-    """One ordered pair: its names, rows about their means, moments, and the sums that metrics share."""
+    """One ordered pair: its names, readers of rows about their means, moments, and the sums that metrics share."""
 
     names: tuple[str, str]
-    rows: tuple[Array, Array]
+    read: tuple[Reader, Reader]
     units: tuple[int, int]
     moments: Moments
     scored: Moments
@@ -210,49 +259,110 @@ class Pair:
 
     def swapped(self) -> Pair:
         """Return the pair in the other direction."""
-        return Pair(self.names[::-1], self.rows[::-1], self.units[::-1], self.moments.swapped(), self.scored.swapped())
+        return Pair(self.names[::-1], self.read[::-1], self.units[::-1], self.moments.swapped(), self.scored.swapped())
+
+
+class Sums:
+    """The moments of some systems and pairs, and readers of the same rows, in one precision."""
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Array],
+        couples: Sequence[tuple[str, str]],
+        design: Design,
+        precision: Precision | None = None,
+        known: Mapping[str, Own] | None = None,
+    ) -> None:
+        self.design = design
+        self.own, self.cross = accumulate_about_means(
+            arrays, couples, design.folds, design.scored, targets=known or (), precision=precision
+        )
+        self.own |= known or {}
+        self.rows = min(chunk_rows(arrays.values()), len(design.folds))
+        self.read = {name: reader(x, mean_of(x, design.scored), self.rows, precision) for name, x in arrays.items()}
+
+    def pair(self, a: str, b: str, units: Mapping[str, int]) -> Pair:
+        """Return one pair of them."""
+        moments = Moments(self.own[a], self.own[b], self.cross[a, b])
+        scored = moments.merged(self.design.plan.held_out)
+        return Pair((a, b), (self.read[a], self.read[b]), (units[a], units[b]), moments, scored)
 
 
 def _pairs(
     arrays: dict[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
 ) -> list[dict[str, Any]]:
+    """Score pairs tile by tile; a system's own sums are taken once."""
+    folds = int(design.folds.max()) + 1
+    known: dict[str, Own] = {}
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
+        names = list(dict.fromkeys(name for couple in some for name in couple))
+        tile = {name: arrays[name] for name in names}
+        for couple, scored in _tile(tile, some, metrics, design, known):
+            rows[couple] = scored
+            design.progress("pairs", len(rows), len(couples))
+    return [row for couple in couples for row in rows[couple]]
+
+
+def tiles(
+    couples: Sequence[tuple[str, str]], units: Mapping[str, int], folds: int, memory: int
+) -> list[list[tuple[str, str]]]:
+    """Return the pairs in groups whose sums fit in so many bytes: of blocks of systems, each block with each.
+
+    With L systems in blocks of b, the rows of each are read L/b times, by chunks, and never held.
+
+    Examples
+    --------
+    >>> from superpose.comparison import tiles
+    >>> pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+    >>> tiles(pairs, dict.fromkeys("abc", 100), 1, 10**9)
+    [[('a', 'b'), ('a', 'c'), ('b', 'c')]]
+    >>> tiles(pairs, dict.fromkeys("abc", 100), 1, 10**6)
+    [[('a', 'b')], [('a', 'c')], [('b', 'c')]]
+    """
+    names = list(dict.fromkeys(name for couple in couples for name in couple))
+    square = 8 * folds * max(units[name] for name in names) ** 2
+    # Every system's own sums are kept, and solving one pair takes the like of some more.
+    free = memory - (len(names) + SOLVING) * square
+    block = next((b for b in range(len(names), 1, -1) if b**2 * square <= free), 1)
+    if block >= len(names) / 2 and len(couples) * square <= free:
+        return [list(couples)]
+    place = {name: number // block for number, name in enumerate(names)}
+    found: dict[tuple[int, int], list[tuple[str, str]]] = {}
+    for a, b in couples:
+        low, high = sorted((place[a], place[b]))
+        found.setdefault((low, high), []).append((a, b))
+    return list(found.values())
+
+
+def _tile(
+    arrays: dict[str, Array],
+    couples: Sequence[tuple[str, str]],
+    metrics: Sequence[Any],
+    design: Design,
+    known: dict[str, Own],
+) -> Iterator[tuple[tuple[str, str], list[dict[str, Any]]]]:
     units = {name: x.shape[-1] for name, x in arrays.items()}
     # A rotation of the units is free only where no metric can see it.
     rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
     compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
-    # Rows about their means make every re-paired sum a centred one.
-    rows = {name: about_mean(x, design.scored) for name, x in compacted.items()}
-    own, cross = accumulate_about_means(compacted, couples, design.folds, design.scored)
-    table: list[dict[str, Any]] = []
-    for done, (a, b) in enumerate(couples):
-        pair = _pair(rows, own, cross, (a, b), units, design)
+    sums = Sums(compacted, couples, design, known={name: known[name] for name in arrays if name in known})
+    known |= sums.own
+    for a, b in couples:
+        pair, rows = sums.pair(a, b, units), sums.rows
         directions = (pair, pair.swapped())
         if any(_blurred(direction, metrics) for direction in directions):
-            exact = {name: compacted[name].astype(np.float64) for name in (a, b)}
-            sharp = {name: about_mean(x, design.scored) for name, x in exact.items()}
-            own_exact, cross_exact = accumulate_about_means(exact, [(a, b)], design.folds, design.scored)
-            pair = _pair(sharp, own_exact, cross_exact, (a, b), units, design)
+            exact = Sums({name: compacted[name] for name in (a, b)}, [(a, b)], design, np.float64)
+            pair, rows = exact.pair(a, b, units), exact.rows
             directions = (pair, pair.swapped())
-        nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design)
+        blocks = [(fold, index) for fold, index in row_blocks(len(design.folds), rows, design.folds)]
+        nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design, blocks)
+        scored: list[dict[str, Any]] = []
         for metric in metrics:
             for number, ordered in enumerate(directions if metric.directed else directions[:1]):
                 originals = (arrays[ordered.names[0]], arrays[ordered.names[1]])
-                table.append(_row(ordered, metric, nulls.get((metric.name, number)), originals, design))
-        design.progress("pairs", done + 1, len(couples))
-    return table
-
-
-def _pair(
-    rows: Mapping[str, Array],
-    own: Mapping[str, Own],
-    cross: Mapping[tuple[str, str], Cross],
-    names: tuple[str, str],
-    units: Mapping[str, int],
-    design: Design,
-) -> Pair:
-    a, b = names
-    moments = Moments(own[a], own[b], cross[names])
-    return Pair(names, (rows[a], rows[b]), (units[a], units[b]), moments, moments.merged(design.plan.held_out))
+                scored.append(_row(ordered, metric, nulls.get((metric.name, number)), originals, design, blocks))
+        yield (a, b), scored
 
 
 def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
@@ -261,7 +371,14 @@ def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
     return any(sums.blurred for sums in fitted)
 
 
-def _row(pair: Pair, metric: Any, null: Array | None, originals: tuple[Array, Array], design: Design) -> dict[str, Any]:
+def _row(
+    pair: Pair,
+    metric: Any,
+    null: Array | None,
+    originals: tuple[Array, Array],
+    design: Design,
+    blocks: Sequence[Block],
+) -> dict[str, Any]:
     scored = design.count
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
     row |= {
@@ -277,7 +394,7 @@ def _row(pair: Pair, metric: Any, null: Array | None, originals: tuple[Array, Ar
     if scored < metric.minimum_samples:
         why.append(f"{scored} samples are too few (at least {metric.minimum_samples})")
     elif isinstance(metric, MomentMetric):
-        row |= _moment_scores(pair, metric, design, why, exact=not design.permutations)
+        row |= _moment_scores(pair, metric, design, blocks, why)
     else:
         row["score"] = float(metric(*(x[design.scored] for x in originals)))
         why.append("no interval for this metric")
@@ -289,7 +406,9 @@ def _row(pair: Pair, metric: Any, null: Array | None, originals: tuple[Array, Ar
     return row | {"why": "; ".join(why)}
 
 
-def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[str], exact: bool) -> dict[str, float]:
+def _moment_scores(
+    pair: Pair, metric: MomentMetric, design: Design, blocks: Sequence[Block], why: list[str]
+) -> dict[str, float]:
     sums = _sums(pair, metric)
     score = float(metric.score(sums))
     if not np.isfinite(score):
@@ -298,18 +417,17 @@ def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[s
     result = {"score": score}
     if metric.influence is not None and metric.row_sums is not None:
         if metric.row_sums not in pair.row_sums:
-            pair.row_sums[metric.row_sums] = metric.row_sums(_terms(pair, metric), sums, *_rows(pair, metric, design))
+            held_out = [(fold, index) for fold, index in blocks if fold in design.plan.held_out]
+            shares = metric.row_sums(_terms(pair, metric), sums)
+            pair.row_sums[metric.row_sums] = over_rows(shares, pair.read, held_out)
         influence = metric.influence(sums, pair.row_sums[metric.row_sums])
         groups = None if design.groups is None else design.groups[design.scored]
-        if len(influence) > design.count:
-            # Rows that were only fitted on have no influence here: rescale to the rows that were scored.
-            influence = influence[design.scored] * (design.count / len(influence))
         error = standard_error(influence, groups)
         count = len(influence) if groups is None else len(np.unique(groups))
         result["low"], result["high"] = interval(score, error, count, metric.bounds)
     else:
         why.append("no interval for this metric")
-    if exact and metric.null_mean is not None:
+    if not design.permutations and metric.null_mean is not None:
         result["null"] = float(metric.null_mean(sums))
         why.append(EXACT_NULL)
     return result
@@ -324,11 +442,14 @@ def _terms(pair: Pair, metric: MomentMetric) -> Moments:
     return pair.moments if _is_split(metric) else pair.scored
 
 
-def _rows(pair: Pair, metric: MomentMetric, design: Design) -> tuple[Array, Array, NDArray[np.int64]]:
-    x, y = pair.rows
-    if _is_split(metric) or design.count == len(x):
-        return x, y, design.folds
-    return x[design.scored], y[design.scored], design.folds[design.scored]
+def over_rows(shares: Callable[..., Any], read: tuple[Reader, Reader], blocks: Iterable[Block]) -> Any:
+    """Return what rows add to sums, block by block and joined: a dataclass of arrays, (rows,)."""
+    parts = []
+    for fold, index in blocks:
+        x, y = (take(index) for take in read)
+        parts.append(shares(x, y, np.full(x.count, fold)))
+    joined = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(parts[0]))
+    return type(parts[0])(*joined)
 
 
 def _sums(pair: Pair, metric: MomentMetric) -> Any:
@@ -338,18 +459,21 @@ def _sums(pair: Pair, metric: MomentMetric) -> Any:
 
 
 def _nulls(
-    directions: tuple[Pair, Pair], originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
+    directions: tuple[Pair, Pair],
+    originals: tuple[Array, Array],
+    metrics: Sequence[Any],
+    design: Design,
+    blocks: Sequence[Block],
 ) -> dict[tuple[str, int], Array]:
     """Return each metric's scores over the re-pairings, by name and direction."""
     if not design.permutations or not design.repairings.enough(design.plan.held_out):
         return {}
     pair = directions[0]
-    x, y = pair.rows
     able = [m for m in metrics if design.count >= m.minimum_samples]
     scores: dict[tuple[str, int], list[float]] = {}
-    norms = [np.einsum("ij,ij->i", r, r) for r in (x, y)]
+    norms = [np.concatenate([take(index).norms() for _, index in blocks]) for take in pair.read]
     for number, index in enumerate(design.repairings.draw(design.permutations, design.seed)):
-        cross = _crossed(x, y[index], norms[0], norms[1][index], design)
+        cross = _crossed(pair, index, norms[0], norms[1][index], design, blocks)
         moments = Moments(pair.moments.x, pair.moments.y, cross)
         # Re-pairing leaves the systems' own sums as they are.
         scored = Moments(pair.scored.x, pair.scored.y, cross.merged(design.plan.held_out))
@@ -373,18 +497,18 @@ def _nulls(
     return {key: np.array(values) for key, values in scores.items()}
 
 
-def _crossed(x: Array, y: Array, norm_x: Array, norm_y: Array, design: Design) -> Cross:
+def _crossed(
+    pair: Pair, index: NDArray[np.int64], norm_x: Array, norm_y: Array, design: Design, blocks: Sequence[Block]
+) -> Cross:
     """Return the crossed products of re-paired rows by fold; centred rows need no other crossed sum."""
-    ends = np.cumsum(np.bincount(design.folds))
-    count = len(ends)
-    product = np.empty((count, x.shape[-1], y.shape[-1]))
-    norms = np.empty(count)
-    for fold, (start, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
-        rows = slice(start, end)
-        product[fold] = x[rows].T @ y[rows]
-        norms[fold] = np.multiply(norm_x[rows], norm_y[rows], dtype=np.float64).sum()
-    empty = np.zeros((count, 0))
-    return Cross(product, norms, empty, empty)
+    crossed = np.zeros_like(pair.moments.cross.product)
+    norms = np.zeros(len(crossed))
+    take_x, take_y = pair.read
+    for fold, rows in blocks:
+        crossed[fold] += product(take_x(rows), take_y(index[rows]))
+        norms[fold] += np.multiply(norm_x[rows], norm_y[rows], dtype=np.float64).sum()
+    empty = np.zeros((len(crossed), 0))
+    return Cross(crossed, norms, empty, empty)
 
 
 def _null_scores(score: float, null: Array, sign: float, design: Design, why: list[str]) -> dict[str, float]:

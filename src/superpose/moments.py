@@ -18,12 +18,14 @@ from jaxtyping import Float, Int
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from superpose.arrays import chunks
 from superpose.blocks import DenseRows, Rows, SparseRows, is_sparse, product
 
 Array = NDArray[Any]
 Labels = Int[np.ndarray, " samples"]
 # Chosen rows of a system → those rows about its shift.
 Reader = Callable[[slice | NDArray[np.int64]], Rows]
+Precision = type[np.floating[Any]]
 
 CHUNK_BYTES = 2**24
 CACHE_BYTES = 2**20
@@ -202,6 +204,7 @@ def accumulate(
     folds: NDArray[np.int64] | None = None,
     shifts: Mapping[str, Array] | None = None,
     targets: Collection[str] = (),
+    precision: Precision | None = None,
 ) -> tuple[dict[str, Own], dict[tuple[str, str], Cross]]:
     """Accumulate every system's own moments and every pair's crossed ones, reading each row once.
 
@@ -218,6 +221,8 @@ def accumulate(
         workers that share an array pass them.
     targets : collection of str
         Systems that are only predicted: their `square` is left empty.
+    precision : type, optional
+        Of the products, for all systems; None is each one's own, `working_type`.
 
     Returns
     -------
@@ -226,13 +231,15 @@ def accumulate(
     """
     pairs = list(pairs)
     samples = next(iter(systems.values())).shape[-2]
-    sparse = {name for name, x in systems.items() if is_sparse(x)}
-    rows = min(CHUNK_ROWS if sparse else chunk_rows(systems.values()), samples)
+    rows = min(chunk_rows(systems.values()), samples)
     shifts = shifts or {name: pilot(x, min(rows, PILOT_ROWS)) for name, x in systems.items()}
     count = 1 if folds is None else int(folds.max()) + 1
-    own = {name: _empty_own(x, shifts[name], count, name not in targets) for name, x in systems.items()}
+    own = {
+        name: _empty_own(x, shifts[name], count, name not in targets, precision or working_type(x))
+        for name, x in systems.items()
+    }
     cross = {pair: _empty_cross(systems[pair[0]], systems[pair[1]], count) for pair in pairs}
-    read = {name: (_sparse if name in sparse else _dense)(x, shifts[name], rows) for name, x in systems.items()}
+    read = {name: reader(x, shifts[name], rows, precision) for name, x in systems.items()}
     for fold, index in row_blocks(samples, rows, folds):
         shifted = {name: take(index) for name, take in read.items()}
         norms = {name: x.norms() for name, x in shifted.items()}
@@ -265,36 +272,35 @@ def accumulate_about_means(
     folds: NDArray[np.int64] | None,
     scored: slice,
     targets: Collection[str] = (),
+    precision: Precision | None = None,
 ) -> tuple[dict[str, Own], dict[tuple[str, str], Cross]]:
-    """Accumulate as `accumulate` does, of rows about the means of those that are scored: see `about_mean`.
+    """Accumulate as `accumulate` does, of rows about the means of those that are scored.
 
     The zeros of sparse rows are never filled.
     """
-    means = {name: _mean(x, scored) for name, x in systems.items()}
-    own, cross = accumulate(systems, pairs, folds, means, targets)
+    means = {name: mean_of(x, scored) for name, x in systems.items()}
+    own, cross = accumulate(systems, pairs, folds, means, targets, precision)
     return {name: replace(sums, shift=np.zeros_like(sums.shift)) for name, sums in own.items()}, cross
 
 
-def about_mean(
-    x: Float[np.ndarray, "*repeats samples units"], scored: slice
-) -> Float[np.ndarray, "*repeats samples units"]:
-    """Return rows about the mean of the scored ones, in the working precision."""
-    return np.subtract(x, _mean(x, scored).astype(working_type(x)), dtype=working_type(x))
-
-
-def _mean(x: Array, scored: slice) -> Array:
-    """Return the mean of the scored rows, as exact as the working precision."""
-    mean: Array = x[..., scored, :].mean(axis=-2, dtype=np.float64).astype(working_type(x)).astype(np.float64)
+def mean_of(x: Float[np.ndarray, "*repeats samples units"], scored: slice) -> Float[np.ndarray, "*repeats units"]:
+    """Return the mean of the scored rows, as exact as the working precision; rows are read by chunks."""
+    part = x[..., scored, :]
+    total = sum(rows.sum(axis=-2, dtype=np.float64) for _, rows in chunks(part))
+    mean: Array = (total / part.shape[-2]).astype(working_type(x)).astype(np.float64)
     return mean
 
 
-def _sparse(x: Array, shift: Array, rows: int) -> Reader:
-    return lambda index: SparseRows(csr_array(x[index], dtype=np.float64), shift)
+def reader(x: Array, shift: Array, rows: int, precision: Precision | None = None) -> Reader:
+    """Return what reads chosen rows, at most so many, about a shift: as sparse ones where most values are zero.
 
-
-def _dense(x: Array, shift: Array, rows: int) -> Reader:
+    What one call returns may be overwritten by the next.
+    """
+    kind = precision or working_type(x)
+    if is_sparse(x):
+        return lambda index: SparseRows(csr_array(x[index], dtype=np.float64), shift)
     # The workspace is used again for every chunk: fresh memory would cost as much as the subtraction.
-    space = np.empty((*x.shape[:-2], rows, x.shape[-1]), working_type(x))
+    space = np.empty((*x.shape[:-2], rows, x.shape[-1]), kind)
     return lambda index: DenseRows(shifted_rows(x, shift, index, space))
 
 
@@ -341,6 +347,8 @@ def compact(x: Float[np.ndarray, "*repeats samples units"]) -> Float[np.ndarray,
 def chunk_rows(systems: Iterable[Array]) -> int:
     """Return how many rows a chunk takes so that the widest system's fits in cache, or in `CHUNK_BYTES`."""
     systems = list(systems)
+    if any(is_sparse(x) for x in systems):
+        return CHUNK_ROWS
     widest = max(int(np.prod(x.shape[:-2], dtype=int)) * x.shape[-1] for x in systems)
     # Rows that stay in cache, but enough of them that adding up the products, units × units each, costs little.
     cached = max(CACHE_BYTES // (4 * widest), 8 * max(x.shape[-1] for x in systems))
@@ -365,8 +373,8 @@ def shifted_rows(
     space: Array | None = None,
 ) -> Float[np.ndarray, "*repeats chosen units"]:
     """Return the chosen rows less the shift, in the working precision, written into `space` if it is given."""
-    kind = working_type(x)
     rows = x[..., index, :]
+    kind = working_type(x) if space is None else space.dtype
     out = None if space is None else space[..., : rows.shape[-2], :]
     result: Array = np.subtract(rows, shift.astype(kind)[..., None, :], out=out, dtype=kind)
     return result
@@ -388,7 +396,7 @@ def row_blocks(
                 yield fold, slice(part[0], part[-1] + 1) if contiguous else part
 
 
-def _empty_own(x: Array, shift: Array, folds: int, squared: bool) -> Own:
+def _empty_own(x: Array, shift: Array, folds: int, squared: bool, precision: Precision) -> Own:
     repeats, units = x.shape[:-2], x.shape[-1]
     side = units if squared else 0
     return Own(
@@ -400,7 +408,7 @@ def _empty_own(x: Array, shift: Array, folds: int, squared: bool) -> Own:
         norm=np.zeros((folds, *repeats)),
         norm_square=np.zeros((folds, *repeats)),
         norm_total=np.zeros((folds, *repeats, units)),
-        resolution=float(np.finfo(working_type(x)).eps),
+        resolution=float(np.finfo(precision).eps),
     )
 
 

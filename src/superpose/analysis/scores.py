@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
-from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare
+from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare, over_rows
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
 from superpose.metrics.regression import RegressionSums, split_plan
-from superpose.moments import Moments, about_mean, accumulate_about_means
+from superpose.moments import Moments, accumulate_about_means, chunk_rows, mean_of, reader, row_blocks
 from superpose.statistics import interval, standard_error
 
 Array = NDArray[Any]
@@ -66,17 +66,18 @@ def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Ar
         Rows like those of `scored`, one a target and regression.
     """
     _, plan = split_plan(len(job.held_out), None, job.held_out)
+    planned = [regression.planned(plan) for regression in REGRESSIONS]
     rows = []
     for name, y in targets.items():
-        moments, centred = _moments(job, predictors, y)
+        pair = {"x": predictors, "y": y}
+        moments = _moments(job, pair)
         # All three share one plan and penalty, hence one fit.
-        fitted = REGRESSIONS[0].planned(plan).sums
-        sums = fitted(moments)
+        sums = planned[0].sums(moments)
         if sums.blurred:
-            moments, centred = _moments(job, predictors.astype(np.float64), y.astype(np.float64))
-            sums = fitted(moments)
-        planned = [regression.planned(plan) for regression in REGRESSIONS]
-        rows += [_row(job, metric, sums, moments, centred) | {"system_b": name} for metric in planned]
+            pair = {side: part.astype(np.float64) for side, part in pair.items()}
+            moments = _moments(job, pair)
+            sums = planned[0].sums(moments)
+        rows += [_row(job, metric, sums, moments, pair) | {"system_b": name} for metric in planned]
     return pd.DataFrame(rows, columns=COLUMNS).assign(system_a=source, units_a=job.arrays[source].shape[-1])
 
 
@@ -98,16 +99,20 @@ def noted(table: pd.DataFrame, note: str) -> pd.DataFrame:
     return table.assign(why=["; ".join(filter(None, (note, why))) for why in table.why])
 
 
-def _moments(job: Job, x: Array, y: Array) -> tuple[Moments, tuple[Array, Array]]:
-    """Return the sums of a pair on either side of the split, and its rows, about their held-out means."""
-    scored = slice(job.training, len(job.held_out))
-    folds = job.held_out.astype(np.int64)
-    own, cross = accumulate_about_means({"x": x, "y": y}, [("x", "y")], folds, scored, targets=("y",))
-    return Moments(own["x"], own["y"], cross["x", "y"]), (about_mean(x, scored), about_mean(y, scored))
+def _moments(job: Job, pair: Mapping[str, Array]) -> Moments:
+    """Return the sums of a pair on either side of the split, about held-out means."""
+    own, cross = accumulate_about_means(
+        pair, [("x", "y")], job.held_out.astype(np.int64), _held_out(job), targets=("y",)
+    )
+    return Moments(own["x"], own["y"], cross["x", "y"])
+
+
+def _held_out(job: Job) -> slice:
+    return slice(job.training, len(job.held_out))
 
 
 def _row(
-    job: Job, metric: MomentMetric, sums: RegressionSums, moments: Moments, centred: tuple[Array, Array]
+    job: Job, metric: MomentMetric, sums: RegressionSums, moments: Moments, pair: Mapping[str, Array]
 ) -> dict[str, Any]:
     score = float(metric.score(sums))
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | {
@@ -115,21 +120,22 @@ def _row(
         "directed": True,
         "score": score,
         "samples": int(job.held_out.sum()),
-        "units_b": centred[1].shape[-1],
+        "units_b": pair["y"].shape[-1],
         "why": "" if np.isfinite(score) else metric.why(sums),
     }
-    return row | _interval(job, metric, sums, moments, centred, score)
+    return row | _interval(job, metric, sums, moments, pair, score)
 
 
 def _interval(
-    job: Job, metric: MomentMetric, sums: Any, moments: Moments, centred: tuple[Array, Array], score: float
+    job: Job, metric: MomentMetric, sums: Any, moments: Moments, pair: Mapping[str, Array], score: float
 ) -> dict[str, Any]:
     if metric.influence is None or metric.row_sums is None or not np.isfinite(score):
         return {}
-    row_sums = metric.row_sums(moments, sums, *centred, job.held_out.astype(np.int64))
-    # Rows that were only fitted on have no influence here: rescale to the rows that were scored.
-    share = job.held_out.mean()
-    influence = metric.influence(sums, row_sums)[job.held_out] * share
+    folds = job.held_out.astype(np.int64)
+    rows = min(chunk_rows(pair.values()), len(folds))
+    x, y = (reader(part, mean_of(part, _held_out(job)), rows) for part in pair.values())
+    unseen = [(fold, index) for fold, index in row_blocks(len(folds), rows, folds) if fold]
+    influence = metric.influence(sums, over_rows(metric.row_sums(moments, sums), (x, y), unseen))
     groups = None if job.groups is None else job.groups[job.held_out]
     count = len(influence) if groups is None else len(np.unique(groups))
     low, high = interval(score, standard_error(influence, groups), count, metric.bounds)

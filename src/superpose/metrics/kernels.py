@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.blocks import Rows
 from superpose.moments import Cross, Moments, Own
 
 Array = NDArray[Any]
@@ -91,21 +93,26 @@ def repaired_sums(sums: KernelSums, moments: Moments) -> KernelSums:
     return replace(sums, ab=_square_norm(cross.product[0]), de=cross.norms[0])
 
 
-def kernel_rows(moments: Moments, sums: KernelSums, x: Array, y: Array, folds: Array) -> KernelRows:
-    """Return each row's share: h_i = x_i'(X'Y) y_i."""
+def kernel_rows(moments: Moments, sums: KernelSums) -> Callable[[Rows, Rows, Array], KernelRows]:
+    """Return what gives each row's share, from rows about the means: h_i = x_i'(X'Y) y_i."""
     centred = moments.centred()
-    kind = x.dtype
+    crossed, first, second = centred.cross.product[0], centred.x.square[0], centred.y.square[0]
 
-    def share(a: Array, product: Array, b: Array) -> Array:
-        return np.einsum("ij,ij->i", a @ product.astype(kind), b, dtype=np.float64)
+    def shares(x: Rows, y: Rows, folds: Array) -> KernelRows:
+        dense_x, dense_y = x.dense(), y.dense()
+        return KernelRows(
+            ab=_inner(x.times(crossed), dense_y),
+            aa=_inner(x.times(first), dense_x),
+            bb=_inner(y.times(second), dense_y),
+            d=_inner(dense_x, dense_x),
+            e=_inner(dense_y, dense_y),
+        )
 
-    return KernelRows(
-        ab=share(x, centred.cross.product[0], y),
-        aa=share(x, centred.x.square[0], x),
-        bb=share(y, centred.y.square[0], y),
-        d=np.einsum("ij,ij->i", x, x, dtype=np.float64),
-        e=np.einsum("ij,ij->i", y, y, dtype=np.float64),
-    )
+    return shares
+
+
+def _inner(a: Array, b: Array) -> Array:
+    return np.einsum("ij,ij->i", a, b, dtype=np.float64)
 
 
 def cosine_influence(n: int, score: Array, parts: tuple[Array, Array, Array], rows: tuple[Array, ...]) -> Array:

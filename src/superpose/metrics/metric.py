@@ -65,7 +65,8 @@ class MomentMetric:
     null_mean : callable or None
         Those sums → the score's exact mean over all re-pairings, where it has a closed form.
     row_sums : callable or None
-        (moments, sums, x, y, folds) → what one row adds to each sum, for rows of x and y about the column means.
+        (moments, sums) → (x, y, folds) → what each row adds to each sum, a dataclass of arrays, for rows of one fold
+        about the column means.
     influence : callable or None
         (sums, row sums) → each row's influence on the score, (samples,): their squared sum over samples² is
         the score's variance.

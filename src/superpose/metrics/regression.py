@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from superpose.arrays import choose, contiguous_folds, like_input, to_numpy
+from superpose.blocks import Rows
 from superpose.files import DataError
 from superpose.metrics.metric import MomentMetric, paired
 from superpose.moments import Array, Moments, Own, compact, of_pair
@@ -240,31 +241,39 @@ def _constant(variation: Array, square: Array, resolution: float) -> NDArray[np.
 
 
 def regression_rows(
-    moments: Moments, sums: RegressionSums, x: Array, y: Array, folds: Array, *, plan: Plan
-) -> RegressionRows:
-    """Return each held-out row's share of the sums, predictions and targets about the fold's means."""
-    count = len(x)
-    shares = {name: np.zeros(count) for name in ("fit", "prediction", "target", "residual")}
-    rounds = np.full(count, -1)
+    moments: Moments, sums: RegressionSums, *, plan: Plan
+) -> Callable[[Rows, Rows, Array], RegressionRows]:
+    """Return what gives each held-out row's share of the sums, predictions and targets about the fold's means."""
+    rounds = []
     for number, (held_out, training) in enumerate(plan.rounds):
-        index = np.flatnonzero(folds == held_out)
-        rows_x, rows_y = x[index], y[index]
-        w = sums.weights[number].astype(x.dtype)
-        prediction = rows_x @ w
-        mean_x, mean_y = (_mean(own, training).astype(x.dtype) for own in (moments.x, moments.y))
-        intercept = mean_y - mean_x @ w
-        residual = rows_y - prediction - intercept
-        prediction = prediction - prediction.mean(axis=0)
-        target = rows_y - rows_y.mean(axis=0)
-        for name, (a, b) in {
-            "fit": (prediction, target),
-            "prediction": (prediction, prediction),
-            "target": (target, target),
-            "residual": (residual, residual),
-        }.items():
-            shares[name][index] = np.einsum("ij,ij->i", a, b, dtype=np.float64)
-        rounds[index] = number
-    return RegressionRows(**shares, rounds=rounds)
+        w = sums.weights[number]
+        mean_x, mean_y = (_mean(own, training) for own in (moments.x, moments.y))
+        test_x, test_y = (_mean(own, (held_out,)) for own in (moments.x, moments.y))
+        rounds.append((held_out, w, mean_y - mean_x @ w, test_x @ w, test_y))
+
+    def shares(x: Rows, y: Rows, folds: Array) -> RegressionRows:
+        """Rows are of one held-out fold."""
+        number, (_, w, intercept, mean_prediction, mean_target) = next(
+            (number, known) for number, known in enumerate(rounds) if known[0] == folds[0]
+        )
+        prediction, target = x.times(w), y.dense()
+        kind = prediction.dtype
+        residual = target - prediction - intercept.astype(kind)
+        prediction = prediction - mean_prediction.astype(kind)
+        target = target - mean_target.astype(kind)
+        return RegressionRows(
+            fit=_inner(prediction, target),
+            prediction=_inner(prediction, prediction),
+            target=_inner(target, target),
+            residual=_inner(residual, residual),
+            rounds=np.full(len(folds), number),
+        )
+
+    return shares
+
+
+def _inner(a: Array, b: Array) -> Array:
+    return np.einsum("ij,ij->i", a, b, dtype=np.float64)
 
 
 def _mean(own: Own, folds: tuple[int, ...]) -> Array:
@@ -432,7 +441,7 @@ def _planned_repair(plan: Plan, penalty: Penalty) -> Callable[[Any, Moments], Re
 
 
 @cache
-def _planned_rows(plan: Plan) -> Callable[..., RegressionRows]:
+def _planned_rows(plan: Plan) -> Callable[..., Any]:
     return partial(regression_rows, plan=plan)
 
 
