@@ -40,14 +40,6 @@ class DenseRows:
         """Return sums of rows under several weights, (…, weights, rows): (…, weights, units)."""
         return np.matmul(weights, self.matrix)
 
-    def times(self, weights: Array) -> Array:
-        """Return the rows' images under a linear map, (…, units, columns), in their precision."""
-        return np.matmul(self.matrix, weights.astype(self.matrix.dtype))
-
-    def dense(self) -> Array:
-        """Return the rows less the shift, (…, rows, units)."""
-        return self.matrix
-
 
 @dataclass(frozen=True)
 class SparseRows:
@@ -74,15 +66,6 @@ class SparseRows:
     def totals(self, weights: Array) -> Array:
         """Return sums of rows less the shift under several weights, (weights, rows): (weights, units)."""
         return np.asarray(weights @ self.matrix - weights.sum(axis=-1)[:, None] * self.shift)
-
-    def times(self, weights: Array) -> Array:
-        """Return the images of the rows less the shift under a linear map, (units, columns)."""
-        return np.asarray(self.matrix @ weights - self.shift @ weights)
-
-    def dense(self) -> Array:
-        """Return the rows less the shift, (rows, units)."""
-        filled: Array = self.matrix.toarray() - self.shift
-        return filled
 
 
 Rows = DenseRows | SparseRows

@@ -20,7 +20,6 @@ from superpose.arrays import (
     group_folds,
     group_labels,
 )
-from superpose.blocks import product
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
 from superpose.metrics.metric import is_constant
@@ -30,7 +29,7 @@ from superpose.moments import (
     Moments,
     Own,
     Precision,
-    Reader,
+    RowReader,
     accumulate_about_means,
     chunk_rows,
     compact,
@@ -250,7 +249,7 @@ class Pair:
     """One ordered pair: its names, readers of rows about their means, moments, and the sums that metrics share."""
 
     names: tuple[str, str]
-    read: tuple[Reader, Reader]
+    read: tuple[RowReader, RowReader]
     units: tuple[int, int]
     moments: Moments
     scored: Moments
@@ -442,12 +441,12 @@ def _terms(pair: Pair, metric: MomentMetric) -> Moments:
     return pair.moments if _is_split(metric) else pair.scored
 
 
-def over_rows(shares: Callable[..., Any], read: tuple[Reader, Reader], blocks: Iterable[Block]) -> Any:
+def over_rows(shares: Callable[..., Any], read: tuple[RowReader, RowReader], blocks: Iterable[Block]) -> Any:
     """Return what rows add to sums, block by block and joined: a dataclass of arrays, (rows,)."""
     parts = []
     for fold, index in blocks:
         x, y = (take(index) for take in read)
-        parts.append(shares(x, y, np.full(x.count, fold)))
+        parts.append(shares(x, y, np.full(len(x), fold)))
     joined = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(parts[0]))
     return type(parts[0])(*joined)
 
@@ -471,7 +470,10 @@ def _nulls(
     pair = directions[0]
     able = [m for m in metrics if design.count >= m.minimum_samples]
     scores: dict[tuple[str, int], list[float]] = {}
-    norms = [np.concatenate([take(index).norms() for _, index in blocks]) for take in pair.read]
+    norms = [
+        np.concatenate([np.einsum("ij,ij->i", r, r) for r in (take(index) for _, index in blocks)])
+        for take in pair.read
+    ]
     for number, index in enumerate(design.repairings.draw(design.permutations, design.seed)):
         cross = _crossed(pair, index, norms[0], norms[1][index], design, blocks)
         moments = Moments(pair.moments.x, pair.moments.y, cross)
@@ -505,7 +507,7 @@ def _crossed(
     norms = np.zeros(len(crossed))
     take_x, take_y = pair.read
     for fold, rows in blocks:
-        crossed[fold] += product(take_x(rows), take_y(index[rows]))
+        crossed[fold] += take_x(rows).T @ take_y(index[rows])
         norms[fold] += np.multiply(norm_x[rows], norm_y[rows], dtype=np.float64).sum()
     empty = np.zeros((len(crossed), 0))
     return Cross(crossed, norms, empty, empty)

@@ -23,8 +23,9 @@ from superpose.blocks import DenseRows, Rows, SparseRows, is_sparse, product
 
 Array = NDArray[Any]
 Labels = Int[np.ndarray, " samples"]
+Index = slice | NDArray[np.int64]
 # Chosen rows of a system → those rows about its shift.
-Reader = Callable[[slice | NDArray[np.int64]], Rows]
+RowReader = Callable[[Index], Array]
 Precision = type[np.floating[Any]]
 
 CHUNK_BYTES = 2**24
@@ -239,7 +240,7 @@ def accumulate(
         for name, x in systems.items()
     }
     cross = {pair: _empty_cross(systems[pair[0]], systems[pair[1]], count) for pair in pairs}
-    read = {name: reader(x, shifts[name], rows, precision) for name, x in systems.items()}
+    read = {name: _summed(x, shifts[name], rows, precision) for name, x in systems.items()}
     for fold, index in row_blocks(samples, rows, folds):
         shifted = {name: take(index) for name, take in read.items()}
         norms = {name: x.norms() for name, x in shifted.items()}
@@ -291,17 +292,19 @@ def mean_of(x: Float[np.ndarray, "*repeats samples units"], scored: slice) -> Fl
     return mean
 
 
-def reader(x: Array, shift: Array, rows: int, precision: Precision | None = None) -> Reader:
-    """Return what reads chosen rows, at most so many, about a shift: as sparse ones where most values are zero.
+def reader(x: Array, shift: Array, rows: int, precision: Precision | None = None) -> RowReader:
+    """Return what reads chosen rows, at most so many, about a shift; the next call may overwrite what one returned."""
+    # The workspace is used again for every chunk: fresh memory would cost as much as the subtraction.
+    space = np.empty((*x.shape[:-2], rows, x.shape[-1]), precision or working_type(x))
+    return lambda index: shifted_rows(x, shift, index, space)
 
-    What one call returns may be overwritten by the next.
-    """
-    kind = precision or working_type(x)
+
+def _summed(x: Array, shift: Array, rows: int, precision: Precision | None) -> Callable[[Index], Rows]:
+    """Return what reads chosen rows for products: as sparse ones where most values are zero."""
     if is_sparse(x):
         return lambda index: SparseRows(csr_array(x[index], dtype=np.float64), shift)
-    # The workspace is used again for every chunk: fresh memory would cost as much as the subtraction.
-    space = np.empty((*x.shape[:-2], rows, x.shape[-1]), kind)
-    return lambda index: DenseRows(shifted_rows(x, shift, index, space))
+    read = reader(x, shift, rows, precision)
+    return lambda index: DenseRows(read(index))
 
 
 def _weighted_totals(rows: Mapping[str, Rows], norms: Mapping[str, Array]) -> dict[str, dict[str | None, Array]]:

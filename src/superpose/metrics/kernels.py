@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.blocks import Rows
 from superpose.moments import Cross, Moments, Own
 
 Array = NDArray[Any]
@@ -93,19 +92,18 @@ def repaired_sums(sums: KernelSums, moments: Moments) -> KernelSums:
     return replace(sums, ab=_square_norm(cross.product[0]), de=cross.norms[0])
 
 
-def kernel_rows(moments: Moments, sums: KernelSums) -> Callable[[Rows, Rows, Array], KernelRows]:
+def kernel_rows(moments: Moments, sums: KernelSums) -> Callable[[Array, Array, Array], KernelRows]:
     """Return what gives each row's share, from rows about the means: h_i = x_i'(X'Y) y_i."""
     centred = moments.centred()
     crossed, first, second = centred.cross.product[0], centred.x.square[0], centred.y.square[0]
 
-    def shares(x: Rows, y: Rows, folds: Array) -> KernelRows:
-        dense_x, dense_y = x.dense(), y.dense()
+    def shares(x: Array, y: Array, folds: Array) -> KernelRows:
         return KernelRows(
-            ab=_inner(x.times(crossed), dense_y),
-            aa=_inner(x.times(first), dense_x),
-            bb=_inner(y.times(second), dense_y),
-            d=_inner(dense_x, dense_x),
-            e=_inner(dense_y, dense_y),
+            ab=_inner(x @ crossed.astype(x.dtype), y),
+            aa=_inner(x @ first.astype(x.dtype), x),
+            bb=_inner(y @ second.astype(y.dtype), y),
+            d=_inner(x, x),
+            e=_inner(y, y),
         )
 
     return shares

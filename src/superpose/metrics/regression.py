@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
 from superpose.arrays import choose, contiguous_folds, like_input, to_numpy
-from superpose.blocks import Rows
 from superpose.files import DataError
 from superpose.metrics.metric import MomentMetric, paired
 from superpose.moments import Array, Moments, Own, compact, of_pair
@@ -242,7 +241,7 @@ def _constant(variation: Array, square: Array, resolution: float) -> NDArray[np.
 
 def regression_rows(
     moments: Moments, sums: RegressionSums, *, plan: Plan
-) -> Callable[[Rows, Rows, Array], RegressionRows]:
+) -> Callable[[Array, Array, Array], RegressionRows]:
     """Return what gives each held-out row's share of the sums, predictions and targets about the fold's means."""
     rounds = []
     for number, (held_out, training) in enumerate(plan.rounds):
@@ -251,16 +250,16 @@ def regression_rows(
         test_x, test_y = (_mean(own, (held_out,)) for own in (moments.x, moments.y))
         rounds.append((held_out, w, mean_y - mean_x @ w, test_x @ w, test_y))
 
-    def shares(x: Rows, y: Rows, folds: Array) -> RegressionRows:
+    def shares(x: Array, y: Array, folds: Array) -> RegressionRows:
         """Rows are of one held-out fold."""
         number, (_, w, intercept, mean_prediction, mean_target) = next(
             (number, known) for number, known in enumerate(rounds) if known[0] == folds[0]
         )
-        prediction, target = x.times(w), y.dense()
-        kind = prediction.dtype
-        residual = target - prediction - intercept.astype(kind)
-        prediction = prediction - mean_prediction.astype(kind)
-        target = target - mean_target.astype(kind)
+        kind = x.dtype
+        prediction = x @ w.astype(kind)
+        residual = y - prediction - intercept.astype(kind)
+        prediction -= mean_prediction.astype(kind)
+        target = y - mean_target.astype(kind)
         return RegressionRows(
             fit=_inner(prediction, target),
             prediction=_inner(prediction, prediction),
