@@ -31,6 +31,7 @@ class Job:
     labels: NDArray[np.int64] | None
     fit: str
     seed: int
+    memory: int | str | None
     progress: Progress
 
     @property
@@ -99,6 +100,7 @@ def prepare(
     labels: ArrayLike | None,
     test: ArrayLike | None,
     seed: int,
+    memory: int | str | None = None,
     progress: Progress | None,
 ) -> tuple[Job, dict[str, list[int]]]:
     """Return what every step shares, and which constant units of each system were dropped."""
@@ -115,7 +117,7 @@ def prepare(
         held_out = held_out[order]
         group_of, label_of = (None if part is None else part[order] for part in (group_of, label_of))
     chosen = checked_pairs(arrays, pairs)
-    return Job(arrays, chosen, held_out, group_of, label_of, fit, seed, progress or silent), dropped
+    return Job(arrays, chosen, held_out, group_of, label_of, fit, seed, memory, progress or silent), dropped
 
 
 def silent(what: str, done: int, total: int) -> None:

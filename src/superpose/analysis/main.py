@@ -98,6 +98,7 @@ def analyse(
     learning_rate: float | None = None,
     seeds: int = 1,
     seed: int = 0,
+    memory: int | str | None = None,
     device: str = "cpu",
     engine: str = "serial",
     progress: Progress | None = None,
@@ -165,6 +166,8 @@ def analyse(
         How many times the dictionaries are fitted from other seeds, each in rows of its own.
     seed : int
         The one seed that everything random is derived from.
+    memory : int or str, optional
+        How many bytes the sums behind scores may take, as in `superpose.compare`.
     device : str
         Where dictionaries are trained and applied, in torch's words ("cuda"). Scores are computed on the CPU.
     engine : str
@@ -211,6 +214,7 @@ def analyse(
         labels=labels,
         test=test,
         seed=seed,
+        memory=memory,
         progress=progress,
     )
     rows = job.training
@@ -277,6 +281,7 @@ def raw(
     test: ArrayLike | None = None,
     permutations: int = 0,
     seed: int = 0,
+    memory: int | str | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """Compare systems raw only, on the same split and with the same scores as `analyse`, and fit no dictionary.
@@ -300,6 +305,7 @@ def raw(
         labels=None,
         test=test,
         seed=seed,
+        memory=memory,
         progress=progress,
     )
     table = described(scored(job, job.arrays, permutations), job, space="raw")[list(ORDER)]

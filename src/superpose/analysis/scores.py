@@ -42,6 +42,7 @@ def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0) -> pd.
         groups=job.groups,
         permutations=permutations,
         seed=job.seed,
+        memory=job.memory,
         progress=job.progress,
     )
 

@@ -26,6 +26,7 @@ def compare(
     permutations: int = 999,
     no_latents: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
+    memory: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     latents: Annotated[int | None, DICTIONARIES] = None,
@@ -68,6 +69,9 @@ def compare(
         Raw scores only: fit no dictionary, and ignore the options of dictionaries.
     seed
         Everything random is derived from it.
+    memory
+        How much memory the sums behind raw scores may take, such as 512MB; by default a quarter of the machine's. Rows of
+        .npy files are read from the disk by chunks.
     json
         Print the table, sentences and warnings as JSON.
     overwrite
@@ -116,6 +120,7 @@ def compare(
         "groups": belonging,
         "permutations": permutations,
         "seed": seed,
+        "memory": memory,
         "progress": progress,
     }
     with progress:
