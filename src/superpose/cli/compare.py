@@ -70,7 +70,7 @@ def compare(
     seed
         Everything random is derived from it.
     memory
-        How much memory the sums behind raw scores may take, such as 512MB; by default a quarter of the machine's. Rows of
+        How much memory the sums behind scores may take, such as 512MB; by default a quarter of the machine's. Rows of
         .npy files are read from the disk by chunks.
     json
         Print the table, sentences and warnings as JSON.
