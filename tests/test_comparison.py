@@ -10,6 +10,7 @@ from conftest import related
 from numpy.testing import assert_allclose
 
 import superpose as sp
+from superpose import comparison
 from superpose.arrays import group_folds
 from superpose.comparison import COLUMNS
 from superpose.files import DataError
@@ -299,3 +300,17 @@ def test_symmetric_scores_do_not_depend_on_order(systems):
         twin = score(backward, row.system_b, row.system_a, row.metric)
         assert_allclose(row.score, twin.score, rtol=1e-12)
         assert_allclose([row.low, row.high], [twin.low, twin.high], rtol=1e-10)
+
+
+@pytest.mark.parametrize("piece", [7, 64, 8192])
+def test_files_are_compared_in_pieces_to_the_same_table(piece, tmp_path, monkeypatch):
+    systems = dict(zip("xy", related(200, 6, 5, seed=0), strict=True))
+    mapped = {}
+    for name, x in systems.items():
+        np.save(tmp_path / f"{name}.npy", x.astype(np.float32))
+        mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    held = {name: np.array(x) for name, x in mapped.items()}
+    monkeypatch.setattr(comparison, "PIECE", piece)
+    mask = np.arange(200) >= 150
+    for options in ({}, {"test": mask}, {"folds": None}, {"permutations": 5}):
+        pd.testing.assert_frame_equal(sp.compare(mapped, **options), sp.compare(held, **options), rtol=1e-5)

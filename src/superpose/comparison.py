@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
 from typing import Any
 
@@ -17,6 +17,7 @@ from superpose.arrays import (
     check_paired,
     group_folds,
     group_labels,
+    is_mapped,
 )
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
@@ -27,6 +28,9 @@ from superpose.statistics import FEWEST, Repairings, interval, p_value, repairin
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
+
+# Rows of a file that are read at a time.
+PIECE = 8192
 
 IDENTITY = ("system_a", "system_b", "metric", "directed")
 SCORES = ("score", "low", "high", "null", "null_low", "null_high", "p")
@@ -196,12 +200,26 @@ def checked_pairs(systems: Mapping[str, Any], pairs: Sequence[tuple[str, str]] |
     return [(a, b) for a, b in pairs]
 
 
+@dataclass(frozen=True)
+class MappedRows:
+    """Rows of a file about their mean, made as they are asked for: of an array larger than the memory."""
+
+    source: Array
+    mean: Array
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: Any) -> Array:
+        return np.subtract(self.source[index], self.mean, dtype=self.mean.dtype)
+
+
 @dataclass
 class Pair:
     """One ordered pair: its names, rows about their means, moments, and the sums that metrics share."""
 
     names: tuple[str, str]
-    rows: tuple[Array, Array]
+    rows: tuple[Array | MappedRows, Array | MappedRows]
     units: tuple[int, int]
     moments: Moments
     scored: Moments
@@ -248,7 +266,7 @@ def _accumulated(systems: Mapping[str, Array], couples: Sequence[tuple[str, str]
 
 
 def _pair(
-    rows: Mapping[str, Array],
+    rows: Mapping[str, Array | MappedRows],
     own: Mapping[str, Own],
     cross: Mapping[tuple[str, str], Cross],
     names: tuple[str, str],
@@ -266,9 +284,10 @@ def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
     return any(sums.blurred for sums in fitted)
 
 
-def _about_mean(x: Array, design: Design) -> Array:
+def _about_mean(x: Array, design: Design) -> Array | MappedRows:
     """Return rows about the mean of the scored ones, in the working precision."""
-    return np.subtract(x, _mean(x, design).astype(working_type(x)), dtype=working_type(x))
+    rows = MappedRows(x, _mean(x, design).astype(working_type(x)))
+    return rows if is_mapped(x) else rows[:]
 
 
 def _mean(x: Array, design: Design) -> Array:
@@ -314,7 +333,7 @@ def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[s
     result = {"score": score}
     if metric.influence is not None and metric.row_sums is not None:
         if metric.row_sums not in pair.row_sums:
-            pair.row_sums[metric.row_sums] = metric.row_sums(_terms(pair, metric), sums, *_rows(pair, metric, design))
+            pair.row_sums[metric.row_sums] = _row_sums(pair, metric, sums, design)
         influence = metric.influence(sums, pair.row_sums[metric.row_sums])
         groups = None if design.groups is None else design.groups[design.scored]
         if len(influence) > design.count:
@@ -340,11 +359,19 @@ def _terms(pair: Pair, metric: MomentMetric) -> Moments:
     return pair.moments if _is_split(metric) else pair.scored
 
 
-def _rows(pair: Pair, metric: MomentMetric, design: Design) -> tuple[Array, Array, NDArray[np.int64]]:
-    x, y = pair.rows
-    if _is_split(metric) or design.count == len(x):
-        return x, y, design.folds
-    return x[design.scored], y[design.scored], design.folds[design.scored]
+def _row_sums(pair: Pair, metric: MomentMetric, sums: Any, design: Design) -> Any:
+    """Return what each row adds to the sums; rows of files are read in pieces."""
+    assert metric.row_sums is not None
+    terms, (x, y) = _terms(pair, metric), pair.rows
+    start = 0 if _is_split(metric) else design.scored.start
+    step = PIECE if any(isinstance(rows, MappedRows) for rows in pair.rows) else len(x)
+    pieces = [slice(at, min(at + step, len(x))) for at in range(start, len(x), step)]
+    found = [metric.row_sums(terms, sums, x[piece], y[piece], design.folds[piece]) for piece in pieces]
+    if len(found) == 1:
+        return found[0]
+    return type(found[0])(
+        **{part.name: np.concatenate([getattr(rows, part.name) for rows in found]) for part in fields(found[0])}
+    )
 
 
 def _sums(pair: Pair, metric: MomentMetric) -> Any:
@@ -360,7 +387,7 @@ def _nulls(
     if not design.permutations or not design.repairings.enough(design.plan.held_out):
         return {}
     pair = directions[0]
-    x, y = pair.rows
+    x, y = (rows[:] for rows in pair.rows)
     able = [m for m in metrics if design.count >= m.minimum_samples]
     scores: dict[tuple[str, int], list[float]] = {}
     norms = [np.einsum("ij,ij->i", r, r) for r in (x, y)]

@@ -245,7 +245,10 @@ def _constant(variation: Array, square: Array, resolution: float) -> NDArray[np.
 def regression_rows(
     moments: Moments, sums: RegressionSums, x: Array, y: Array, folds: Array, *, plan: Plan
 ) -> RegressionRows:
-    """Return each held-out row's share of the sums, predictions and targets about the fold's means."""
+    """Return each held-out row's share of the sums, predictions and targets about the fold's means.
+
+    Each row's share depends on that row and the moments alone: rows may come in pieces.
+    """
     count = len(x)
     shares = {name: np.zeros(count) for name in ("fit", "prediction", "target", "residual")}
     rounds = np.full(count, -1)
@@ -257,8 +260,9 @@ def regression_rows(
         mean_x, mean_y = (_mean(own, training).astype(x.dtype) for own in (moments.x, moments.y))
         intercept = mean_y - mean_x @ w
         residual = rows_y - prediction - intercept
-        prediction = prediction - prediction.mean(axis=0)
-        target = rows_y - rows_y.mean(axis=0)
+        held_x, held_y = (_mean(own, (held_out,)).astype(x.dtype) for own in (moments.x, moments.y))
+        prediction = prediction - held_x @ w
+        target = rows_y - held_y
         for name, (a, b) in {
             "fit": (prediction, target),
             "prediction": (prediction, prediction),
