@@ -339,3 +339,14 @@ def test_a_limit_that_is_none_is_refused(memory):
     x = np.random.default_rng(0).normal(size=(30, 2))
     with pytest.raises(DataError, match="expected a number of bytes, or text such as 512MB"):
         sp.compare({"a": x, "b": x}, memory=memory)
+
+
+def test_files_that_are_mapped_give_the_table_of_arrays(tmp_path):
+    systems = dict(zip("xy", related(200, 6, 5, seed=0), strict=True))
+    mapped = {}
+    for name, x in systems.items():
+        np.save(tmp_path / f"{name}.npy", x.astype(np.float32))
+        mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
+    held = {name: np.array(x) for name, x in mapped.items()}
+    for options in ({}, {"test": np.arange(200) >= 150}, {"folds": None}, {"permutations": 5}):
+        assert_frame_equal(sp.compare(mapped, **options), sp.compare(held, **options), rtol=1e-5)

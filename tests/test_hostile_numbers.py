@@ -1,5 +1,6 @@
 """Input as it comes: what is refused, what is taken, and that nothing is ever written to."""
 
+import re
 from functools import partial
 
 import numpy as np
@@ -43,6 +44,18 @@ def test_values_that_are_not_finite(function, value, side):
     name = "xy"[side]
     with pytest.raises(DataError, match=rf"^{name} has 1 NaN or infinite value\(s\), .* at row 31, unit 2; remove"):
         function(*systems)
+
+
+@everywhere
+@pytest.mark.parametrize(("kind", "value", "limit"), [(np.float64, -1e270, "1e+60"), (np.float32, 1e30, "1e+15")])
+def test_values_whose_products_overflow(function, kind, value, limit):
+    x, y = (z.astype(kind) for z in small())
+    y[7, 1] = value
+    words = (
+        rf"^y has 1 value\(s\) beyond {re.escape(limit)}, whose products overflow, .* at row 7, unit 1; .* or rescale"
+    )
+    with pytest.raises(DataError, match=words):
+        function(x, y)
 
 
 @everywhere
@@ -167,7 +180,7 @@ def test_constant_units_among_others(function):
 def test_more_units_than_samples(function):
     x, y = related(12, 100, 80, seed=0)
     result = np.asarray(function(x, y), dtype=float)
-    if function in (FUNCTIONS["regression_r"], FUNCTIONS["regression_r2"], FUNCTIONS["regression_r_units"]):
+    if function in [FUNCTIONS[name] for name in ("regression_r", "regression_r2", "regression_r_units", "cca")]:
         assert np.isnan(result).all()
     elif function is compared:
         assert np.isfinite(result).sum() == 3

@@ -443,9 +443,16 @@ class TestShape:
         few = oracles.canonical_correlations(x, y).mean()
         assert_allclose(sp.cca(x.astype(kind), y.astype(kind)), few, rtol=1e-6 if kind is np.float64 else 1e-3)
 
-    def test_as_many_units_as_samples_make_any_two_systems_equal_in_sample(self):
+    @pytest.mark.parametrize("units", [29, 30, 40])
+    def test_as_many_dimensions_as_samples_make_any_two_systems_equal_in_sample(self, units):
         draw = np.random.default_rng(0)
-        assert_allclose(sp.cca(draw.normal(size=(30, 40)), draw.normal(size=(30, 35))), 1.0, rtol=1e-9)
+        wide, narrow = draw.normal(size=(30, units)), draw.normal(size=(30, 4))
+        assert_allclose(oracles.canonical_correlations(wide, narrow), 1.0, rtol=1e-9)
+        for pair in ((wide, narrow), (narrow, wide), (wide, wide)):
+            assert np.isnan(sp.cca(*pair))
+        assert sp.cca(wide[:, :28], narrow) < 1
+        why = sp.compare({"wide": wide, "narrow": narrow}, metrics=(sp.metrics.CCA,)).why[0]
+        assert why.startswith("a system spans as many dimensions as the samples: any two would correlate perfectly")
 
     def test_unrelated_systems_are_far(self):
         draw = np.random.default_rng(0)

@@ -14,6 +14,7 @@ from .analysis import analyse as analyse
 from .comparison import compare as compare
 from .files import DataError as DataError
 from .metrics import cca as cca
+from .metrics import check_metric as check_metric
 from .metrics import cka as cka
 from .metrics import procrustes as procrustes
 from .metrics import regression as regression

@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
 
+# Beyond these, sums of fourth powers in float64, or of squares in float32, may overflow; by bytes of a number.
+LARGEST = {2: 65504.0, 4: 1e15, 8: 1e60}
+
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -85,22 +88,27 @@ def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
 
 
 def check_finite(x: NDArray[Any], name: str = "x") -> None:
-    """Raise a DataError that counts and places the NaN and infinite values of `x`, if it has any."""
+    """Raise a DataError that counts and places the NaN, infinite and overflowing values of `x`, if it has any."""
+    limit = LARGEST[min(x.dtype.itemsize, 8)]
     bad, first = 0, None
     for start, rows in chunks(x):
-        if np.isfinite(rows).all():
+        if -limit <= rows.min() <= rows.max() <= limit:
             continue
-        where = np.argwhere(~np.isfinite(rows))
+        where = np.argwhere(~(np.abs(rows) <= limit))
         if first is None:
             first = where[0].copy()
             first[-2] += start
         bad += len(where)
-    if first is not None:
-        value = x[tuple(first)]
-        raise DataError(
-            f"{name} has {bad} NaN or infinite value(s), the first ({value}) at row {first[-2]}, unit {first[-1]}; "
-            "remove those samples from every system, or impute them."
-        )
+    if first is None:
+        return
+    value = x[tuple(first)]
+    what = (
+        "NaN or infinite value(s)" if not np.isfinite(value) else f"value(s) beyond {limit:g}, whose products overflow"
+    )
+    raise DataError(
+        f"{name} has {bad} {what}, the first ({value}) at row {first[-2]}, unit {first[-1]}; remove those samples from "
+        f"every system, or {'impute them' if not np.isfinite(value) else 'rescale it'}."
+    )
 
 
 def check_paired(systems: Mapping[str, NDArray[Any]]) -> int:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_GROWTH = 2**16
 
 
 class DataError(ValueError):
@@ -38,6 +42,11 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
     pathlib.Path
         An empty temporary file in the same directory, to be written by the caller.
 
+    Raises
+    ------
+    OSError
+        Where the disk is full, with its number (ENOSPC, EDQUOT) and `path`, whatever words the writer had for it.
+
     Examples
     --------
     >>> import tempfile
@@ -59,6 +68,11 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, final)
         _sync_directory(final.parent)
+    except Exception as error:
+        # Libraries say "4096 requested and 2016 written", or "(os error 28)", where the system has a number for it.
+        if full := _full(error, temporary):
+            raise OSError(full, os.strerror(full), os.fspath(final)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -67,6 +81,25 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 digest of a file's bytes, in hexadecimal."""
     with open(path, "rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def _full(error: Exception, file: Path) -> int:
+    """Return the system's number for a full disk, or quota, if that is behind an error of writing; 0 otherwise."""
+    said = re.search(r"\(os error (\d+)\)", str(error))
+    number = int(said[1]) if said else _refusal(file)
+    return number if number in (errno.ENOSPC, errno.EDQUOT) else 0
+
+
+def _refusal(file: Path) -> int:
+    """Return the system's number for why a file cannot grow, 0 if it can."""
+    try:
+        with open(file, "ab") as out:
+            out.write(bytes(_GROWTH))
+            out.flush()
+            os.fsync(out.fileno())
+    except OSError as error:
+        return error.errno or 0
+    return 0
 
 
 def _umask() -> int:

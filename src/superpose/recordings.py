@@ -335,14 +335,14 @@ def _tensor(file: Path, tensors: Any, name: str) -> Any:
 def _choose(file: Path, key: str | None, names: list[str], get: Callable[[str], Any]) -> dict[str, Any]:
     if key is not None:
         if key not in names:
-            raise DataError(f"{file} has no array {key!r}; it has {', '.join(names)}.")
+            raise DataError(f"{file} has no array {key!r}; it has {_listed(names[:8])}.")
         return {"responses": get(key)}
     if "responses" in names:
         return {name: get(name) for name in ("responses", "stimuli", "repeats", "groups") if name in names}
     if len(names) == 1:
         return {"responses": get(names[0])}
     raise DataError(
-        f"{file} holds {len(names)} arrays ({', '.join(names[:8])}{' …' if len(names) > 8 else ''}); say which, as "
+        f"{file} holds {len(names)} arrays ({_listed(names[:8])}{' …' if len(names) > 8 else ''}); say which, as "
         f"{file.name}:name, or name one of them responses."
     )
 
@@ -380,10 +380,15 @@ def _is_header(file: Path, first: list[str]) -> bool:
         return True
     if not all(numbers) or (len(first) > 1 and first == counts):
         raise DataError(
-            f"{file}: the first row ({', '.join(first[:4])} …) may be a header or a sample; give every column a name "
+            f"{file}: the first row ({_listed(first[:4])} …) may be a header or a sample; give every column a name "
             "that is not a number, or write no header and nan for what is missing."
         )
     return False
+
+
+def _listed(names: list[str]) -> str:
+    """Return names, or cells, as a message can show them, however long and unprintable a file has them."""
+    return ", ".join("".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in n[:40]) for n in names)
 
 
 def _is_number(cell: str) -> bool:
@@ -423,8 +428,8 @@ def _unit_column(file: Path, name: str, column: Any) -> NDArray[Any]:
     if not any(is_kind(column.type) for is_kind in numeric):
         example = next((value for value in column.to_pylist() if value is not None), None)
         raise DataError(
-            f"{file}: column {name!r} holds {column.type} ({str(example)[:40]!r}); expected numbers. Columns of "
-            "labels are named stimulus, group or repeat."
+            f"{file}: column {name[:40]!r} holds {str(column.type)[:40]} ({str(example)[:40]!r}); expected numbers. "
+            "Columns of labels are named stimulus, group or repeat."
         )
     values: NDArray[Any] = column.cast(float64(), safe=False).to_numpy()
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -95,10 +96,11 @@ def read_groups(path: Path, option: str = "--groups") -> Array:
         raise DataError(f"{path} does not exist; {option} expects a .npy or a text file with one label a row.")
     try:
         if path.suffix.lower() == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
+            with warnings.catch_warnings(action="ignore"):
+                return np.asarray(np.load(path, allow_pickle=False))
         return np.array(path.read_text(encoding="utf-8").splitlines())
-    except (ValueError, OSError, EOFError, MemoryError) as error:
-        raise DataError(f"{path} cannot be read as group labels: {' '.join(str(error).split())}.") from None
+    except Exception as error:  # what a damaged header raises has no end
+        raise DataError(f"{path} cannot be read as group labels: {' '.join(str(error).split())[:200]}.") from None
 
 
 def _read(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:

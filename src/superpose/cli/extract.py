@@ -160,10 +160,11 @@ def _array(path: Path, model: Path, preparation: str | None, length: int) -> Rea
     import numpy as np
 
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False), None
-    except (ValueError, EOFError, OSError) as error:
+        with warnings.catch_warnings(action="ignore"):
+            return np.load(path, mmap_mode="r", allow_pickle=False), None
+    except Exception as error:  # what a damaged header raises has no end
         raise DataError(
-            f"{path} cannot be read as an array ({' '.join(str(error).split())}); write it again."
+            f"{path} cannot be read as an array ({' '.join(str(error).split())[:200]}); write it again."
         ) from None
 
 

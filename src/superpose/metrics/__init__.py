@@ -1,5 +1,6 @@
 """Alignment metrics: functions of two arrays, and objects that say what they measure."""
 
+from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
 from superpose.metrics.metric import Metric, MomentMetric
 from superpose.metrics.regression import (
@@ -32,6 +33,7 @@ __all__ = [
     "MomentMetric",
     "RegressionMetric",
     "cca",
+    "check_metric",
     "cka",
     "fixed_ridge",
     "procrustes",

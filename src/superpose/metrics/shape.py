@@ -18,7 +18,8 @@ def cca(x: ArrayLike, y: ArrayLike) -> Any:
     """Mean canonical correlation of two systems, over as many pairs as the narrower system has dimensions.
 
     Invariant to any invertible map of either system's units, and in-sample: with units close to samples it is
-    near 1 for unrelated data, so read it beside a null.
+    near 1 for unrelated data, so read it beside a null. Where a system has as many dimensions as the centred samples
+    (units ≥ samples − 1) it would be 1 whatever the data: there is no score.
 
     Parameters
     ----------
@@ -30,7 +31,7 @@ def cca(x: ArrayLike, y: ArrayLike) -> Any:
     Returns
     -------
     array or tensor, (…)
-        In [0, 1].
+        In [0, 1]; NaN where a system spans all the samples.
 
     Raises
     ------
@@ -99,7 +100,9 @@ def _mean_correlation(m: Moments) -> Array:
     half_x, half_y = (_inverse_root(own.square[0], own.resolution) for own in (m.x, m.y))
     values = np.linalg.svd(half_x @ m.cross.product[0] @ half_y, compute_uv=False)
     ranks = [np.linalg.matrix_rank(h, hermitian=True) for h in (half_x, half_y)]
-    return np.clip(values, 0, 1).sum(-1) / np.maximum(np.minimum(*ranks), 1)
+    mean = np.clip(values, 0, 1).sum(-1) / np.maximum(np.minimum(*ranks), 1)
+    # A system that spans all that centred samples can span contains every other.
+    return np.where(np.maximum(*ranks) < m.x.samples[0] - 1, mean, np.nan)
 
 
 def _inverse_root(square: Array, resolution: float) -> Array:
@@ -122,7 +125,7 @@ CCA = MomentMetric(
     minimum_samples=3,
     sums=_centred,
     score=_mean_correlation,
-    why=lambda sums: "a system does not vary",
+    why=lambda sums: "a system spans as many dimensions as the samples: any two would correlate perfectly",
     repaired=_again,
     bounds=(0.0, 1.0),
 )

@@ -1,0 +1,235 @@
+"""Sound inputs of every kind that is read, and ways to damage them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.numpy import save_file as save_arrays
+from safetensors.torch import save_file
+
+from superpose import checkpoints, formats, recordings, results, store
+from superpose.analysis.inputs import read_groups
+from superpose.files import DataError
+from superpose.sae import SparseAutoencoder, load, save
+from superpose.sparsity import TopK
+
+ROWS, UNITS, LATENTS, K = 40, 5, 12, 3
+VALUES = np.random.default_rng(0).normal(size=(ROWS, UNITS)).round(4)
+SETTINGS = {"seed": "0", "steps": "10"}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of input: `write(folder)` gives the path to read, `read(path)` all that it holds."""
+
+    write: Callable[[Path], Path]
+    read: Callable[[Path], Any]
+    checked: bool = False  # what we write carries its own digests
+
+
+def flip(data, rng):
+    at = rng.integers(len(data), size=rng.integers(1, 9))
+    data[at] ^= rng.integers(1, 256, size=len(at), dtype=np.uint8)
+    return data
+
+
+def flip_the_head(data, rng):
+    at = rng.integers(min(160, len(data)), size=rng.integers(1, 4))
+    data[at] ^= rng.integers(1, 256, size=len(at), dtype=np.uint8)
+    return data
+
+
+def flip_the_tail(data, rng):
+    at = len(data) - 1 - rng.integers(min(600, len(data)), size=rng.integers(1, 4))
+    data[at] ^= rng.integers(1, 256, size=len(at), dtype=np.uint8)
+    return data
+
+
+def cut(data, rng):
+    return data[: rng.integers(len(data))]
+
+
+def insert(data, rng):
+    at = rng.integers(len(data) + 1)
+    return np.insert(data, at, rng.integers(256, size=rng.integers(1, 65), dtype=np.uint8))
+
+
+def repeat(data, rng):
+    start, end = np.sort(rng.integers(len(data), size=2))
+    return np.concatenate([data[:end], data[start:]])
+
+
+def zero(data, rng):
+    start, end = np.sort(rng.integers(len(data) + 1, size=2))
+    data[start:end] = 0
+    return data
+
+
+def edit_the_header(data, rng):
+    """Put other digits or letters in the place of some among the first kilobyte: sizes, types, names."""
+    for bytes_of in (b"0123456789", b"abcdefghijklmnopqrstuvwxyz"):
+        places = np.flatnonzero(np.isin(data[:1024], np.frombuffer(bytes_of, dtype=np.uint8)))
+        if len(places):
+            at = rng.choice(places, size=min(len(places), int(rng.integers(1, 4))), replace=False)
+            data[at] = rng.choice(np.frombuffer(bytes_of, dtype=np.uint8), size=len(at))
+    return data
+
+
+MUTATIONS = (flip, flip_the_head, flip_the_tail, cut, insert, repeat, zero, edit_the_header)
+
+
+def mutated(data: bytes, rng: np.random.Generator, number: int) -> bytes:
+    """Return other bytes than these, damaged in the way that the number names."""
+    while True:
+        made = MUTATIONS[number % len(MUTATIONS)](np.frombuffer(data, dtype=np.uint8).copy(), rng).tobytes()
+        if made != data:
+            return made
+
+
+def damaged(folder: Path, sound: Path, number: int) -> str:
+    """Fill a folder with a sound input of which one file is mutated, and return that file's name."""
+    rng = np.random.default_rng([number, sum(sound.name.encode())])
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(sound, folder)
+    files = sorted(file for file in folder.iterdir() if file.stat().st_size)
+    file = files[number // len(MUTATIONS) % len(files)]
+    file.write_bytes(mutated(file.read_bytes(), rng, number))
+    return file.name
+
+
+def outcome(kind: Kind, path: Path) -> tuple[str | None, Any]:
+    """Return the words of a refusal, or what was read."""
+    try:
+        return None, kind.read(path)
+    except DataError as error:
+        return str(error), None
+
+
+def equal(a: Any, b: Any) -> bool:
+    """Return whether two readings hold the same to the last bit."""
+    return a.keys() == b.keys() and all(
+        a[name] == b[name] if isinstance(a[name], str) else _bits(a[name]) == _bits(b[name]) for name in a
+    )
+
+
+def _bits(array: Any) -> tuple[str, tuple[int, ...], bytes]:
+    array = np.asarray(array)
+    return array.dtype.str, array.shape, array.tobytes()
+
+
+def _file(name: str, write: Callable[[Path], object]) -> Callable[[Path], Path]:
+    def written(folder: Path) -> Path:
+        write(folder / name)
+        return folder / name
+
+    return written
+
+
+def _responses(path: Path) -> dict[str, Any]:
+    found = recordings.read(path)
+    if isinstance(found, recordings.Recording):
+        return {"responses": found.responses, "stimuli": found.stimuli}
+    return {"responses": found}
+
+
+def _parameters(sae: SparseAutoencoder) -> dict[str, Any]:
+    state = {name: tensor.numpy() for name, tensor in sae.state_dict().items()}
+    return state | {"sparsity": repr(sae.sparsity), "shape": str((sae.repeats, sae.latents, sae.units))}
+
+
+def _sae() -> SparseAutoencoder:
+    return SparseAutoencoder(UNITS, LATENTS, TopK(K), generator=torch.Generator().manual_seed(0))
+
+
+def _matrices() -> dict[str, torch.Tensor]:
+    sae = _sae().state_dict()
+    return {
+        "W_enc": sae["encoder"].T.contiguous(),
+        "b_enc": sae["encoder_bias"],
+        "W_dec": sae["dictionary"],
+        "b_dec": sae["decoder_bias"],
+    }
+
+
+def _saelens(folder: Path) -> Path:
+    formats.write_saelens(_sae(), folder)
+    return folder
+
+
+def _sparsify(folder: Path) -> Path:
+    w = _matrices()
+    names = {"encoder.weight": w["W_enc"].T.contiguous(), "encoder.bias": w["b_enc"]}
+    save_file(names | {"W_dec": w["W_dec"], "b_dec": w["b_dec"]}, folder / "sae.safetensors")
+    (folder / "cfg.json").write_text(json.dumps({"d_in": UNITS, "k": K, "num_latents": LATENTS}))
+    return folder
+
+
+def _dictionary_learning(folder: Path) -> Path:
+    w = _matrices()
+    state = {"encoder.weight": w["W_enc"].T, "encoder.bias": w["b_enc"], "decoder.weight": w["W_dec"].T}
+    torch.save(state | {"b_dec": w["b_dec"]}, folder / "ae.pt")
+    trainer = {"dict_class": "AutoEncoderTopK", "activation_dim": UNITS, "dict_size": LATENTS, "k": K}
+    (folder / "config.json").write_text(json.dumps({"trainer": trainer}))
+    return folder
+
+
+def _prisma(folder: Path) -> Path:
+    torch.save(_matrices(), folder / "n_images_12.pt")
+    cfg = {"architecture": "standard", "normalize_activations": "none", "d_in": UNITS, "is_transcoder": False}
+    cfg |= {"activation_fn_str": "topk", "activation_fn_kwargs": {"k": K}}
+    (folder / "config.json").write_text(json.dumps(cfg))
+    return folder
+
+
+def _chunk(i: int) -> dict[str, Any]:
+    rng = np.random.default_rng(i)
+    return {"layer": rng.normal(size=(4, UNITS)).astype(np.float16), "labels": rng.integers(9, size=4)}
+
+
+def _store(folder: Path) -> Path:
+    store.build(folder, {"seed": 3}, 3, _chunk)
+    return folder
+
+
+def _results(folder: Path) -> Path:
+    with results.writer(folder) as put:
+        for i in range(30):
+            put({f"key{i}": json.dumps({"score": i / 7})})
+    (folder / "0.lock").unlink()
+    return folder
+
+
+FRAME = pd.DataFrame(VALUES, columns=list("abcde"))
+STATE = {"weight": torch.arange(12.0).reshape(3, 4), "moment": torch.ones(5, dtype=torch.float64)}
+KINDS = {
+    "npy": Kind(_file("m.npy", lambda path: np.save(path, VALUES)), _responses),
+    "npz": Kind(_file("m.npz", lambda path: np.savez(path, responses=VALUES, stimuli=np.arange(ROWS))), _responses),
+    "csv": Kind(_file("m.csv", lambda path: FRAME.to_csv(path, index_label="stimulus")), _responses),
+    "tsv": Kind(_file("m.tsv", lambda path: FRAME.to_csv(path, index=False, sep="\t")), _responses),
+    "parquet": Kind(_file("m.parquet", lambda path: FRAME.to_parquet(path)), _responses),
+    "safetensors": Kind(_file("m.safetensors", lambda path: save_arrays({"x": VALUES}, path)), _responses),
+    "SAELens": Kind(_saelens, lambda path: _parameters(formats.read(path))),
+    "sparsify": Kind(_sparsify, lambda path: _parameters(formats.read(path))),
+    "dictionary_learning": Kind(_dictionary_learning, lambda path: _parameters(formats.read(path))),
+    "Prisma": Kind(_prisma, lambda path: _parameters(formats.read(path))),
+    "labels": Kind(
+        _file("m.npy", lambda path: np.save(path, np.repeat(np.arange(8), 5))),
+        lambda path: {"groups": read_groups(path)},
+    ),
+    "dictionary": Kind(
+        _file("m.safetensors", lambda path: save(_sae(), path)), lambda path: _parameters(load(path)), checked=True
+    ),
+    "checkpoint": Kind(
+        _file("m.safetensors", lambda path: checkpoints.write(path, STATE, SETTINGS)),
+        lambda path: {name: tensor.numpy() for name, tensor in checkpoints.read(path, SETTINGS).items()},
+        checked=True,
+    ),
+    "activation store": Kind(_store, store.read, checked=True),
+    "results": Kind(_results, results.read, checked=True),
+}

@@ -1,0 +1,91 @@
+"""Input larger than the memory: what `compare` holds of memory-mapped files is bounded, and does not grow with them."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from proof import proved
+
+MIB = 2**20
+LIMIT = 512 * MIB
+
+# Anonymous memory alone: pages of a mapped file are the system's to drop.
+CHILD = """
+import json, sys, threading, time
+import numpy as np
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+
+peak, working = 0, True
+def sample():
+    global peak
+    while working:
+        peak = max(peak, resident())
+        time.sleep(0.005)
+
+sampler = threading.Thread(target=sample)
+sampler.start()
+import superpose as sp
+systems = {path: np.load(path, mmap_mode="r") for path in sys.argv[1:]}
+metrics = [m for m in sp.metrics.DEFAULT]
+table = sp.compare(systems, metrics=metrics)
+working = False
+sampler.join()
+print(json.dumps({"peak": max(peak, resident()), "scores": table.score.tolist()}))
+"""
+
+
+def write(path, samples, units, seed):
+    """Write float16 responses by pieces: shared latents of this file's own mixing, with noise."""
+    rng = np.random.default_rng(seed)
+    mixing = rng.normal(size=(16, units)).astype(np.float32)
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(samples, units))
+    for start in range(0, samples, 20_000):
+        rows = min(20_000, samples - start)
+        z = np.random.default_rng([99, start]).normal(size=(rows, 16)).astype(np.float32)
+        out[start : start + rows] = z @ mixing + rng.standard_normal((rows, units), dtype=np.float32)
+    out.flush()
+    return path
+
+
+def compared(folder, samples, units):
+    """Return the peak of anonymous memory of a process that compares two files of this shape, and their bytes."""
+    files = [write(folder / f"{name}.npy", samples, units, seed) for seed, name in enumerate("ab")]
+    size = sum(file.stat().st_size for file in files)
+    done = subprocess.run([sys.executable, "-c", CHILD, *map(str, files)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert np.isfinite(found["scores"]).all()
+    for file in files:
+        file.unlink()
+    return found["peak"], size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RssAnon is read from /proc")
+class TestMemory:
+    def test_forty_times_the_input(self, tmp_path):
+        small, _ = compared(tmp_path, 5_000, 256)
+        large, size = compared(tmp_path, 200_000, 256)
+        assert size > 190 * MIB
+        assert large < LIMIT
+        # Forty times the input, and little more memory.
+        assert large - small < size / 4
+
+    @pytest.mark.prove
+    def test_p11_memory(self, tmp_path):
+        start = time.perf_counter()
+        peak, size = compared(tmp_path, 1_350_000, 768)
+        assert size >= 4 * 10**9
+        proved(
+            "P11",
+            time.perf_counter() - start,
+            input_MiB=size // MIB,
+            limit_MiB=LIMIT // MIB,
+            peak_RssAnon_MiB=peak // MIB,
+        )
+        assert peak < LIMIT
