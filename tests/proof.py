@@ -1,15 +1,16 @@
-"""What a promise's test counted: printed, and kept where the environment says."""
+"""One line for each promise that a test has proven, with its counts."""
 
+import datetime
 import json
 import os
-from datetime import UTC, datetime
 
 
-def proved(promise, seconds, **counts):
-    """Print the counts, and append them as a line of JSON to the file that SUPERPOSE_PROOF names."""
-    print(f"{promise}: " + ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in counts.items()))
-    if path := os.environ.get("SUPERPOSE_PROOF"):
-        date = datetime.now(UTC).isoformat(timespec="seconds")
-        line = {"promise": promise, "counts": counts, "seconds": round(seconds, 1), "date": date}
-        with open(path, "a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+def proved(promise: str, seconds: float, **counts: object) -> None:
+    """Print the line and, where SUPERPOSE_PROOF names a file, add it there as JSON."""
+    counted = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in counts.items())
+    print(f"{promise}: {counted} ({seconds:.1f} s)")
+    if file := os.environ.get("SUPERPOSE_PROOF"):
+        today = datetime.date.today().isoformat()
+        row = {"promise": promise, "counts": counts, "seconds": round(seconds, 1), "date": today}
+        with open(file, "a", encoding="utf-8") as lines:
+            lines.write(json.dumps(row) + "\n")
