@@ -1,5 +1,6 @@
 """Measures that worker processes can import, and processes that tests kill."""
 
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -24,7 +25,7 @@ def quick_processes():
     import pytest  # not in the processes themselves
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["studies"])
+    context.set_forkserver_preload(["studies", "pandas", "scipy.linalg", "torch", "distributed"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(
             "PYTHONPATH", str(Path(__file__).parent), os.pathsep
@@ -56,6 +57,57 @@ def late_first(cell):
 
 def inverse(cell):
     return 1 / cell
+
+
+def killed_at_first(cell):
+    """End the process at its first cell, in as many processes as there are to be."""
+    number, folder, processes = cell
+    with contextlib.suppress(FileExistsError):
+        for place in range(processes):
+            if not os.path.exists(f"{folder}/{place}"):
+                with open(f"{folder}/{place}", "x"):
+                    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def deadly(cell):
+    """End the process in cells 2 and 3."""
+    number, log = cell
+    if number in (2, 3):
+        note(log, number)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def long_sleep(log):
+    note(log, os.getpid())
+    time.sleep(60)
+
+
+def endless(cell):
+    return (cell for _ in range(1))
+
+
+def raised_sum(held, value):
+    held += value
+    return float(held[0])
+
+
+def alive(process):
+    """Say whether a process runs; one that has ended and was not yet waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_for(condition, seconds=60):
+    """Return what the condition gives once it gives something."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+    return found
 
 
 def seeded(seed, **settings):
@@ -129,7 +181,6 @@ def threads_after_import(seed, **settings):
 def dies_while(seed, *, index, flag):
     """End the whole process at index 3 as long as the file `flag` exists."""
     if index == 3 and os.path.exists(flag):
-        time.sleep(0.5)  # the results before it arrive
         os._exit(3)
     return {"score": index}
 
@@ -217,7 +268,7 @@ def put_on_a_full_disk(folder, told):
     """Keep two groups of results where the second does not fit; note the error's type and words."""
     with results.writer(folder) as put:
         put(FIRST)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (36_000, resource.RLIM_INFINITY))
         try:
             put(SECOND)
         except Exception as error:

@@ -1,45 +1,76 @@
-"""Where independent cells of work run: here one by one, or in local processes."""
+"""Where independent cells of work run: here one by one, in local processes, or on a Dask cluster."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from typing import Any, TypeVar
 
 from superpose.files import DataError, PartError
+from superpose.limits import limited
+from superpose.workers import pool
 
 Cell = TypeVar("Cell")
 Result = TypeVar("Result")
-Engine = Callable[[Callable[[Any], Any], Iterable[Any]], Iterator[Any]]
+Engine = Callable[[Callable[[Any], Any], Iterable[Any]], Generator[Any, None, None]]
+# What an engine does once: the results, and in the list, the cells whose process died.
+Attempt = Callable[[Callable[[Any], Any], Iterable[Any], list[Any]], Iterator[Any]]
+
+TRIES = 3
 
 
-def serial(function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Iterator[Result]:
+class LostError(PartError):
+    """Some cells ended the process they ran in at each try, the last ones alone; the results of the others came.
+
+    `cells` holds them.
+    """
+
+    def __init__(self, cells: list[Any]) -> None:
+        super().__init__(
+            f"a worker process died, most likely for lack of memory, at each of {TRIES} tries of {len(cells)} of the "
+            "cells; the others are done: run it again, with fewer workers."
+        )
+        self.cells = cells
+
+
+def serial(function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Generator[Result, None, None]:
     """Yield the result of each cell, computed in this process when it is asked for."""
-    return map(function, cells)
+    yield from map(function, cells)
+
+
+def persistent(
+    attempt: Attempt, function: Callable[[Cell], Result], cells: Iterable[Cell]
+) -> Generator[Result, None, None]:
+    """Yield the results of an attempt, and try cells that were lost again at its end, one at a time.
+
+    A cell that is alone has all the memory, and its death is nobody else's fault.
+
+    Raises
+    ------
+    LostError
+        If cells were lost each time.
+    """
+    lost: list[Cell] = []
+    yield from attempt(function, cells, lost)
+    for _ in range(TRIES - 1):
+        again, lost = lost, []
+        for cell in again:
+            yield from attempt(function, [cell], lost)
+    if lost:
+        raise LostError(lost)
 
 
 def local(
     workers: int, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Yield the results of that many processes as they are finished; large arrays are mapped, not sent.
 
     In the order of the cells, a long one would hold back what others have finished, and a kill would lose it.
     """
-    from concurrent.futures.process import BrokenProcessPool
-
-    from joblib import Parallel, delayed, parallel_config
-
-    with parallel_config("loky", inner_max_num_threads=threads or max(1, (os.cpu_count() or 1) // workers)):
-        parallel = Parallel(n_jobs=workers, return_as="generator_unordered")
-    try:
-        yield from parallel(delayed(function)(cell) for cell in cells)
-    except BrokenProcessPool as error:
-        raise PartError(
-            "a worker process died, most likely for lack of memory; what was finished is kept: run it again, with "
-            "fewer workers."
-        ) from error
+    attempt = partial(pool, workers, threads or max(1, (os.cpu_count() or 1) // workers))
+    return persistent(attempt, function, cells)
 
 
 def engine(name: str, threads: int | None = None) -> Engine:
@@ -71,20 +102,7 @@ def engine(name: str, threads: int | None = None) -> Engine:
     [1, 2]
     """
     if name == "serial":
-        return serial if threads is None else partial(_limited_serial, threads)
+        return serial if threads is None else partial(limited, threads)
     if found := re.fullmatch(r"local:([1-9][0-9]*)", str(name)):
         return partial(local, int(found[1]), threads)
     raise DataError(f"engine is {name!r}; expected 'serial', or 'local:N' for N processes.")
-
-
-def _limited_serial(threads: int, function: Callable[[Cell], Result], cells: Iterable[Cell]) -> Iterator[Result]:
-    # A library that is loaded inside a cell would escape the limit, so those that compute are loaded before it.
-    import scipy.linalg  # noqa: F401
-    import torch  # noqa: F401
-    from threadpoolctl import threadpool_limits
-
-    # The limit is set around each cell and not around the loop: the caller's own code never runs under it.
-    for cell in cells:
-        with threadpool_limits(threads):
-            result = function(cell)
-        yield result

@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from superpose.analysis.results import threads, versions
 from superpose.files import whole
 from superpose.paper.claims import judge
 from superpose.plots import save
+from superpose.provenance import threads, versions
 from superpose.study import Progress
 
 
