@@ -6,8 +6,10 @@ import os
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
+from superpose import clusters
 from superpose.files import DataError, PartError
 from superpose.limits import limited
 from superpose.workers import pool
@@ -73,12 +75,53 @@ def local(
     return persistent(attempt, function, cells)
 
 
+def dask(
+    workers: int, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
+) -> Generator[Result, None, None]:
+    """Yield the results of that many Dask workers on this machine as they are finished."""
+    with clusters.local_cluster(workers, threads) as connected:
+        yield from persistent(partial(clusters.remote, connected, threads), function, cells)
+
+
+def scheduler(
+    address: str, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
+) -> Generator[Result, None, None]:
+    """Yield the results of the workers of a Dask scheduler that runs already."""
+    return persistent(partial(clusters.remote, clusters.at(address), threads), function, cells)
+
+
+def slurm(
+    site: str, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
+) -> Generator[Result, None, None]:
+    """Yield the results of Dask workers that are jobs of SLURM."""
+    with clusters.slurm_cluster(Path(site)) as connected:
+        yield from persistent(partial(clusters.remote, connected, threads), function, cells)
+
+
+_NAMES: dict[str, Callable[[str], Callable[..., Any]]] = {
+    r"local:([1-9][0-9]*)": lambda workers: partial(local, int(workers)),
+    r"dask:([1-9][0-9]*)": lambda workers: _of_cluster(dask, int(workers)),
+    r"dask://([^/\s]+:[0-9]+)": lambda place: _of_cluster(scheduler, f"tcp://{place}"),
+    r"(tls://[^/\s]+:[0-9]+)": lambda address: _of_cluster(scheduler, address),
+    r"slurm:(.+\.toml)": lambda site: _of_cluster(slurm, site),
+}
+
+
+def _of_cluster(run: Callable[..., Any], where: int | str) -> Callable[..., Any]:
+    clusters.require()
+    return partial(run, where)
+
+
 def engine(name: str, threads: int | None = None) -> Engine:
-    """Return the engine of a name: "serial", or "local:N" for N processes on this machine.
+    """Return the engine of a name.
 
     Parameters
     ----------
     name : str
+        "serial"; "local:N" for N processes on this machine; with the packages of the extra `cluster`, "dask:N" for N
+        Dask workers on this machine, "dask://host:port" or "tls://host:port" for a Dask scheduler that runs already,
+        or "slurm:site.toml" for Dask workers that are jobs of SLURM. Dask's workers must be able to import what a
+        cell needs. A script that uses "dask:N" keeps its own work under `if __name__ == "__main__":`.
     threads : int, optional
         Threads of the mathematics libraries while a cell runs. None: "serial" leaves them as they are, and
         processes share the cores.
@@ -91,9 +134,12 @@ def engine(name: str, threads: int | None = None) -> Engine:
     Raises
     ------
     DataError
-        For any other name.
+        For any other name, or a package that is missing.
+    LostError
+        From an engine of several processes, if cells end the process they run in at each of three tries: after the
+        others have finished.
     PartError
-        From a local engine, if one of its processes dies.
+        If processes cannot start, or no scheduler answers.
 
     Examples
     --------
@@ -103,6 +149,10 @@ def engine(name: str, threads: int | None = None) -> Engine:
     """
     if name == "serial":
         return serial if threads is None else partial(limited, threads)
-    if found := re.fullmatch(r"local:([1-9][0-9]*)", str(name)):
-        return partial(local, int(found[1]), threads)
-    raise DataError(f"engine is {name!r}; expected 'serial', or 'local:N' for N processes.")
+    for form, make in _NAMES.items():
+        if found := re.fullmatch(form, str(name)):
+            return partial(make(found[1]), threads)
+    raise DataError(
+        f"engine is {name!r}; expected 'serial', 'local:N' for N processes, 'dask:N', 'dask://host:port', "
+        "'tls://host:port' or 'slurm:site.toml'."
+    )

@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection, wait
 from typing import IO, Any
 
 from superpose.files import PartError
-from superpose.limits import VARIABLES
+from superpose.limits import environment
 
 LARGE = 2**20  # bytes of an array that is mapped by all processes instead of copied to each
 STARTS = 3  # processes that may end before they are ready
@@ -43,7 +43,7 @@ class Worker:
             self.process = subprocess.Popen(
                 [sys.executable, "-c", _START, *map(str, descriptors), json.dumps(sys.path)],
                 stdin=subprocess.DEVNULL,
-                env={**os.environ, **dict.fromkeys(VARIABLES, str(threads))},
+                env={**os.environ, **environment(threads)},
                 pass_fds=descriptors,
             )
         self.connection = Connection(here.detach())
