@@ -70,6 +70,19 @@ def killed_at_first(cell):
     return number
 
 
+def kills_its_worker_once(seed, *, index):
+    """End the process of each named Dask worker once, in one of its first cells, where the environment asks for it."""
+    if folder := os.environ.get("KILLED"):
+        from distributed import get_worker
+
+        mark = Path(folder) / get_worker().name
+        if index % 3 == 2 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return kernel(seed, size=5 + index % 40)
+
+
 def deadly(cell):
     """End the process in cells 2 and 3."""
     number, log = cell

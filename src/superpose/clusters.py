@@ -263,19 +263,18 @@ def from_site(path: Path) -> tuple[Any, int | Mapping[str, int]]:
         site = tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise DataError(f"{path} cannot be read as TOML ({error}); expected a site's settings of SLURM.") from error
-    jobs, options = site.get("jobs"), site.get("cluster")
+    jobs: Any = site.get("jobs")
+    options = site.get("cluster")
     elastic = isinstance(jobs, dict) and jobs.keys() == {"minimum", "maximum"}
-    numbers = list(jobs.values()) if isinstance(jobs, dict) and elastic else [jobs]
-    if jobs is None or not all(
-        isinstance(number, int) and not isinstance(number, bool) and number >= 0 for number in numbers
-    ):
+    if not all(type(number) is int and number >= 0 for number in (jobs.values() if elastic else [jobs])):
         raise DataError(f"{path} has jobs = {jobs!r}; expected a number, or {{minimum = 0, maximum = 20}}.")
     if not isinstance(options, dict):
         raise DataError(f"{path} has no table [cluster]; expected options of dask_jobqueue.SLURMCluster in it.")
     try:
         return SLURMCluster(**{"cores": 1, "processes": 1, **options}), jobs
     except (TypeError, ValueError) as error:
-        raise DataError(f"{path}: SLURMCluster refuses the table [cluster] ({error}).") from error
+        why = " ".join(str(error).split())
+        raise DataError(f"{path}: SLURMCluster refuses the table [cluster] ({why}).") from error
 
 
 @contextmanager
