@@ -9,6 +9,7 @@ import os
 import resource
 import signal
 import sqlite3
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -169,7 +170,7 @@ def from_bits(seed, *, bits):
     return [{"score": value} for value in np.array(bits, dtype=np.uint64).view(np.float64)]
 
 
-def kernel(seed, *, size):
+def kernel(seed, *, size, draw=0):
     """A result with many digits, from products whose last digits a change of settings would show."""
     x = np.random.default_rng(seed).normal(size=(size, 2 * size))
     return {"trace": np.trace(x @ x.T), "norm": np.linalg.norm(x), "largest": np.linalg.eigvalsh(x @ x.T)[-1]}
@@ -217,6 +218,27 @@ class Scaled:
 disguised = wrapped(seeded)
 
 CELLS = 40
+
+
+def tiny_study(cells):
+    return Study("tiny", kernel, grid(size=range(2, 12), draw=range(cells // 10)), draw=("draw",))
+
+
+def run_tiny(cells, folder, shard):
+    tiny_study(cells).run(folder, shard=shard)
+
+
+def quick_then_long(seed, *, log, index):
+    """Take no time in the first cells and a minute in the others."""
+    if index >= 4:
+        note(log, "long")
+        time.sleep(60)
+    note(log, index)
+    return {"score": index}
+
+
+def interruptible(log):
+    return Study("interruptible", quick_then_long, grid(log=[str(log)], index=range(8)))
 
 
 def brief(seed, *, log, index):
@@ -299,3 +321,17 @@ def put_many(folder, name, count):
     with results.writer(folder) as put:
         for i in range(count):
             put({f"{name} {i}": f"{name}{i}", "of all": "1"})
+
+
+def run_as_a_command(folder, log, engine):
+    """Run a study under what the command line makes of interruptions."""
+    import studies  # the measure must have the name that other processes import
+
+    from superpose import cli
+
+    cli.app = lambda *_, **__: studies.interruptible(log).run(folder, engine=engine)
+    return cli.main([])
+
+
+if __name__ == "__main__":
+    sys.exit(run_as_a_command(*sys.argv[1:]))
