@@ -115,6 +115,19 @@ def alive(process):
         return False
 
 
+def processes_of(session):
+    """Return the living processes that inherited this value of the variable SESSION."""
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                if f"SESSION={session}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                    found.append(int(place.name))
+            except OSError:
+                continue
+    return [process for process in found if alive(process)]
+
+
 def wait_for(condition, seconds=60):
     """Return what the condition gives once it gives something."""
     end = time.monotonic() + seconds
@@ -247,15 +260,16 @@ def brief(seed, *, log, index):
     return [{"part": part, "score": value} for part, value in enumerate(np.random.default_rng(seed).normal(size=3))]
 
 
-def long_study(log):
-    return Study("long", brief, grid(log=[str(log)], index=range(CELLS)), draw=("index",))
+def long_study(log, cells=CELLS):
+    return Study("long", brief, grid(log=[str(log)], index=range(cells)), draw=("index",))
 
 
-def run_to_be_killed(folder, log, acknowledged, engine):
+def run_to_be_killed(folder, log, acknowledged, engine, cells):
     """Run the study in a process group of its own; every cell that counts as done is noted."""
     os.setsid()
+    os.environ["SESSION"] = str(folder)
     try:
-        long_study(log).run(folder, engine=engine, progress=lambda name, done, total: note(acknowledged, done))
+        long_study(log, cells).run(folder, engine=engine, progress=lambda name, done, total: note(acknowledged, done))
     except BaseException:
         traceback.print_exc()
         os._exit(1)

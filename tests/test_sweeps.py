@@ -265,19 +265,6 @@ def test_four_processes_one_store_in_full(tmp_path):
 # Interruptions
 
 
-def processes_of(session):
-    """Return the living processes of the sessions that were started by a process, found by a variable they inherit."""
-    found = []
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
-            try:
-                if f"SESSION={session}".encode() in (place / "environ").read_bytes().split(b"\0"):
-                    found.append(int(place.name))
-            except OSError:
-                continue
-    return [process for process in found if studies.alive(process)]
-
-
 def interrupted(tmp_path, engine, number, group):
     """Interrupt a study inside long cells; return the seconds it took to end and the processes it left."""
     session = tmp_path.name
@@ -294,7 +281,7 @@ def interrupted(tmp_path, engine, number, group):
     seconds = time.monotonic() - started
     assert process.returncode == 130, err
     assert err.splitlines()[-1].startswith("superpose: interrupted"), err
-    left = processes_of(session)
+    left = studies.processes_of(session)
     assert study.kept(tmp_path / "kept") == 4
     return seconds, left
 
