@@ -17,7 +17,7 @@ from proof import proved
 from superpose import clusters
 from superpose.engines import LostError, engine
 from superpose.files import DataError, PartError
-from superpose.study import CellError, Study, grid
+from superpose.study import Study, grid
 
 ENVIRONMENT = {
     **os.environ,
@@ -121,17 +121,6 @@ def test_dask_gives_the_table_of_serial_exactly_and_its_provenance(tmp_path):
     assert 1 <= len(runs) <= 2
 
 
-def test_a_cell_that_always_ends_its_process_is_named_and_the_others_finish_on_dask(tmp_path):
-    (tmp_path / "flag").touch()
-    study = Study("dying", studies.dies_while, grid(index=range(6), flag=[str(tmp_path / "flag")]))
-    words = (
-        r"1 of 6 cells of dying failed; the others are kept\. First: .*'index': 3.*: the process that it ran in died"
-    )
-    with pytest.raises(CellError, match=words):
-        study.run(tmp_path, engine="dask:2")
-    assert study.kept(tmp_path) == 5
-
-
 def test_threads_of_cells_are_those_of_the_study(tmp_path):
     table = Study("threads", studies.threads_after_import, grid(a=range(3)), threads=2).run(tmp_path, engine="dask:1")
     assert (table[["fewest", "most"]] == 2).all(axis=None)
@@ -198,7 +187,7 @@ def test_workers_and_the_scheduler_die_and_the_table_is_that_of_serial(tmp_path,
 @pytest.mark.slow
 def test_worker_loss_on_dask_in_full(tmp_path, monkeypatch):
     seconds = check_worker_and_scheduler_deaths(tmp_path, monkeypatch, cells=300)
-    proved("P2", seconds, cells=300, workers_killed=3, schedulers_restarted=1, differing_tables=0)
+    proved("P2", seconds, engine="dask://", cells=300, workers_killed=3, schedulers_restarted=1, differing_tables=0)
 
 
 def test_a_scheduler_that_stays_away(tmp_path, monkeypatch):

@@ -669,3 +669,43 @@ def test_failures_of_a_share_are_counted_in_the_share(tmp_path):
     with pytest.raises(CellError, match="1 of 2 cells of failing failed"):
         study.run(tmp_path, shard="2/2")
     assert len(study.run(tmp_path, shard="1/2")) == 2
+
+
+# Workers that die
+
+
+def check_worker_deaths(tmp_path, cells, workers):
+    study = Study("mortal", studies.ends_each_process_once, grid(index=range(cells)))
+    expected = fresh(study)
+    (tmp_path / "killed").mkdir()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KILLED", str(tmp_path / "killed"))
+        patch.setenv("WORKERS", str(workers))
+        found = study.run(tmp_path / "kept", engine=f"local:{workers}")
+    assert_frame_equal(found, expected, check_exact=True)
+    assert len(list((tmp_path / "killed").iterdir())) == workers
+
+
+def test_every_worker_killed_once_and_the_study_ends_unattended(tmp_path):
+    check_worker_deaths(tmp_path, cells=30, workers=3)
+
+
+@pytest.mark.prove
+def test_every_worker_killed_once_in_full(tmp_path):
+    started = time.monotonic()
+    for round in range(10):
+        (tmp_path / str(round)).mkdir()
+        check_worker_deaths(tmp_path / str(round), cells=300, workers=3)
+    proved("P2", time.monotonic() - started, engine="local:3", cells=300, workers_killed=30, differing_tables=0)
+
+
+@pytest.mark.parametrize("engine", ["local:2", "dask:2"])
+def test_a_command_whose_cell_ends_its_process_each_time_has_status_one(tmp_path, monkeypatch, capsys, engine):
+    from superpose import cli
+
+    (tmp_path / "flag").touch()
+    study = Study("dying", studies.dies_while, grid(index=range(6), flag=[str(tmp_path / "flag")]))
+    monkeypatch.setattr(cli, "app", lambda *_, **__: study.run(tmp_path / "kept", engine=engine))
+    assert cli.main([]) == 1
+    assert "superpose: 1 of 6 cells of dying failed; the others are kept. First: {'index': 3" in capsys.readouterr().err
+    assert study.kept(tmp_path / "kept") == 5
