@@ -1,5 +1,6 @@
 """Measures that worker processes can import, and processes that tests kill."""
 
+import contextlib
 import functools
 import itertools
 import multiprocessing
@@ -8,6 +9,7 @@ import os
 import resource
 import signal
 import sqlite3
+import sys
 import time
 import traceback
 from pathlib import Path
@@ -24,7 +26,7 @@ def quick_processes():
     import pytest  # not in the processes themselves
 
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["studies"])
+    context.set_forkserver_preload(["studies", "pandas", "scipy.linalg", "torch", "distributed"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(
             "PYTHONPATH", str(Path(__file__).parent), os.pathsep
@@ -56,6 +58,90 @@ def late_first(cell):
 
 def inverse(cell):
     return 1 / cell
+
+
+def killed_at_first(cell):
+    """End the process at its first cell, in as many processes as there are to be."""
+    number, folder, processes = cell
+    with contextlib.suppress(FileExistsError):
+        for place in range(processes):
+            if not os.path.exists(f"{folder}/{place}"):
+                with open(f"{folder}/{place}", "x"):
+                    os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def kills_its_worker_once(seed, *, index):
+    """End the process of each named Dask worker once, in one of its first cells, where the environment asks for it."""
+    if folder := os.environ.get("KILLED"):
+        from distributed import get_worker
+
+        mark = Path(folder) / get_worker().name
+        if index % 3 == 2 and not mark.exists():
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.05)
+    return kernel(seed, size=5 + index % 40)
+
+
+def ends_each_process_once(seed, *, index):
+    """End as many processes as the environment asks for, at their first cell."""
+    if folder := os.environ.get("KILLED"):
+        killed_at_first((index, folder, int(os.environ["WORKERS"])))
+    return kernel(seed, size=5 + index % 40)
+
+
+def deadly(cell):
+    """End the process in cells 2 and 3."""
+    number, log = cell
+    if number in (2, 3):
+        note(log, number)
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def long_sleep(log):
+    note(log, os.getpid())
+    time.sleep(60)
+
+
+def endless(cell):
+    return (cell for _ in range(1))
+
+
+def raised_sum(held, value):
+    held += value
+    return float(held[0])
+
+
+def alive(process):
+    """Say whether a process runs; one that has ended and was not yet waited for does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def processes_of(session):
+    """Return the living processes that inherited this value of the variable SESSION."""
+    found = []
+    for place in Path("/proc").iterdir():
+        if place.name.isdigit():
+            try:
+                if f"SESSION={session}".encode() in (place / "environ").read_bytes().split(b"\0"):
+                    found.append(int(place.name))
+            except OSError:
+                continue
+    return [process for process in found if alive(process)]
+
+
+def wait_for(condition, seconds=60):
+    """Return what the condition gives once it gives something."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+    return found
 
 
 def seeded(seed, **settings):
@@ -104,7 +190,7 @@ def from_bits(seed, *, bits):
     return [{"score": value} for value in np.array(bits, dtype=np.uint64).view(np.float64)]
 
 
-def kernel(seed, *, size):
+def kernel(seed, *, size, draw=0):
     """A result with many digits, from products whose last digits a change of settings would show."""
     x = np.random.default_rng(seed).normal(size=(size, 2 * size))
     return {"trace": np.trace(x @ x.T), "norm": np.linalg.norm(x), "largest": np.linalg.eigvalsh(x @ x.T)[-1]}
@@ -129,7 +215,6 @@ def threads_after_import(seed, **settings):
 def dies_while(seed, *, index, flag):
     """End the whole process at index 3 as long as the file `flag` exists."""
     if index == 3 and os.path.exists(flag):
-        time.sleep(0.5)  # the results before it arrive
         os._exit(3)
     return {"score": index}
 
@@ -155,21 +240,43 @@ disguised = wrapped(seeded)
 CELLS = 40
 
 
+def tiny_study(cells):
+    return Study("tiny", kernel, grid(size=range(2, 12), draw=range(cells // 10)), draw=("draw",))
+
+
+def run_tiny(cells, folder, shard):
+    tiny_study(cells).run(folder, shard=shard)
+
+
+def quick_then_long(seed, *, log, index):
+    """Take no time in the first cells and a minute in the others."""
+    if index >= 4:
+        note(log, "long")
+        time.sleep(60)
+    note(log, index)
+    return {"score": index}
+
+
+def interruptible(log):
+    return Study("interruptible", quick_then_long, grid(log=[str(log)], index=range(8)))
+
+
 def brief(seed, *, log, index):
     note(log, index)
     time.sleep(0.005)
     return [{"part": part, "score": value} for part, value in enumerate(np.random.default_rng(seed).normal(size=3))]
 
 
-def long_study(log):
-    return Study("long", brief, grid(log=[str(log)], index=range(CELLS)), draw=("index",))
+def long_study(log, cells=CELLS):
+    return Study("long", brief, grid(log=[str(log)], index=range(cells)), draw=("index",))
 
 
-def run_to_be_killed(folder, log, acknowledged, engine):
+def run_to_be_killed(folder, log, acknowledged, engine, cells):
     """Run the study in a process group of its own; every cell that counts as done is noted."""
     os.setsid()
+    os.environ["SESSION"] = str(folder)
     try:
-        long_study(log).run(folder, engine=engine, progress=lambda name, done, total: note(acknowledged, done))
+        long_study(log, cells).run(folder, engine=engine, progress=lambda name, done, total: note(acknowledged, done))
     except BaseException:
         traceback.print_exc()
         os._exit(1)
@@ -217,7 +324,7 @@ def put_on_a_full_disk(folder, told):
     """Keep two groups of results where the second does not fit; note the error's type and words."""
     with results.writer(folder) as put:
         put(FIRST)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (36_000, resource.RLIM_INFINITY))
         try:
             put(SECOND)
         except Exception as error:
@@ -235,3 +342,17 @@ def put_many(folder, name, count):
     with results.writer(folder) as put:
         for i in range(count):
             put({f"{name} {i}": f"{name}{i}", "of all": "1"})
+
+
+def run_as_a_command(folder, log, engine):
+    """Run a study under what the command line makes of interruptions."""
+    import studies  # the measure must have the name that other processes import
+
+    from superpose import cli
+
+    cli.app = lambda *_, **__: studies.interruptible(log).run(folder, engine=engine)
+    return cli.main([])
+
+
+if __name__ == "__main__":
+    sys.exit(run_as_a_command(*sys.argv[1:]))

@@ -1,14 +1,17 @@
 import itertools
 import os
+import subprocess
+import sys
+import threading
+from functools import partial
 
-import joblib
 import numpy as np
 import pytest
 import studies
 from threadpoolctl import threadpool_limits
 
-from superpose.engines import engine
-from superpose.files import DataError
+from superpose.engines import LostError, engine
+from superpose.files import DataError, PartError
 
 ENGINES = [("serial", None), ("serial", 1), ("local:1", 1), ("local:2", 1)]
 
@@ -108,10 +111,86 @@ def test_local_limits_the_threads_of_its_processes():
             assert set(inside) == {min(threads, os.cpu_count())}
 
 
-def test_local_leaves_the_callers_joblib_as_it_is():
-    with joblib.parallel_config("threading"):
-        found = engine("local:2", 1)(abs, range(4))
-        next(found)
-        backend, _ = joblib.parallel.get_active_backend()
-        found.close()
-    assert isinstance(backend, joblib._parallel_backends.ThreadingBackend)
+# Processes that die
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_every_process_killed_once(tmp_path, workers):
+    """Each of the first processes is killed inside a cell; each cell has its result all the same."""
+    cells = [(number, str(tmp_path), workers) for number in range(8)]
+    assert sorted(engine(f"local:{workers}", 1)(studies.killed_at_first, cells)) == list(range(8))
+    assert len(list(tmp_path.iterdir())) == workers
+
+
+def test_a_cell_that_always_ends_its_process_is_named_and_the_others_are_done(tmp_path):
+    results = []
+    with pytest.raises(LostError, match=r"a worker process died, most likely .*, at each of 3 tries of 2 of the cells"):
+        results.extend(engine("local:2", 1)(studies.deadly, [(cell, str(tmp_path / "log")) for cell in range(6)]))
+    assert sorted(results) == [0, 1, 4, 5]
+    assert sorted(studies.lines(tmp_path / "log")) == ["2"] * 3 + ["3"] * 3
+
+
+def test_processes_that_never_start(monkeypatch):
+    monkeypatch.setattr("superpose.workers._START", "import os; os._exit(7)")
+    with pytest.raises(PartError, match="3 worker processes ended before their first cell, the last with status 7"):
+        list(engine("local:2", 1)(abs, [1, 2]))
+
+
+@pytest.mark.parametrize("moment", [0.0, 0.3])
+def test_a_process_killed_while_it_starts_is_replaced(monkeypatch, moment):
+    started = []
+    real = subprocess.Popen
+
+    def popen(*given, **options):
+        process = real(*given, **options)
+        if not started:
+            threading.Timer(moment, process.kill).start()
+        started.append(process)
+        return process
+
+    monkeypatch.setattr("superpose.workers.subprocess.Popen", popen)
+    assert sorted(engine("local:1", 1)(abs, [-1, -2, -3])) == [1, 2, 3]
+    assert len(started) == 2
+
+
+def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path):
+    """Nobody is left who could end them: they notice inside a cell that takes long."""
+    command = (
+        "import studies, sys; from superpose.engines import engine\n"
+        "list(engine('local:2', 1)(studies.long_sleep, [sys.argv[1]] * 4))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    process = subprocess.Popen([sys.executable, "-c", command, str(tmp_path / "log")], env=environment)
+    workers = studies.wait_for(lambda: len(found := studies.lines(tmp_path / "log")) == 2 and found)
+    process.kill()
+    process.wait()
+    studies.wait_for(lambda: not any(studies.alive(int(worker)) for worker in workers), seconds=5)
+
+
+def test_a_loop_that_is_left_ends_the_processes():
+    found = engine("local:2", 1)(studies.process_of, itertools.count())
+    workers = {next(found)[1] for _ in range(20)}
+    found.close()
+    assert not any(studies.alive(worker) for worker in workers)
+
+
+def test_what_cannot_be_sent_back_is_an_error():
+    with pytest.raises(TypeError, match="generator cannot be sent to another process"):
+        list(engine("local:1", 1)(studies.endless, [1]))
+
+
+def test_large_arrays_are_mapped_and_written_to_by_nobody_else():
+    held = np.ones(1 << 18)
+    found = list(engine("local:2", 1)(partial(studies.raised_sum, held), [1.0, 2.0, 3.0]))
+    assert len(found) == 3
+    assert held.sum() == held.size
+
+
+def test_functions_of_a_caller_that_no_module_has():
+    assert sorted(engine("local:2", 1)(lambda cell: cell + 1, [1, 2])) == [2, 3]
+
+
+def test_an_error_of_another_process_has_its_traceback():
+    with pytest.raises(ZeroDivisionError) as caught:
+        list(engine("local:1", 1)(studies.inverse, [0]))
+    assert "in inverse" in "".join(caught.value.__notes__)

@@ -1,7 +1,11 @@
+import contextlib
 import errno
+import hashlib
 import os
 import random
+import re
 import signal
+import socket
 import sqlite3
 
 import pytest
@@ -22,6 +26,9 @@ def run(process, target, *arguments):
     child.start()
     child.join(60)
     return child.exitcode
+
+
+FIRST, SECOND = (f"{socket.gethostname()}-{number}.sqlite" for number in (0, 1))
 
 
 def files(folder):
@@ -70,14 +77,55 @@ def test_an_error_inside_a_put_keeps_nothing_of_it(tmp_path):
     assert results.read(tmp_path) == {"c": "3"}
 
 
+def test_how_results_came_about_is_beside_them_and_in_the_same_put(tmp_path):
+    with results.writer(tmp_path) as put:
+        put({"a": "1"}, origins={"a": "of run"}, runs={"run": "here"})
+        with pytest.raises(UnicodeEncodeError):
+            put({"b": "1"}, origins={"b": "of run"}, runs={"run": "\ud800"})
+        put({"c": "2"}, runs={"run": "again"})
+    assert results.read(tmp_path) == {"a": "1", "c": "2"}
+    (path,) = results.files(tmp_path)
+    assert results.records(path) == results.Records({"a": "1", "c": "2"}, {"a": "of run"}, {"run": "here"})
+
+
+def of_an_earlier_version(path, contents):
+    """Write the file that versions before the tables of origins and runs wrote."""
+    rows = [(key, hashlib.sha256(f"{key}\n{text}".encode()).hexdigest(), text) for key, text in contents.items()]
+    with contextlib.closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE results (key TEXT PRIMARY KEY, sha256 TEXT NOT NULL, content TEXT NOT NULL)")
+        connection.executemany("INSERT INTO results VALUES (?, ?, ?)", rows)
+
+
+def test_a_file_of_an_earlier_version_is_read_and_added_to(tmp_path):
+    of_an_earlier_version(tmp_path / "0.sqlite", {"old": "1"})
+    of_an_earlier_version(tmp_path / FIRST, {"older": "2"})
+    assert results.read(tmp_path) == {"old": "1", "older": "2"}
+    assert results.records(tmp_path / "0.sqlite") == results.Records({"old": "1"}, {}, {})
+    with results.writer(tmp_path) as put:
+        put({"new": "3"}, origins={"new": "here"})
+    assert results.read(tmp_path) == {"old": "1", "older": "2", "new": "3"}
+    assert results.records(tmp_path / FIRST).origins == {"new": "here"}
+
+
+def test_two_hosts_never_write_to_one_file(tmp_path, monkeypatch):
+    """Locks between hosts may not work on a network's file system, so the files differ by name."""
+    with results.writer(tmp_path) as here:
+        monkeypatch.setattr(socket, "gethostname", lambda: "other/host")
+        with results.writer(tmp_path) as there:
+            here({"a": "1"})
+            there({"b": "2"})
+    assert files(tmp_path) == sorted([FIRST, "other_host-0.sqlite"])
+    assert results.read(tmp_path) == {"a": "1", "b": "2"}
+
+
 def test_two_live_writers_take_different_files(tmp_path):
     with results.writer(tmp_path) as one, results.writer(tmp_path) as two:
         one({"a": "1"})
         two({"b": "2"})
-        assert files(tmp_path) == ["0.sqlite", "1.sqlite"]
+        assert files(tmp_path) == [FIRST, SECOND]
     with results.writer(tmp_path) as put:
         put({"c": "3"})
-    assert files(tmp_path) == ["0.sqlite", "1.sqlite"]
+    assert files(tmp_path) == [FIRST, SECOND]
     assert results.read(tmp_path) == {"a": "1", "b": "2", "c": "3"}
 
 
@@ -88,15 +136,15 @@ def test_the_file_of_a_killed_writer_is_taken_again(process, tmp_path):
     assert ready.wait(60)
     with results.writer(tmp_path) as put:
         put({"beside": "2"})
-    assert files(tmp_path) == ["0.sqlite", "1.sqlite"]
+    assert files(tmp_path) == [FIRST, SECOND]
     os.kill(child.pid, signal.SIGKILL)
     child.join(60)
     assert results.read(tmp_path) == {"held": "1", "beside": "2"}
-    before = (tmp_path / "1.sqlite").read_bytes()
+    before = (tmp_path / SECOND).read_bytes()
     with results.writer(tmp_path) as put:
         put({"after": "3"})
-    assert files(tmp_path) == ["0.sqlite", "1.sqlite"]
-    assert (tmp_path / "1.sqlite").read_bytes() == before
+    assert files(tmp_path) == [FIRST, SECOND]
+    assert (tmp_path / SECOND).read_bytes() == before
     assert results.read(tmp_path) == {"held": "1", "beside": "2", "after": "3"}
 
 
@@ -137,11 +185,11 @@ def test_death_between_statements_keeps_all_of_a_put_or_none(process, tmp_path):
 
 def test_death_inside_a_write_keeps_all_of_a_put_or_none(process, tmp_path):
     torn, whole = 0, 0
-    for size in range(0, 48_000, 3000):
+    for size in range(0, 64_000, 4000):
         folder = tmp_path / str(size)
         status = run(process, studies.put_until_size, folder, size)
-        journal = folder / "0.sqlite-journal"
-        torn += journal.exists() and (folder / "0.sqlite").stat().st_size > 12_288
+        journal = folder / f"{FIRST}-journal"
+        torn += journal.exists() and (folder / FIRST).stat().st_size > 28_672
         found = results.read(folder)
         assert found == (studies.FIRST if status else studies.FIRST | studies.SECOND)
         assert status in (0, -signal.SIGXFSZ)
@@ -155,7 +203,7 @@ def test_death_inside_a_write_keeps_all_of_a_put_or_none(process, tmp_path):
 
 def test_death_while_the_file_is_made_harms_nothing(process, tmp_path):
     stages = []
-    for size in range(0, 16_000, 1000):
+    for size in range(0, 40_000, 2500):
         folder = tmp_path / str(size)
         status = run(process, studies.create_until_size, folder, size)
         stages.append(results.read(folder))
@@ -187,16 +235,17 @@ def sound(tmp_path):
     """The bytes of a file of results, the results, and a folder to put altered bytes in."""
     with results.writer(tmp_path / "sound") as put:
         for i in range(12):
-            put({f"{i:064x}": f'[{{"score": {i / 7}}}]'})
+            key = f"{i:064x}"
+            put({key: f'[{{"score": {i / 7}}}]'}, origins={key: f'{{"cell": {i}}}'}, runs={"run": "here"})
     (tmp_path / "altered").mkdir()
-    return (tmp_path / "sound" / "0.sqlite").read_bytes(), results.read(tmp_path / "sound"), tmp_path / "altered"
+    return (tmp_path / "sound" / FIRST).read_bytes(), results.read(tmp_path / "sound"), tmp_path / "altered"
 
 
 def read_altered(folder, data):
     """Return what reading these bytes gives: results, or the words of the DataError."""
     for path in folder.iterdir():
         path.unlink()
-    (folder / "0.sqlite").write_bytes(data)
+    (folder / FIRST).write_bytes(data)
     try:
         return results.read(folder)
     except DataError as error:
@@ -204,7 +253,7 @@ def read_altered(folder, data):
 
 
 def damaged(found):
-    return isinstance(found, str) and "0.sqlite was damaged or altered; delete it" in found
+    return isinstance(found, str) and f"{FIRST} was damaged or altered; delete it" in found
 
 
 def flipped(data, position, bits):
@@ -271,12 +320,14 @@ def test_text_in_place_of_a_file_is_noticed(sound):
         "UPDATE results SET sha256 = '' WHERE rowid = 3",
         "UPDATE results SET content = CAST(content AS BLOB)",
         "UPDATE results SET key = NULL WHERE rowid = 3",
+        "UPDATE origins SET content = '{}' WHERE rowid = 3",
+        "UPDATE runs SET content = 'elsewhere'",
     ],
 )
 def test_altered_rows_are_noticed(sound, change):
     data, _, folder = sound
-    (folder / "0.sqlite").write_bytes(data)
-    connection = sqlite3.connect(folder / "0.sqlite")
+    (folder / FIRST).write_bytes(data)
+    connection = sqlite3.connect(folder / FIRST)
     with connection:
         connection.execute(change)
     connection.close()
@@ -287,7 +338,7 @@ def test_altered_rows_are_noticed(sound, change):
 def test_after_deletion_of_a_damaged_file_the_folder_works_again(sound):
     data, expected, folder = sound
     assert damaged(read_altered(folder, data[:5000]))
-    (folder / "0.sqlite").unlink()
+    (folder / FIRST).unlink()
     with results.writer(folder) as put:
         put(expected)
     assert results.read(folder) == expected
@@ -297,17 +348,17 @@ def test_a_file_that_another_process_keeps_locked(tmp_path, monkeypatch):
     with results.writer(tmp_path) as put:
         put({"a": "1"})
     monkeypatch.setattr(results, "WAIT", 0.05)
-    other = sqlite3.connect(tmp_path / "0.sqlite")
+    other = sqlite3.connect(tmp_path / FIRST)
     other.execute("BEGIN EXCLUSIVE")
-    with pytest.raises(DataError, match=r"0\.sqlite cannot be read \(database is locked\)"):
+    with pytest.raises(DataError, match=re.escape(FIRST) + r" cannot be read \(database is locked\)"):
         results.read(tmp_path)
     other.close()
     assert results.read(tmp_path) == {"a": "1"}
 
 
 def test_a_folder_in_place_of_a_file(tmp_path):
-    (tmp_path / "0.sqlite").mkdir()
-    with pytest.raises(DataError, match=r"0\.sqlite cannot be read .*; check its permissions and the space left"):
+    (tmp_path / FIRST).mkdir()
+    with pytest.raises(DataError, match=re.escape(FIRST) + " cannot be read .*; check its permissions and"):
         results.read(tmp_path)
 
 
@@ -335,8 +386,8 @@ def test_a_folder_that_cannot_be_written(tmp_path, monkeypatch):
 @pytest.mark.parametrize("content", [b"no database " * 1000, None], ids=["damaged", "a folder"])
 def test_a_file_that_cannot_be_written(tmp_path, content):
     if content:
-        (tmp_path / "0.sqlite").write_bytes(content)
+        (tmp_path / FIRST).write_bytes(content)
     else:
-        (tmp_path / "0.sqlite").mkdir()
-    with pytest.raises(DataError, match=r"0\.sqlite"):
+        (tmp_path / FIRST).mkdir()
+    with pytest.raises(DataError, match=re.escape(FIRST)):
         open_writer(tmp_path)

@@ -69,11 +69,6 @@ def test_the_record(written, analysis):
     assert all(pool["threads"] >= 1 for pool in record["threads"].values())
 
 
-def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(results, "PACKAGES", ("numpy", "superpose-no-such-package"))
-    assert set(results.versions()) == {"python", "numpy"}
-
-
 def test_the_same_analysis_gives_the_same_bytes(analysis, tmp_path):
     for name in ("one", "two"):
         results.write(analysis, tmp_path / name, {})

@@ -4,4 +4,5 @@ import sys
 
 from superpose.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # processes that are spawned import this module again
+    sys.exit(main())

@@ -7,19 +7,37 @@ import fcntl
 import hashlib
 import itertools
 import os
+import re
+import socket
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
 
 from superpose.files import DataError
 
-Put = Callable[[Mapping[str, str]], None]
+Put = Callable[..., None]
 
 WAIT = 60.0  # seconds for another process to finish a commit
 
-_TABLE = "CREATE TABLE IF NOT EXISTS results (key TEXT PRIMARY KEY, sha256 TEXT NOT NULL, content TEXT NOT NULL)"
-_INSERT = "INSERT OR IGNORE INTO results VALUES (?, ?, ?)"
+
+class Records(NamedTuple):
+    """What a file of results holds, three tables of content under keys.
+
+    `results`; `origins`, how each result came about, under the key of the result; `runs`, the processes that measured,
+    which origins refer to. Files of earlier versions hold results alone.
+    """
+
+    results: dict[str, str]
+    origins: dict[str, str]
+    runs: dict[str, str]
+
+
+_TABLE = "CREATE TABLE IF NOT EXISTS {} (key TEXT PRIMARY KEY, sha256 TEXT NOT NULL, content TEXT NOT NULL)"
+_INSERT = "INSERT OR IGNORE INTO {} VALUES (?, ?, ?)"
+_SELECT = "SELECT key, sha256, content FROM {} ORDER BY rowid"
 # What keeps a file from being read; any other error of SQLite says that its content is not what was written.
 _UNREADABLE = {
     sqlite3.SQLITE_BUSY,
@@ -61,31 +79,76 @@ def read(folder: str | os.PathLike[str]) -> dict[str, str]:
     ...     results.read(folder)
     {'a': '1', 'b': '2'}
     """
-    found = {}
-    for path in sorted(Path(folder).glob("*.sqlite")):
-        try:
-            with closing(sqlite3.connect(path, timeout=WAIT)) as connection:
-                rows = _rows(connection, path)
-            intact = all(isinstance(content, str) and digest == _digest(key, content) for key, digest, content in rows)
-        except sqlite3.DatabaseError as error:
-            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNREADABLE:
-                raise DataError(
-                    f"{path} cannot be read ({error}); check its permissions and the space left."
-                ) from error
-            intact = False
-        except UnicodeDecodeError:  # damaged text in SQLite's own message
-            intact = False
-        if not intact:
-            raise DataError(f"{path} was damaged or altered; delete it, and its results are computed again.")
-        found.update({key: content for key, _, content in rows})
+    found: dict[str, str] = {}
+    for path in files(folder):
+        found.update(records(path).results)
     return found
+
+
+def files(folder: str | os.PathLike[str]) -> list[Path]:
+    """Return the files of results in a folder, in the order of their names.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from superpose import results
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with results.writer(folder) as put:
+    ...         put({"a": "1"})
+    ...     [path.suffix for path in results.files(folder)]
+    ['.sqlite']
+    """
+    return sorted(Path(folder).glob("*.sqlite"))
+
+
+def records(path: Path) -> Records:
+    """Return everything that one file holds, its checksums verified.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+
+    Returns
+    -------
+    Records
+
+    Raises
+    ------
+    DataError
+        If the file was altered or damaged, or cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from superpose import results
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with results.writer(folder) as put:
+    ...         put({"a": "1"}, origins={"a": "by hand"})
+    ...     results.records(results.files(folder)[0])
+    Records(results={'a': '1'}, origins={'a': 'by hand'}, runs={})
+    """
+    try:
+        with closing(sqlite3.connect(path, timeout=WAIT)) as connection:
+            tables = _tables(connection, path)
+        rows = [row for table in tables for row in table]
+        intact = all(isinstance(content, str) and digest == _digest(key, content) for key, digest, content in rows)
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF in _UNREADABLE:
+            raise DataError(f"{path} cannot be read ({error}); check its permissions and the space left.") from error
+        intact = False
+    except UnicodeDecodeError:  # damaged text in SQLite's own message
+        intact = False
+    if not intact:
+        raise DataError(f"{path} was damaged or altered; delete it, and its results are computed again.")
+    return Records(*({key: content for key, _, content in table} for table in tables))
 
 
 @contextmanager
 def writer(folder: str | os.PathLike[str]) -> Iterator[Put]:
     """Yield a function that keeps results: once it returns, they are on the disk, all of one call or none.
 
-    Each process writes to a file of its own, the first that no living process holds.
+    Each process writes to a file of its own, named after its host: the first that no living process holds. Hosts
+    that share a folder never share a file, so that nothing depends on locks between them.
 
     Parameters
     ----------
@@ -95,7 +158,7 @@ def writer(folder: str | os.PathLike[str]) -> Iterator[Put]:
     Yields
     ------
     callable
-        `put({key: content, …})`. A key that is already there is left as it is.
+        `put(results, origins={}, runs={})`: the tables of `Records`. A key that is already there is left as it is.
 
     Raises
     ------
@@ -107,10 +170,15 @@ def writer(folder: str | os.PathLike[str]) -> Iterator[Put]:
         place.mkdir(parents=True, exist_ok=True)
     with _free_file(place) as path, closing(_opened(path)) as connection:
 
-        def put(contents: Mapping[str, str]) -> None:
-            rows = [(key, _digest(key, text), text) for key, text in contents.items()]
+        def put(
+            results: Mapping[str, str],
+            origins: Mapping[str, str] = MappingProxyType({}),
+            runs: Mapping[str, str] = MappingProxyType({}),
+        ) -> None:
             with _refused(path), connection:
-                connection.executemany(_INSERT, rows)
+                for name, table in zip(Records._fields, (results, origins, runs), strict=True):
+                    rows = [(key, _digest(key, text), text) for key, text in table.items()]
+                    connection.executemany(_INSERT.format(name), rows)
 
         yield put
 
@@ -120,7 +188,8 @@ def _opened(path: Path) -> sqlite3.Connection:
         connection = sqlite3.connect(path, timeout=WAIT)
         connection.execute("PRAGMA synchronous = FULL")
         with connection:
-            connection.execute(_TABLE)
+            for name in Records._fields:
+                connection.execute(_TABLE.format(name))
         return connection
 
 
@@ -146,8 +215,9 @@ def _refused(path: Path) -> Iterator[None]:
 @contextmanager
 def _free_file(folder: Path) -> Iterator[Path]:
     """Yield the first file that no other process holds; the lock goes with the process, however it ends."""
+    host = re.sub(r"[^\w.-]", "_", socket.gethostname())
     for number in itertools.count():
-        path = folder / f"{number}.sqlite"
+        path = folder / f"{host}-{number}.sqlite"
         with _refused(path):
             lock = open(path.with_suffix(".lock"), "a")  # noqa: SIM115 - opened under one rule for errors, held under another
         with lock:
@@ -159,13 +229,18 @@ def _free_file(folder: Path) -> Iterator[Path]:
             return
 
 
-def _rows(connection: sqlite3.Connection, path: Path) -> list[tuple[str, str, str]]:
+def _tables(connection: sqlite3.Connection, path: Path) -> list[list[tuple[str, str, str]]]:
     # The check compares the rows with their index: a damaged count would hide rows.
     if connection.execute("PRAGMA integrity_check(1)").fetchone() != ("ok",):
         raise sqlite3.DatabaseError("damaged")
-    if not path.stat().st_size:  # its process died before it made the table
-        return []
-    return connection.execute("SELECT key, sha256, content FROM results ORDER BY rowid").fetchall()
+    if not path.stat().st_size:  # its process died before it made the tables
+        return [[] for _ in Records._fields]
+    there = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+    required = {"results"}  # all that files of earlier versions hold
+    return [
+        connection.execute(_SELECT.format(name)).fetchall() if name in there | required else []
+        for name in Records._fields
+    ]
 
 
 def _digest(key: str, content: str) -> str:

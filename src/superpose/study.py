@@ -7,18 +7,25 @@ import itertools
 import json
 import math
 import os
+import re
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, NamedTuple
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
+from superpose import plans, provenance
+from superpose.engines import Engine, LostError
 from superpose.engines import engine as engine_named
 from superpose.files import DataError, PartError
 from superpose.results import read, writer
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Cell = dict[str, Any]
 Measure = Callable[..., Mapping[str, Any] | Sequence[Mapping[str, Any]]]
@@ -113,55 +120,80 @@ class Study:
             raise DataError(f"draw is {self.draw!r}; expected names of settings, out of {', '.join(sorted(names))}.")
 
     def run(
-        self, folder: str | os.PathLike[str], *, engine: str = "serial", progress: Progress | None = None
+        self,
+        folder: str | os.PathLike[str],
+        *,
+        engine: str = "serial",
+        shard: str | None = None,
+        progress: Progress | None = None,
     ) -> pd.DataFrame:
         """Measure the cells that the folder does not hold yet, and return the table of all of them.
 
         A finished cell is on the disk before it counts as done. A run that was interrupted, even killed, goes on
-        where it stopped, and ends in the table that it would have ended in. Studies and processes may share a
-        folder.
+        where it stopped, and ends in the table that it would have ended in. Studies, processes and machines may
+        share a folder.
 
         Parameters
         ----------
         folder : path-like
-            Where results are kept; made if missing.
+            Where results are kept, each with its provenance beside it; made if missing.
         engine : str
-            "serial", or "local:N" for N processes.
+            Where cells are measured, as `superpose.engines.engine` takes it.
+        shard : str, optional
+            "i/N", from "1/N" to "N/N": measure only that share of the cells, the same on every machine. Cells
+            that share a draw stay together.
         progress : callable, optional
-            Called with (name, cells done, cells).
+            Called with (name, cells done, cells), of the share.
 
         Returns
         -------
         pandas.DataFrame
-            A row for each row of each cell, in the order of the cells: its settings, then its results.
+            A row for each row of each cell (of the share), in the order of the cells: its settings, then its
+            results.
 
         Raises
         ------
         CellError
-            If cells failed, or gave what cannot be kept: after the others have finished.
+            If cells failed, gave what cannot be kept, or ended the process they ran in at each try: after the others
+            have finished.
         DataError
-            For settings that cannot be kept, cells that occur twice, an unknown engine or a damaged folder.
+            For settings that cannot be kept, cells that occur twice, an unknown engine, a share that there is not, or
+            a damaged folder.
         """
+        import pandas as pd  # the processes that measure would spend a second on it
+
         run_on = engine_named(engine, self.threads)
         jobs = self.jobs()
-        kept = {key: json.loads(content) for key, content in read(folder).items()}
-        pending = [job for job in jobs if job.key not in kept]
+        own = {job.key: job for group in shared(by_seed(jobs), shard) for job in group}
+        kept = {key: content for key, content in read(folder).items() if key in own}
+        pending = [job for job in jobs if job.key in own.keys() - kept.keys()]
         report = progress or _silent
         failures: list[str] = []
-        done = len(jobs) - len(pending)
         if pending:
             with writer(folder) as put:
-                for finished in run_on(partial(measured, self.measure), by_seed(pending)):
-                    put({key: content for key, content, _ in finished if content})
-                    kept.update({key: json.loads(content) for key, content, _ in finished if content})
-                    failures += [error for _, _, error in finished if error]
-                    done += len(finished)
-                    report(self.name, done, len(jobs))
+                plans.keep(folder, plans.Plan(self.name, _source(self.measure), [job.key for job in jobs]))
+                for outcomes, run in _completed(run_on, partial(finished, self.measure, self.threads), pending):
+                    contents = {outcome.key: outcome.content for outcome in outcomes if outcome.content}
+                    digest = hashlib.sha256(run.encode()).hexdigest()
+                    origins = {
+                        outcome.key: json.dumps({"study": self.name, **own[outcome.key].origin(outcome), "run": digest})
+                        for outcome in outcomes
+                        if outcome.content
+                    }
+                    put(contents, origins, {digest: run} if contents else {})
+                    kept.update(contents)
+                    failures += [outcome.error for outcome in outcomes if outcome.error]
+                    report(self.name, len(kept) + len(failures), len(own))
         if failures:
             raise CellError(
-                f"{len(failures)} of {len(jobs)} cells of {self.name} failed; the others are kept. First: {failures[0]}"
+                f"{len(failures)} of {len(own)} cells of {self.name} failed; the others are kept. First: {failures[0]}"
             )
-        return pd.DataFrame([{**job.cell, **row} for job in jobs for row in kept[job.key]])
+        rows = {key: json.loads(content) for key, content in kept.items()}
+        return pd.DataFrame([{**job.cell, **row} for job in jobs if job.key in own for row in rows[job.key]])
+
+    def kept(self, folder: str | os.PathLike[str]) -> int:
+        """Return how many of the study's cells a folder holds."""
+        return len(read(folder).keys() & {job.key for job in self.jobs()})
 
     def jobs(self) -> list[Job]:
         """Return every cell with its key and its seed."""
@@ -185,6 +217,10 @@ class Job(NamedTuple):
     seed: int
     cell: Cell
 
+    def origin(self, outcome: Outcome) -> dict[str, Any]:
+        """Return what the result of the cell is kept with."""
+        return {"cell": self.cell, "seed": self.seed, "seconds": round(outcome.seconds, 6)}
+
 
 def _source(measure: Measure) -> str:
     return f"{getattr(measure, '__module__', '?')}:{getattr(measure, '__qualname__', repr(measure))}"
@@ -207,17 +243,80 @@ def by_seed(jobs: Sequence[Job]) -> list[list[Job]]:
     return list(groups.values())
 
 
-def measured(measure: Measure, jobs: Sequence[Job]) -> list[tuple[str, str, str]]:
-    """Return (key, content, error) of each cell; one of the last two is empty."""
-    finished = []
+def shared(groups: list[list[Job]], shard: str | None) -> list[list[Job]]:
+    """Return the groups of share "i/N", all of them for None.
+
+    Groups are dealt in rounds, the largest first, and each round begins one share later: numbers of cells differ by no
+    more than a group, and where a setting that decides the cost repeats with a period, no share gets all that is dear.
+    """
+    if shard is None:
+        return groups
+    found = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", str(shard))
+    if not found or int(found[1]) > int(found[2]):
+        raise DataError(f"shard is {shard!r}; expected 'i/N' with i from 1 to N, as '1/4'.")
+    number, shares = int(found[1]) - 1, int(found[2])
+    dealt = sorted(groups, key=len, reverse=True)
+    return [group for place, group in enumerate(dealt) if (place + place // shares) % shares == number]
+
+
+class Outcome(NamedTuple):
+    """What measuring one cell gave; content or error is empty."""
+
+    key: str
+    content: str
+    error: str
+    seconds: float
+
+
+class Finished(NamedTuple):
+    """The outcomes of cells that were measured one after the other, and the process that they were measured in."""
+
+    outcomes: list[Outcome]
+    run: str
+
+
+def finished(measure: Measure, threads: int, jobs: Sequence[Job]) -> Finished:
+    """Measure cells, and say in which process."""
+    outcomes = measured(measure, jobs)
+    return Finished(outcomes, _process(os.getpid(), threads, len(sys.modules.keys() & {"numpy", "scipy", "torch"})))
+
+
+@cache
+def _process(number: int, threads: int, libraries: int) -> str:
+    """Describe this process, once for each thread count and again when a library was loaded."""
+    return json.dumps(provenance.process())
+
+
+def _completed(run_on: Engine, function: Callable[[list[Job]], Finished], jobs: Sequence[Job]) -> Iterator[Finished]:
+    """Yield the outcome of every cell; one that ended its process at each try has failed."""
+    lost: list[list[Job]] = []
+    try:
+        with closing(run_on(function, by_seed(jobs))) as results:
+            yield from results
+    except LostError as error:
+        lost = error.cells
+    for group in lost:
+        if len(group) == 1:
+            died = f"{group[0].cell}: the process that it ran in died at each try, most likely for lack of memory"
+            yield Finished([Outcome(group[0].key, "", died, 0.0)], "")
+        for job in group if len(group) > 1 else ():  # one of them is to blame: the others are measured without it
+            yield from _completed(run_on, function, [job])
+
+
+def measured(measure: Measure, jobs: Sequence[Job]) -> list[Outcome]:
+    """Return the outcome of each cell."""
+    outcomes = []
     for job in jobs:
+        started = time.perf_counter()
+        content, failure = "", ""
         try:
             found = measure(job.seed, **job.cell)
             rows = [dict(found)] if isinstance(found, Mapping) else [dict(row) for row in found]
-            finished.append((job.key, _content(rows, job.cell), ""))
+            content = _content(rows, job.cell)
         except Exception as error:  # whatever fails in one cell must not stop the others
-            finished.append((job.key, "", f"{job.cell}: {type(error).__name__}: {error}"))
-    return finished
+            failure = f"{job.cell}: {type(error).__name__}: {error}"
+        outcomes.append(Outcome(job.key, content, failure, time.perf_counter() - started))
+    return outcomes
 
 
 def _content(rows: list[dict[str, Any]], cell: Cell) -> str:

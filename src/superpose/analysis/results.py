@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import replace
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from superpose.analysis.main import Analysis
 from superpose.files import DataError, whole
+from superpose.provenance import threads, versions
 
 RECORD = "run.json"
-PACKAGES = ("superpose", "numpy", "scipy", "torch", "pandas", "transformers", "onnxruntime")
 
 
 def check_free(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -66,32 +64,3 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
     }
     with whole(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that the numbers depend on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
-
-
-def threads() -> dict[str, Any]:
-    """Return the thread count and kernel set of each mathematics library in this process."""
-    import torch
-    from threadpoolctl import threadpool_info
-
-    libraries = {
-        f"{pool['internal_api']} {pool.get('version') or ''}".strip(): {
-            "threads": pool["num_threads"],
-            "kernels": pool.get("architecture", ""),
-        }
-        for pool in threadpool_info()
-    }
-    return {
-        **libraries,
-        "torch": {"threads": torch.get_num_threads(), "kernels": torch.backends.cpu.get_cpu_capability()},
-    }

@@ -1,4 +1,4 @@
-"""The command line: `superpose extract`, `compare`, `train`, `encode`, `reproduce` and `demo`."""
+"""The command line: `superpose extract`, `compare`, `train`, `encode`, `reproduce`, `sweep` and `demo`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ app.command(
     "superpose.cli.reproduce:app",
     name="reproduce",
     help="Compute a figure of the paper, or one beyond it: its table, its picture, and which claims hold.",
+)
+app.command(
+    "superpose.cli.sweep:app",
+    name="sweep",
+    help="Look after folders of results: what is finished, whether it is intact, several brought together.",
 )
 app.command(demo, help_epilogue="Example: superpose demo --out demo-results")
 

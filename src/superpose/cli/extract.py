@@ -212,7 +212,7 @@ def _one_line(model: Path, inputs: Path) -> Iterator[None]:
 
 
 def _record(out: Path, found: Activations, stimuli: list[str] | None, given: dict[str, str]) -> None:
-    from superpose.analysis.results import threads, versions
+    from superpose.provenance import threads, versions
 
     if stimuli is not None:
         with whole(out / STIMULI) as temporary:

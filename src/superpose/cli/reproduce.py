@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from superpose.cli.progress import Progress
 from superpose.cli.show import show_claims, show_costs
 from superpose.paper import FIGURES
-from superpose.paper.reproduction import figure, predicted, reproduce
+from superpose.paper.reproduction import figure, predicted, reproduce, share
 
 app = App(
     name="reproduce",
@@ -31,7 +31,10 @@ COMMON = """
     scale
         smoke: seconds, to see that it works; laptop: about a minute; paper: the paper's number of draws.
     engine
-        serial, or local:N for N processes on this machine. The numbers are the same.
+        serial; local:N for N processes on this machine; dask:N, dask://host:port, tls://host:port or slurm:site.toml
+        for Dask. The numbers are the same.
+    shard
+        i/N: compute only that share of the cells, as 1/4. The figure is written once all of them are there.
     json
         Print the claims as JSON.
     dry_run
@@ -44,6 +47,7 @@ def common(
     out: Path,
     scale: Literal["smoke", "laptop", "paper"] = "laptop",
     engine: str = f"local:{os.cpu_count() or 1}",
+    shard: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
@@ -60,25 +64,28 @@ def command(name: str) -> Callable[..., None]:
         out: Path,
         scale: str = "laptop",
         engine: str = "serial",
+        shard: str | None = None,
         json: bool = False,
         dry_run: bool = False,
         **given: Any,
     ) -> None:
         chosen = {key: value for key, value in given.items() if value is not None}
+        options = {key: value for key, value in chosen.items() if key in study}
+        drawn = {key: value for key, value in chosen.items() if key in drawing}
         if dry_run:
-            options = {key: value for key, value in chosen.items() if key in study}
             return show_costs(predicted(name, scale=scale, options=options))
-        progress = Progress()
-        with progress:
-            claims = reproduce(
-                name,
-                out,
-                scale=scale,
-                options={key: value for key, value in chosen.items() if key in study},
-                drawing={key: value for key, value in chosen.items() if key in drawing},
-                engine=engine,
-                progress=progress,
-            )
+        with Progress() as progress:
+            if shard is not None:
+                kept, cells = share(name, out, shard, scale=scale, options=options, engine=engine, progress=progress)
+                if kept < cells:
+                    print(
+                        f"Share {shard} of {name} is done; {kept} of {cells} cells are kept in {out / 'cells'}. "
+                        "Run the other shares, bring their folders together with `superpose sweep collect` where they "
+                        "are apart, then run the same command without --shard: it writes the figure.",
+                        file=sys.stderr,
+                    )
+                    return None
+            claims = reproduce(name, out, scale=scale, options=options, drawing=drawn, engine=engine, progress=progress)
         show_claims(claims, as_json=json)
         print(f"Written to {out}: {name}.csv, .parquet, .png, .svg, .json and {name}-claims.csv", file=sys.stderr)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,3 +73,25 @@ def show_costs(costs: pd.DataFrame) -> None:
             f"and scoring on one core here, {total.hours_gpu:.2g}.",
             file=sys.stderr,
         )
+
+
+def show_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    """Print rows of equal columns: for a reader on a terminal, tab-separated into a pipe, or as JSON."""
+    if as_json:
+        import json
+
+        print(json.dumps(rows, indent=2))
+        return
+    names = list(rows[0]) if rows else []
+    texts = [["" if row[name] is None else str(row[name]) for name in names] for row in rows]
+    if not sys.stdout.isatty():
+        for line in (names, *texts) if rows else ():
+            print("\t".join(line))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*names, box=None, pad_edge=False)
+    for line in texts:
+        table.add_row(*line)
+    Console().print(table)

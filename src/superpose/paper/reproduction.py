@@ -14,10 +14,10 @@ from typing import Any
 
 import pandas as pd
 
-from superpose.analysis.results import threads, versions
 from superpose.files import whole
 from superpose.paper.claims import judge
 from superpose.plots import save
+from superpose.provenance import threads, versions
 from superpose.study import Progress
 
 
@@ -104,8 +104,7 @@ def reproduce(
     module, place = figure(name), Path(folder)
     settings = {**module.SCALES[scale], **(options or {})}
     study = module.study(**settings)
-    place.mkdir(parents=True, exist_ok=True)
-    table = study.run(place / "cells", engine=engine, progress=progress)
+    table = study.run(_cells(place), engine=engine, progress=progress)
     claims = judge(module.CLAIMS, table)
     with whole(place / f"{name}.parquet") as temporary:
         table.to_parquet(temporary, index=False)
@@ -130,3 +129,44 @@ def reproduce(
     with whole(place / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
     return claims
+
+
+def share(
+    name: str,
+    folder: str | os.PathLike[str],
+    shard: str,
+    *,
+    scale: str = "laptop",
+    options: Mapping[str, Any] | None = None,
+    engine: str = "serial",
+    progress: Progress | None = None,
+) -> tuple[int, int]:
+    """Compute a share of a figure's cells, and return how many of all cells are kept, and how many there are.
+
+    Parameters
+    ----------
+    name, folder, scale, options, engine, progress
+        As in `reproduce`.
+    shard : str
+        "i/N", as in `superpose.study.Study.run`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from superpose.paper.reproduction import share
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     share("figure2", folder, "1/2", scale="smoke")
+    (15, 30)
+    """
+    module = figure(name)
+    study = module.study(**{**module.SCALES[scale], **(options or {})})
+    cells = _cells(Path(folder))
+    study.run(cells, engine=engine, shard=shard, progress=progress)
+    return study.kept(cells), len(study.cells)
+
+
+def _cells(folder: Path) -> Path:
+    """Return where a figure's finished cells are kept."""
+    cells = folder / "cells"
+    cells.mkdir(parents=True, exist_ok=True)
+    return cells
