@@ -190,6 +190,16 @@ def test_worker_loss_on_dask_in_full(tmp_path, monkeypatch):
     proved("P2", seconds, engine="dask://", cells=300, workers_killed=3, schedulers_restarted=1, differing_tables=0)
 
 
+def test_a_scheduler_without_workers_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(clusters, "SILENCE", 0.2)
+    with running(0, tmp_path) as (address, supervised):
+        found = engine(f"dask://{address}", 1)(abs, [-1, -2])
+        late = ["distributed.cli.dask_worker", f"tcp://{address}", "--no-nanny", "--no-dashboard"]
+        threading.Timer(1, lambda: supervised.processes.append(supervised.start(late))).start()
+        assert sorted(found) == [1, 2]
+    assert "2 tasks wait for a worker of the Dask scheduler" in capsys.readouterr().err
+
+
 def test_a_scheduler_that_stays_away(tmp_path, monkeypatch):
     monkeypatch.setattr(clusters, "PATIENCE", 1.0)
     study = Study("deaths", studies.kills_its_worker_once, grid(index=range(60)))

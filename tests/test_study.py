@@ -499,13 +499,13 @@ def killed_until_finished(processes, folder, engine, cells, draw, kills):
 
 def check_kills(tmp_path, engine, cells, kills):
     """Kill runs of the study that many times; return how many studies it took."""
-    folder = tmp_path / "other"
-    expected = fresh(studies.long_study(folder, cells)).drop(columns="log")
+    tmp_path.mkdir(exist_ok=True)
+    expected = fresh(studies.long_study(tmp_path / "other log", cells)).drop(columns="log")
     processes, draw, rounds, left = studies.quick_processes(), random.Random(engine), 0, kills
     while left:
         rounds += 1
         folder = tmp_path / str(rounds)
-        folder.mkdir(parents=True)
+        folder.mkdir()
         left -= killed_until_finished(processes, folder, engine, cells, draw, left)
         measurements = studies.lines(folder / "log")
         table = studies.long_study(folder / "log", cells).run(folder / "results")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 TASK = 0.5  # seconds of work that a task should take at least
 WAITING = 32  # tasks that are submitted at least: an elastic cluster grows with them
 PATIENCE = 300.0  # seconds that a scheduler which went away may take to come back
+SILENCE = 60.0  # seconds without any result after which it is said that there are no workers
 FIRST = 30.0  # seconds for the first answer of a scheduler
 INSTALL = 'pip install "superpose[cluster]"'
 
@@ -129,12 +130,17 @@ def _worked(
 
 
 def _ended(client: Client, futures: list[Any]) -> list[Any]:
-    """Return the tasks that ended, once there are any."""
+    """Return the tasks that ended, once there are any; say so when they wait long for a worker."""
+    told = time.monotonic()
     while True:
         if client.status != "running" or any(future.status in ("cancelled", "lost") for future in futures):
             raise Gone
         if ended := [future for future in futures if future.status in ("finished", "error")]:
             return ended
+        if time.monotonic() - told > SILENCE:
+            told = time.monotonic()
+            if not _slots(client):
+                print(f"{len(futures)} tasks wait for a worker of the Dask scheduler", file=sys.stderr, flush=True)
         time.sleep(0.005)
 
 
@@ -220,13 +226,20 @@ def serve(workers: int, limits: dict[str, str]) -> None:
     import dask.config
     from distributed import LocalCluster
 
-    with dask.config.set({"distributed.nanny.pre-spawn-environ": limits}):
+    settings = {
+        "distributed.nanny.pre-spawn-environ": limits,
+        "distributed.scheduler.allowed-failures": 0,  # who tries again, and how often, is decided here
+        # A worker that dies again and again would otherwise be closed while it starts again, and none is left.
+        "distributed.deploy.lost-worker-timeout": "1000 hours",
+    }
+    with dask.config.set(settings):
         cluster = LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             processes=True,
             host="127.0.0.1",
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},
             memory_limit=None,
             silence_logs=logging.CRITICAL,
         )
@@ -242,15 +255,12 @@ def slurm_cluster(site: Path) -> Iterator[Callable[[float], Client]]:
 
     cluster, jobs = from_site(site)
     with cluster:
-        if isinstance(jobs, int):
-            cluster.scale(jobs=jobs)
-        else:
-            cluster.adapt(minimum_jobs=jobs["minimum"], maximum_jobs=jobs["maximum"])
+        cluster.adapt(minimum_jobs=jobs["minimum"], maximum_jobs=jobs["maximum"])  # which replaces jobs that end
         yield lambda seconds: Client(cluster, timeout=seconds, set_as_default=False)
 
 
-def from_site(path: Path) -> tuple[Any, int | Mapping[str, int]]:
-    """Return the cluster that a site's TOML file describes, without any job yet, and how many jobs it is to have.
+def from_site(path: Path) -> tuple[Any, Mapping[str, int]]:
+    """Return the cluster that a site's TOML file describes, without any job yet, and its least and most jobs.
 
     `jobs` is a number, or a table of `minimum` and `maximum`; the table `cluster` holds options of
     `dask_jobqueue.SLURMCluster`. Each job is one process that measures one cell at a time, unless `cluster` says
@@ -265,13 +275,13 @@ def from_site(path: Path) -> tuple[Any, int | Mapping[str, int]]:
         raise DataError(f"{path} cannot be read as TOML ({error}); expected a site's settings of SLURM.") from error
     jobs: Any = site.get("jobs")
     options = site.get("cluster")
-    elastic = isinstance(jobs, dict) and jobs.keys() == {"minimum", "maximum"}
-    if not all(type(number) is int and number >= 0 for number in (jobs.values() if elastic else [jobs])):
+    between = jobs if isinstance(jobs, dict) else {"minimum": jobs, "maximum": jobs}
+    if between.keys() != {"minimum", "maximum"} or not all(type(one) is int and one >= 0 for one in between.values()):
         raise DataError(f"{path} has jobs = {jobs!r}; expected a number, or {{minimum = 0, maximum = 20}}.")
     if not isinstance(options, dict):
         raise DataError(f"{path} has no table [cluster]; expected options of dask_jobqueue.SLURMCluster in it.")
     try:
-        return SLURMCluster(**{"cores": 1, "processes": 1, **options}), jobs
+        return SLURMCluster(**{"cores": 1, "processes": 1, **options}), between
     except (TypeError, ValueError) as error:
         why = " ".join(str(error).split())
         raise DataError(f"{path}: SLURMCluster refuses the table [cluster] ({why}).") from error
