@@ -14,6 +14,7 @@ from superpose.arrays import (
     contiguous_folds,
     group_folds,
     group_labels,
+    is_mapped,
     like_input,
     to_numpy,
 )
@@ -190,3 +191,13 @@ class TestGroupLabels:
     def test_missing_labels_among_objects_are_counted(self):
         with pytest.raises(DataError, match=r"groups has 2 missing label\(s\)"):
             group_labels(np.array(["a", None, float("nan")], dtype=object))
+
+
+def test_views_of_files_are_known_as_such(tmp_path):
+    np.save(tmp_path / "x.npy", np.ones((4, 3)))
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    for view in (mapped, np.asarray(mapped), as_responses(mapped), mapped[:, ::2], mapped[()]):
+        assert is_mapped(view)
+    assert not is_mapped(np.ones((4, 3)))
+    assert not is_mapped(mapped + 1)
+    assert not is_mapped(mapped.astype(np.float32))

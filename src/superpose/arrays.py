@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from mmap import mmap
 from typing import Any, TypeVar
 
 import numpy as np
@@ -114,7 +115,7 @@ def check_finite(x: NDArray[Any], name: str = "x") -> None:
 def is_mapped(x: NDArray[Any]) -> bool:
     """Return whether an array is a view of a file, of which the system keeps in memory what it has room for."""
     base: Any = x
-    while base is not None and not isinstance(base, np.memmap):
+    while base is not None and not isinstance(base, mmap):
         base = getattr(base, "base", None)
     return base is not None
 
