@@ -1,4 +1,4 @@
-# make demo | test | slow | check | figures | docs | bench | prove — everything is installed into .venv as it is needed.
+# make demo | test | slow | check | coverage | figures | docs | bench | prove — everything is installed into .venv as it is needed.
 PYTHON ?= python3.11
 PART ?=
 BIN := .venv/bin
@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
 .DELETE_ON_ERROR:
-.PHONY: demo test slow check lint figures docs bench prove clean
+.PHONY: demo test slow check lint coverage figures docs bench prove clean
 
 demo: .venv/encoders.stamp
 	$(BIN)/superpose demo --out demo-results
@@ -21,6 +21,9 @@ slow: .venv/encoders.stamp
 	$(PYTEST) -n 2 -m 'slow and not prove' tests
 
 check: lint slow test docs
+
+coverage: .venv/encoders.stamp
+	$(PYTEST) -n 2 -m 'not slow' --cov=superpose --cov-branch --cov-report=term:skip-covered --cov-fail-under=90 tests
 
 lint: .venv/core.stamp
 	$(BIN)/ruff check .
@@ -41,7 +44,7 @@ bench: .venv/core.stamp
 	set -e; for script in $(sort $(wildcard benchmarks/*.py)); do $(BIN)/python $$script; done
 
 prove: .venv/encoders.stamp
-	$(PYTEST) -n 2 -m prove $(if $(PART),-k '$(PART)') tests
+	$(PYTEST) -n 2 -rP -m prove $(if $(PART),-k '$(PART)') tests
 
 clean:
 	rm -rf .venv docs/_build docs/api/generated demo-results

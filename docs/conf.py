@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
     "claims",
+    "proofs",
 ]
 exclude_patterns = ["_build"]
 default_role = "code"

@@ -54,6 +54,7 @@ def test_every_metric_of_the_library_passes(metric):
     assert notes.empty
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 def test_p7_hostile_numbers():
     start, tried, failed = time.perf_counter(), 0, 0

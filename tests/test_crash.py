@@ -165,6 +165,7 @@ def test_death_at_some_changes(name, tmp_path):
     assert len(outcomes) >= 2
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 @pytest.mark.filterwarnings("ignore:.*is missing or is not what was written")
 def test_p1b_death_at_every_change(tmp_path):

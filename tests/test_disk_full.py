@@ -171,6 +171,7 @@ def test_full_disks(output, tmp_path):
     assert not full[-1]
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_compare(tmp_path, capsys):
     assert compare_at(tmp_path / "disk", 100)
     said = capsys.readouterr().err
@@ -178,6 +179,7 @@ def test_a_full_disk_under_compare(tmp_path, capsys):
     assert "nothing was half-written" in said
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 def test_p8_full_disks(tmp_path):
     start, full, tried = time.perf_counter(), {}, 50

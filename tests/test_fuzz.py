@@ -58,6 +58,7 @@ def test_mutated_inputs(name, tmp_path, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 def test_p3_fuzz(tmp_path):
     start, each = time.perf_counter(), 1000
@@ -131,11 +132,13 @@ def whole_commands(folder, runs):
     return statuses.count(2), statuses.count(0)
 
 
+@pytest.mark.slow
 def test_whole_commands(tmp_path):
     refused, taken = whole_commands(tmp_path, 4)
     assert refused + taken == 4
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 def test_p3_whole_commands(tmp_path):
     start = time.perf_counter()

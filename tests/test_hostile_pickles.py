@@ -146,6 +146,7 @@ def test_nothing_is_run(tmp_path, monkeypatch):
     assert counts["refused"] > counts["readings"] / 2
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 def test_p4_code_execution(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -167,6 +167,7 @@ def held(far, examples):
     return tried
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 def test_p5_invariances(as_installed):
     start = time.perf_counter()
@@ -221,6 +222,7 @@ def test_float32_is_as_good_as_float64(metric):
         assert gap <= limit
 
 
+@pytest.mark.slow
 @pytest.mark.prove
 def test_p6_precision(as_installed):
     start, worst = time.perf_counter(), {True: 0.0, False: 0.0}

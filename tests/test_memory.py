@@ -76,6 +76,7 @@ class TestMemory:
         # Forty times the input, and little more memory.
         assert large - small < size / 4
 
+    @pytest.mark.slow
     @pytest.mark.prove
     def test_p11_memory(self, tmp_path):
         start = time.perf_counter()
