@@ -19,7 +19,7 @@ from superpose.arrays import (
     group_labels,
 )
 from superpose.files import DataError
-from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
+from superpose.metrics import DEFAULT, Metric, MomentMetric, PredictiveMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
 from superpose.moments import Cross, Moments, Own, accumulate, compact, working_type
@@ -40,7 +40,7 @@ def compare(
     systems: Mapping[str, ArrayLike],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
-    metrics: Sequence[Metric | RegressionMetric] = DEFAULT,
+    metrics: Sequence[Metric] = DEFAULT,
     folds: int | ArrayLike | None = 5,
     test: ArrayLike | None = None,
     groups: ArrayLike | None = None,
@@ -124,7 +124,7 @@ def compare(
         seed=seed,
         progress=progress or _silent,
     )
-    planned = [m.planned(plan) if isinstance(m, RegressionMetric) else m for m in metrics]
+    planned = [m.planned(plan) if isinstance(m, PredictiveMetric) else m for m in metrics]
     names = [m.name for m in metrics]
     if len(set(names)) < len(names):
         raise DataError(f"two metrics have the same name, among {', '.join(names)}; give each its own.")
@@ -333,7 +333,7 @@ def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[s
 
 def _is_split(metric: MomentMetric) -> bool:
     """Whether the metric fits on some folds and scores on others, and so needs the moments of all."""
-    return metric.directed
+    return metric.split
 
 
 def _terms(pair: Pair, metric: MomentMetric) -> Moments:

@@ -1,22 +1,32 @@
-"""Alignment metrics: functions of two arrays, and objects that say what they measure."""
+"""Alignment metrics: functions of two arrays, and objects that say what they measure.
 
+`DEFAULT` is what `compare` takes unless told otherwise, `ALL` the linear metrics around it, `MORE` those of other
+families. :doc:`/metrics` says what each ignores and what it costs.
+"""
+
+from superpose.metrics.canonical import PWCCA, SVCCA, pwcca, svcca
 from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
+from superpose.metrics.matching import MATCHING_HARD, MATCHING_SOFT, matching_hard, matching_soft
 from superpose.metrics.metric import Metric, MomentMetric
+from superpose.metrics.pls import PLS_R, PartialLeastSquaresMetric, pls
 from superpose.metrics.regression import (
     REGRESSION_R,
     REGRESSION_R2,
     REGRESSION_R_UNITS,
+    PredictiveMetric,
     RegressionMetric,
     fixed_ridge,
     regression,
     relative_ridge,
 )
+from superpose.metrics.ridge import RIDGE_R, RIDGE_R2, RidgeMetric, ridge
 from superpose.metrics.rsa import RSA, rsa
-from superpose.metrics.shape import CCA, PROCRUSTES, cca, procrustes
+from superpose.metrics.shape import CCA, PROCRUSTES, SHAPE, cca, procrustes, shape_distance
 
 DEFAULT = (CKA, CKA_DEBIASED, RSA, REGRESSION_R, REGRESSION_R2)
 ALL = (*DEFAULT, REGRESSION_R_UNITS, CCA, PROCRUSTES)
+MORE: tuple[Metric, ...] = (SVCCA, PWCCA, SHAPE, MATCHING_HARD, MATCHING_SOFT, RIDGE_R, RIDGE_R2, PLS_R)
 
 __all__ = [
     "ALL",
@@ -24,20 +34,39 @@ __all__ = [
     "CKA",
     "CKA_DEBIASED",
     "DEFAULT",
+    "MATCHING_HARD",
+    "MATCHING_SOFT",
+    "MORE",
+    "PLS_R",
     "PROCRUSTES",
+    "PWCCA",
     "REGRESSION_R",
     "REGRESSION_R2",
     "REGRESSION_R_UNITS",
+    "RIDGE_R",
+    "RIDGE_R2",
     "RSA",
+    "SHAPE",
+    "SVCCA",
     "Metric",
     "MomentMetric",
+    "PartialLeastSquaresMetric",
+    "PredictiveMetric",
     "RegressionMetric",
+    "RidgeMetric",
     "cca",
     "check_metric",
     "cka",
     "fixed_ridge",
+    "matching_hard",
+    "matching_soft",
+    "pls",
     "procrustes",
+    "pwcca",
     "regression",
     "relative_ridge",
+    "ridge",
     "rsa",
+    "shape_distance",
+    "svcca",
 ]
