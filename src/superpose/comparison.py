@@ -296,7 +296,8 @@ def _row(pair: Pair, metric: Any, null: Array | None, originals: tuple[Array, Ar
         row |= _moment_scores(pair, metric, design, why, exact=not design.permutations)
     else:
         row["score"] = float(metric(*(x[design.scored] for x in originals)))
-        why.append("no interval for this metric")
+        known = np.isfinite(row["score"])
+        why.append("no interval for this metric" if known else getattr(metric, "why", "this metric gave no score"))
     if null is not None and np.isfinite(row["score"]):
         sign = 1.0 if getattr(metric, "higher_is_closer", True) else -1.0
         row |= _null_scores(row["score"], null, sign, design, why)

@@ -7,9 +7,13 @@ families. :doc:`/metrics` says what each ignores and what it costs.
 from superpose.metrics.canonical import PWCCA, SVCCA, pwcca, svcca
 from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
+from superpose.metrics.kendall import RSA_KENDALL, rsa_kendall
 from superpose.metrics.matching import MATCHING_HARD, MATCHING_SOFT, matching_hard, matching_soft
 from superpose.metrics.metric import Metric, MomentMetric
+from superpose.metrics.neighbours import CKNNA, MUTUAL_KNN, cknna, mutual_knn
+from superpose.metrics.pairwise import PairwiseMetric
 from superpose.metrics.pls import PLS_R, PartialLeastSquaresMetric, pls
+from superpose.metrics.rbf import CKA_RBF, CKA_RBF_DEBIASED, cka_rbf
 from superpose.metrics.regression import (
     REGRESSION_R,
     REGRESSION_R2,
@@ -26,17 +30,35 @@ from superpose.metrics.shape import CCA, PROCRUSTES, SHAPE, cca, procrustes, sha
 
 DEFAULT = (CKA, CKA_DEBIASED, RSA, REGRESSION_R, REGRESSION_R2)
 ALL = (*DEFAULT, REGRESSION_R_UNITS, CCA, PROCRUSTES)
-MORE: tuple[Metric, ...] = (SVCCA, PWCCA, SHAPE, MATCHING_HARD, MATCHING_SOFT, RIDGE_R, RIDGE_R2, PLS_R)
+MORE: tuple[Metric, ...] = (
+    SVCCA,
+    PWCCA,
+    SHAPE,
+    MATCHING_HARD,
+    MATCHING_SOFT,
+    RIDGE_R,
+    RIDGE_R2,
+    PLS_R,
+    MUTUAL_KNN,
+    CKNNA,
+    CKA_RBF,
+    CKA_RBF_DEBIASED,
+    RSA_KENDALL,
+)
 
 __all__ = [
     "ALL",
     "CCA",
     "CKA",
     "CKA_DEBIASED",
+    "CKA_RBF",
+    "CKA_RBF_DEBIASED",
+    "CKNNA",
     "DEFAULT",
     "MATCHING_HARD",
     "MATCHING_SOFT",
     "MORE",
+    "MUTUAL_KNN",
     "PLS_R",
     "PROCRUSTES",
     "PWCCA",
@@ -46,10 +68,12 @@ __all__ = [
     "RIDGE_R",
     "RIDGE_R2",
     "RSA",
+    "RSA_KENDALL",
     "SHAPE",
     "SVCCA",
     "Metric",
     "MomentMetric",
+    "PairwiseMetric",
     "PartialLeastSquaresMetric",
     "PredictiveMetric",
     "RegressionMetric",
@@ -57,9 +81,12 @@ __all__ = [
     "cca",
     "check_metric",
     "cka",
+    "cka_rbf",
+    "cknna",
     "fixed_ridge",
     "matching_hard",
     "matching_soft",
+    "mutual_knn",
     "pls",
     "procrustes",
     "pwcca",
@@ -67,6 +94,7 @@ __all__ = [
     "relative_ridge",
     "ridge",
     "rsa",
+    "rsa_kendall",
     "shape_distance",
     "svcca",
 ]
