@@ -21,7 +21,7 @@ from superpose.arrays import (
     group_labels,
 )
 from superpose.files import DataError
-from superpose.metrics import DEFAULT, Metric, MomentMetric, RegressionMetric
+from superpose.metrics import DEFAULT, Metric, MomentMetric, PredictiveMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
 from superpose.moments import (
@@ -58,7 +58,7 @@ def compare(
     systems: Mapping[str, ArrayLike],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
-    metrics: Sequence[Metric | RegressionMetric] = DEFAULT,
+    metrics: Sequence[Metric] = DEFAULT,
     folds: int | ArrayLike | None = 5,
     test: ArrayLike | None = None,
     groups: ArrayLike | None = None,
@@ -148,7 +148,7 @@ def compare(
         memory=bytes_of(memory),
         progress=progress or _silent,
     )
-    planned = [m.planned(plan) if isinstance(m, RegressionMetric) else m for m in metrics]
+    planned = [m.planned(plan) if isinstance(m, PredictiveMetric) else m for m in metrics]
     names = [m.name for m in metrics]
     if len(set(names)) < len(names):
         raise DataError(f"two metrics have the same name, among {', '.join(names)}; give each its own.")
@@ -396,7 +396,8 @@ def _row(
         row |= _moment_scores(pair, metric, design, blocks, why)
     else:
         row["score"] = float(metric(*(x[design.scored] for x in originals)))
-        why.append("no interval for this metric")
+        known = np.isfinite(row["score"])
+        why.append("no interval for this metric" if known else getattr(metric, "why", "this metric gave no score"))
     if null is not None and np.isfinite(row["score"]):
         sign = 1.0 if getattr(metric, "higher_is_closer", True) else -1.0
         row |= _null_scores(row["score"], null, sign, design, why)
@@ -434,7 +435,7 @@ def _moment_scores(
 
 def _is_split(metric: MomentMetric) -> bool:
     """Whether the metric fits on some folds and scores on others, and so needs the moments of all."""
-    return metric.directed
+    return metric.split
 
 
 def _terms(pair: Pair, metric: MomentMetric) -> Moments:

@@ -1,43 +1,100 @@
-"""Alignment metrics: functions of two arrays, and objects that say what they measure."""
+"""Alignment metrics: functions of two arrays, and objects that say what they measure.
 
+`DEFAULT` is what `compare` takes unless told otherwise, `ALL` the linear metrics around it, `MORE` those of other
+families. :doc:`/metrics` says what each ignores and what it costs.
+"""
+
+from superpose.metrics.canonical import PWCCA, SVCCA, pwcca, svcca
 from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
+from superpose.metrics.kendall import RSA_KENDALL, rsa_kendall
+from superpose.metrics.matching import MATCHING_HARD, MATCHING_SOFT, matching_hard, matching_soft
 from superpose.metrics.metric import Metric, MomentMetric
+from superpose.metrics.neighbours import CKNNA, MUTUAL_KNN, cknna, mutual_knn
+from superpose.metrics.pairwise import PairwiseMetric
+from superpose.metrics.pls import PLS_R, PartialLeastSquaresMetric, pls
+from superpose.metrics.rbf import CKA_RBF, CKA_RBF_DEBIASED, cka_rbf
 from superpose.metrics.regression import (
     REGRESSION_R,
     REGRESSION_R2,
     REGRESSION_R_UNITS,
+    PredictiveMetric,
     RegressionMetric,
     fixed_ridge,
     regression,
     relative_ridge,
 )
+from superpose.metrics.ridge import RIDGE_R, RIDGE_R2, RidgeMetric, ridge
 from superpose.metrics.rsa import RSA, rsa
-from superpose.metrics.shape import CCA, PROCRUSTES, cca, procrustes
+from superpose.metrics.shape import CCA, PROCRUSTES, SHAPE, cca, procrustes, shape_distance
 
 DEFAULT = (CKA, CKA_DEBIASED, RSA, REGRESSION_R, REGRESSION_R2)
 ALL = (*DEFAULT, REGRESSION_R_UNITS, CCA, PROCRUSTES)
+MORE: tuple[Metric, ...] = (
+    SVCCA,
+    PWCCA,
+    SHAPE,
+    MATCHING_HARD,
+    MATCHING_SOFT,
+    RIDGE_R,
+    RIDGE_R2,
+    PLS_R,
+    MUTUAL_KNN,
+    CKNNA,
+    CKA_RBF,
+    CKA_RBF_DEBIASED,
+    RSA_KENDALL,
+)
 
 __all__ = [
     "ALL",
     "CCA",
     "CKA",
     "CKA_DEBIASED",
+    "CKA_RBF",
+    "CKA_RBF_DEBIASED",
+    "CKNNA",
     "DEFAULT",
+    "MATCHING_HARD",
+    "MATCHING_SOFT",
+    "MORE",
+    "MUTUAL_KNN",
+    "PLS_R",
     "PROCRUSTES",
+    "PWCCA",
     "REGRESSION_R",
     "REGRESSION_R2",
     "REGRESSION_R_UNITS",
+    "RIDGE_R",
+    "RIDGE_R2",
     "RSA",
+    "RSA_KENDALL",
+    "SHAPE",
+    "SVCCA",
     "Metric",
     "MomentMetric",
+    "PairwiseMetric",
+    "PartialLeastSquaresMetric",
+    "PredictiveMetric",
     "RegressionMetric",
+    "RidgeMetric",
     "cca",
     "check_metric",
     "cka",
+    "cka_rbf",
+    "cknna",
     "fixed_ridge",
+    "matching_hard",
+    "matching_soft",
+    "mutual_knn",
+    "pls",
     "procrustes",
+    "pwcca",
     "regression",
     "relative_ridge",
+    "ridge",
     "rsa",
+    "rsa_kendall",
+    "shape_distance",
+    "svcca",
 ]

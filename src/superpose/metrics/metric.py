@@ -74,6 +74,8 @@ class MomentMetric:
         The range of the score.
     higher_is_closer : bool
         False for a distance.
+    split : bool
+        Whether it is fitted on some folds and scored on others, and so needs the moments of all.
     """
 
     name: str
@@ -89,6 +91,7 @@ class MomentMetric:
     influence: Callable[[Any, Any], Array] | None = None
     bounds: tuple[float, float] = (-1.0, 1.0)
     higher_is_closer: bool = True
+    split: bool = False
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
         """Score paired responses, (…, samples, units_x) and (…, samples, units_y), to (…)."""
@@ -96,7 +99,9 @@ class MomentMetric:
 
     def _evaluate(self, x: ArrayLike, y: ArrayLike) -> Array:
         first, second = paired(x, y, self.minimum_samples)
-        return self.score(self.sums(of_pair(compact(first), compact(second))))
+        if "rotation" in self.invariances:
+            first, second = compact(first), compact(second)
+        return self.score(self.sums(of_pair(first, second)))
 
 
 def paired(x: ArrayLike, y: ArrayLike, minimum_samples: int = 2) -> tuple[Array, Array]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial, reduce
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -83,17 +83,17 @@ def regression(
     finish = choose(FINISH, "(score, average)", (score, average))
     if not isinstance(ridge, float | int | np.floating | np.integer) or not 0 <= ridge < np.inf:
         raise DataError(f"ridge is {ridge!r}; expected a finite number of at least 0.")
-    return like_input(_regression)(x, y, folds, test, fixed_ridge(ridge), finish)
+    return like_input(predictive_score)(x, y, folds, test, partial(least_squares, penalty=fixed_ridge(ridge)), finish)
 
 
-def _regression(x: ArrayLike, y: ArrayLike, folds: Any, test: Any, penalty: Penalty, finish: Any) -> Array:
+def predictive_score(x: ArrayLike, y: ArrayLike, folds: Any, test: Any, fit: Fit, finish: Any) -> Array:
     first, second = paired(x, y, 2)
     labels, plan = split_plan(first.shape[-2], folds, test)
     first = compact(first)
-    sums = regression_sums(of_pair(first, second, labels, targets=("y",)), plan=plan, penalty=penalty)
+    sums = fitted_sums(of_pair(first, second, labels, targets=("y",)), plan=plan, fit=fit)
     if sums.blurred:
         first, second = first.astype(np.float64), second.astype(np.float64)
-        sums = regression_sums(of_pair(first, second, labels, targets=("y",)), plan=plan, penalty=penalty)
+        sums = fitted_sums(of_pair(first, second, labels, targets=("y",)), plan=plan, fit=fit)
     return finish(sums)
 
 
@@ -188,47 +188,104 @@ class RegressionRows:
     rounds: NDArray[np.int64]
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """Weights from predictors to targets, (…, units_x, units_y); `reason`, `blurred` as in `RegressionSums`."""
+
+    weights: Array
+    reason: str = ""
+    blurred: bool = False
+
+
+# Moments and the folds to train on → weights.
+Fit = Callable[[Moments, tuple[int, ...]], Fitted]
+
+
 def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> RegressionSums:
+    """Fit by least squares on the training folds' moments and evaluate on the held-out fold's, for every round."""
+    return fitted_sums(moments, plan=plan, fit=partial(least_squares, penalty=penalty))
+
+
+def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
     """Fit on the training folds' moments and evaluate on the held-out fold's, for every round of the plan."""
-    x, y, cross = moments.x, moments.y, moments.cross
-    diagonal = y.diagonal
     parts: list[tuple[Array, Array, Array, Array]] = []
     weights = []
     reason, blurred = "", False
     for held_out, training in plan.rounds:
-        n_train, n_test = int(_over(x.samples, training)), int(x.samples[held_out])
-        mean_x, mean_y = _over(x.total, training) / n_train, _over(y.total, training) / n_train
-        gram = _over(x.square, training) - n_train * mean_x[..., :, None] * mean_x[..., None, :]
-        joint = _over(cross.product, training) - n_train * mean_x[..., :, None] * mean_y[..., None, :]
-        still = _constant(np.einsum("...ii->...i", gram), _over(x.diagonal, training), x.resolution)
-        if still.any():
-            gram = np.where(still[..., :, None] | still[..., None, :], 0.0, gram)
-            joint = np.where(still[..., None], 0.0, joint)
-        alpha = penalty(n_train, np.einsum("...ii->...i", gram) / n_train)
-        if n_train <= gram.shape[-1] and not (alpha > 0).all():
-            reason = (
-                f"{n_train} training samples are not more than the predictors: no unique least-squares fit; use a ridge"
-            )
-            empty = np.full(diagonal.shape[1:], np.nan)
+        fitted = fit(moments, training)
+        reason, blurred = fitted.reason or reason, blurred or fitted.blurred
+        weights.append(fitted.weights)
+        if fitted.reason:
+            empty = np.full(moments.y.diagonal.shape[1:], np.nan)
             parts.append((empty, empty, empty, empty))
-            weights.append(np.full(joint.shape, np.nan))
-            continue
-        np.einsum("...ii->...i", gram)[...] += alpha[..., None]
-        w, complete = _solve(gram, joint, x.resolution)
-        blurred |= not complete and x.resolution > float(np.finfo(np.float64).eps)
-        test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
-        gram_test = x.square[held_out] - n_test * test_x[..., :, None] * test_x[..., None, :]
-        joint_test = cross.product[held_out] - n_test * test_x[..., :, None] * test_y[..., None, :]
-        fit = np.einsum("...ij,...ij->...j", w, joint_test)
-        prediction = np.einsum("...ij,...ij->...j", w, gram_test @ w)
-        target = np.maximum(diagonal[held_out] - n_test * test_y**2, 0.0)
-        offset = test_y - mean_y - np.einsum("...i,...ij->...j", test_x - mean_x, w)
-        residual = target - 2 * fit + prediction + n_test * offset**2
-        target = np.where(_constant(target, diagonal[held_out], y.resolution), 0.0, target)
-        parts.append((fit, prediction, target, residual))
-        weights.append(w)
-    fit, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
-    return RegressionSums(fit, prediction, target, residual, tuple(weights), reason, blurred)
+        else:
+            parts.append(_evaluated(moments, held_out, training, fitted.weights))
+    agreement, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
+    return RegressionSums(agreement, prediction, target, residual, tuple(weights), reason, blurred)
+
+
+@dataclass(frozen=True)
+class Products:
+    """Of the rows of some folds: their number, means and products about those means; constant predictors are 0."""
+
+    samples: int
+    mean_x: Array
+    mean_y: Array
+    gram: Array
+    joint: Array
+
+
+def products(moments: Moments, folds: tuple[int, ...]) -> Products:
+    """Return the products of the given folds together."""
+    x, y, cross = moments.x, moments.y, moments.cross
+    n = int(_over(x.samples, folds))
+    mean_x, mean_y = _over(x.total, folds) / n, _over(y.total, folds) / n
+    gram = _over(x.square, folds) - n * mean_x[..., :, None] * mean_x[..., None, :]
+    joint = _over(cross.product, folds) - n * mean_x[..., :, None] * mean_y[..., None, :]
+    still = ~varies(np.einsum("...ii->...i", gram), _over(x.diagonal, folds), x.resolution)
+    if still.any():
+        gram = np.where(still[..., :, None] | still[..., None, :], 0.0, gram)
+        joint = np.where(still[..., None], 0.0, joint)
+    return Products(n, mean_x, mean_y, gram, joint)
+
+
+def least_squares(moments: Moments, training: tuple[int, ...], *, penalty: Penalty) -> Fitted:
+    """Return the weights of (ridge) least squares with an intercept."""
+    fitted = products(moments, training)
+    n, gram, joint = fitted.samples, fitted.gram, fitted.joint
+    alpha = penalty(n, np.einsum("...ii->...i", gram) / n)
+    if n <= gram.shape[-1] and not (alpha > 0).all():
+        return Fitted(
+            np.full(joint.shape, np.nan),
+            f"{n} training samples are not more than the predictors: no unique least-squares fit; use a ridge",
+        )
+    np.einsum("...ii->...i", gram)[...] += alpha[..., None]
+    w, complete = _solve(gram, joint, moments.x.resolution)
+    return Fitted(w, blurred=not complete and is_rough(moments))
+
+
+def is_rough(moments: Moments) -> bool:
+    """Return whether the products of the predictors ran in less than float64."""
+    return moments.x.resolution > float(np.finfo(np.float64).eps)
+
+
+def _evaluated(
+    moments: Moments, held_out: int, training: tuple[int, ...], w: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Return the four sums of `RegressionSums` over the rows of one held-out fold."""
+    x, y, cross = moments.x, moments.y, moments.cross
+    n_train, n_test = int(_over(x.samples, training)), int(x.samples[held_out])
+    mean_x, mean_y = _over(x.total, training) / n_train, _over(y.total, training) / n_train
+    test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
+    gram = x.square[held_out] - n_test * test_x[..., :, None] * test_x[..., None, :]
+    joint = cross.product[held_out] - n_test * test_x[..., :, None] * test_y[..., None, :]
+    fit = np.einsum("...ij,...ij->...j", w, joint)
+    prediction = np.einsum("...ij,...ij->...j", w, gram @ w)
+    target = np.maximum(y.diagonal[held_out] - n_test * test_y**2, 0.0)
+    offset = test_y - mean_y - np.einsum("...i,...ij->...j", test_x - mean_x, w)
+    residual = target - 2 * fit + prediction + n_test * offset**2
+    target = np.where(varies(target, y.diagonal[held_out], y.resolution), target, 0.0)
+    return fit, prediction, target, residual
 
 
 def _over(sums: Array, folds: tuple[int, ...]) -> Array:
@@ -236,9 +293,9 @@ def _over(sums: Array, folds: tuple[int, ...]) -> Array:
     return reduce(np.add, (sums[fold] for fold in folds))
 
 
-def _constant(variation: Array, square: Array, resolution: float) -> NDArray[np.bool_]:
-    """Return which units vary by no more than the rounding of their second moment."""
-    result: NDArray[np.bool_] = variation <= ROUNDING * resolution * square
+def varies(variation: Array, square: Array, resolution: float) -> NDArray[np.bool_]:
+    """Return which units vary by more than the rounding of their second moment."""
+    result: NDArray[np.bool_] = variation > ROUNDING * resolution * square
     return result
 
 
@@ -404,51 +461,73 @@ UNPENALISED = fixed_ridge(0.0)
 
 
 @dataclass(frozen=True)
-class RegressionMetric:
-    """Held-out regression as a metric: `planned` turns it into moments' terms for the folds of one comparison."""
+class PredictiveMetric:
+    """Held-out prediction as a metric: `planned` turns it into moments' terms for the folds of one comparison."""
 
     name: str
     kind: tuple[str, str]
-    penalty: Penalty = UNPENALISED
-    directed: bool = True
-    minimum_samples: int = 4
+    directed: ClassVar[bool] = True
+    minimum_samples: ClassVar[int] = 4
+
+    @property
+    def fit(self) -> Fit:
+        """How weights come from training folds; equal metrics return the same function, so that they share fits."""
+        raise NotImplementedError
 
     @property
     def invariances(self) -> frozenset[str]:
-        """Least squares ignores any invertible map of x's units, its score only some of y's: those in common."""
+        """Those of the predictors that hold for the targets too: pooled scores do not see a rotation of y's units."""
         rotations = {"rotation"} if self.kind[1] == "pooled" else set()
         return frozenset({"scale", "permutation", "translation"} | rotations)
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
         """Score y from x over five contiguous folds."""
-        return like_input(_regression)(x, y, 5, None, self.penalty, FINISH[self.kind])
+        return like_input(predictive_score)(x, y, 5, None, self.fit, FINISH[self.kind])
 
     def planned(self, plan: Plan) -> MomentMetric:
-        """Return the metric for the folds of `plan`; equal plans and penalties share their sums."""
+        """Return the metric for the folds of `plan`; equal plans and fits share their sums."""
         influence = INFLUENCE.get(self.kind)
         return MomentMetric(
             name=self.name,
             directed=True,
             invariances=self.invariances,
             minimum_samples=self.minimum_samples,
-            sums=_planned_sums(plan, self.penalty),
+            sums=_planned_sums(plan, self.fit),
             score=FINISH[self.kind],
             why=_why,
-            repaired=_planned_repair(plan, self.penalty),
+            repaired=_planned_repair(plan, self.fit),
             row_sums=None if influence is None else _planned_rows(plan),
             influence=influence,
             bounds=BOUNDS[self.kind[0]],
+            split=True,
         )
 
 
-@cache
-def _planned_sums(plan: Plan, penalty: Penalty) -> Callable[[Moments], RegressionSums]:
-    return partial(regression_sums, plan=plan, penalty=penalty)
+@dataclass(frozen=True)
+class RegressionMetric(PredictiveMetric):
+    """Held-out least squares as a metric, under a penalty on the squared weights or none."""
+
+    penalty: Penalty = UNPENALISED
+
+    @property
+    def fit(self) -> Fit:
+        """Least squares under the penalty."""
+        return _least_squares(self.penalty)
 
 
 @cache
-def _planned_repair(plan: Plan, penalty: Penalty) -> Callable[[Any, Moments], RegressionSums]:
-    return lambda sums, moments: regression_sums(moments, plan=plan, penalty=penalty)
+def _least_squares(penalty: Penalty) -> Fit:
+    return partial(least_squares, penalty=penalty)
+
+
+@cache
+def _planned_sums(plan: Plan, fit: Fit) -> Callable[[Moments], RegressionSums]:
+    return partial(fitted_sums, plan=plan, fit=fit)
+
+
+@cache
+def _planned_repair(plan: Plan, fit: Fit) -> Callable[[Any, Moments], RegressionSums]:
+    return lambda sums, moments: fitted_sums(moments, plan=plan, fit=fit)
 
 
 @cache

@@ -238,7 +238,7 @@ def _cosine(matrix: _Matrix, x: Array, y: Array) -> Array:
 def _spearman(matrix: _Matrix, x: Array, y: Array) -> Array:
     first, second = (compact(matrix.entry_rows(responses)) for responses in (x, y))
     ranks = []
-    pairs = _pairs(first.shape[-2], max(a.size // a.shape[-2] for a in (first, second)))
+    pairs = pair_pieces(first.shape[-2], max(a.size // a.shape[-2] for a in (first, second)))
     for responses in (first, second):
         values = [matrix.entries(responses, i, j) for i, j in pairs]
         rank = rankdata(np.concatenate(values, axis=-1), axis=-1)
@@ -247,7 +247,7 @@ def _spearman(matrix: _Matrix, x: Array, y: Array) -> Array:
     return _ratio(*(np.einsum("...i,...i->...", p, q) for p, q in ((a, b), (a, a), (b, b))))
 
 
-def _pairs(samples: int, width: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def pair_pieces(samples: int, width: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Return all pairs i < j, or a fixed random sample of them where they are too many, in pieces of few megabytes."""
     total = samples * (samples - 1) // 2
     if total <= RANKED_PAIRS:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from superpose.files import DataError
 from superpose.metrics.metric import MomentMetric
-from superpose.moments import Moments
+from superpose.moments import Moments, Own
 
 Array = NDArray[Any]
 
@@ -88,27 +90,97 @@ def procrustes(x: ArrayLike, y: ArrayLike) -> Any:
     return PROCRUSTES(x, y)
 
 
-def _centred(moments: Moments) -> Moments:
+def shape_distance(x: ArrayLike, y: ArrayLike, *, alpha: float = 0.5) -> Any:
+    """Angular shape distance after partial whitening: from Procrustes (alpha = 1) to canonical correlation (0).
+
+    Each centred system X is taken to X (alpha I + (1 − alpha) (X'X)^(−1/2)), then the angle left after the best
+    rotation is measured. Between the two ends the result depends on the scale of X, as its authors define it: divide
+    each system by its norm first where that scale means nothing.
+
+    Parameters
+    ----------
+    x : array or tensor, (…, samples, units_x)
+        Responses of one system.
+    y : array or tensor, (…, samples, units_y)
+        Responses of the other to the same samples.
+    alpha : float
+        In [0, 1]: how much of the systems' own variances is kept.
+
+    Returns
+    -------
+    array or tensor, (…)
+        In radians, [0, π/2]; NaN for alpha = 0 where a system spans all the samples, as in `cca`.
+
+    Raises
+    ------
+    DataError
+        For unusable responses, or alpha outside [0, 1].
+
+    References
+    ----------
+    Williams et al., Generalized Shape Metrics on Neural Representations, NeurIPS 2021.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> x = np.random.default_rng(0).normal(size=(50, 3))
+    >>> y = x * [1.0, 2.0, 4.0]
+    >>> [round(float(sp.metrics.shape_distance(x, y, alpha=alpha)), 2) for alpha in (1.0, 0.01, 0.0)]
+    [0.42, 0.02, 0.0]
+    """
+    if not isinstance(alpha, float | int | np.floating | np.integer) or not 0 <= alpha <= 1:
+        raise DataError(f"alpha is {alpha!r}; expected a number from 0 (whitened) to 1 (as it is).")
+    return replace(SHAPE, score=partial(_whitened_angle, alpha=float(alpha)))(x, y)
+
+
+def centred(moments: Moments) -> Moments:
+    """Return the moments about the means, over all folds."""
     return moments.centred()
 
 
-def _again(sums: Moments, moments: Moments) -> Moments:
+def again(sums: Moments, moments: Moments) -> Moments:
+    """Return the sums after a re-pairing of rows that are about their means: only the crossed ones change."""
     return replace(sums, cross=moments.merged().cross)
 
 
 def _mean_correlation(m: Moments) -> Array:
-    half_x, half_y = (_inverse_root(own.square[0], own.resolution) for own in (m.x, m.y))
+    values, ranks = canonical_correlations(m)
+    return without_room(values.sum(-1) / np.maximum(np.minimum(*ranks), 1), ranks, m)
+
+
+def canonical_correlations(m: Moments, variance: float = 1.0) -> tuple[Array, tuple[Array, Array]]:
+    """Return the correlations, the largest first and 0 beyond the lesser rank, and the rank of either system.
+
+    A system is reduced to as few leading principal components as hold the share `variance` of its variance.
+    """
+    half_x, half_y, ranks = _halves(m, variance)
     values = np.linalg.svd(half_x @ m.cross.product[0] @ half_y, compute_uv=False)
-    ranks = [np.linalg.matrix_rank(h, hermitian=True) for h in (half_x, half_y)]
-    mean = np.clip(values, 0, 1).sum(-1) / np.maximum(np.minimum(*ranks), 1)
-    # A system that spans all that centred samples can span contains every other.
-    return np.where(np.maximum(*ranks) < m.x.samples[0] - 1, mean, np.nan)
+    return np.clip(values, 0, 1), ranks
 
 
-def _inverse_root(square: Array, resolution: float) -> Array:
+def canonical_pairs(m: Moments) -> tuple[Array, Array, tuple[Array, Array]]:
+    """Return the correlations, the weights of x's units in its variates, one variate a column, and the ranks."""
+    half_x, half_y, ranks = _halves(m, 1.0)
+    left, values, _ = np.linalg.svd(half_x @ m.cross.product[0] @ half_y, full_matrices=False)
+    return np.clip(values, 0, 1), half_x @ left, ranks
+
+
+def _halves(m: Moments, variance: float) -> tuple[Array, Array, tuple[Array, Array]]:
+    half_x, half_y = (_inverse_root(own.square[0], own.resolution, variance) for own in (m.x, m.y))
+    rank_x, rank_y = (np.linalg.matrix_rank(half, hermitian=True) for half in (half_x, half_y))
+    return half_x, half_y, (rank_x, rank_y)
+
+
+def without_room(score: Array, ranks: tuple[Array, Array], m: Moments) -> Array:
+    """Return NaN for a score where a system spans all that centred samples can span: it contains every other."""
+    return np.where(np.maximum(*ranks) < m.x.samples[0] - 1, score, np.nan)
+
+
+def _inverse_root(square: Array, resolution: float, variance: float) -> Array:
     values, vectors = np.linalg.eigh(square)
+    sums = np.cumsum(values, axis=-1)
     # Rounding of the products leaves about `resolution` of the largest eigenvalue where there should be none.
-    kept = values > 16 * resolution * values[..., -1:]
+    kept = (values > 16 * resolution * values[..., -1:]) & (sums[..., -1:] - sums < variance * sums[..., -1:])
     root = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
     return (vectors * root[..., None, :]) @ np.swapaxes(vectors, -1, -2)
 
@@ -118,15 +190,37 @@ def _angle(m: Moments) -> Array:
     return np.arccos(np.clip(nuclear / np.sqrt(m.x.norm[0] * m.y.norm[0]), -1, 1))
 
 
+def _whitened_angle(m: Moments, alpha: float) -> Array:
+    (root_x, norm_x, rank_x), (root_y, norm_y, rank_y) = (_partly_whitened(own, alpha) for own in (m.x, m.y))
+    nuclear = np.linalg.svd(root_x @ m.cross.product[0] @ root_y, compute_uv=False).sum(-1)
+    angle = np.arccos(np.clip(nuclear / np.sqrt(norm_x * norm_y), -1, 1))
+    # Some of the systems' own shape is left for any alpha above 0.
+    return angle if alpha else without_room(angle, (rank_x, rank_y), m)
+
+
+def _partly_whitened(own: Own, alpha: float) -> tuple[Array, Array, Array]:
+    """Return the map of the units, the squared norm of what it makes of them, and the rank."""
+    values, vectors = np.linalg.eigh(own.square[0])
+    kept = values > 16 * own.resolution * values[..., -1:]
+    root = np.where(kept, alpha + (1 - alpha) / np.sqrt(np.where(kept, values, 1.0)), 0.0)
+    norm = (root**2 * np.where(kept, values, 0.0)).sum(-1)
+    return (vectors * root[..., None, :]) @ np.swapaxes(vectors, -1, -2), norm, kept.sum(-1)
+
+
+def no_room(sums: Moments) -> str:
+    """Return the reason for a NaN of `without_room`."""
+    return "a system spans as many dimensions as the samples: any two would correlate perfectly"
+
+
 CCA = MomentMetric(
     name="cca",
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation", "linear"}),
     minimum_samples=3,
-    sums=_centred,
+    sums=centred,
     score=_mean_correlation,
-    why=lambda sums: "a system spans as many dimensions as the samples: any two would correlate perfectly",
-    repaired=_again,
+    why=no_room,
+    repaired=again,
     bounds=(0.0, 1.0),
 )
 PROCRUSTES = MomentMetric(
@@ -134,10 +228,17 @@ PROCRUSTES = MomentMetric(
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=3,
-    sums=_centred,
+    sums=centred,
     score=_angle,
     why=lambda sums: "a system does not vary",
-    repaired=_again,
+    repaired=again,
     bounds=(0.0, float(np.pi / 2)),
     higher_is_closer=False,
+)
+SHAPE = replace(
+    PROCRUSTES,
+    name="shape",
+    invariances=PROCRUSTES.invariances - {"scale"},
+    score=partial(_whitened_angle, alpha=0.5),
+    why=no_room,
 )

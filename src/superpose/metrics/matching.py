@@ -1,0 +1,181 @@
+"""Unit by unit: the best pairing of the units of two systems by correlation, one to one or shared out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from math import lcm
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.sparse import eye_array, kron, vstack
+
+from superpose.metrics.metric import MomentMetric
+from superpose.metrics.regression import varies
+from superpose.moments import Moments
+
+Array = NDArray[Any]
+
+# Units are split into equal parts that are assigned one to one up to this many parts; beyond, a linear programme.
+PARTS = 4096
+
+
+def matching_hard(x: ArrayLike, y: ArrayLike) -> Any:
+    """Mean correlation of the units of two systems under the best one-to-one pairing (Hungarian algorithm).
+
+    Every unit of the narrower system has a partner of its own in the wider one; the sign of a correlation counts, and
+    units that do not vary are left out. With few samples the best pairing of unrelated units is well above 0.
+
+    Parameters
+    ----------
+    x : array or tensor, (…, samples, units_x)
+        Responses of one system.
+    y : array or tensor, (…, samples, units_y)
+        Responses of the other to the same samples.
+
+    Returns
+    -------
+    array or tensor, (…)
+        In [-1, 1].
+
+    Raises
+    ------
+    DataError
+        For unusable responses.
+
+    References
+    ----------
+    Li et al., Convergent Learning: Do different neural networks learn the same representations?, ICLR 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> x = np.random.default_rng(0).normal(size=(50, 4))
+    >>> round(float(sp.metrics.matching_hard(x, 3 * x[:, [2, 0, 1]])), 6)
+    1.0
+    """
+    return MATCHING_HARD(x, y)
+
+
+def matching_soft(x: ArrayLike, y: ArrayLike) -> Any:
+    """Soft matching correlation: the best transport of units, all of a system of equal weight, onto the other's.
+
+    The maximum of Σ T_ij r_ij over T ≥ 0 whose rows sum to 1/units_x and columns to 1/units_y, exactly. Where the
+    widths are equal this is the best one-to-one pairing; a unit of the narrower system is else shared out among
+    several. √(2 − 2 score) is the soft matching distance of units at mean 0 and norm 1. Units that do not vary are
+    left out.
+
+    Parameters
+    ----------
+    x : array or tensor, (…, samples, units_x)
+        Responses of one system.
+    y : array or tensor, (…, samples, units_y)
+        Responses of the other to the same samples.
+
+    Returns
+    -------
+    array or tensor, (…)
+        In [-1, 1].
+
+    Raises
+    ------
+    DataError
+        For unusable responses.
+
+    References
+    ----------
+    Khosla & Williams, Soft Matching Distance: A metric on neural representations that captures single-neuron tuning,
+    UniReps 2024.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> x = np.random.default_rng(0).normal(size=(50, 3))
+    >>> round(float(sp.metrics.matching_soft(x, x[:, [0, 0, 1, 1, 2, 2]])), 6)
+    1.0
+    """
+    return MATCHING_SOFT(x, y)
+
+
+@dataclass(frozen=True)
+class UnitCorrelations:
+    """The correlation of every unit of x with every one of y, (…, units_x, units_y), and which of them vary."""
+
+    values: Array
+    varies_x: NDArray[np.bool_]
+    varies_y: NDArray[np.bool_]
+
+
+def unit_correlations(moments: Moments) -> UnitCorrelations:
+    """Return the correlations of units from the moments of all folds."""
+    whole = moments.merged()
+    x, y, n = whole.x, whole.y, whole.x.samples[0]
+    product = whole.cross.product[0] - x.total[0][..., :, None] * y.total[0][..., None, :] / n
+    variation_x, variation_y = (own.diagonal[0] - own.total[0] ** 2 / n for own in (x, y))
+    varies_x = varies(variation_x, x.diagonal[0], x.resolution)
+    varies_y = varies(variation_y, y.diagonal[0], y.resolution)
+    scale_x, scale_y = (
+        1 / np.sqrt(np.where(able, variation, 1.0))
+        for able, variation in ((varies_x, variation_x), (varies_y, variation_y))
+    )
+    return UnitCorrelations(product * scale_x[..., :, None] * scale_y[..., None, :], varies_x, varies_y)
+
+
+def _again(sums: UnitCorrelations, moments: Moments) -> UnitCorrelations:
+    return unit_correlations(moments)
+
+
+def _best(sums: UnitCorrelations, matched: Callable[[Array], float]) -> Array:
+    score = np.full(sums.values.shape[:-2], np.nan)
+    for index in np.ndindex(score.shape):
+        r = sums.values[index][np.ix_(sums.varies_x[index], sums.varies_y[index])]
+        if r.size:
+            score[index] = matched(r)
+    return score
+
+
+def assigned(values: Array) -> float:
+    """Return the largest mean of entries, one from each row and each column, as many as the shorter side has."""
+    return float(values[linear_sum_assignment(values, maximize=True)].mean())
+
+
+def transported(values: Array) -> float:
+    """Return the largest mean of entries under weights whose row sums are equal, and whose column sums are."""
+    rows, columns = values.shape
+    parts = lcm(rows, columns)
+    if parts <= PARTS:
+        return assigned(np.repeat(np.repeat(values, parts // rows, axis=0), parts // columns, axis=1))
+    return by_programme(values)
+
+
+def by_programme(values: Array) -> float:
+    """Return `transported` by linear programming, for any numbers of rows and columns."""
+    rows, columns = values.shape
+    sums = vstack([kron(eye_array(rows), np.ones((1, columns))), kron(np.ones((1, rows)), eye_array(columns))])
+    wanted = np.concatenate([np.full(rows, 1 / rows), np.full(columns, 1 / columns)])
+    return -float(linprog(-values.ravel(), A_eq=sums.tocsr(), b_eq=wanted, method="highs-ds").fun)
+
+
+MATCHING_HARD = MomentMetric(
+    name="matching_hard",
+    directed=False,
+    invariances=frozenset({"scale", "permutation", "translation"}),
+    minimum_samples=3,
+    sums=unit_correlations,
+    score=partial(_best, matched=assigned),
+    why=lambda sums: "no unit of a system varies",
+    repaired=_again,
+)
+MATCHING_SOFT = MomentMetric(
+    name="matching_soft",
+    directed=False,
+    invariances=MATCHING_HARD.invariances,
+    minimum_samples=3,
+    sums=unit_correlations,
+    score=partial(_best, matched=transported),
+    why=MATCHING_HARD.why,
+    repaired=_again,
+)

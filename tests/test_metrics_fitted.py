@@ -1,0 +1,152 @@
+"""Ridge with a chosen penalty and partial least squares against scikit-learn, fold by fold."""
+
+import warnings
+
+import numpy as np
+import oracles
+import pytest
+from conftest import related
+from numpy.testing import assert_allclose
+
+import superpose as sp
+from superpose.files import DataError
+from superpose.metrics import PLS_R, RIDGE_R, RIDGE_R2, pls, ridge
+from superpose.metrics.ridge import GRID, RidgeMetric
+
+SEEDS = range(10)
+
+
+def chosen_by_loops(x, y, label, grid=GRID, leak=False):
+    """Yield (targets, predictions, fraction) of each held-out fold; `leak` chooses the penalty on the held-out fold."""
+    from sklearn.linear_model import Ridge
+
+    def fitted(rows, fraction):
+        centred = oracles.centred(x[rows])
+        alpha = fraction * (centred**2).sum() / min(centred.shape)
+        return Ridge(alpha=alpha, solver="svd").fit(x[rows], y[rows])
+
+    for fold in np.unique(label):
+        train = label != fold
+        inner = [fold] if leak else np.unique(label[train])
+        errors = [
+            sum(((fitted(train & (label != i), f).predict(x[label == i]) - y[label == i]) ** 2).sum() for i in inner)
+            for f in grid
+        ]
+        best = grid[int(np.argmin(errors))]
+        yield y[~train], fitted(train, best).predict(x[~train]), best
+
+
+def mean_score(parts, score="r", average="pooled"):
+    return np.mean([oracles.fold_score(t, p, score, average) for t, p, *_ in parts], axis=0)
+
+
+def noisy(seed, samples=43, units=None):
+    draw = np.random.default_rng(seed)
+    units = int(draw.integers(4, 60)) if units is None else units
+    z = draw.normal(size=(samples, 6))
+    x = z @ draw.normal(size=(6, units)) + 2 * draw.normal(size=(samples, units)) + 3
+    return x, z[:, :3] + draw.normal(size=(samples, 3))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_ridge_against_loops(seed):
+    """43 samples in 5 folds of unequal size, more predictors than samples among the draws."""
+    x, y = noisy(seed)
+    parts = list(chosen_by_loops(x, y, oracles.contiguous(43, 5)))
+    for score in ("r", "r2"):
+        for average in ("pooled", "units", None):
+            expected = mean_score(parts, score, average)
+            assert_allclose(ridge(x, y, score=score, average=average), expected, atol=1e-8)
+    assert RIDGE_R(x, y) == ridge(x, y)
+    assert RIDGE_R2(x, y) == ridge(x, y, score="r2")
+
+
+def test_the_penalty_differs_and_is_not_chosen_on_the_held_out_fold():
+    """A fault the test above must catch: other penalties, hence other scores, where the held-out fold chooses."""
+    taken, honest, leaking = set(), [], []
+    for seed in SEEDS:
+        x, y = noisy(seed)
+        parts = list(chosen_by_loops(x, y, oracles.contiguous(43, 5)))
+        taken |= {fraction for *_, fraction in parts}
+        honest.append(mean_score(parts, "r2"))
+        leaking.append(mean_score(chosen_by_loops(x, y, oracles.contiguous(43, 5), leak=True), "r2"))
+    assert len(taken) >= 3
+    assert np.min(np.array(leaking) - honest) >= 0
+    assert np.max(np.array(leaking) - honest) > 1e-3
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ridge_of_dependent_predictors_and_own_folds(seed):
+    x, y = noisy(seed, units=5)
+    x = np.hstack([x, x[:, :2] - x[:, 1:3], np.full((43, 1), 0.3)])
+    label = np.random.default_rng(seed).integers(0, 4, 43)
+    assert_allclose(ridge(x, y, folds=label), mean_score(chosen_by_loops(x, y, label)), atol=1e-8)
+
+
+def test_one_training_fold_leaves_none_to_choose_on(pair):
+    x, y = pair
+    assert np.isnan(ridge(x, y, folds=2))
+    mask = np.arange(60) % 3 == 0
+    table = sp.compare({"x": x, "y": y}, metrics=[RIDGE_R, RIDGE_R2], test=mask)
+    assert table.score.isna().all()
+    assert table.why.str.contains("one training fold leaves none to choose the penalty on; use more folds").all()
+
+
+def test_grids_of_ones_own(pair):
+    x, y = pair
+    heavy = RidgeMetric("heavy", ("r2", "pooled"), (1e3,))
+    assert heavy(x, y) < RIDGE_R2(x, y)
+    table = sp.compare({"x": x, "y": y}, metrics=[heavy, RIDGE_R2])
+    assert_allclose(table.score, [heavy(x, y), heavy(y, x), RIDGE_R2(x, y), RIDGE_R2(y, x)], rtol=1e-9)
+
+
+def by_scikit(x, y, label, components):
+    from sklearn.cross_decomposition import PLSRegression
+
+    for fold in np.unique(label):
+        train = label != fold
+        model = PLSRegression(components, scale=False, tol=1e-28, max_iter=3000)
+        with warnings.catch_warnings(action="ignore"):
+            yield y[~train], model.fit(x[train], y[train]).predict(x[~train])
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("components", [1, 3])
+def test_partial_least_squares_against_scikit_learn(seed, components):
+    x, y = noisy(seed)
+    y *= [1.0, 3.0, 0.3]
+    parts = list(by_scikit(x, y, oracles.contiguous(43, 5), components))
+    for score in ("r", "r2"):
+        for average in ("pooled", None):
+            expected = mean_score(parts, score, average)
+            assert_allclose(pls(x, y, components=components, score=score, average=average), expected, atol=1e-8)
+
+
+def test_one_target(pair):
+    x, y = pair
+    expected = mean_score(by_scikit(x, y[:, :1], oracles.contiguous(60, 5), 2))
+    assert_allclose(pls(x, y[:, :1], components=2), expected, atol=1e-8)
+
+
+def test_all_components_are_least_squares(pair):
+    x, y = pair
+    assert_allclose(PLS_R(x, y), sp.regression(x, y), rtol=1e-8)
+    dependent = np.hstack([x, x[:, :3] + x[:, 1:4], np.ones((60, 1))])
+    assert_allclose(PLS_R(dependent, y), sp.regression(x, y), rtol=1e-7)
+    mask = np.arange(60) % 3 == 0
+    assert_allclose(pls(x, y, test=mask), sp.regression(x, y, test=mask), rtol=1e-8)
+    assert PLS_R(x, y) == pls(x, y, components=10)
+
+
+@pytest.mark.parametrize("value", [0, 2.5, True, None])
+def test_components_that_are_none(pair, value):
+    with pytest.raises(DataError, match=r"components is .*; expected an integer of at least 1"):
+        pls(*pair, components=value)
+
+
+def test_float32_is_fitted_in_float64():
+    x, y = (z.astype(np.float32) for z in related(60, 6, 4, seed=0))
+    for metric in (RIDGE_R, PLS_R):
+        expected = metric(x.astype(float), y.astype(float))
+        assert_allclose(metric(x, y), expected, rtol=1e-9)
+        assert_allclose(sp.compare({"x": x, "y": y}, metrics=[metric]).score[0], expected, atol=1e-6)

@@ -1,0 +1,53 @@
+"""Every metric of the further families: what it promises, tables with it, tensors and repeats."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import related
+from numpy.testing import assert_allclose
+
+import superpose as sp
+from superpose.metrics import ALL, MORE
+
+pytestmark = pytest.mark.usefixtures("as_installed")
+by_name = pytest.mark.parametrize("metric", MORE, ids=lambda m: m.name)
+
+
+@by_name
+def test_it_keeps_its_word(metric):
+    table = sp.check_metric(metric, draws=2)
+    assert table.passed.all(), table[~table.passed].to_string()
+    # Nothing is refused that need not be, and nothing holds that is not declared.
+    assert (table.detail == "").all(), table[table.detail != ""].to_string()
+
+
+def test_names_are_unique():
+    assert len({m.name for m in (*ALL, *MORE)}) == len(ALL) + len(MORE)
+
+
+@by_name
+def test_tables_hold_its_scores(metric):
+    x, y = related(60, 6, 4, seed=0)
+    table = sp.compare({"x": x, "y": y}, metrics=[metric], permutations=19)
+    expected = [float(metric(x, y)), float(metric(y, x))][: 1 + metric.directed]
+    assert_allclose(table.score, expected, rtol=1e-8)
+    assert_allclose(table.p, 1 / 20)
+    assert (table.samples == 60).all()
+
+
+@by_name
+def test_units_that_outnumber_the_samples_are_not_mixed(metric):
+    """Wide systems are rotated into fewer columns only where that changes no score."""
+    x, y = related(14, 40, 35, seed=0)
+    order = np.random.default_rng(0).permutation(40)
+    padded = [np.hstack([z, np.zeros((14, 60))]) for z in (x, y)]
+    assert_allclose(metric(x[:, order], y), metric(x, y), rtol=1e-7)
+    assert_allclose(metric(*padded), metric(x, y), rtol=1e-7)
+
+
+@by_name
+def test_tensors_in_tensors_out(metric):
+    x, y = related(40, 5, 4, seed=1, repeats=(2,))
+    scores = metric(torch.tensor(x), torch.tensor(y[0]))
+    assert isinstance(scores, torch.Tensor)
+    assert_allclose(scores, [float(metric(x[0], y[0])), float(metric(x[1], y[0]))], rtol=1e-9)
