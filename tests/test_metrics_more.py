@@ -7,7 +7,7 @@ from conftest import related
 from numpy.testing import assert_allclose
 
 import superpose as sp
-from superpose.metrics import ALL, MORE
+from superpose.metrics import ALL, MORE, PredictiveMetric
 
 pytestmark = pytest.mark.usefixtures("as_installed")
 by_name = pytest.mark.parametrize("metric", MORE, ids=lambda m: m.name)
@@ -33,6 +33,15 @@ def test_tables_hold_its_scores(metric):
     assert_allclose(table.score, expected, rtol=1e-8)
     assert_allclose(table.p, 1 / 20)
     assert (table.samples == 60).all()
+
+
+@pytest.mark.parametrize("metric", [m for m in MORE if not isinstance(m, PredictiveMetric)], ids=lambda m: m.name)
+def test_a_split_is_scored_where_it_is_held_out(metric):
+    x, y = related(60, 6, 4, seed=0)
+    mask = np.arange(60) % 3 == 0
+    table = sp.compare({"x": x, "y": y}, metrics=[metric], test=mask)
+    expected = [float(metric(x[mask], y[mask])), float(metric(y[mask], x[mask]))][: 1 + metric.directed]
+    assert_allclose(table.score, expected, rtol=1e-8)
 
 
 @by_name

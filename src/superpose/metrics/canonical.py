@@ -51,7 +51,7 @@ def svcca(x: ArrayLike, y: ArrayLike, *, variance: float = 0.99) -> Any:
     >>> import numpy as np, superpose as sp
     >>> x, noise = np.random.default_rng(0).normal(size=(2, 500, 3))
     >>> x *= [3.0, 2.0, 0.1]
-    >>> y = np.hstack([x[:, :2], 0.1 * noise])
+    >>> y = np.hstack([x[:, :2], 0.1 * noise[:, :1]])
     >>> round(float(sp.cca(x, y)), 2), round(float(sp.metrics.svcca(x, y)), 2)
     (0.67, 1.0)
     """

@@ -111,23 +111,23 @@ def nearest(x: Array, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
 def _shared(x: Array, y: Array, k: int) -> float:
     count = 0
     for rows in tiles(len(x)):
-        count += int(_is_nearest(y, rows, k)[np.arange(len(rows))[:, None], nearest(x, rows, k)].sum())
+        count += int(_both(nearest(x, rows, k), nearest(y, rows, k), len(x)).sum())
     return count / (k * len(x))
 
 
-def _is_nearest(x: Array, rows: NDArray[np.int64], k: int) -> NDArray[np.bool_]:
-    mask = np.zeros((len(rows), len(x)), dtype=bool)
-    np.put_along_axis(mask, nearest(x, rows, k), True, axis=1)
-    return mask
+def _both(near: NDArray[np.int64], others: NDArray[np.int64], samples: int) -> NDArray[np.bool_]:
+    """Return which neighbours are among the other neighbours of the same sample, (rows, k)."""
+    mask = np.zeros((len(near), samples), dtype=bool)
+    np.put_along_axis(mask, others, True, axis=1)
+    return np.take_along_axis(mask, near, axis=1)
 
 
 def _aligned(x: Array, y: Array, k: int) -> float:
     both = own_x = own_y = 0.0
     for rows in tiles(len(x)):
         near_x, near_y = nearest(x, rows, k), nearest(y, rows, k)
-        shared = _is_nearest(y, rows, k)[np.arange(len(rows))[:, None], near_x]
         kernel_x, kernel_y = _products(x, rows, near_x), _products(y, rows, near_x)
-        both += float((kernel_x * kernel_y)[shared].sum())
+        both += float((kernel_x * kernel_y)[_both(near_x, near_y, len(x))].sum())
         own_x += float((kernel_x**2).sum())
         own_y += float((_products(y, rows, near_y) ** 2).sum())
     return both / np.sqrt(own_x * own_y) if own_x > 0 and own_y > 0 else np.nan
