@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from superpose import clusters
+from superpose.clusters import at, local_cluster, remote, require, slurm_cluster
 from superpose.files import DataError, PartError
 from superpose.limits import limited
 from superpose.workers import pool
@@ -79,23 +79,23 @@ def dask(
     workers: int, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
 ) -> Generator[Result, None, None]:
     """Yield the results of that many Dask workers on this machine as they are finished."""
-    with clusters.local_cluster(workers, threads) as connected:
-        yield from persistent(partial(clusters.remote, connected, threads), function, cells)
+    with local_cluster(workers, threads) as connected:
+        yield from persistent(partial(remote, connected, threads), function, cells)
 
 
 def scheduler(
     address: str, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
 ) -> Generator[Result, None, None]:
     """Yield the results of the workers of a Dask scheduler that runs already."""
-    return persistent(partial(clusters.remote, clusters.at(address), threads), function, cells)
+    return persistent(partial(remote, at(address), threads), function, cells)
 
 
 def slurm(
     site: str, threads: int | None, function: Callable[[Cell], Result], cells: Iterable[Cell]
 ) -> Generator[Result, None, None]:
     """Yield the results of Dask workers that are jobs of SLURM."""
-    with clusters.slurm_cluster(Path(site)) as connected:
-        yield from persistent(partial(clusters.remote, connected, threads), function, cells)
+    with slurm_cluster(Path(site)) as connected:
+        yield from persistent(partial(remote, connected, threads), function, cells)
 
 
 _NAMES: dict[str, Callable[[str], Callable[..., Any]]] = {
@@ -108,7 +108,7 @@ _NAMES: dict[str, Callable[[str], Callable[..., Any]]] = {
 
 
 def _of_cluster(run: Callable[..., Any], where: int | str) -> Callable[..., Any]:
-    clusters.require()
+    require()
     return partial(run, where)
 
 

@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from superpose import plans, provenance
 from superpose.engines import Engine, LostError
 from superpose.engines import engine as engine_named
 from superpose.files import DataError, PartError
+from superpose.plans import Plan
+from superpose.plans import keep as keep_plan
+from superpose.provenance import process
 from superpose.results import read, writer
 
 if TYPE_CHECKING:
@@ -171,7 +173,7 @@ class Study:
         failures: list[str] = []
         if pending:
             with writer(folder) as put:
-                plans.keep(folder, plans.Plan(self.name, _source(self.measure), [job.key for job in jobs]))
+                keep_plan(folder, Plan(self.name, _source(self.measure), [job.key for job in jobs]))
                 for outcomes, run in _completed(run_on, partial(finished, self.measure, self.threads), pending):
                     contents = {outcome.key: outcome.content for outcome in outcomes if outcome.content}
                     digest = hashlib.sha256(run.encode()).hexdigest()
@@ -284,7 +286,7 @@ def finished(measure: Measure, threads: int, jobs: Sequence[Job]) -> Finished:
 @cache
 def _process(number: int, threads: int, libraries: int) -> str:
     """Describe this process, once for each thread count and again when a library was loaded."""
-    return json.dumps(provenance.process())
+    return json.dumps(process())
 
 
 def _completed(run_on: Engine, function: Callable[[list[Job]], Finished], jobs: Sequence[Job]) -> Iterator[Finished]:

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from superpose import plans, results
+import superpose.plans as plans
+import superpose.results as results
 from superpose.files import DataError
 
 Row = dict[str, Any]
