@@ -63,9 +63,9 @@ def svcca(x: ArrayLike, y: ArrayLike, *, variance: float = 0.99) -> Any:
 def pwcca(x: ArrayLike, y: ArrayLike) -> Any:
     """Canonical correlations of two systems, each weighted by how much of x its direction explains (PWCCA).
 
-    The weight of a canonical variate of x is the sum over units of x of |variate · unit|, so that the score depends on
-    the axes of x, but on no invertible map of y: it is directed. Where correlations tie (as where two systems share
-    directions without noise) the variates, and with them the weights, are not unique.
+    The weight of a canonical variate of x is the sum, over units of x, of the absolute value of its product with the
+    unit, so that the score depends on the axes of x, but on no invertible map of y: it is directed. Where correlations
+    tie (as where two systems share directions without noise) the variates, and with them the weights, are not unique.
 
     Parameters
     ----------
