@@ -21,8 +21,9 @@ Penalty = Callable[[int, Array], Array]
 
 # A unit whose variance is below this many rounding errors of its second moment is constant.
 ROUNDING = 256
-# Rounding of the products times the condition number: below this a held-out score is known to 1e-4.
-BLUR = 2e-3
+# Rounding of the products, times what multiplies it: below this a held-out score is known to 1e-4.
+BLUR = 1e-4
+TINY = float(np.finfo(np.float64).tiny)
 
 
 def regression(
@@ -355,8 +356,9 @@ def _solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool]:
     try:
         factor = cho_factor(scaled, lower=True, check_finite=False)
         if (np.einsum("...ii->...i", factor[0]) ** 2).min() > floor:
-            weights = scale[..., :, None] * cho_solve(factor, target, check_finite=False)
-            return weights, _condition(scaled, factor[0]) * resolution < BLUR
+            weights = cho_solve(factor, target, check_finite=False)
+            blur = resolution * _sensitivity(scaled, factor[0], weights, target)
+            return scale[..., :, None] * weights, blur < BLUR
     except LinAlgError:
         pass
     values, vectors = np.linalg.eigh(scaled)
@@ -364,12 +366,19 @@ def _solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool]:
     return scale[..., :, None] * (vectors @ (inverse[..., :, None] * (np.swapaxes(vectors, -1, -2) @ target))), False
 
 
-def _condition(gram: Array, factor: Array) -> float:
-    """Return the largest condition number (of the 1-norm, estimated) of matrices with these lower Cholesky factors."""
+def _sensitivity(gram: Array, factor: Array, weights: Array, target: Array) -> float:
+    """Return how much, at most, rounding of the Gram matrix G is multiplied in the predictions of weights w.
+
+    An error E of G moves w by G⁻¹Ew, and predictions by √(w'E'G⁻¹Ew) in units of √(w'Gw): at most √‖G⁻¹‖ ‖w‖ / √(w'Gw)
+    for each of E. LAPACK estimates the norm (that of sums of columns) from the lower Cholesky factor.
+    """
     width = gram.shape[-1]
     norms = np.abs(gram).sum(axis=-2).max(axis=-1).reshape(-1)
     pairs = zip(factor.reshape(-1, width, width), norms, strict=True)
-    return 1 / max(min(dpocon(one, norm, uplo="L")[0] for one, norm in pairs), np.finfo(np.float64).tiny)
+    inverse = max(1 / max(norm * dpocon(one, norm, uplo="L")[0], TINY) for one, norm in pairs)
+    explained = np.einsum("...ij,...ij->...j", weights, target)
+    length = np.einsum("...ij,...ij->...j", weights, weights)
+    return float(np.sqrt(inverse * (length[explained > 0] / explained[explained > 0]).max(initial=0.0)))
 
 
 def _correlation(fit: Array, prediction: Array, target: Array) -> Array:
