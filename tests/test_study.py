@@ -521,20 +521,12 @@ def test_killed_runs_end_in_the_table_of_an_uninterrupted_one(tmp_path, engine, 
 
 @pytest.mark.prove
 @pytest.mark.slow
-def test_two_hundred_kills(tmp_path):
+@pytest.mark.parametrize(("engine", "kills"), [("serial", 80), ("local:2", 80), ("dask:2", 40)])
+def test_two_hundred_kills(tmp_path, engine, kills):
     started = time.monotonic()
-    kills = {"serial": 80, "local:2": 80, "dask:2": 40}
-    rounds = [check_kills(tmp_path / engine[:5], engine, 300, count) for engine, count in kills.items()]
-    proved(
-        "P1",
-        time.monotonic() - started,
-        kills=sum(kills.values()),
-        **{f"kills_{engine.partition(':')[0]}": count for engine, count in kills.items()},
-        studies=sum(rounds),
-        cells=300,
-        differing_tables=0,
-        acknowledged_cells_measured_again=0,
-    )
+    rounds = check_kills(tmp_path, engine, cells=300, kills=kills)
+    counts = {"kills": kills, "studies": rounds, "cells": 300, "differing_tables": 0}
+    proved("P1", time.monotonic() - started, engine=engine, **counts, acknowledged_cells_measured_again=0)
 
 
 @pytest.mark.parametrize(

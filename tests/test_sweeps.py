@@ -274,10 +274,13 @@ def interrupted(tmp_path, engine, number, group):
         command, env=environment, start_new_session=True, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parent
     )
     study = studies.interruptible(tmp_path / "log")
-    studies.wait_for(lambda: "long" in studies.lines(tmp_path / "log") and study.kept(tmp_path / "kept") == 4)
-    started = time.monotonic()
-    (os.killpg if group else os.kill)(process.pid, number)
-    _, err = process.communicate(timeout=60)
+    try:
+        studies.wait_for(lambda: "long" in studies.lines(tmp_path / "log") and study.kept(tmp_path / "kept") == 4, 240)
+        started = time.monotonic()
+        (os.killpg if group else os.kill)(process.pid, number)
+        _, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
     seconds = time.monotonic() - started
     assert process.returncode == 130, err
     assert err.splitlines()[-1].startswith("superpose: interrupted"), err
