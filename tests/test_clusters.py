@@ -304,7 +304,7 @@ def test_a_loop_over_jobs_of_slurm(tmp_path, monkeypatch):
     "name", ["dask:0", "dask:", "dask://host", "dask://", "tls://host", "slurm:", "slurm:site.json"]
 )
 def test_names_of_clusters_that_are_refused(name):
-    with pytest.raises(DataError, match=r"engine is .*; expected 'serial', 'local:N' .*'slurm:site\.toml'"):
+    with pytest.raises(DataError, match=r"engine is .*; expected 'serial', or 'local:N' .*'slurm:site\.toml'"):
         engine(name)
 
 

@@ -136,7 +136,7 @@ def test_processes_that_never_start(monkeypatch):
         list(engine("local:2", 1)(abs, [1, 2]))
 
 
-@pytest.mark.parametrize("moment", [0.0, 0.3])
+@pytest.mark.parametrize("moment", [0.0, 0.02])
 def test_a_process_killed_while_it_starts_is_replaced(monkeypatch, moment):
     started = []
     real = subprocess.Popen

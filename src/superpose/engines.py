@@ -153,6 +153,6 @@ def engine(name: str, threads: int | None = None) -> Engine:
         if found := re.fullmatch(form, str(name)):
             return partial(make(found[1]), threads)
     raise DataError(
-        f"engine is {name!r}; expected 'serial', 'local:N' for N processes, 'dask:N', 'dask://host:port', "
-        "'tls://host:port' or 'slurm:site.toml'."
+        f"engine is {name!r}; expected 'serial', or 'local:N' for N processes, or of Dask 'dask:N', "
+        "'dask://host:port', 'tls://host:port' or 'slurm:site.toml'."
     )
