@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,8 +39,8 @@ LINES: tuple[tuple[str, Line], ...] = (
     ("dictionaries of others", ("latent", "given", "none")),
     ("principal components", ("pca_code", "", "none")),
     ("untrained latents", ("latent", "pairwise", "untrained")),
-    ("raw, within words", ("raw", "", "within_labels")),
-    ("latents, within words", ("latent", "pairwise", "within_labels")),
+    ("raw, within labels", ("raw", "", "within_labels")),
+    ("latents, within labels", ("latent", "pairwise", "within_labels")),
     ("latents, shuffled", ("latent", "all", "shuffled_fit")),
 )
 COPIES: tuple[tuple[str, Line], ...] = (
@@ -47,6 +48,8 @@ COPIES: tuple[tuple[str, Line], ...] = (
     ("packed codes: raw", ("raw", "", "planted")),
     ("packed codes: latents", ("latent", "pairwise", "planted")),
 )
+# Each with whether it is about copies of a layer.
+ROWS = (*((name, line, False) for name, line in LINES), *((name, line, True) for name, line in COPIES))
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -70,7 +73,8 @@ def draw(table: pd.DataFrame) -> Figure:
     from matplotlib.figure import Figure
 
     judged = [pair for pair in scores(table, "nonlinear").index.to_list() if _in_order(table, pair)]
-    lines = HEIGHT_A_LINE * (len(LINES) + len(COPIES)) + 0.25 if judged else 0.0
+    shown = [line for line in ROWS if len(scores(table, *line[1]))]
+    lines = HEIGHT_A_LINE * len(shown) + 0.25 if judged else 0.0
     height = HEAD + 2 * SCATTER + (lines + 0.75 if judged else 0.0) + FOOT
     figure = Figure(figsize=(7.2, height))
     grid = figure.add_gridspec(
@@ -86,7 +90,7 @@ def draw(table: pd.DataFrame) -> Figure:
         )
         for number, pair in enumerate(judged):
             place = figure.add_subplot(below[0, number])
-            _lines(place, table, pair)
+            _lines(place, table, pair, shown)
             if number:
                 place.set_yticklabels([])
     handles = [key(name, ls="", marker=MARKERS[i], color=COLOURS[i], markersize=4) for i, name in enumerate(KINDS)]
@@ -125,9 +129,8 @@ def _scatter(axes: Axes, table: pd.DataFrame, title: str, x: Line, y: Line, last
     dress(axes, title, x=f"{x[0]} alignment, held-out $r$", y=f"{y[0]} alignment, held-out $r$")
 
 
-def _lines(axes: Axes, table: pd.DataFrame, pair: tuple[str, str]) -> None:
+def _lines(axes: Axes, table: pd.DataFrame, pair: tuple[str, str], shown: Sequence[tuple[str, Line, bool]]) -> None:
     """Draw each line of one pair as a row of two dots."""
-    shown = [*((name, line, False) for name, line in LINES), *((name, line, True) for name, line in COPIES)]
     for row, (_, line, copies) in enumerate(shown):
         colour = COLOURS[1] if line[0] == "latent" else COLOURS[0] if line[0] == "raw" else "0.25"
         for metric, fill in (("regression_r", "full"), ("regression_r_units", "none")):

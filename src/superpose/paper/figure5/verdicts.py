@@ -46,7 +46,7 @@ def _apart(first: Line, second: Line, metric: str) -> Number:
     return number
 
 
-def _kept_within_words(table: pd.DataFrame) -> float:
+def _kept_within_labels(table: pd.DataFrame) -> float:
     both = beside(scores(table, *RAW), scores(table, "raw", control="within_labels"))
     return float((both["y"] / both["x"]).max())
 
@@ -126,10 +126,10 @@ CLAIMS = (
         low=0,
     ),
     Claim(
-        "The identity of the words does not account for it: little alignment is left between other uses of a word.",
+        "What a sample shows does not account for it: little alignment is left among samples of one label.",
         "beyond the paper",
-        "largest share of raw r that is left when tokens are re-paired within each word",
-        _kept_within_words,
+        "largest share of raw r that is left when samples are re-paired within labels (a word; a place and subject)",
+        _kept_within_labels,
         high=0.8,
     ),
     Claim(
