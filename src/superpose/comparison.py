@@ -30,7 +30,7 @@ Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 
 # Rows of a file that are read at a time.
-PIECE = 8192
+PIECE = 2048
 
 IDENTITY = ("system_a", "system_b", "metric", "directed")
 SCORES = ("score", "low", "high", "null", "null_low", "null_high", "p")
@@ -366,12 +366,18 @@ def _row_sums(pair: Pair, metric: MomentMetric, sums: Any, design: Design) -> An
     start = 0 if _is_split(metric) else design.scored.start
     step = PIECE if any(isinstance(rows, MappedRows) for rows in pair.rows) else len(x)
     pieces = [slice(at, min(at + step, len(x))) for at in range(start, len(x), step)]
-    found = [metric.row_sums(terms, sums, x[piece], y[piece], design.folds[piece]) for piece in pieces]
-    if len(found) == 1:
-        return found[0]
-    return type(found[0])(
-        **{part.name: np.concatenate([getattr(rows, part.name) for rows in found]) for part in fields(found[0])}
-    )
+    found = (metric.row_sums(terms, sums, x[piece], y[piece], design.folds[piece]) for piece in pieces)
+    if len(pieces) == 1:
+        return next(found)
+    # Filled, rather than joined: of rows beyond the memory, even one number a row must not be held twice.
+    whole: dict[str, Array] = {}
+    for piece, rows in zip(pieces, found, strict=True):
+        for part in fields(rows):
+            values = getattr(rows, part.name)
+            if part.name not in whole:
+                whole[part.name] = np.empty(len(x) - start, values.dtype)
+            whole[part.name][piece.start - start : piece.stop - start] = values
+    return type(rows)(**whole)
 
 
 def _sums(pair: Pair, metric: MomentMetric) -> Any:
