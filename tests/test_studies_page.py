@@ -67,6 +67,7 @@ def test_the_site_is_what_slurm_is_asked_for():
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl, which makes the certificates")
 def test_a_scheduler_with_the_settings_of_the_page(tmp_path, monkeypatch):
     import dask.config
+    import distributed  # noqa: F401 - its defaults would go with the settings, if they came under them
 
     settings = (SCRIPTS / "tls.yaml").read_text()
     for name in ("ca.pem", "cluster.pem", "cluster-key.pem"):

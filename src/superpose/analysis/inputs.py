@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose import formats
 from superpose.arrays import as_responses
 from superpose.files import DataError, sha256
+from superpose.formats import digest
+from superpose.formats import read as read_foreign
 from superpose.recordings import Recording, match, read
 from superpose.sae import SparseAutoencoder, load
 
@@ -66,7 +67,7 @@ def read_files(files: Sequence[Path]) -> tuple[dict[str, Array], dict[str, Any]]
 def read_dictionary(path: Path) -> SparseAutoencoder:
     """Return a dictionary: other packages keep theirs in a folder, in a .pt file, or with a cfg.json beside it."""
     if path.is_dir() or path.suffix == ".pt" or path.with_name("cfg.json").exists():
-        return formats.read(path)
+        return read_foreign(path)
     return load(path)
 
 
@@ -86,7 +87,7 @@ def read_dictionaries(named: Sequence[str]) -> tuple[dict[str, SparseAutoencoder
             raise DataError(f"a dictionary is given as {text!r}; expected SYSTEM=PATH, each system once.")
         path = Path(place)
         found[name] = read_dictionary(path)
-        record[name] = {"path": place, "sha256": sha256(path) if path.is_file() else formats.digest(path)}
+        record[name] = {"path": place, "sha256": sha256(path) if path.is_file() else digest(path)}
     return found, record
 
 
