@@ -213,7 +213,7 @@ def test_two_hosts_one_folder(tmp_path):
     figure = ["reproduce", "figure2", "--scale", "smoke", "--engine", "serial"]
     hosts = [on_host(f"node{i}", *figure, "--shard", f"{i}/2", "--out", tmp_path / "shared") for i in (1, 2)]
     for host in hosts:
-        _, err = host.communicate(timeout=120)
+        _, err = host.communicate(timeout=300)
         assert host.returncode == 0, err
     assert cli.main([*figure, "--out", str(tmp_path / "serial")]) == 0
     assert cli.main([*figure, "--out", str(tmp_path / "shared")]) == 0
