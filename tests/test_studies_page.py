@@ -67,7 +67,7 @@ def test_the_site_is_what_slurm_is_asked_for():
 @pytest.mark.skipif(not shutil.which("openssl"), reason="needs openssl, which makes the certificates")
 def test_a_scheduler_with_the_settings_of_the_page(tmp_path, monkeypatch):
     import dask.config
-    import distributed  # noqa: F401 - its defaults would go with the settings, if they came under them
+    import distributed  # noqa: F401 - so that its defaults are there to be merged with
 
     settings = (SCRIPTS / "tls.yaml").read_text()
     for name in ("ca.pem", "cluster.pem", "cluster-key.pem"):
@@ -80,7 +80,7 @@ def test_a_scheduler_with_the_settings_of_the_page(tmp_path, monkeypatch):
     shutil.copy(tmp_path / "cluster.pem", tmp_path / "ca.pem")
     monkeypatch.setitem(ENVIRONMENT, "DASK_CONFIG", str(tmp_path / "dask"))
     with (
-        dask.config.set(next(iter(dask.config.collect_yaml([str(tmp_path / "dask")])))),
+        dask.config.set(dask.config.merge(dask.config.config, *dask.config.collect_yaml([str(tmp_path / "dask")]))),
         running(1, tmp_path, protocol="tls") as (address, _),
     ):
         assert sorted(engine(f"tls://{address}", 1)(abs, [-1, -2, 3])) == [1, 2, 3]
