@@ -19,12 +19,16 @@ class Proofs(Directive):
         path = Path(environment.srcdir) / "proofs.jsonl"
         environment.note_dependency(str(path))
         lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        latest = {line["promise"]: line for line in lines}
+        latest = {_name(line): line for line in lines}
         group = nodes.tgroup(cols=len(HEADINGS))
         group += [nodes.colspec(colwidth=width) for width in (2, 8, 1, 2)]
         group += nodes.thead("", _row(HEADINGS))
         group += nodes.tbody("", *(_row(_cells(latest[promise])) for promise in sorted(latest, key=_number)))
         return [nodes.table("", group)]
+
+
+def _name(line: dict[str, Any]) -> str:
+    return " ".join(filter(None, (line["promise"], line["counts"].get("engine"))))
 
 
 def _number(promise: str) -> tuple[int, str]:

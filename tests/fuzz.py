@@ -201,7 +201,8 @@ def _results(folder: Path) -> Path:
     with results.writer(folder) as put:
         for i in range(30):
             put({f"key{i}": json.dumps({"score": i / 7})})
-    (folder / "0.lock").unlink()
+    for lock in folder.glob("*.lock"):
+        lock.unlink()
     return folder
 
 

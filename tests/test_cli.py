@@ -366,7 +366,8 @@ def test_bad_arguments(here, capsys, arguments, words):
 def test_an_unknown_command(capsys):
     assert cli.main(["comprae"]) == 2
     said = capsys.readouterr().err
-    assert re.fullmatch(r"superpose: Unknown command [^\n]+compare, extract, train, encode, reproduce, demo\.\n", said)
+    named = "compare, extract, train, encode, reproduce, sweep, demo"
+    assert re.fullmatch(rf"superpose: Unknown command [^\n]+{named}\.\n", said)
 
 
 def test_bad_input_as_users_meet_it(here):

