@@ -14,7 +14,7 @@ demo: .venv/encoders.stamp
 	$(BIN)/superpose demo --out demo-results
 
 test: .venv/encoders.stamp
-	$(PYTEST) -n 2 -m 'not slow' --doctest-modules src tests
+	$(PYTEST) -n 2 -m 'not slow and not prove' --doctest-modules src tests
 
 # What takes minutes: convergence, coverage over many data sets, the demo's encoders end to end.
 slow: .venv/encoders.stamp
@@ -23,7 +23,7 @@ slow: .venv/encoders.stamp
 check: lint slow test docs
 
 coverage: .venv/encoders.stamp
-	$(PYTEST) -n 2 -m 'not slow' --cov=superpose --cov-branch --cov-report=term:skip-covered --cov-fail-under=90 tests
+	$(PYTEST) -n 2 -m 'not slow and not prove' --cov=superpose --cov-branch --cov-report=term:skip-covered --cov-fail-under=90 tests
 
 lint: .venv/core.stamp
 	$(BIN)/ruff check .

@@ -88,8 +88,18 @@ def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
 
 
 def check_finite(x: NDArray[Any], name: str = "x") -> None:
-    """Raise a DataError that counts and places the NaN, infinite and overflowing values of `x`, if it has any."""
-    limit = LARGEST[min(x.dtype.itemsize, 8)]
+    """Raise a DataError that counts and places the NaN and infinite values of `x`, if it has any."""
+    _check_within(x, name, float(np.finfo(np.float64).max))
+
+
+def check_moderate(x: NDArray[Any], name: str = "x") -> None:
+    """Raise a DataError as `check_finite` does, and for values whose products would overflow."""
+    _check_within(x, name, LARGEST[min(x.dtype.itemsize, 8)])
+
+
+def _check_within(x: NDArray[Any], name: str, limit: float) -> None:
+    if x.dtype.kind == "f":
+        limit = min(limit, float(np.finfo(x.dtype).max))
     bad, first = 0, None
     for start, rows in chunks(x):
         if -limit <= rows.min() <= rows.max() <= limit:

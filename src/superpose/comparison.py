@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import (
     as_responses,
-    check_finite,
+    check_moderate,
     check_paired,
     group_folds,
     group_labels,
@@ -195,7 +195,7 @@ def checked_systems(systems: Mapping[str, ArrayLike]) -> dict[str, Array]:
         raise DataError("expected at least two systems, as {name: array}.")
     arrays = {str(name): as_responses(x, str(name)) for name, x in systems.items()}
     for name, x in arrays.items():
-        check_finite(x, name)
+        check_moderate(x, name)
         if is_constant(x):
             raise DataError(
                 f"{name} does not vary: every unit is constant over the samples, so there is nothing to compare."

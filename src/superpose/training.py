@@ -15,7 +15,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from superpose.arrays import as_responses, check_finite, check_paired, choose, chunks
+from superpose.arrays import as_responses, check_moderate, check_paired, choose, chunks
 from superpose.checkpoints import fingerprint, read, restore, state, write
 from superpose.diagnostics import unit_means
 from superpose.files import DataError
@@ -413,7 +413,7 @@ def _centre_and_scale(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.
 def _sources(arrays: Sequence[ArrayLike | Tensor], name: str) -> list[Source]:
     sources = {f"{name} {i}": as_responses(x, f"{name} {i}") for i, x in enumerate(arrays)}
     for label, x in sources.items():
-        check_finite(x, label)
+        check_moderate(x, label)
     if sources:
         check_paired(sources)
     return list(sources.values())

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.arrays import as_responses, check_finite, check_paired, like_input
+from superpose.arrays import as_responses, check_moderate, check_paired, like_input
 from superpose.files import DataError
 from superpose.moments import Moments, compact, of_pair
 
@@ -124,7 +124,7 @@ def paired(x: ArrayLike, y: ArrayLike, minimum_samples: int = 2) -> tuple[Array,
             "leading axes."
         ) from None
     for name, array in (("x", first), ("y", second)):
-        check_finite(array, name)
+        check_moderate(array, name)
         if is_constant(array):
             raise DataError(
                 f"{name} does not vary: every unit is constant over the samples, so there is nothing to compare."
