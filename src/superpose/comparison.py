@@ -273,12 +273,13 @@ class Sums:
         known: Mapping[str, Own] | None = None,
     ) -> None:
         self.design = design
+        means = {name: mean_of(x, design.scored) for name, x in arrays.items()}
         self.own, self.cross = accumulate_about_means(
-            arrays, couples, design.folds, design.scored, targets=known or (), precision=precision
+            arrays, couples, design.folds, means, targets=known or (), precision=precision
         )
         self.own |= known or {}
         self.rows = min(chunk_rows(arrays.values()), len(design.folds))
-        self.read = {name: reader(x, mean_of(x, design.scored), self.rows, precision) for name, x in arrays.items()}
+        self.read = {name: reader(x, means[name], self.rows, precision) for name, x in arrays.items()}
 
     def pair(self, a: str, b: str, units: Mapping[str, int]) -> Pair:
         """Return one pair of them."""
@@ -351,10 +352,10 @@ def _tile(
         pair, rows = sums.pair(a, b, units), sums.rows
         directions = (pair, pair.swapped())
         if any(_blurred(direction, metrics) for direction in directions):
-            exact = Sums({name: compacted[name] for name in (a, b)}, [(a, b)], design, np.float64)
+            exact = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, np.float64)
             pair, rows = exact.pair(a, b, units), exact.rows
             directions = (pair, pair.swapped())
-        blocks = [(fold, index) for fold, index in row_blocks(len(design.folds), rows, design.folds)]
+        blocks = list(row_blocks(len(design.folds), rows, design.folds))
         nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design, blocks)
         scored: list[dict[str, Any]] = []
         for metric in metrics:
@@ -366,7 +367,7 @@ def _tile(
 
 def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
     """Whether a regression of the pair needs products in float64."""
-    fitted = (_sums(pair, m) for m in metrics if isinstance(m, MomentMetric) and _is_split(m))
+    fitted = (_sums(pair, m) for m in metrics if isinstance(m, MomentMetric) and m.split)
     return any(sums.blurred for sums in fitted)
 
 
@@ -433,13 +434,9 @@ def _moment_scores(
     return result
 
 
-def _is_split(metric: MomentMetric) -> bool:
-    """Whether the metric fits on some folds and scores on others, and so needs the moments of all."""
-    return metric.split
-
-
 def _terms(pair: Pair, metric: MomentMetric) -> Moments:
-    return pair.moments if _is_split(metric) else pair.scored
+    """Return the sums of all folds where the metric fits on some and scores on others, else of those scored."""
+    return pair.moments if metric.split else pair.scored
 
 
 def over_rows(shares: Callable[..., Any], read: tuple[RowReader, RowReader], blocks: Iterable[Block]) -> Any:
@@ -489,7 +486,7 @@ def _nulls(
                     continue
                 if isinstance(metric, MomentMetric):
                     if metric.repaired not in shared:
-                        terms = whole if _is_split(metric) else held_out
+                        terms = whole if metric.split else held_out
                         shared[metric.repaired] = metric.repaired(_sums(direction, metric), terms)
                     value = float(metric.score(shared[metric.repaired]))
                 else:

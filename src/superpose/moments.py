@@ -271,15 +271,14 @@ def accumulate_about_means(
     systems: Mapping[str, Array],
     pairs: Iterable[tuple[str, str]],
     folds: NDArray[np.int64] | None,
-    scored: slice,
+    means: Mapping[str, Array],
     targets: Collection[str] = (),
     precision: Precision | None = None,
 ) -> tuple[dict[str, Own], dict[tuple[str, str], Cross]]:
-    """Accumulate as `accumulate` does, of rows about the means of those that are scored.
+    """Accumulate as `accumulate` does, of rows about the means of those that are scored: see `mean_of`.
 
     The zeros of sparse rows are never filled.
     """
-    means = {name: mean_of(x, scored) for name, x in systems.items()}
     own, cross = accumulate(systems, pairs, folds, means, targets, precision)
     return {name: replace(sums, shift=np.zeros_like(sums.shift)) for name, sums in own.items()}, cross
 

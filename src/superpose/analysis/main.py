@@ -243,7 +243,7 @@ def analyse(
     cells: list[Cell] = [partial(_raw_cell, pair=pair, permutations=permutations) for pair in job.pairs]
     able = rows >= 2 * latents
     cells += [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
-    given = checked(dictionaries or {}, checked_systems(systems), dropped)
+    given = checked(dictionaries, checked_systems(systems), dropped) if dictionaries else {}
     cells += cells_of_given(job, given, [LINES[name] for name in asked if name in LINES])
     tables = _computed(job, cells, run)
     if not able:

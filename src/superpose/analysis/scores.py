@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -70,15 +70,9 @@ def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Ar
     planned = [regression.planned(plan) for regression in REGRESSIONS]
     rows = []
     for name, y in targets.items():
-        pair = {"x": predictors, "y": y}
-        moments = _moments(job, pair)
+        found = _fitted(job, planned[0], {"x": predictors, "y": y})
         # All three share one plan and penalty, hence one fit.
-        sums = planned[0].sums(moments)
-        if sums.blurred:
-            pair = {side: part.astype(np.float64) for side, part in pair.items()}
-            moments = _moments(job, pair)
-            sums = planned[0].sums(moments)
-        rows += [_row(job, metric, sums, moments, pair) | {"system_b": name} for metric in planned]
+        rows += [_row(job, metric, found) | {"system_b": name, "units_b": y.shape[-1]} for metric in planned]
     return pd.DataFrame(rows, columns=COLUMNS).assign(system_a=source, units_a=job.arrays[source].shape[-1])
 
 
@@ -100,43 +94,46 @@ def noted(table: pd.DataFrame, note: str) -> pd.DataFrame:
     return table.assign(why=["; ".join(filter(None, (note, why))) for why in table.why])
 
 
-def _moments(job: Job, pair: Mapping[str, Array]) -> Moments:
-    """Return the sums of a pair on either side of the split, about held-out means."""
-    own, cross = accumulate_about_means(
-        pair, [("x", "y")], job.held_out.astype(np.int64), _held_out(job), targets=("y",)
-    )
-    return Moments(own["x"], own["y"], cross["x", "y"])
+class _Fitted(NamedTuple):
+    """What a regression was fitted to and left, and what each held-out row adds to that."""
+
+    sums: RegressionSums
+    rows: Any
 
 
-def _held_out(job: Job) -> slice:
-    return slice(job.training, len(job.held_out))
+def _fitted(job: Job, regression: MomentMetric, pair: Mapping[str, Array]) -> _Fitted:
+    """Fit on training rows; all sums are about held-out means."""
+    folds = job.held_out.astype(np.int64)
+    scored = slice(job.training, len(folds))
+    means = {side: mean_of(part, scored) for side, part in pair.items()}
+    own, cross = accumulate_about_means(pair, [("x", "y")], folds, means, targets=("y",))
+    moments = Moments(own["x"], own["y"], cross["x", "y"])
+    sums = regression.sums(moments)
+    if sums.blurred:
+        return _fitted(job, regression, {side: part.astype(np.float64) for side, part in pair.items()})
+    count = min(chunk_rows(pair.values()), len(folds))
+    x, y = (reader(part, means[side], count) for side, part in pair.items())
+    unseen = [(fold, index) for fold, index in row_blocks(len(folds), count, folds) if fold]
+    assert regression.row_sums is not None
+    return _Fitted(sums, over_rows(regression.row_sums(moments, sums), (x, y), unseen))
 
 
-def _row(
-    job: Job, metric: MomentMetric, sums: RegressionSums, moments: Moments, pair: Mapping[str, Array]
-) -> dict[str, Any]:
-    score = float(metric.score(sums))
+def _row(job: Job, metric: MomentMetric, found: _Fitted) -> dict[str, Any]:
+    score = float(metric.score(found.sums))
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | {
         "metric": metric.name,
         "directed": True,
         "score": score,
         "samples": int(job.held_out.sum()),
-        "units_b": pair["y"].shape[-1],
-        "why": "" if np.isfinite(score) else metric.why(sums),
+        "why": "" if np.isfinite(score) else metric.why(found.sums),
     }
-    return row | _interval(job, metric, sums, moments, pair, score)
+    return row | _interval(job, metric, found, score)
 
 
-def _interval(
-    job: Job, metric: MomentMetric, sums: Any, moments: Moments, pair: Mapping[str, Array], score: float
-) -> dict[str, Any]:
-    if metric.influence is None or metric.row_sums is None or not np.isfinite(score):
+def _interval(job: Job, metric: MomentMetric, found: _Fitted, score: float) -> dict[str, Any]:
+    if metric.influence is None or not np.isfinite(score):
         return {}
-    folds = job.held_out.astype(np.int64)
-    rows = min(chunk_rows(pair.values()), len(folds))
-    x, y = (reader(part, mean_of(part, _held_out(job)), rows) for part in pair.values())
-    unseen = [(fold, index) for fold, index in row_blocks(len(folds), rows, folds) if fold]
-    influence = metric.influence(sums, over_rows(metric.row_sums(moments, sums), (x, y), unseen))
+    influence = metric.influence(found.sums, found.rows)
     groups = None if job.groups is None else job.groups[job.held_out]
     count = len(influence) if groups is None else len(np.unique(groups))
     low, high = interval(score, standard_error(influence, groups), count, metric.bounds)

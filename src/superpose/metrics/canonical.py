@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
-from superpose.metrics.metric import MomentMetric
-from superpose.metrics.shape import again, canonical_correlations, canonical_pairs, centred, no_room, without_room
+from superpose.metrics.shape import CCA, canonical_pairs, mean_correlation, without_room
 from superpose.moments import Moments
 
 Array = NDArray[Any]
@@ -57,7 +56,7 @@ def svcca(x: ArrayLike, y: ArrayLike, *, variance: float = 0.99) -> Any:
     """
     if not isinstance(variance, float | int | np.floating | np.integer) or not 0 < variance <= 1:
         raise DataError(f"variance is {variance!r}; expected the share of the variance to keep, above 0 and up to 1.")
-    return replace(SVCCA, score=partial(_truncated, variance=float(variance)))(x, y)
+    return replace(SVCCA, score=partial(mean_correlation, variance=float(variance)))(x, y)
 
 
 def pwcca(x: ArrayLike, y: ArrayLike) -> Any:
@@ -101,11 +100,6 @@ def pwcca(x: ArrayLike, y: ArrayLike) -> Any:
     return PWCCA(x, y)
 
 
-def _truncated(m: Moments, variance: float) -> Array:
-    values, ranks = canonical_correlations(m, variance)
-    return without_room(values.sum(-1) / np.maximum(np.minimum(*ranks), 1), ranks, m)
-
-
 def _projection_weighted(m: Moments) -> Array:
     values, variates, ranks = canonical_pairs(m)
     # Variates H = X · variates are orthonormal, so that H'X holds their products with the units.
@@ -114,25 +108,16 @@ def _projection_weighted(m: Moments) -> Array:
     return without_room((weights * values).sum(-1) / weights.sum(-1), ranks, m)
 
 
-SVCCA = MomentMetric(
+SVCCA = replace(
+    CCA,
     name="svcca",
-    directed=False,
-    invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
-    minimum_samples=3,
-    sums=centred,
-    score=partial(_truncated, variance=0.99),
-    why=no_room,
-    repaired=again,
-    bounds=(0.0, 1.0),
+    invariances=CCA.invariances - {"linear"},
+    score=partial(mean_correlation, variance=0.99),
 )
-PWCCA = MomentMetric(
+PWCCA = replace(
+    CCA,
     name="pwcca",
     directed=True,
     invariances=frozenset({"scale", "permutation", "translation"}),
-    minimum_samples=3,
-    sums=centred,
     score=_projection_weighted,
-    why=no_room,
-    repaired=again,
-    bounds=(0.0, 1.0),
 )

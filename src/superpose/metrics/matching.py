@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import lcm
 from typing import Any
@@ -169,13 +169,4 @@ MATCHING_HARD = MomentMetric(
     why=lambda sums: "no unit of a system varies",
     repaired=_again,
 )
-MATCHING_SOFT = MomentMetric(
-    name="matching_soft",
-    directed=False,
-    invariances=MATCHING_HARD.invariances,
-    minimum_samples=3,
-    sums=unit_correlations,
-    score=partial(_best, matched=transported),
-    why=MATCHING_HARD.why,
-    repaired=_again,
-)
+MATCHING_SOFT = replace(MATCHING_HARD, name="matching_soft", score=partial(_best, matched=transported))

@@ -143,8 +143,9 @@ def again(sums: Moments, moments: Moments) -> Moments:
     return replace(sums, cross=moments.merged().cross)
 
 
-def _mean_correlation(m: Moments) -> Array:
-    values, ranks = canonical_correlations(m)
+def mean_correlation(m: Moments, variance: float = 1.0) -> Array:
+    """Return the mean canonical correlation of the components that hold a share of the variance."""
+    values, ranks = canonical_correlations(m, variance)
     return without_room(values.sum(-1) / np.maximum(np.minimum(*ranks), 1), ranks, m)
 
 
@@ -218,7 +219,7 @@ CCA = MomentMetric(
     invariances=frozenset({"rotation", "scale", "permutation", "translation", "linear"}),
     minimum_samples=3,
     sums=centred,
-    score=_mean_correlation,
+    score=mean_correlation,
     why=no_room,
     repaired=again,
     bounds=(0.0, 1.0),

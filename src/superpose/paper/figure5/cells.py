@@ -116,8 +116,9 @@ def study(
     """
     known = tuple(recorded_layers(recorded)) if recorded else choose(LAYERS, "inputs", inputs)
     shown = tuple(layers) or known
+    there = dict.fromkeys(known + ALL.get(inputs, ()))
     for layer in shown:
-        choose(dict.fromkeys(known + ALL.get(inputs, ())), "a layer", layer)
+        choose(there, "a layer", layer)
     pairs = list(combinations(shown, 2))
     chosen = tuple(named) or (() if recorded else NAMED[inputs])
     judged = choose({"named": [pair for pair in pairs if "-".join(pair) in chosen], "all": pairs}, "controls", controls)
