@@ -87,6 +87,11 @@ def product(x: Rows, y: Rows) -> Array:
     return result
 
 
+def inner(x: Array, y: Array) -> Array:
+    """Return the inner product of each row of one with that of the other, (rows,), in float64."""
+    return np.einsum("ij,ij->i", x, y, dtype=np.float64)
+
+
 def is_sparse(x: Array) -> bool:
     """Say whether so few of the first rows' values differ from zero that sparse products cost less than dense ones."""
     first = x[..., :GLANCE, :]

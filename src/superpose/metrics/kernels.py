@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.blocks import inner
 from superpose.moments import Cross, Moments, Own
 
 Array = NDArray[Any]
@@ -99,18 +100,14 @@ def kernel_rows(moments: Moments, sums: KernelSums) -> Callable[[Array, Array, A
 
     def shares(x: Array, y: Array, folds: Array) -> KernelRows:
         return KernelRows(
-            ab=_inner(x @ crossed.astype(x.dtype), y),
-            aa=_inner(x @ first.astype(x.dtype), x),
-            bb=_inner(y @ second.astype(y.dtype), y),
-            d=_inner(x, x),
-            e=_inner(y, y),
+            ab=inner(x @ crossed.astype(x.dtype), y),
+            aa=inner(x @ first.astype(x.dtype), x),
+            bb=inner(y @ second.astype(y.dtype), y),
+            d=inner(x, x),
+            e=inner(y, y),
         )
 
     return shares
-
-
-def _inner(a: Array, b: Array) -> Array:
-    return np.einsum("ij,ij->i", a, b, dtype=np.float64)
 
 
 def cosine_influence(n: int, score: Array, parts: tuple[Array, Array, Array], rows: tuple[Array, ...]) -> Array:

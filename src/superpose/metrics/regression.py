@@ -13,6 +13,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.lapack import dpocon
 
 from superpose.arrays import choose, contiguous_folds, like_input, to_numpy
+from superpose.blocks import inner
 from superpose.files import DataError
 from superpose.metrics.metric import MomentMetric, paired
 from superpose.moments import Array, Moments, Own, compact, of_pair
@@ -322,18 +323,14 @@ def regression_rows(
         prediction -= mean_prediction.astype(kind)
         target = y - mean_target.astype(kind)
         return RegressionRows(
-            fit=_inner(prediction, target),
-            prediction=_inner(prediction, prediction),
-            target=_inner(target, target),
-            residual=_inner(residual, residual),
+            fit=inner(prediction, target),
+            prediction=inner(prediction, prediction),
+            target=inner(target, target),
+            residual=inner(residual, residual),
             rounds=np.full(len(folds), number),
         )
 
     return shares
-
-
-def _inner(a: Array, b: Array) -> Array:
-    return np.einsum("ij,ij->i", a, b, dtype=np.float64)
 
 
 def _mean(own: Own, folds: tuple[int, ...]) -> Array:
