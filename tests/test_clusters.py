@@ -190,14 +190,20 @@ def test_worker_loss_on_dask_in_full(tmp_path, monkeypatch):
     proved("P2", seconds, engine="dask://", cells=300, workers_killed=3, schedulers_restarted=1, differing_tables=0)
 
 
-def test_a_scheduler_without_workers_is_told(tmp_path, monkeypatch, capsys):
+def test_a_scheduler_without_workers_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(clusters, "SILENCE", 0.2)
+    late = ["distributed.cli.dask_worker", "--no-nanny", "--no-dashboard"]
+    said = []
     with running(0, tmp_path) as (address, supervised):
-        found = engine(f"dask://{address}", 1)(abs, [-1, -2])
-        late = ["distributed.cli.dask_worker", f"tcp://{address}", "--no-nanny", "--no-dashboard"]
-        threading.Timer(1, lambda: supervised.processes.append(supervised.start(late))).start()
-        assert sorted(found) == [1, 2]
-    assert "2 tasks wait for a worker of the Dask scheduler" in capsys.readouterr().err
+
+        def then_one_comes(line, **options):
+            said.append(line)
+            if len(said) == 1:
+                supervised.processes.append(supervised.start([*late, f"tcp://{address}"]))
+
+        monkeypatch.setattr(clusters, "print", then_one_comes, raising=False)
+        assert sorted(engine(f"dask://{address}", 1)(abs, [-1, -2])) == [1, 2]
+    assert said[0] == "2 tasks wait for a worker of the Dask scheduler"
 
 
 def test_a_scheduler_that_stays_away(tmp_path, monkeypatch):
