@@ -33,7 +33,8 @@ def _name(line: dict[str, Any]) -> str:
 
 def _number(promise: str) -> tuple[int, str]:
     digits = "".join(c for c in promise.split()[0] if c.isdigit())
-    return int(digits), promise
+    # What is no numbered promise stands last.
+    return int(digits or 99), promise
 
 
 def _cells(line: dict[str, Any]) -> tuple[str, ...]:

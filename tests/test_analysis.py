@@ -100,7 +100,8 @@ class TestTable:
     def test_columns(self, found):
         assert list(found.table.columns) == [
             "system_a", "system_b", "metric", "directed", "space", "fit", "control", "seed",
-            "score", "low", "high", "null", "null_low", "null_high", "p", "samples", "units_a", "units_b",
+            "score", "low", "high", "error", "null", "null_low", "null_high", "p", "p_adjusted", "calibrated",
+            "samples", "units_a", "units_b",
             "training_samples", "predictors", "fvu_a", "fvu_b", "dead_a", "dead_b",
             "rare_a", "rare_b", "l0_a", "l0_b", "same_index", "why",
         ]  # fmt: skip

@@ -12,12 +12,38 @@ import superpose as sp
 from superpose.arrays import contiguous_folds, group_folds
 from superpose.comparison import over_rows
 from superpose.files import DataError
-from superpose.metrics import CKA, CKA_DEBIASED, REGRESSION_R, REGRESSION_R2, RSA
+from superpose.metrics import (
+    CCA,
+    CKA,
+    CKA_DEBIASED,
+    MATCHING_HARD,
+    MATCHING_SOFT,
+    PROCRUSTES,
+    REGRESSION_R,
+    REGRESSION_R2,
+    REGRESSION_R_UNITS,
+    RSA,
+    SVCCA,
+    RegressionMetric,
+)
 from superpose.metrics.regression import split_plan
 from superpose.moments import of_pair, reader, row_blocks
-from superpose.statistics import interval, p_value, repairings, standard_error
+from superpose.statistics import (
+    familywise,
+    holm,
+    interval,
+    one_sided_p,
+    p_value,
+    power,
+    repairings,
+    samples_needed,
+    standard_error,
+    two_sided_p,
+)
 
 SYMMETRIC = [CKA, CKA_DEBIASED, RSA]
+BY_SHARES = [CCA, SVCCA, PROCRUSTES, MATCHING_HARD, MATCHING_SOFT]
+REGRESSION_R2_UNITS = RegressionMetric("regression_r2_units", ("r2", "units"))
 
 
 def influence(metric, x, y, folds=None, held_out=(0,)):
@@ -50,6 +76,18 @@ class TestInfluence:
         assert np.corrcoef(exact, ours)[0, 1] > 0.99
         assert_allclose(standard_error(ours), standard_error(exact), rtol=0.05)
 
+    @pytest.mark.parametrize("metric", BY_SHARES, ids=lambda m: m.name)
+    def test_of_matched_directions_against_the_jackknife(self, metric):
+        x, y = related(400, 7, 5, seed=1, noise=2.0)
+        exact, ours = jackknife(metric, x, y), influence(metric, x, y)
+        assert np.corrcoef(exact, ours)[0, 1] > 0.98
+        assert_allclose(standard_error(ours), standard_error(exact), rtol=0.06)
+        assert abs(ours.mean()) < 1e-10
+
+    def test_an_angle_of_nothing_cannot_move(self):
+        x, _ = related(50, 6, 5, seed=1)
+        assert np.abs(influence(PROCRUSTES, x, -2 * x)).max() < 1e-6
+
     @pytest.mark.parametrize("metric", [CKA_DEBIASED, RSA], ids=lambda m: m.name)
     def test_wide_systems(self, metric):
         x, y = related(100, 1000, 1500, seed=2, latents=40)
@@ -66,7 +104,9 @@ class TestInfluence:
         for metric in (CKA, RSA):
             assert abs(influence(metric, x, y).mean()) < 1e-10
 
-    @pytest.mark.parametrize("metric", [REGRESSION_R, REGRESSION_R2], ids=lambda m: m.name)
+    @pytest.mark.parametrize(
+        "metric", [REGRESSION_R, REGRESSION_R2, REGRESSION_R_UNITS, REGRESSION_R2_UNITS], ids=lambda m: m.name
+    )
     @pytest.mark.parametrize("split", ["folds", "shuffled folds", "test"])
     def test_regression_against_a_change_of_each_sample_s_weight(self, metric, split):
         x, y = related(60, 7, 5, seed=4, noise=2.0)
@@ -87,11 +127,13 @@ class TestInfluence:
             for rows, prediction in fits:
                 w, t, p = weight[rows, None], y[rows], prediction[rows]
                 t0, p0 = (a - (w * a).sum(0) / w.sum() for a in (t, p))
-                values.append(
-                    (w * t0 * p0).sum() / np.sqrt((w * t0**2).sum() * (w * p0**2).sum())
-                    if metric is REGRESSION_R
-                    else 1 - (w * (t - p) ** 2).sum() / (w * t0**2).sum()
+                over = None if metric.kind[1] == "pooled" else 0
+                scores = (
+                    (w * t0 * p0).sum(over) / np.sqrt((w * t0**2).sum(over) * (w * p0**2).sum(over))
+                    if metric.kind[0] == "r"
+                    else 1 - (w * (t - p) ** 2).sum(over) / (w * t0**2).sum(over)
                 )
+                values.append(np.mean(scores))
             return np.mean(values)
 
         step = 1e-5
@@ -257,3 +299,97 @@ class TestRepairings:
             DataError, match=r"a group has samples in more than one fold; make the folds with superpose\.arr"
         ):
             repairings(4, np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2]))
+
+
+class TestSeveralTests:
+    def test_familywise_by_hand(self):
+        draw = np.random.default_rng(0)
+        scores, nulls = draw.normal(1, 2, size=4), draw.normal([[0.0], [1.0], [-3.0], [0.5]], 2, size=(4, 99))
+        whole = np.column_stack([scores, nulls])
+        z = (whole - whole.mean(1, keepdims=True)) / whole.std(1, keepdims=True)
+        largest = z[:, 1:].max(0)
+        expected = [(1 + sum(m >= one for m in largest)) / 100 for one in z[:, 0]]
+        assert_allclose(familywise(scores, nulls), expected)
+
+    def test_one_score_has_its_own_p(self):
+        nulls = np.random.default_rng(0).normal(size=(1, 99))
+        assert familywise(np.array([1.2]), nulls)[0] == p_value(1.2, nulls[0])
+
+    def test_any_false_alarm_is_as_rare_as_stated(self):
+        """Of 20 dependent scores without an effect, the least p is below .05 in 5 % of 2,000 experiments."""
+        draw = np.random.default_rng(1)
+        common = draw.normal(size=(2000, 1, 100))
+        drawn = 0.7 * common + draw.normal(size=(2000, 20, 100)) * np.arange(1, 21)[:, None]
+        least = np.array([familywise(one[:, 0], one[:, 1:]).min() for one in drawn])
+        # Standard error √(.05 · .95 / 2000) = .0049.
+        assert abs((least <= 0.05).mean() - 0.05) < 4 * 0.0049
+
+    def test_what_is_missing_takes_no_part(self):
+        nulls = np.random.default_rng(0).normal(size=(3, 99))
+        nulls[1, 7] = np.nan
+        found = familywise(np.array([3.0, 2.0, np.nan]), nulls)
+        assert np.isnan(found[1:]).all()
+        assert found[0] == familywise(np.array([3.0]), nulls[:1])[0]
+        assert np.isnan(familywise(np.array([np.nan]), nulls[:1])).all()
+
+    def test_a_null_without_spread(self):
+        assert familywise(np.array([1.0]), np.ones((1, 19)))[0] == 1
+
+    @given(st.lists(st.floats(0, 1), min_size=1, max_size=12))
+    def test_holm_by_its_definition(self, values):
+        p = np.array(values)
+        ranked = sorted(range(len(p)), key=lambda i: p[i])
+        expected, reached = np.empty(len(p)), 0.0
+        for rank, i in enumerate(ranked):
+            reached = max(reached, (len(p) - rank) * p[i])
+            expected[i] = min(reached, 1.0)
+        assert_allclose(holm(p), expected)
+        assert (holm(p) >= p).all()
+
+    def test_one_and_two_sides(self):
+        assert_allclose(two_sided_p(0.3, 0.1, 20), 2 * student.sf(3, 19))
+        assert two_sided_p(-0.3, 0.1, 20) == two_sided_p(0.3, 0.1, 20)
+        assert_allclose(one_sided_p(0.3, 0.1, 20), student.sf(3, 19))
+        assert_allclose(one_sided_p(-0.3, 0.1, 20), student.cdf(3, 19))
+        assert two_sided_p(0.0, 0.0, 20) == one_sided_p(0.0, 0.0, 20) == 1
+        assert two_sided_p(0.1, 0.0, 20) == one_sided_p(0.1, 0.0, 20) == 0
+        assert np.isnan(two_sided_p(0.1, np.nan, 20))
+        assert np.isnan(one_sided_p(0.1, 0.1, 1))
+
+
+class TestPower:
+    def test_against_drawn_experiments(self):
+        draw = np.random.default_rng(0)
+        # A mean of .3 standard deviations, piloted with 50 samples and to be tested with 80.
+        experiments = draw.normal(0.3, 1, size=(4000, 80))
+        z = experiments.mean(1) / (1 / np.sqrt(80))
+        # Standard error of a share of about .77 among 4,000 is .0067.
+        assert abs((np.abs(z) > 1.959964).mean() - power(0.3, 1 / np.sqrt(50), 50, 80)) < 4 * 0.0067
+
+    @given(st.floats(0.01, 1), st.floats(0.01, 1), st.integers(2, 500), st.floats(0.5, 0.99))
+    def test_samples_needed_are_the_fewest(self, difference, error, samples, wanted):
+        needed = samples_needed(difference, error, samples, power=wanted)
+        assert power(difference, error, samples, needed) > wanted - 1e-9
+        if needed > 1:
+            # The far tail, which the inverse leaves out, is at most 2.5 %, and far less where power is above a half.
+            assert power(difference, error, samples, needed - 1) < wanted + 1e-3
+        assert needed == samples_needed(-difference, error, samples, power=wanted)
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ((0.0, 0.1, 10, 20), "difference is 0.0; expected a number other than 0"),
+            ((0.1, 0.0, 10, 20), "a standard error of 0.0 from 10 samples; expected one above 0, from 2 or more"),
+            ((0.1, 0.1, 1, 20), "a standard error of 0.1 from 1 samples"),
+            ((0.1, 0.1, 10, 0), "planned is 0; expected at least 1 sample"),
+        ],
+    )
+    def test_refusals(self, arguments, words):
+        with pytest.raises(DataError, match=words):
+            power(*arguments)
+
+    def test_shares_out_of_range(self):
+        with pytest.raises(DataError, match="level is 1; expected a number between 0 and 1"):
+            power(0.1, 0.1, 10, 20, level=1)
+        with pytest.raises(DataError, match="power is 1; expected a number between 0 and 1"):
+            samples_needed(0.1, 0.1, 10, power=1)

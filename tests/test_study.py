@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from threadpoolctl import threadpool_limits
 
 from superpose import results
 from superpose.files import DataError
+from superpose.store import build, digest
 from superpose.study import CellError, Study, grid
 
 
@@ -588,6 +590,36 @@ def test_every_result_has_its_provenance_beside_it(tmp_path, engine):
 def test_a_process_is_described_once(tmp_path):
     counted(tmp_path, range(20)).run(tmp_path)
     assert len(kept_in(tmp_path).runs) == 1
+
+
+def test_inputs_belong_to_the_key_and_to_the_provenance(tmp_path):
+    """Other content, other cells; the same content elsewhere, the same ones."""
+    file, copy = tmp_path / "v1.npy", tmp_path / "copy.npy"
+    np.save(file, np.arange(6.0))
+    shutil.copy(file, copy)
+    cells = grid(size=[3, 4])
+    bare, one, other = (Study("inputs", studies.kernel, cells, inputs=paths) for paths in ((), (file,), (copy,)))
+    keys = [[job.key for job in study.jobs()] for study in (bare, one, other)]
+    assert keys[0] != keys[1] == keys[2]
+    one.run(tmp_path / "kept")
+    kept = kept_in(tmp_path / "kept").origins
+    expected = {str(file): hashlib.sha256(file.read_bytes()).hexdigest()}
+    assert [json.loads(text)["inputs"] for text in kept.values()] == [expected] * 2
+    assert other.kept(tmp_path / "kept") == 2
+    np.save(file, np.arange(7.0))
+    assert one.kept(tmp_path / "kept") == 0
+
+
+def test_an_activation_store_as_input(tmp_path):
+    build(tmp_path / "store", {}, 2, lambda index: {"layer": np.full((2, 3), index)})
+    study = Study("inputs", studies.kernel, grid(size=[3]), inputs=[tmp_path / "store"])
+    assert study.jobs()[0].inputs == {str(tmp_path / "store"): digest(tmp_path / "store")}
+
+
+def test_inputs_that_are_not_there(tmp_path):
+    study = Study("inputs", studies.kernel, grid(size=[3]), inputs=[tmp_path / "gone.npy"])
+    with pytest.raises(DataError, match=r"inputs: .*gone.npy cannot be read: No such file or directory"):
+        study.jobs()
 
 
 def test_results_without_provenance_are_used(tmp_path):

@@ -12,6 +12,8 @@ from . import theory as theory
 from .analysis import Analysis as Analysis
 from .analysis import analyse as analyse
 from .comparison import compare as compare
+from .contrasts import contrast as contrast
+from .contrasts import partition as partition
 from .files import DataError as DataError
 from .metrics import cca as cca
 from .metrics import check_metric as check_metric

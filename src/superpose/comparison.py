@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from itertools import combinations
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -37,17 +38,20 @@ from superpose.moments import (
     reader,
     row_blocks,
 )
-from superpose.statistics import FEWEST, Repairings, interval, p_value, repairings, standard_error
+from superpose.statistics import FEWEST, Repairings, familywise, interval, p_value, repairings, standard_error
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
+Found = TypeVar("Found")
+Systems = Mapping[str, ArrayLike]
 # A fold, and the rows of one chunk of it.
 Block = tuple[int, slice | NDArray[np.int64]]
 # Sums of one pair, own or crossed, that a regression has in hand at once.
 SOLVING = 12
 
 IDENTITY = ("system_a", "system_b", "metric", "directed")
-SCORES = ("score", "low", "high", "null", "null_low", "null_high", "p")
+OF_NULL = ("null", "null_low", "null_high", "p", "p_adjusted", "calibrated")
+SCORES = ("score", "low", "high", "error", *OF_NULL)
 SIZES = ("samples", "units_a", "units_b")
 COLUMNS = (*IDENTITY, *SCORES, *SIZES, "why")
 REPAIRED_NULL = "null: {} re-pairings of {} within folds"
@@ -55,7 +59,7 @@ EXACT_NULL = "null: exact mean over all re-pairings of samples, folds and groups
 
 
 def compare(
-    systems: Mapping[str, ArrayLike],
+    systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
     metrics: Sequence[Metric] = DEFAULT,
@@ -103,10 +107,12 @@ def compare(
     -------
     pandas.DataFrame
         One row a pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`;
-        `low`, `high`: 95 % interval from influence values, with the fitted regression weights taken as given;
-        `null`, `null_low`, `null_high`: mean, 2.5 % and 97.5 % of the scores of re-paired samples, the
-        regression fitted anew on each; `p` = (1 + b)/(1 + B), one-sided; `samples` scored; `why`: the reason
-        for a NaN and which null was taken.
+        `low`, `high`, `error`: 95 % interval and standard error from influence values, with the fitted regression
+        weights taken as given; `null`, `null_low`, `null_high`: mean, 2.5 % and 97.5 % of the scores of re-paired
+        samples, the regression fitted anew on each; `p` = (1 + b)/(1 + B), one-sided; `p_adjusted`: the same for all
+        pairs of a metric at once (`superpose.statistics.familywise`); `calibrated`: where the score lies between its
+        null mean, 0, and that of identical systems, 1; `samples` scored; `why`: the reason for a NaN and which null
+        was taken.
 
     Raises
     ------
@@ -122,12 +128,40 @@ def compare(
     >>> table.query("metric == 'regression_r'").score.round(3).tolist()
     [1.0, 1.0]
     """
-    arrays = checked_systems(systems)
-    samples = check_paired(arrays)
     if not isinstance(permutations, int | np.integer) or permutations < 0:
         raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
+    arrays, couples, design = prepared(
+        systems, pairs=pairs, folds=folds, test=test, groups=groups, memory=memory, progress=progress
+    )
+    design = replace(design, permutations=int(permutations), seed=checked_seed(seed))
+    planned = planned_for(metrics, design)
+    repeats = next(iter(arrays.values())).shape[:-2]
+    if any(x.shape[:-2] != repeats for x in arrays.values()):
+        raise DataError(
+            f"the systems have repeats {sorted({x.shape[:-2] for x in arrays.values()})}; expected the same leading "
+            "axes in all."
+        )
+    tables = []
+    for number, index in enumerate(np.ndindex(repeats)):
+        table = _table({name: x[index] for name, x in arrays.items()}, couples, planned, design)
+        tables.append(table.assign(**({"repeat": number} if repeats else {})))
+    return pd.concat(tables, ignore_index=True)
+
+
+def prepared(
+    systems: Systems,
+    *,
+    pairs: Sequence[tuple[str, str]] | None,
+    folds: int | ArrayLike | None,
+    test: ArrayLike | None,
+    groups: ArrayLike | None,
+    memory: int | str | None,
+    progress: Progress | None,
+) -> tuple[dict[str, Array], list[tuple[str, str]], Design]:
+    """Return checked systems with their folds end to end, the chosen pairs, and how samples are split and grouped."""
+    arrays = checked_systems(systems)
+    samples = check_paired(arrays)
     couples = checked_pairs(arrays, pairs)
-    checked_seed(seed)
     kept = None if groups is None else group_labels(groups, samples)
     if test is None and kept is not None and isinstance(folds, int | np.integer):
         folds = group_folds(kept, int(folds))
@@ -143,26 +177,20 @@ def compare(
         plan=plan,
         groups=kept,
         repairings=repairings(samples, labels, kept),
-        permutations=int(permutations),
-        seed=seed,
+        permutations=0,
+        seed=0,
         memory=bytes_of(memory),
         progress=progress or _silent,
     )
-    planned = [m.planned(plan) if isinstance(m, PredictiveMetric) else m for m in metrics]
+    return arrays, couples, design
+
+
+def planned_for(metrics: Sequence[Metric], design: Design) -> list[Any]:
+    """Return the metrics for the folds of a design, each of a name of its own."""
     names = [m.name for m in metrics]
     if len(set(names)) < len(names):
         raise DataError(f"two metrics have the same name, among {', '.join(names)}; give each its own.")
-    repeats = next(iter(arrays.values())).shape[:-2]
-    if any(x.shape[:-2] != repeats for x in arrays.values()):
-        raise DataError(
-            f"the systems have repeats {sorted({x.shape[:-2] for x in arrays.values()})}; expected the same leading "
-            "axes in all."
-        )
-    tables = []
-    for number, index in enumerate(np.ndindex(repeats)):
-        rows = _pairs({name: x[index] for name, x in arrays.items()}, couples, planned, design)
-        tables.append(pd.DataFrame(rows, columns=COLUMNS).assign(**({"repeat": number} if repeats else {})))
-    return pd.concat(tables, ignore_index=True)
+    return [m.planned(design.plan) if isinstance(m, PredictiveMetric) else m for m in metrics]
 
 
 @dataclass(frozen=True)
@@ -184,12 +212,17 @@ class Design:
         return slice(int(np.searchsorted(self.folds, min(self.plan.held_out))), len(self.folds))
 
     @property
+    def scored_groups(self) -> NDArray[np.int64] | None:
+        """The groups of the samples that are scored."""
+        return None if self.groups is None else self.groups[self.scored]
+
+    @property
     def count(self) -> int:
         """How many samples are scored."""
         return self.scored.stop - self.scored.start
 
 
-def checked_systems(systems: Mapping[str, ArrayLike]) -> dict[str, Array]:
+def checked_systems(systems: Systems) -> dict[str, Array]:
     """Return at least two systems as real, finite arrays that vary, or raise a DataError that names the culprit."""
     if not isinstance(systems, Mapping) or len(systems) < 2:
         raise DataError("expected at least two systems, as {name: array}.")
@@ -226,10 +259,11 @@ def bytes_of(memory: int | str | None) -> int:
     return int(float(found[1]) * (1024 if "i" in unit else 1000) ** "BKMGT".index(unit[0]))
 
 
-def checked_seed(seed: int) -> None:
-    """Raise a DataError unless the seed is an integer of at least 0."""
+def checked_seed(seed: int) -> int:
+    """Return the seed, or raise a DataError unless it is an integer of at least 0."""
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise DataError(f"seed is {seed!r}; expected an integer of at least 0.")
+    return int(seed)
 
 
 def checked_pairs(systems: Mapping[str, Any], pairs: Sequence[tuple[str, str]] | None) -> list[tuple[str, str]]:
@@ -261,6 +295,9 @@ class Pair:
         return Pair(self.names[::-1], self.read[::-1], self.units[::-1], self.moments.swapped(), self.scored.swapped())
 
 
+Directions = tuple[Pair, Pair]
+
+
 class Sums:
     """The moments of some systems and pairs, and readers of the same rows, in one precision."""
 
@@ -288,20 +325,42 @@ class Sums:
         return Pair((a, b), (self.read[a], self.read[b]), (units[a], units[b]), moments, scored)
 
 
-def _pairs(
+def _table(
     arrays: dict[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
-) -> list[dict[str, Any]]:
-    """Score pairs tile by tile; a system's own sums are taken once."""
+) -> pd.DataFrame:
+    visit = partial(_scored, metrics=metrics, design=design)
+    found = dict(over_pairs(arrays, couples, metrics, design, visit))
+    scored = [row for couple in couples for row in found[couple]]
+    table = pd.DataFrame([row for row, _ in scored], columns=COLUMNS)
+    for metric in metrics:
+        of_metric = [
+            number for number, (row, null) in enumerate(scored) if null is not None and row["metric"] == metric.name
+        ]
+        if of_metric:
+            sign = _sign(metric)
+            nulls = np.stack([sign * scored[number][1] for number in of_metric])
+            table.loc[of_metric, "p_adjusted"] = familywise(sign * table.score[of_metric].to_numpy(), nulls)
+    return table
+
+
+def over_pairs(
+    arrays: dict[str, Array],
+    couples: Sequence[tuple[str, str]],
+    metrics: Sequence[Any],
+    design: Design,
+    visit: Callable[[Directions, tuple[Array, Array], Sequence[Block]], Found],
+) -> Iterator[tuple[tuple[str, str], Found]]:
+    """Yield each pair with what `visit` makes of it, tile by tile; a system's own sums are taken once."""
     folds = int(design.folds.max()) + 1
     known: dict[str, Own] = {}
-    rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    done = 0
     for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
         names = list(dict.fromkeys(name for couple in some for name in couple))
         tile = {name: arrays[name] for name in names}
-        for couple, scored in _tile(tile, some, metrics, design, known):
-            rows[couple] = scored
-            design.progress("pairs", len(rows), len(couples))
-    return [row for couple in couples for row in rows[couple]]
+        for (a, b), directions, blocks in _tile(tile, some, metrics, design, known):
+            yield (a, b), visit(directions, (arrays[a], arrays[b]), blocks)
+            done += 1
+            design.progress("pairs", done, len(couples))
 
 
 def tiles(
@@ -341,7 +400,7 @@ def _tile(
     metrics: Sequence[Any],
     design: Design,
     known: dict[str, Own],
-) -> Iterator[tuple[tuple[str, str], list[dict[str, Any]]]]:
+) -> Iterator[tuple[tuple[str, str], Directions, list[Block]]]:
     units = {name: x.shape[-1] for name, x in arrays.items()}
     # A rotation of the units is free only where no metric can see it.
     rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
@@ -355,20 +414,32 @@ def _tile(
             exact = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, np.float64)
             pair, rows = exact.pair(a, b, units), exact.rows
             directions = (pair, pair.swapped())
-        blocks = list(row_blocks(len(design.folds), rows, design.folds))
-        nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design, blocks)
-        scored: list[dict[str, Any]] = []
-        for metric in metrics:
-            for number, ordered in enumerate(directions if metric.directed else directions[:1]):
-                originals = (arrays[ordered.names[0]], arrays[ordered.names[1]])
-                scored.append(_row(ordered, metric, nulls.get((metric.name, number)), originals, design, blocks))
-        yield (a, b), scored
+        yield (a, b), directions, list(row_blocks(len(design.folds), rows, design.folds))
 
 
 def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
     """Whether a regression of the pair needs products in float64."""
-    fitted = (_sums(pair, m) for m in metrics if isinstance(m, MomentMetric) and m.split)
+    fitted = (sums_of(pair, m) for m in metrics if isinstance(m, MomentMetric) and m.split)
     return any(sums.blurred for sums in fitted)
+
+
+def _scored(
+    directions: Directions,
+    originals: tuple[Array, Array],
+    blocks: Sequence[Block],
+    *,
+    metrics: Sequence[Any],
+    design: Design,
+) -> list[tuple[dict[str, Any], Array | None]]:
+    """Return a row for each metric and direction, and the scores of its re-pairings."""
+    nulls = _nulls(directions, originals, metrics, design, blocks)
+    scored = []
+    for metric in metrics:
+        for number, ordered in enumerate(directions if metric.directed else directions[:1]):
+            null = nulls.get((metric.name, number))
+            given = originals[::-1] if number else originals
+            scored.append((_row(ordered, metric, null, given, design, blocks), null))
+    return scored
 
 
 def _row(
@@ -400,8 +471,9 @@ def _row(
         known = np.isfinite(row["score"])
         why.append("no interval for this metric" if known else getattr(metric, "why", "this metric gave no score"))
     if null is not None and np.isfinite(row["score"]):
-        sign = 1.0 if getattr(metric, "higher_is_closer", True) else -1.0
-        row |= _null_scores(row["score"], null, sign, design, why)
+        row |= _null_scores(row["score"], null, _sign(metric), design, why)
+    if np.isfinite(row["null"]):
+        row["calibrated"] = float(calibrated(row["score"], row["null"], 1.0 if _sign(metric) > 0 else 0.0))
     if design.permutations and not design.repairings.enough(design.plan.held_out):
         why.append(f"no null: fewer than {FEWEST} distinct re-pairings of what is scored")
     return row | {"why": "; ".join(why)}
@@ -410,28 +482,46 @@ def _row(
 def _moment_scores(
     pair: Pair, metric: MomentMetric, design: Design, blocks: Sequence[Block], why: list[str]
 ) -> dict[str, float]:
-    sums = _sums(pair, metric)
+    sums = sums_of(pair, metric)
     score = float(metric.score(sums))
     if not np.isfinite(score):
         why.append(metric.why(sums))
         return {}
     result = {"score": score}
-    if metric.influence is not None and metric.row_sums is not None:
-        if metric.row_sums not in pair.row_sums:
-            held_out = [(fold, index) for fold, index in blocks if fold in design.plan.held_out]
-            shares = metric.row_sums(_terms(pair, metric), sums)
-            pair.row_sums[metric.row_sums] = over_rows(shares, pair.read, held_out)
-        influence = metric.influence(sums, pair.row_sums[metric.row_sums])
-        groups = None if design.groups is None else design.groups[design.scored]
-        error = standard_error(influence, groups)
-        count = len(influence) if groups is None else len(np.unique(groups))
-        result["low"], result["high"] = interval(score, error, count, metric.bounds)
-    else:
+    influence = influence_of(pair, metric, design, blocks)
+    if influence is None:
         why.append("no interval for this metric")
+    else:
+        groups = design.scored_groups
+        result["error"] = standard_error(influence, groups)
+        count = len(influence) if groups is None else len(np.unique(groups))
+        result["low"], result["high"] = interval(score, result["error"], count, metric.bounds)
     if not design.permutations and metric.null_mean is not None:
         result["null"] = float(metric.null_mean(sums))
         why.append(EXACT_NULL)
     return result
+
+
+def influence_of(pair: Pair, metric: MomentMetric, design: Design, blocks: Sequence[Block]) -> Array | None:
+    """Return each scored row's influence on a score that exists, or None for a metric that has no such values."""
+    if metric.influence is None or metric.row_sums is None:
+        return None
+    sums = sums_of(pair, metric)
+    if metric.row_sums not in pair.row_sums:
+        held_out = [(fold, index) for fold, index in blocks if fold in design.plan.held_out]
+        shares = metric.row_sums(_terms(pair, metric), sums)
+        pair.row_sums[metric.row_sums] = over_rows(shares, pair.read, held_out)
+    return metric.influence(sums, pair.row_sums[metric.row_sums])
+
+
+def calibrated(score: Any, null: Any, best: float = 1.0) -> Any:
+    """Return where scores lie between their null, 0, and that of identical systems, 1 (Hubert & Arabie 1985)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(null == best, np.nan, np.subtract(score, null) / np.subtract(best, null))
+
+
+def _sign(metric: Any) -> float:
+    return 1.0 if getattr(metric, "higher_is_closer", True) else -1.0
 
 
 def _terms(pair: Pair, metric: MomentMetric) -> Moments:
@@ -449,7 +539,8 @@ def over_rows(shares: Callable[..., Any], read: tuple[RowReader, RowReader], blo
     return type(parts[0])(*joined)
 
 
-def _sums(pair: Pair, metric: MomentMetric) -> Any:
+def sums_of(pair: Pair, metric: MomentMetric) -> Any:
+    """Return the sums that a metric is made of, taken once for all that share them."""
     if metric.sums not in pair.sums:
         pair.sums[metric.sums] = metric.sums(_terms(pair, metric))
     return pair.sums[metric.sums]
@@ -487,7 +578,7 @@ def _nulls(
                 if isinstance(metric, MomentMetric):
                     if metric.repaired not in shared:
                         terms = whole if metric.split else held_out
-                        shared[metric.repaired] = metric.repaired(_sums(direction, metric), terms)
+                        shared[metric.repaired] = metric.repaired(sums_of(direction, metric), terms)
                     value = float(metric.score(shared[metric.repaired]))
                 else:
                     again = (originals[0][design.scored], originals[1][index][design.scored])

@@ -371,6 +371,7 @@ COLUMNS = [
         "null",
     ),
     Column("p", "permutation p-value", _number("p", ".3g")),
+    Column("p, all pairs", "the same for all pairs of this metric at once", _number("p_adjusted", ".3g")),
     Column("FVU a, b", "fraction of variance that the dictionaries leave unexplained", _both("fvu", ".3f")),
     Column("Dead a, b", "share of dictionary latents that are never active", _both("dead", ".1%")),
     Column("L0 a, b", "mean number of active latents", _both("l0", ".1f")),

@@ -1,14 +1,15 @@
-"""Intervals from influence values, re-pairings that respect folds and groups, and permutation p-values."""
+"""Intervals from influence values, re-pairings that respect folds and groups, p-values for one and for many, power."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from math import lgamma, log
+from math import ceil, lgamma, log
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student
 
 from superpose.files import DataError
@@ -63,6 +64,153 @@ def interval(
 def p_value(score: float, null: Array) -> float:
     """Return (1 + b)/(1 + B), with b of the B null scores at least as high (Phipson & Smyth 2010)."""
     return float((1 + np.sum(null >= score)) / (1 + len(null)))
+
+
+def familywise(scores: Array, nulls: Array) -> Array:
+    """Return p-values that hold for all of several scores at once: single-step max-T (Westfall & Young 1993).
+
+    Each score is measured in standard deviations of its own null, so that none is favoured by a wide one, and held
+    against the largest of all scores in every re-pairing. Unlike p-values that are multiplied by their number, these
+    can fall to 1/(B + 1) however many scores there are.
+
+    Parameters
+    ----------
+    scores : ndarray, (scores,)
+        The higher the closer.
+    nulls : ndarray, (scores, B)
+        Those of the same B re-pairings, the same one in every column.
+
+    Returns
+    -------
+    ndarray, (scores,)
+        (1 + b)/(1 + B); NaN for scores or nulls that are not finite, which take no part.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.statistics import familywise
+    >>> nulls = np.random.default_rng(0).normal(size=(3, 999))
+    >>> familywise(np.array([9.0, 2.5, 0.0]), nulls).round(3)
+    array([0.001, 0.021, 0.875])
+    """
+    whole = np.column_stack([scores, nulls])
+    known = np.isfinite(whole).all(axis=1)
+    found = np.full(len(scores), np.nan)
+    if known.any():
+        some = whole[known]
+        # The scores themselves count among those that they are measured by: all B + 1 are then on one footing.
+        spread = some.std(axis=1, keepdims=True)
+        deviations = (some - some.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
+        # Equal scores differ by rounding alone.
+        reached = deviations[:, 1:].max(axis=0) >= deviations[:, :1] - 1e-9
+        found[known] = (1 + reached.sum(axis=1)) / whole.shape[1]
+    return found
+
+
+def holm(p: Array) -> Array:
+    """Return p-values that hold for all of several tests at once, whatever their dependence (Holm 1979).
+
+    Parameters
+    ----------
+    p : ndarray, (tests,)
+        NaN where there was no test.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.statistics import holm
+    >>> holm(np.array([0.01, 0.04, 0.03, np.nan])).round(2)
+    array([0.03, 0.06, 0.06,  nan])
+    """
+    p = np.asarray(p, dtype=np.float64)
+    found = np.full(p.shape, np.nan)
+    order = np.argsort(p)[: np.isfinite(p).sum()]
+    found[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
+    return found
+
+
+def two_sided_p(difference: float, error: float, count: int) -> float:
+    """Return the two-sided p-value of a difference of 0, by Student's t over `count` groups."""
+    if not np.isfinite(error) or count < 2:
+        return float("nan")
+    if not error:
+        return float(difference == 0)
+    return float(2 * student.sf(abs(difference) / error, count - 1))
+
+
+def one_sided_p(excess: float, error: float, count: int) -> float:
+    """Return the p-value that what exceeds 0 does not, by Student's t over `count` groups."""
+    if not np.isfinite(error) or count < 2:
+        return float("nan")
+    if not error:
+        return float(excess <= 0)
+    return float(student.sf(excess / error, count - 1))
+
+
+def power(difference: float, error: float, samples: int, planned: int, *, level: float = 0.05) -> float:
+    """Return how likely a two-sided test finds a difference with so many samples, from a pilot's standard error.
+
+    A standard error falls with the square root of the samples (or groups, where whole groups are sampled).
+
+    Parameters
+    ----------
+    difference : float
+        What is to be found: between two scores, or between a score and its null.
+    error : float
+        Standard error of that difference in the pilot, as the column `error` of `superpose.compare` has it.
+    samples : int
+        Samples of the pilot.
+    planned : int
+        Samples of the experiment to come.
+    level : float
+        Of the test.
+
+    Examples
+    --------
+    >>> from superpose.statistics import power
+    >>> round(power(0.1, error=0.05, samples=100, planned=200), 2)
+    0.81
+    """
+    _check_pilot(difference, error, samples, level)
+    if not planned >= 1:
+        raise DataError(f"planned is {planned!r}; expected at least 1 sample.")
+    shift = abs(difference) / (error * np.sqrt(samples / planned))
+    critical = norm.isf(level / 2)
+    return float(norm.sf(critical - shift) + norm.sf(critical + shift))
+
+
+def samples_needed(difference: float, error: float, samples: int, *, power: float = 0.8, level: float = 0.05) -> int:
+    """Return how many samples find a difference with the given power: the inverse of `power`, up to its far tail.
+
+    Parameters
+    ----------
+    difference, error, samples, level
+        As in `superpose.statistics.power`.
+    power : float
+        How likely the difference is to be found.
+
+    Examples
+    --------
+    >>> from superpose.statistics import samples_needed
+    >>> samples_needed(0.1, error=0.05, samples=100)
+    197
+    """
+    _check_pilot(difference, error, samples, level)
+    if not 0 < power < 1:
+        raise DataError(f"power is {power!r}; expected a number between 0 and 1.")
+    wanted = max(norm.isf(level / 2) + norm.ppf(power), 0.0)
+    return max(1, ceil(samples * (wanted * error / difference) ** 2))
+
+
+def _check_pilot(difference: float, error: float, samples: int, level: float) -> None:
+    if not (np.isfinite(difference) and difference):
+        raise DataError(f"difference is {difference!r}; expected a number other than 0.")
+    if not 0 < error < np.inf or not samples >= 2:
+        raise DataError(
+            f"a standard error of {error!r} from {samples!r} samples; expected one above 0, from 2 or more."
+        )
+    if not 0 < level < 1:
+        raise DataError(f"level is {level!r}; expected a number between 0 and 1.")
 
 
 @dataclass(frozen=True)

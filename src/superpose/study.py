@@ -20,11 +20,12 @@ import numpy as np
 
 from superpose.engines import Engine, LostError
 from superpose.engines import engine as engine_named
-from superpose.files import DataError, PartError
+from superpose.files import DataError, PartError, sha256
 from superpose.plans import Plan
 from superpose.plans import keep as keep_plan
 from superpose.provenance import process
 from superpose.results import read, writer
+from superpose.store import digest
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,6 +82,9 @@ class Study:
     draw : tuple of str, optional
         The settings that seed a cell; None means all. Cells that agree in these share their draws: they get
         the same seed, and run one after the other in one process, so that `measure` may keep what it drew.
+    inputs : sequence of path-like
+        Files, or activation stores, that `measure` reads, wherever its settings say so. The SHA-256 of their content
+        belongs to every cell: after a change all are measured again, and each result is kept with them.
 
     Examples
     --------
@@ -102,6 +106,7 @@ class Study:
     threads: int = 1
     seed: int = 0
     draw: tuple[str, ...] | None = None
+    inputs: Sequence[str | os.PathLike[str]] = ()
 
     def __post_init__(self) -> None:
         source = _source(self.measure)
@@ -176,13 +181,13 @@ class Study:
                 keep_plan(folder, Plan(self.name, _source(self.measure), [job.key for job in jobs]))
                 for outcomes, run in _completed(run_on, partial(finished, self.measure, self.threads), pending):
                     contents = {outcome.key: outcome.content for outcome in outcomes if outcome.content}
-                    digest = hashlib.sha256(run.encode()).hexdigest()
+                    number = hashlib.sha256(run.encode()).hexdigest()
                     origins = {
-                        outcome.key: json.dumps({"study": self.name, **own[outcome.key].origin(outcome), "run": digest})
+                        outcome.key: json.dumps({"study": self.name, **own[outcome.key].origin(outcome), "run": number})
                         for outcome in outcomes
                         if outcome.content
                     }
-                    put(contents, origins, {digest: run} if contents else {})
+                    put(contents, origins, {number: run} if contents else {})
                     kept.update(contents)
                     failures += [outcome.error for outcome in outcomes if outcome.error]
                     report(self.name, len(kept) + len(failures), len(own))
@@ -200,28 +205,41 @@ class Study:
     def jobs(self) -> list[Job]:
         """Return every cell with its key and its seed."""
         source = _source(self.measure)
+        contents = {str(path): _content_digest(path) for path in self.inputs}
         jobs: dict[str, Job] = {}
         for given in self.cells:
             cell = {name: _plain(name, value) for name, value in given.items()}
             drawn = cell if self.draw is None else {name: cell[name] for name in self.draw if name in cell}
             seed = int(_digest([source, self.seed, drawn])[:15], 16)
-            key = _digest([source, self.version, self.threads, seed, cell])
+            # The same files may lie elsewhere on another machine.
+            read = [list(contents.values())] if contents else []
+            key = _digest([source, self.version, self.threads, seed, cell, *read])
             if key in jobs:
                 raise DataError(f"the cell {cell} occurs twice in {self.name}; expected every cell once.")
-            jobs[key] = Job(key, seed, cell)
+            jobs[key] = Job(key, seed, cell, contents)
         return list(jobs.values())
 
 
+def _content_digest(path: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 digest of a file, or of the arrays of an activation store."""
+    try:
+        return digest(path) if os.path.isdir(path) else sha256(path)
+    except OSError as error:
+        raise DataError(f"inputs: {path} cannot be read: {error.strerror}.") from error
+
+
 class Job(NamedTuple):
-    """A cell, the key its result is kept under, and its seed."""
+    """A cell, the key its result is kept under, its seed, and the SHA-256 of every file that it may read."""
 
     key: str
     seed: int
     cell: Cell
+    inputs: dict[str, str]
 
     def origin(self, outcome: Outcome) -> dict[str, Any]:
         """Return what the result of the cell is kept with."""
-        return {"cell": self.cell, "seed": self.seed, "seconds": round(outcome.seconds, 6)}
+        read = {"inputs": self.inputs} if self.inputs else {}
+        return {"cell": self.cell, "seed": self.seed, "seconds": round(outcome.seconds, 6), **read}
 
 
 def _source(measure: Measure) -> str:

@@ -11,6 +11,7 @@ from superpose.analysis.job import Job
 from superpose.analysis.lines import latents
 from superpose.analysis.recovery import Recovered
 from superpose.analysis.spaces import Dictionaries, Recipe, Trainer, derived_seed
+from superpose.comparison import SCORES
 
 # The scores that are correlations, of which a ceiling can be divided out.
 CORRELATIONS = ("cka_debiased", "regression_r", "regression_r_units")
@@ -74,6 +75,6 @@ def _corrected(between: pd.DataFrame, own: dict[str, pd.DataFrame]) -> pd.DataFr
     with np.errstate(invalid="ignore", divide="ignore"):
         product = np.where((sides[0] > 0) & (sides[1] > 0), sides[0] * sides[1], np.nan)
         scores = table.score.to_numpy() / np.sqrt(product)
-    unknown = dict.fromkeys(("low", "high", "null", "null_low", "null_high", "p"), np.nan)
+    unknown = dict.fromkeys(SCORES[1:], np.nan)
     notes = [f"over the two-seed scores {a:.3f} and {b:.3f}; no interval" for a, b in zip(*sides, strict=True)]
     return table.assign(space="corrected", score=scores, why=notes, **unknown)

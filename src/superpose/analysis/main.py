@@ -19,16 +19,17 @@ from superpose.analysis.controls import LINES, Cell, cells_of, chosen
 from superpose.analysis.given import cells_of_given, checked
 from superpose.analysis.job import Job, Progress, prepare, silent
 from superpose.analysis.scores import ORDER, described, scored
+from superpose.analysis.seeds import over_seeds
 from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
 from superpose.analysis.verdict import sentences
 from superpose.arrays import choose
-from superpose.comparison import SCORES, checked_systems
+from superpose.comparison import OF_NULL, SCORES, calibrated, checked_systems
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError
 from superpose.losses import SCORABLE_MODES
 from superpose.sae import SparseAutoencoder
-from superpose.statistics import FEWEST
+from superpose.statistics import FEWEST, holm
 from superpose.training import PRESETS as TRAINING
 
 RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"
@@ -62,6 +63,11 @@ class Analysis:
     def sentences(self) -> list[str]:
         """What the table means, one plain sentence a pair."""
         return sentences(self.table)
+
+    @property
+    def over_seeds(self) -> pd.DataFrame:
+        """The table with each score's mean over the seeds of its dictionaries, and an interval of both errors."""
+        return over_seeds(self.table)
 
     def report(self, path: str | os.PathLike[str], title: str = "Alignment") -> Path:
         """Write one self-contained HTML page: the sentences, warnings, a chart, the table and the settings."""
@@ -163,7 +169,8 @@ def analyse(
         As in `superpose.fit`. "paper" is Appendix G: all rows in every step, AdamW at a constant rate, the straight-
         through gradient, encoders and dictionaries drawn from N(0, 1). It names two million steps.
     seeds : int
-        How many times the dictionaries are fitted from other seeds, each in rows of its own.
+        How many times the dictionaries are fitted from other seeds, each in rows of its own; `Analysis.over_seeds`
+        brings them together. Intervals of single rows take their dictionaries as given.
     seed : int
         The one seed that everything random is derived from.
     memory : int or str, optional
@@ -340,14 +347,19 @@ def _raw_cell(job: Job, *, pair: tuple[str, str], permutations: int) -> pd.DataF
 
 
 def _with_control_as_null(table: pd.DataFrame, fit: str, source: str) -> pd.DataFrame:
-    """Enter each score's shuffled control as its null, and say so; rows of a control have no null of their own."""
+    """Enter each score's shuffled control as its null, and say so; rows of a control have no null of their own.
+
+    Pairs are scored one by one, so that their p-values are adjusted here, for all pairs of a metric.
+    """
     keys = ["system_a", "system_b", "metric", "space", "seed"]
     shuffled = table[table.control == "shuffled_fit"].set_index(keys).score
     recovered = table.space.isin(["latent", "reconstruction"]) & table.score.notna()
     own = recovered & (table.control == "none") & (table.fit == fit)
     bare = (recovered | (table.control != "none")) & ~own
-    table.loc[recovered | bare, ["null", "null_low", "null_high", "p"]] = np.nan
+    table.loc[recovered | bare, list(OF_NULL)] = np.nan
     table.loc[own, "null"] = [shuffled.get(tuple(row), np.nan) for row in table.loc[own, keys].itertuples(index=False)]
+    table.loc[own, "calibrated"] = calibrated(table.score[own], table.null[own])
+    table["p_adjusted"] = table.groupby(["metric", "space", "control"], sort=False)["p"].transform(holm)
     for chosen_rows, name in ((bare, ""), (own, source)):
         table.loc[chosen_rows, "why"] = [_renamed(why, name) for why in table.loc[chosen_rows, "why"]]
     return table

@@ -136,5 +136,6 @@ def _interval(job: Job, metric: MomentMetric, found: _Fitted, score: float) -> d
     influence = metric.influence(found.sums, found.rows)
     groups = None if job.groups is None else job.groups[job.held_out]
     count = len(influence) if groups is None else len(np.unique(groups))
-    low, high = interval(score, standard_error(influence, groups), count, metric.bounds)
-    return {"low": low, "high": high}
+    error = standard_error(influence, groups)
+    low, high = interval(score, error, count, metric.bounds)
+    return {"low": low, "high": high, "error": error}

@@ -1,4 +1,4 @@
-"""The command line: `superpose extract`, `compare`, `train`, `encode`, `reproduce`, `sweep` and `demo`."""
+"""The command line: `superpose extract`, `compare`, `contrast`, `partition`, `train`, `encode` and the rest."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import NoReturn
 from cyclopts import App, CycloptsError
 
 from superpose.cli.compare import compare
+from superpose.cli.contrast import contrast, partition
 from superpose.cli.demo import demo
 from superpose.cli.encode import encode
 from superpose.cli.extract import extract
@@ -32,6 +33,8 @@ app.command(
     compare,
     help_epilogue="Example: superpose compare V1.npy layer3.npy --groups photographs.npy --out results",
 )
+app.command(contrast, help_epilogue="Example: superpose contrast layer5.npy layer7.npy V4.npy --to V4")
+app.command(partition, help_epilogue="Example: superpose partition shape.npy colour.npy V4.npy --target V4")
 app.command(
     extract,
     help_epilogue="Example: superpose extract clip-vit-base pictures --layers resid_post --tokens cls --out CLIP",

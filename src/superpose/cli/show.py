@@ -75,6 +75,19 @@ def show_costs(costs: pd.DataFrame) -> None:
         )
 
 
+def show_table(table: pd.DataFrame, *, as_json: bool) -> None:
+    """Print a table: rounded for a reader on a terminal, tab-separated into a pipe, or as JSON."""
+    if as_json:
+        print(table.to_json(orient="records", indent=2))
+    elif not sys.stdout.isatty():
+        table.to_csv(sys.stdout, sep="\t", index=False, na_rep="nan")
+    else:
+        shown = table.dropna(axis="columns", how="all").round(4)
+        show_rows(
+            [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")], as_json=False
+        )
+
+
 def show_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     """Print rows of equal columns: for a reader on a terminal, tab-separated into a pipe, or as JSON."""
     if as_json:

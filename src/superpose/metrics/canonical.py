@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
-from superpose.metrics.shape import CCA, canonical_pairs, mean_correlation, without_room
+from superpose.metrics.shape import CCA, canonical_pairs, correlation_shares, mean_correlation, without_room
 from superpose.moments import Moments
 
 Array = NDArray[Any]
@@ -113,6 +113,7 @@ SVCCA = replace(
     name="svcca",
     invariances=CCA.invariances - {"linear"},
     score=partial(mean_correlation, variance=0.99),
+    row_sums=partial(correlation_shares, variance=0.99),
 )
 PWCCA = replace(
     CCA,
@@ -120,4 +121,6 @@ PWCCA = replace(
     directed=True,
     invariances=frozenset({"scale", "permutation", "translation"}),
     score=_projection_weighted,
+    row_sums=None,
+    influence=None,
 )

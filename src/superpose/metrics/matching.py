@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from math import lcm
 from typing import Any
@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
 
-from superpose.metrics.metric import MomentMetric
+from superpose.blocks import inner
+from superpose.metrics.metric import MomentMetric, Shares, influence_of_shares
 from superpose.metrics.regression import varies
 from superpose.moments import Moments
 
@@ -100,13 +101,32 @@ def matching_soft(x: ArrayLike, y: ArrayLike) -> Any:
     return MATCHING_SOFT(x, y)
 
 
+# Correlations, (units_x, units_y) → how much of the score each pair of units makes up, summing to 1.
+Matching = Callable[[Array], Array]
+
+
 @dataclass(frozen=True)
 class UnitCorrelations:
-    """The correlation of every unit of x with every one of y, (…, units_x, units_y), and which of them vary."""
+    """The correlation of every unit of x with every one of y, (…, units_x, units_y), and which of them vary.
+
+    `scale_x`, `scale_y` take units about their means to norm 1; `found` keeps the matchings that were asked for.
+    """
 
     values: Array
     varies_x: NDArray[np.bool_]
     varies_y: NDArray[np.bool_]
+    scale_x: Array
+    scale_y: Array
+    found: dict[Any, Array] = field(default_factory=dict)
+
+    def matching(self, matched: Matching, index: tuple[int, ...] = ()) -> Array:
+        """Return the weight of every pair of units in the best matching, 0 for units that do not vary."""
+        if (matched, index) not in self.found:
+            able = np.ix_(self.varies_x[index], self.varies_y[index])
+            weights = np.zeros(self.values[index].shape)
+            weights[able] = matched(self.values[index][able])
+            self.found[matched, index] = weights
+        return self.found[matched, index]
 
 
 def unit_correlations(moments: Moments) -> UnitCorrelations:
@@ -121,42 +141,66 @@ def unit_correlations(moments: Moments) -> UnitCorrelations:
         1 / np.sqrt(np.where(able, variation, 1.0))
         for able, variation in ((varies_x, variation_x), (varies_y, variation_y))
     )
-    return UnitCorrelations(product * scale_x[..., :, None] * scale_y[..., None, :], varies_x, varies_y)
+    values = product * scale_x[..., :, None] * scale_y[..., None, :]
+    return UnitCorrelations(values, varies_x, varies_y, scale_x * varies_x, scale_y * varies_y)
 
 
 def _again(sums: UnitCorrelations, moments: Moments) -> UnitCorrelations:
     return unit_correlations(moments)
 
 
-def _best(sums: UnitCorrelations, matched: Callable[[Array], float]) -> Array:
+def _best(sums: UnitCorrelations, matched: Matching) -> Array:
     score = np.full(sums.values.shape[:-2], np.nan)
     for index in np.ndindex(score.shape):
-        r = sums.values[index][np.ix_(sums.varies_x[index], sums.varies_y[index])]
-        if r.size:
-            score[index] = matched(r)
+        if sums.varies_x[index].any() and sums.varies_y[index].any():
+            score[index] = (sums.matching(matched, index) * sums.values[index]).sum()
     return score
 
 
-def assigned(values: Array) -> float:
-    """Return the largest mean of entries, one from each row and each column, as many as the shorter side has."""
-    return float(values[linear_sum_assignment(values, maximize=True)].mean())
+def matching_shares(
+    moments: Moments, sums: UnitCorrelations, *, matched: Matching
+) -> Callable[[Array, Array, Array], Shares]:
+    """Return what gives each row's share in the score: the best matching stays the best to first order.
+
+    A row of unit-norm units u, v moves their correlation by u v − r (u² + v²)/2.
+    """
+    weights = sums.matching(matched)
+    weighted = weights * sums.values / 2
+
+    def shares(x: Array, y: Array, folds: Array) -> Shares:
+        u, v = x * sums.scale_x.astype(x.dtype), y * sums.scale_y.astype(y.dtype)
+        agreement = inner(u @ weights.astype(u.dtype), v)
+        return Shares(agreement - np.square(u) @ weighted.sum(axis=1) - np.square(v) @ weighted.sum(axis=0))
+
+    return shares
 
 
-def transported(values: Array) -> float:
-    """Return the largest mean of entries under weights whose row sums are equal, and whose column sums are."""
+def assigned(values: Array) -> Array:
+    """Return equal weights on one entry of each row and column, as many as the shorter side has, of largest mean."""
+    index = linear_sum_assignment(values, maximize=True)
+    weights = np.zeros(values.shape)
+    weights[index] = 1 / len(index[0])
+    return weights
+
+
+def transported(values: Array) -> Array:
+    """Return weights of equal row sums, and of equal column sums, of largest mean."""
     rows, columns = values.shape
     parts = lcm(rows, columns)
-    if parts <= PARTS:
-        return assigned(np.repeat(np.repeat(values, parts // rows, axis=0), parts // columns, axis=1))
-    return by_programme(values)
+    if parts > PARTS:
+        return by_programme(values)
+    spread = assigned(np.repeat(np.repeat(values, parts // rows, axis=0), parts // columns, axis=1))
+    whole: Array = spread.reshape(rows, parts // rows, columns, parts // columns).sum(axis=(1, 3))
+    return whole
 
 
-def by_programme(values: Array) -> float:
+def by_programme(values: Array) -> Array:
     """Return `transported` by linear programming, for any numbers of rows and columns."""
     rows, columns = values.shape
     sums = vstack([kron(eye_array(rows), np.ones((1, columns))), kron(np.ones((1, rows)), eye_array(columns))])
     wanted = np.concatenate([np.full(rows, 1 / rows), np.full(columns, 1 / columns)])
-    return -float(linprog(-values.ravel(), A_eq=sums.tocsr(), b_eq=wanted, method="highs-ds").fun)
+    solved = linprog(-values.ravel(), A_eq=sums.tocsr(), b_eq=wanted, method="highs-ds")
+    return np.asarray(solved.x).reshape(values.shape)
 
 
 MATCHING_HARD = MomentMetric(
@@ -168,5 +212,12 @@ MATCHING_HARD = MomentMetric(
     score=partial(_best, matched=assigned),
     why=lambda sums: "no unit of a system varies",
     repaired=_again,
+    row_sums=partial(matching_shares, matched=assigned),
+    influence=influence_of_shares,
 )
-MATCHING_SOFT = replace(MATCHING_HARD, name="matching_soft", score=partial(_best, matched=transported))
+MATCHING_SOFT = replace(
+    MATCHING_HARD,
+    name="matching_soft",
+    score=partial(_best, matched=transported),
+    row_sums=partial(matching_shares, matched=transported),
+)

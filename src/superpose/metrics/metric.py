@@ -104,6 +104,18 @@ class MomentMetric:
         return self.score(self.sums(of_pair(first, second)))
 
 
+@dataclass(frozen=True)
+class Shares:
+    """What each row adds to a score, less what an average row does: its influence over the number of rows, (rows,)."""
+
+    values: Array
+
+
+def influence_of_shares(sums: Any, rows: Shares) -> Array:
+    """Return each row's influence on the score."""
+    return len(rows.values) * rows.values
+
+
 def paired(x: ArrayLike, y: ArrayLike, minimum_samples: int = 2) -> tuple[Array, Array]:
     """Return two validated, finite, paired arrays with at least `minimum_samples` samples, not constant.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial, reduce
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -181,12 +181,17 @@ class RegressionSums:
 
 @dataclass(frozen=True)
 class RegressionRows:
-    """A held-out row's share of the same sums over all units, (samples,), and its round."""
+    """A held-out row's share of the same sums over all units, (samples,), and its round.
+
+    `r_units`, `r2_units`: what it adds to the means over units of r and R² of that round.
+    """
 
     fit: Array
     prediction: Array
     target: Array
     residual: Array
+    r_units: Array
+    r2_units: Array
     rounds: NDArray[np.int64]
 
 
@@ -305,32 +310,69 @@ def regression_rows(
     moments: Moments, sums: RegressionSums, *, plan: Plan
 ) -> Callable[[Array, Array, Array], RegressionRows]:
     """Return what gives each held-out row's share of the sums, predictions and targets about the fold's means."""
-    rounds = []
+    rounds = {}
     for number, (held_out, training) in enumerate(plan.rounds):
         w = sums.weights[number]
         mean_x, mean_y = (_mean(own, training) for own in (moments.x, moments.y))
         test_x, test_y = (_mean(own, (held_out,)) for own in (moments.x, moments.y))
-        rounds.append((held_out, w, mean_y - mean_x @ w, test_x @ w, test_y))
+        rounds[held_out] = (number, w, mean_y - mean_x @ w, test_x @ w, test_y, _UnitWeights.of(sums, number))
 
     def shares(x: Array, y: Array, folds: Array) -> RegressionRows:
         """Rows are of one held-out fold."""
-        number, (_, w, intercept, mean_prediction, mean_target) = next(
-            (number, known) for number, known in enumerate(rounds) if known[0] == folds[0]
-        )
+        number, w, intercept, mean_prediction, mean_target, weights = rounds[int(folds[0])]
         kind = x.dtype
         prediction = x @ w.astype(kind)
         residual = y - prediction - intercept.astype(kind)
         prediction -= mean_prediction.astype(kind)
         target = y - mean_target.astype(kind)
+        agreement, of_prediction, of_target, unexplained, of_residual = (part.astype(kind) for part in weights)
         return RegressionRows(
             fit=inner(prediction, target),
             prediction=inner(prediction, prediction),
             target=inner(target, target),
             residual=inner(residual, residual),
+            r_units=inner(prediction * agreement, target)
+            - inner(prediction * of_prediction, prediction)
+            - inner(target * of_target, target),
+            r2_units=inner(target * unexplained, target) - inner(residual * of_residual, residual),
             rounds=np.full(len(folds), number),
         )
 
     return shares
+
+
+class _UnitWeights(NamedTuple):
+    """What a row's products with each unit weigh in the means over units of r and R² of one round, (units_y,).
+
+    With sums P, T, R of a unit's squared predictions, targets and residuals, a row of prediction p, target t and
+    residual e moves its r by p t/√(P T) − r (p²/P + t²/T)/2, and its R² by R t²/T² − e²/T.
+    """
+
+    agreement: Array
+    prediction: Array
+    target: Array
+    unexplained: Array
+    residual: Array
+
+    @classmethod
+    def of(cls, sums: RegressionSums, number: int) -> _UnitWeights:
+        known = ~np.isnan(_unit_r(sums))
+        weight = known / max(int(known.sum()), 1)
+        prediction, target = (_reciprocal(part[number]) for part in (sums.prediction, sums.target))
+        r = np.nan_to_num(_correlation(sums.fit[number], sums.prediction[number], sums.target[number]))
+        residual = np.nan_to_num(sums.residual[number])
+        return cls(
+            np.sqrt(prediction * target) * weight,
+            r * prediction * weight / 2,
+            r * target * weight / 2,
+            residual * target**2 * weight,
+            target * weight,
+        )
+
+
+def _reciprocal(sums: Array) -> Array:
+    """Return 1/sum, and 0 for what does not vary."""
+    return np.where(sums > 0, 1 / np.where(sums > 0, sums, 1.0), 0.0)
 
 
 def _mean(own: Own, folds: tuple[int, ...]) -> Array:
@@ -449,6 +491,14 @@ def _r2_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
     return _pooled_influence(sums, rows, relative)
 
 
+def _unit_r_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
+    return rows.r_units * len(rows.rounds) / len(sums.fit)
+
+
+def _unit_r2_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
+    return rows.r2_units * len(rows.rounds) / len(sums.fit)
+
+
 def _why(sums: RegressionSums) -> str:
     return sums.reason or "a target does not vary in a held-out fold"
 
@@ -492,7 +542,6 @@ class PredictiveMetric:
 
     def planned(self, plan: Plan) -> MomentMetric:
         """Return the metric for the folds of `plan`; equal plans and fits share their sums."""
-        influence = INFLUENCE.get(self.kind)
         return MomentMetric(
             name=self.name,
             directed=True,
@@ -502,8 +551,8 @@ class PredictiveMetric:
             score=FINISH[self.kind],
             why=_why,
             repaired=_planned_repair(plan, self.fit),
-            row_sums=None if influence is None else _planned_rows(plan),
-            influence=influence,
+            row_sums=_planned_rows(plan),
+            influence=INFLUENCE[self.kind],
             bounds=BOUNDS[self.kind[0]],
             split=True,
         )
@@ -541,7 +590,12 @@ def _planned_rows(plan: Plan) -> Callable[..., Any]:
     return partial(regression_rows, plan=plan)
 
 
-INFLUENCE = {("r", "pooled"): _r_influence, ("r2", "pooled"): _r2_influence}
+INFLUENCE = {
+    ("r", "pooled"): _r_influence,
+    ("r2", "pooled"): _r2_influence,
+    ("r", "units"): _unit_r_influence,
+    ("r2", "units"): _unit_r2_influence,
+}
 BOUNDS = {"r": (-1.0, 1.0), "r2": (-np.inf, 1.0)}
 
 REGRESSION_R = RegressionMetric("regression_r", ("r", "pooled"))

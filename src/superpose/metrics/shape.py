@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from superpose.blocks import inner
 from superpose.files import DataError
-from superpose.metrics.metric import MomentMetric
+from superpose.metrics.metric import MomentMetric, Shares, influence_of_shares
 from superpose.moments import Moments, Own
 
 Array = NDArray[Any]
@@ -166,6 +168,47 @@ def canonical_pairs(m: Moments) -> tuple[Array, Array, tuple[Array, Array]]:
     return np.clip(values, 0, 1), half_x @ left, ranks
 
 
+def correlation_shares(
+    moments: Moments, sums: Moments, *, variance: float = 1.0
+) -> Callable[[Array, Array, Array], Shares]:
+    """Return what gives each row's share in the mean canonical correlation, the components kept taken as given.
+
+    A row of unit-norm variates u, v moves their correlation by u v − ρ (u² + v²)/2.
+    """
+    half_x, half_y, ranks = _halves(sums, variance)
+    left, values, right = np.linalg.svd(half_x @ sums.cross.product[0] @ half_y)
+    count = int(max(np.minimum(*ranks), 1))
+    of_x, of_y = half_x @ left[:, :count], half_y @ right[:count].T
+    root = np.sqrt(np.clip(values[:count], 0, 1))
+
+    def shares(x: Array, y: Array, folds: Array) -> Shares:
+        u, v = x @ of_x.astype(x.dtype), y @ of_y.astype(y.dtype)
+        agreement = inner(u, v)
+        # ρ u² is the square of √ρ u.
+        u, v = (part * root.astype(part.dtype) for part in (u, v))
+        return Shares((agreement - (inner(u, u) + inner(v, v)) / 2) / count)
+
+    return shares
+
+
+def angle_shares(moments: Moments, sums: Moments) -> Callable[[Array, Array, Array], Shares]:
+    """Return what gives each row's share in the angle: the best rotation UV' stays the best to first order.
+
+    The cosine c = tr(UV'Y'X)/(‖X‖‖Y‖) moves by x UV' y'/(‖X‖‖Y‖) − c (‖x‖²/‖X‖² + ‖y‖²/‖Y‖²)/2, and the angle by
+    −1/√(1 − c²) times that; where systems coincide it cannot move.
+    """
+    left, values, right = np.linalg.svd(sums.cross.product[0], full_matrices=False)
+    rotation, norm_x, norm_y = left @ right, float(sums.x.norm[0]), float(sums.y.norm[0])
+    cosine = min(float(values.sum()) / np.sqrt(norm_x * norm_y), 1.0)
+    slope = -1 / np.sqrt(1 - cosine**2) if cosine < 1 else 0.0
+
+    def shares(x: Array, y: Array, folds: Array) -> Shares:
+        agreement = inner(x @ rotation.astype(x.dtype), y) / np.sqrt(norm_x * norm_y)
+        return Shares(slope * (agreement - cosine * (inner(x, x) / norm_x + inner(y, y) / norm_y) / 2))
+
+    return shares
+
+
 def _halves(m: Moments, variance: float) -> tuple[Array, Array, tuple[Array, Array]]:
     half_x, half_y = (_inverse_root(own.square[0], own.resolution, variance) for own in (m.x, m.y))
     rank_x, rank_y = (np.linalg.matrix_rank(half, hermitian=True) for half in (half_x, half_y))
@@ -222,6 +265,8 @@ CCA = MomentMetric(
     score=mean_correlation,
     why=no_room,
     repaired=again,
+    row_sums=correlation_shares,
+    influence=influence_of_shares,
     bounds=(0.0, 1.0),
 )
 PROCRUSTES = MomentMetric(
@@ -233,6 +278,8 @@ PROCRUSTES = MomentMetric(
     score=_angle,
     why=lambda sums: "a system does not vary",
     repaired=again,
+    row_sums=angle_shares,
+    influence=influence_of_shares,
     bounds=(0.0, float(np.pi / 2)),
     higher_is_closer=False,
 )
@@ -242,4 +289,6 @@ SHAPE = replace(
     invariances=PROCRUSTES.invariances - {"scale"},
     score=partial(_whitened_angle, alpha=0.5),
     why=no_room,
+    row_sums=None,
+    influence=None,
 )

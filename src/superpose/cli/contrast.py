@@ -1,0 +1,93 @@
+"""`superpose contrast` and `partition`: which file is closer to another, and what each adds to the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from superpose.cli.progress import Progress
+from superpose.cli.show import show_table
+
+Json = Annotated[bool, Parameter(negative="")]
+
+
+def contrast(
+    *files: Path,
+    to: str,
+    groups: Path | None = None,
+    folds: int = 5,
+    memory: str | None = None,
+    json: Json = False,
+) -> None:
+    """Say which of several recordings is closer to one of them, for every two of the others.
+
+    Prints a row a pair and metric: both scores, their difference with its 95 % interval and standard error, the
+    two-sided p-value of no difference, and that p-value for all rows of the metric at once. Regressions predict the
+    recording TO from the others.
+
+    Parameters
+    ----------
+    files
+        Three or more files of (samples, units), as superpose compare takes them.
+    to
+        The name of the file that the others are held against, without its ending.
+    groups
+        File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
+    folds
+        Of held-out regressions.
+    memory
+        How much memory the sums behind scores may take, such as 512MB.
+    json
+        Print the rows as JSON.
+    """
+    from superpose.contrasts import contrast as contrasted
+
+    systems, belonging = _read(files, groups)
+    with Progress() as progress:
+        table = contrasted(systems, to=to, folds=folds, groups=belonging, memory=memory, progress=progress)
+    show_table(table, as_json=json)
+
+
+def partition(
+    *files: Path,
+    target: str,
+    groups: Path | None = None,
+    folds: int = 5,
+    memory: str | None = None,
+    json: Json = False,
+) -> None:
+    """Say what each of several recordings explains of another that the rest do not.
+
+    Held-out ridge regressions on each file alone, on all, and on all but one. Prints a row a part of the variance of
+    TARGET: R², its 95 % interval and standard error, and the one-sided p-value that the part is no more than 0.
+
+    Parameters
+    ----------
+    files
+        Three or more files of (samples, units), as superpose compare takes them.
+    target
+        The name of the file that the others predict, without its ending.
+    groups
+        File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
+    folds
+        Of held-out regressions.
+    memory
+        How much memory the sums behind scores may take, such as 512MB.
+    json
+        Print the rows as JSON.
+    """
+    from superpose.contrasts import partition as partitioned
+
+    systems, belonging = _read(files, groups)
+    with Progress() as progress:
+        table = partitioned(systems, target=target, folds=folds, groups=belonging, memory=memory, progress=progress)
+    show_table(table, as_json=json)
+
+
+def _read(files: tuple[Path, ...], groups: Path | None) -> tuple[dict[str, Any], Any]:
+    from superpose.analysis.inputs import read_groups, read_systems
+
+    systems, found, _ = read_systems(files)
+    return systems, found if groups is None else read_groups(groups)

@@ -1,0 +1,289 @@
+"""Differences of scores on the same samples: which system is closer to another, and what each adds to the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.arrays import as_responses, check_paired
+from superpose.comparison import (
+    Block,
+    Design,
+    Directions,
+    Progress,
+    Systems,
+    influence_of,
+    over_pairs,
+    planned_for,
+    prepared,
+    sums_of,
+)
+from superpose.files import DataError
+from superpose.metrics import (
+    CKA_DEBIASED,
+    REGRESSION_R,
+    REGRESSION_R2,
+    RIDGE_R2,
+    RSA,
+    Metric,
+    MomentMetric,
+    PredictiveMetric,
+)
+from superpose.statistics import holm, interval, one_sided_p, standard_error, two_sided_p
+
+Array = NDArray[Any]
+
+METRICS = (CKA_DEBIASED, RSA, REGRESSION_R, REGRESSION_R2)
+PARTS = ("part", "score", "low", "high", "error", "p", "p_adjusted", "samples", "why")
+COLUMNS = (
+    *("to", "system_a", "system_b", "metric", "directed", "score_a", "score_b", "difference"),
+    *("low", "high", "error", "p", "p_adjusted", "samples", "why"),
+)
+
+
+def contrast(
+    systems: Systems,
+    *,
+    to: str,
+    metrics: Sequence[Metric] = METRICS,
+    folds: int | ArrayLike | None = 5,
+    test: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    memory: int | str | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Say which of several systems is closer to one of them: is layer 7 closer to V4 than layer 5 is?
+
+    Both scores are taken on the same samples, so that what moves both is no difference: its error comes from each
+    sample's influence on the difference, and is mostly far smaller than those of the two scores.
+
+    Parameters
+    ----------
+    systems : mapping of str to array or tensor, (samples, units)
+        At least three systems that saw the same samples.
+    to : str
+        The system that the others are held against. Directed metrics predict it from them.
+    metrics : sequence of Metric
+        Those that have an interval in `superpose.compare`.
+    folds, test, groups, memory, progress
+        As in `superpose.compare`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a pair of the others and a metric: `difference` = `score_a` − `score_b`, the scores of `system_a` and
+        `system_b` with `to`; `low`, `high`, `error`: its 95 % interval and standard error; `p`: two-sided, of no
+        difference; `p_adjusted`: for all rows of a metric at once (Holm 1979); `why`: the reason for a NaN. For a
+        distance the lesser is the closer.
+
+    Raises
+    ------
+    DataError
+        As `superpose.compare`; and for fewer than three systems, an unknown `to`, repeats, or a metric without an
+        interval.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> draw = np.random.default_rng(0)
+    >>> v4 = draw.normal(size=(300, 20))
+    >>> layers = {f"layer {i}": v4 + spread * draw.normal(size=v4.shape) for i, spread in ((5, 2.0), (7, 1.0))}
+    >>> table = sp.contrast({"V4": v4, **layers}, to="V4")
+    >>> row = table[table.metric == "cka_debiased"].iloc[0]
+    >>> row.system_a, bool(row.difference < 0), bool(row.p < 0.001)
+    ('layer 5', True, True)
+    """
+    if len(systems) < 3 or to not in systems:
+        raise DataError(f"expected {to!r} among at least three systems; there are {', '.join(map(str, systems))}.")
+    found, design, planned = _influences(
+        systems, to, metrics, folds=folds, test=test, groups=groups, memory=memory, progress=progress
+    )
+    rows = [
+        _row(to, one, other, metric, found[one][metric.name], found[other][metric.name], design)
+        for metric in planned
+        for one, other in combinations(found, 2)
+    ]
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    table["p_adjusted"] = table.groupby("metric", sort=False)["p"].transform(holm)
+    return table
+
+
+def partition(
+    systems: Systems,
+    *,
+    target: str,
+    metric: PredictiveMetric = RIDGE_R2,
+    folds: int | ArrayLike = 5,
+    groups: ArrayLike | None = None,
+    memory: int | str | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Say what each of several systems explains of another that the rest do not: a partition of held-out R².
+
+    Held-out regressions on each system alone, on all together, and on all but one: what one is worth beyond the others
+    is the difference. Each system is first brought to a total variance of 1, so that one penalty weighs
+    all alike. Held out, what adds nothing costs a little: its part is then below 0, and no evidence.
+
+    Parameters
+    ----------
+    systems : mapping of str to array or tensor, (samples, units)
+        At least three systems that saw the same samples.
+    target : str
+        The system that is predicted from the others.
+    metric : PredictiveMetric
+        A regression scored by R², as `superpose.metrics.RIDGE_R2`, or by r: its parts then do not add up.
+    folds, groups, memory, progress
+        As in `superpose.compare`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a `part`: "A" alone, "A + B" all together, "A beyond the rest", and "shared": what all explain together
+        less what each adds. `score`, its 95 % interval `low`, `high` and standard `error`, with the fitted weights
+        taken as given; `p`, one-sided, that the part is no more than 0; `p_adjusted` for all parts "beyond the rest"
+        at once (Holm 1979); `samples`; `why`: the reason for a NaN.
+
+    Raises
+    ------
+    DataError
+        As `superpose.compare`; and for fewer than three systems, an unknown target, or repeats.
+
+    References
+    ----------
+    Borcard, Legendre & Drapeau, Partialling out the spatial component of ecological variation, Ecology 73, 1992; for
+    encoding models, Lescroart, Stansbury & Gallant, Frontiers in Computational Neuroscience 9, 2015.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> draw = np.random.default_rng(0)
+    >>> shape, colour = draw.normal(size=(2, 400, 4))
+    >>> found = sp.partition({"shape": shape, "colour": colour, "V4": shape + 0.1 * colour}, target="V4")
+    >>> found.part.tolist()
+    ['shape', 'colour', 'shape + colour', 'shape beyond the rest', 'colour beyond the rest', 'shared']
+    >>> found.score.round(2).tolist()[2:5]
+    [1.0, 0.99, 0.02]
+    """
+    names = [str(name) for name in systems if str(name) != target]
+    if len(names) < 2 or len(names) == len(systems):
+        raise DataError(f"expected {target!r} among at least three systems; there are {', '.join(map(str, systems))}.")
+    alike = {
+        str(name): _of_unit_variance(as_responses(x, str(name))) for name, x in systems.items() if str(name) in names
+    }
+    check_paired(alike)
+    together = " + ".join(names)
+    without = {name: f"all but {name}" for name in names}
+    models = {**alike, together: np.hstack(list(alike.values()))}
+    models |= {label: np.hstack([x for name, x in alike.items() if name != left]) for left, label in without.items()}
+    found, design, (planned,) = _influences(
+        {**models, target: systems[target]},
+        target, [metric], folds=folds, test=None, groups=groups, memory=memory, progress=progress,
+    )  # fmt: skip
+    shares = {model: scored[planned.name] for model, scored in found.items()}
+    beyond = {f"{name} beyond the rest": {together: 1, without[name]: -1} for name in names}
+    shared = {together: 1 - len(names)} | {without[name]: 1 for name in names}
+    parts = {name: {name: 1} for name in names} | {together: {together: 1}} | beyond | {"shared": shared}
+    table = pd.DataFrame([_part(part, weights, shares, design) for part, weights in parts.items()], columns=list(PARTS))
+    adding = table.part.isin(list(beyond))
+    table.loc[adding, "p_adjusted"] = holm(table.p[adding].to_numpy())
+    return table
+
+
+def _influences(
+    systems: Systems, to: str, metrics: Sequence[Metric], **how: Any
+) -> tuple[dict[str, dict[str, Share]], Design, list[Any]]:
+    """Return every other system's scores with one, and what each sample adds to them, by system and metric."""
+    pairs = [(str(name), to) for name in systems if str(name) != to]
+    arrays, couples, design = prepared(systems, pairs=pairs, **how)
+    if arrays[to].ndim > 2:
+        raise DataError(f"{to} has shape {arrays[to].shape}; expected (samples, units). Pass one repeat at a time.")
+    planned = planned_for(metrics, design)
+    for metric in planned:
+        if not isinstance(metric, MomentMetric) or metric.influence is None:
+            raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
+    visit = partial(_shares, metrics=planned, design=design)
+    found = dict(over_pairs(arrays, couples, planned, design, visit))
+    return {name: found[name, to] for name, _ in couples}, design, planned
+
+
+class Share(NamedTuple):
+    """A score with each sample's influence on it, or the reason why there is none."""
+
+    score: float
+    influence: Array | None
+    why: str
+
+
+def _shares(
+    directions: Directions,
+    originals: tuple[Array, Array],
+    blocks: Sequence[Block],
+    *,
+    metrics: Sequence[MomentMetric],
+    design: Design,
+) -> dict[str, Share]:
+    pair = directions[0]
+    found = {}
+    for metric in metrics:
+        if design.count < metric.minimum_samples:
+            why = f"{design.count} samples are too few (at least {metric.minimum_samples})"
+            found[metric.name] = Share(np.nan, None, why)
+            continue
+        sums = sums_of(pair, metric)
+        score = float(metric.score(sums))
+        known = np.isfinite(score)
+        influence = influence_of(pair, metric, design, blocks) if known else None
+        found[metric.name] = Share(score, influence, "" if known else metric.why(sums))
+    return found
+
+
+def _row(to: str, a: str, b: str, metric: MomentMetric, one: Share, other: Share, design: Design) -> dict[str, Any]:
+    row = dict.fromkeys(COLUMNS, np.nan) | {
+        "to": to,
+        "system_a": a,
+        "system_b": b,
+        "metric": metric.name,
+        "directed": metric.directed,
+        "score_a": one.score,
+        "score_b": other.score,
+        "samples": design.count,
+        "why": "; ".join(f"{name}: {share.why}" for name, share in ((a, one), (b, other)) if share.why),
+    }
+    if one.influence is None or other.influence is None:
+        return row
+    difference = one.score - other.score
+    error, count = _error(one.influence - other.influence, design)
+    width = metric.bounds[1] - metric.bounds[0]
+    low, high = interval(difference, error, count, (-width, width))
+    p = two_sided_p(difference, error, count)
+    return row | {"difference": difference, "low": low, "high": high, "error": error, "p": p}
+
+
+def _part(part: str, weights: dict[str, int], shares: dict[str, Share], design: Design) -> dict[str, Any]:
+    row = dict.fromkeys(PARTS, np.nan) | {"part": part, "samples": design.count}
+    row["why"] = "; ".join(f"{model}: {shares[model].why}" for model in weights if shares[model].why)
+    influences = [(weight, shares[model].influence) for model, weight in weights.items()]
+    if any(influence is None for _, influence in influences):
+        return row
+    score = sum(weight * shares[model].score for model, weight in weights.items())
+    error, count = _error(sum(weight * influence for weight, influence in influences), design)
+    low, high = interval(score, error, count, (-np.inf, np.inf))
+    return row | {"score": score, "low": low, "high": high, "error": error, "p": one_sided_p(score, error, count)}
+
+
+def _error(influence: Any, design: Design) -> tuple[float, int]:
+    """Return a standard error, and over how many groups of samples."""
+    groups = design.scored_groups
+    return standard_error(influence, groups), len(influence) if groups is None else len(np.unique(groups))
+
+
+def _of_unit_variance(x: Array) -> Array:
+    """Return responses whose variances sum to 1 over the units."""
+    total = x.var(axis=-2, dtype=np.float64).sum()
+    return (x / np.sqrt(total if total > 0 else 1.0)).astype(np.result_type(x.dtype, np.float32))

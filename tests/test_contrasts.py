@@ -1,0 +1,186 @@
+"""Differences of scores on the same samples: against the scores themselves, the jackknife, and fresh draws."""
+
+import numpy as np
+import pytest
+from conftest import related
+from numpy.testing import assert_allclose
+from scipy.stats import kstest
+
+import superpose as sp
+from superpose.contrasts import COLUMNS, METRICS, PARTS
+from superpose.files import DataError
+from superpose.metrics import (
+    CCA,
+    CKA_DEBIASED,
+    MUTUAL_KNN,
+    PROCRUSTES,
+    REGRESSION_R,
+    REGRESSION_R2,
+    RIDGE_R2,
+    RSA,
+    SHAPE,
+)
+
+
+@pytest.fixture(scope="module")
+def systems():
+    draw = np.random.default_rng(0)
+    v4 = draw.normal(size=(200, 6)) @ draw.normal(size=(6, 9))
+    noisy = {f"layer {i}": v4 @ draw.normal(size=(9, 8)) + 4 * i * draw.normal(size=(200, 8)) for i in (1, 2, 3)}
+    return {"layer 1": noisy["layer 1"], "V4": v4, "layer 2": noisy["layer 2"], "layer 3": noisy["layer 3"]}
+
+
+class TestContrast:
+    def test_differences_are_those_of_compare(self, systems):
+        table = sp.contrast(systems, to="V4")
+        assert tuple(table.columns) == COLUMNS
+        assert len(table) == 3 * len(METRICS)
+        scores = sp.compare(systems, metrics=METRICS).set_index(["metric", "system_a", "system_b"]).score
+        for row in table.itertuples():
+            for side in "ab":
+                name = getattr(row, f"system_{side}")
+                pair = (name, "V4") if row.directed or (row.metric, name, "V4") in scores.index else ("V4", name)
+                assert_allclose(getattr(row, f"score_{side}"), scores[(row.metric, *pair)], rtol=1e-10)
+        assert_allclose(table.difference, table.score_a - table.score_b, rtol=1e-12)
+        assert ((table.low < table.difference) & (table.difference < table.high)).all()
+        assert (table.p_adjusted >= table.p).all()
+        assert (table.p_adjusted <= 3 * table.p + 1e-15).all()
+
+    @pytest.mark.parametrize("metric", [CKA_DEBIASED, RSA, CCA, PROCRUSTES], ids=lambda m: m.name)
+    def test_error_against_the_jackknife(self, systems, metric):
+        row = sp.contrast(systems, to="V4", metrics=[metric]).iloc[0]
+        a, b, v4 = (systems[name] for name in (row.system_a, row.system_b, "V4"))
+        left_out = []
+        for i in range(len(v4)):
+            few = [np.delete(x, i, 0) for x in (a, b, v4)]
+            left_out.append(metric(few[0], few[2]) - metric(few[1], few[2]))
+        n = len(v4)
+        assert_allclose(row.error, np.sqrt((n - 1) / n * np.square(left_out - np.mean(left_out)).sum()), rtol=0.1)
+
+    def test_a_system_and_its_rotation_do_not_differ(self, systems):
+        turned = systems["layer 1"] @ np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
+        table = sp.contrast({"V4": systems["V4"], "a": systems["layer 1"], "b": turned}, to="V4")
+        assert np.abs(table.difference).max() < 1e-10
+        assert np.abs(table.error).max() < 1e-10
+
+    def test_groups_widen(self, systems):
+        repeated = {name: np.repeat(x, 4, axis=0) for name, x in systems.items()}
+        groups = np.repeat(np.arange(200), 4)
+        naive = sp.contrast(repeated, to="V4", metrics=[CKA_DEBIASED])
+        whole = sp.contrast(repeated, to="V4", metrics=[CKA_DEBIASED], groups=groups)
+        assert_allclose(whole.error / naive.error, 2, rtol=0.05)
+
+    def test_a_score_that_does_not_exist(self):
+        draw = np.random.default_rng(0)
+        wide = {name: draw.normal(size=(30, units)) for name, units in (("v4", 5), ("a", 40), ("b", 4))}
+        row = sp.contrast(wide, to="v4", metrics=[REGRESSION_R]).iloc[0]
+        assert np.isnan(row.difference)
+        assert np.isnan(row.p)
+        assert "a: 24 training samples are not more than the predictors" in row.why
+        few = sp.contrast({name: x[:3] for name, x in wide.items()}, to="v4", metrics=[CKA_DEBIASED], folds=None)
+        assert "a: 3 samples are too few (at least 4)" in few.why[0]
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("metric", [CKA_DEBIASED, REGRESSION_R], ids=lambda m: m.name)
+    def test_p_is_uniform_where_two_systems_are_as_close(self, metric):
+        draw = np.random.default_rng(1)
+        a, b = draw.normal(size=(2, 12, 6))
+        p = []
+        for _ in range(400):
+            z = draw.normal(size=(300, 12))
+            noise = draw.normal(size=(2, 300, 6))
+            found = {"v4": z @ b, "one": z @ a + 2 * noise[0], "other": z @ a + 2 * noise[1]}
+            p.append(sp.contrast(found, to="v4", metrics=[metric]).p[0])
+        assert kstest(p, "uniform").pvalue > 0.001
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"to": "V5"}, "expected 'V5' among at least three systems; there are layer 1, V4"),
+            ({"metrics": [SHAPE]}, "shape has no interval, so that its differences have none; leave it out"),
+            ({"metrics": [MUTUAL_KNN]}, "mutual_knn has no interval"),
+        ],
+    )
+    def test_refusals(self, systems, change, words):
+        with pytest.raises(DataError, match=words):
+            sp.contrast(systems, **({"to": "V4"} | change))
+
+    def test_repeats_one_by_one(self, systems):
+        with pytest.raises(DataError, match="Pass one repeat at a time"):
+            sp.contrast({name: np.stack([x, x]) for name, x in systems.items()}, to="V4")
+
+
+@pytest.fixture(scope="module")
+def parts():
+    draw = np.random.default_rng(2)
+    common, own_a, own_b = draw.normal(size=(3, 500, 3))
+    a = np.hstack([common, own_a]) @ draw.normal(size=(6, 6)) * 100
+    b = np.hstack([common, own_b]) @ draw.normal(size=(6, 6))
+    v4 = np.hstack([common, own_a, 2 * draw.normal(size=(500, 3))])
+    return {"a": a, "b": b, "V4": v4}
+
+
+class TestPartition:
+    @pytest.mark.parametrize("metric", [RIDGE_R2, REGRESSION_R2], ids=lambda m: m.name)
+    def test_parts_are_differences_of_held_out_scores(self, parts, metric):
+        table = sp.partition(parts, target="V4", metric=metric).set_index("part")
+        assert table.reset_index().columns.tolist() == list(PARTS)
+        a, b = (parts[name] / np.sqrt(parts[name].var(0).sum()) for name in "ab")
+        alone_a, alone_b, both = (float(metric(x, parts["V4"])) for x in (a, b, np.hstack([a, b])))
+        expected = [alone_a, alone_b, both, both - alone_b, both - alone_a, alone_a + alone_b - both]
+        assert_allclose(table.score, expected, rtol=1e-8, atol=1e-10)
+        assert_allclose(table.score[["a beyond the rest", "b beyond the rest", "shared"]].sum(), both, rtol=1e-8)
+
+    def test_what_is_there_is_found_and_what_is_not_is_not(self, parts):
+        table = sp.partition(parts, target="V4").set_index("part")
+        # Of the target's variance 3 parts are common, 3 are a's own and 12 are noise.
+        for part, share in (("a", 6 / 18), ("b", 3 / 18), ("a beyond the rest", 3 / 18), ("shared", 3 / 18)):
+            row = table.loc[part]
+            assert row.low - 0.01 < share < row.high + 0.01, part
+        assert table.p["a beyond the rest"] < 1e-6
+        assert table.p["b beyond the rest"] > 0.05
+        assert table.p_adjusted.notna().sum() == 2
+
+    def test_three_systems_and_their_shared_part(self, parts):
+        more = {**parts, "c": parts["a"][:, :2] + np.random.default_rng(0).normal(size=(500, 2))}
+        table = sp.partition(more, target="V4", metric=REGRESSION_R2).set_index("part").score
+        beyond = [name for name in table.index if name.endswith("beyond the rest")]
+        assert len(beyond) == 3
+        assert_allclose(table["shared"], table["a + b + c"] - table[beyond].sum(), rtol=1e-9)
+        assert_allclose(
+            table["c beyond the rest"],
+            table["a + b + c"] - REGRESSION_R2(np.hstack([parts["a"], parts["b"]]), parts["V4"]),
+            atol=1e-9,
+        )
+
+    @pytest.mark.slow
+    def test_intervals_cover_and_false_alarms_are_rare(self):
+        """What is b worth beyond a? Where nothing, p < .05 in at most 5 % of draws; else intervals hold the mean."""
+        draw = np.random.default_rng(3)
+        alarms, covered, scores, bounds = [], [], [], []
+        for _ in range(300):
+            a, b, noise = draw.normal(size=(3, 250, 3))
+            y = a + noise
+            alarms.append(sp.partition({"a": a, "b": b, "y": y}, target="y", metric=REGRESSION_R2).p[4] < 0.05)
+            row = sp.partition({"a": a, "b": b, "y": y + b}, target="y", metric=REGRESSION_R2).iloc[4]
+            scores.append(row.score)
+            bounds.append((row.low, row.high))
+        covered = [low < np.mean(scores) < high for low, high in bounds]
+        # Standard errors √(.05 · .95 / 300) = .0126.
+        assert np.mean(alarms) < 0.05 + 3 * 0.0126
+        assert abs(np.mean(covered) - 0.95) < 4 * 0.0126
+
+    def test_refusals(self, parts):
+        with pytest.raises(DataError, match="expected 'V5' among at least three systems"):
+            sp.partition(parts, target="V5")
+        with pytest.raises(DataError, match="expected 'V4' among at least three systems"):
+            sp.partition({"a": parts["a"], "V4": parts["V4"]}, target="V4")
+        with pytest.raises(DataError, match="samples"):
+            sp.partition(parts | {"b": parts["b"][:-1]}, target="V4")
+
+    def test_more_predictors_than_samples_is_a_reason(self):
+        x, y = related(40, 30, 5, seed=1)
+        table = sp.partition({"x": x, "x2": x + 1, "y": y}, target="y", metric=REGRESSION_R2).set_index("part")
+        assert np.isfinite(table.score["x"])
+        assert np.isnan(table.score["x + x2"])
+        assert "32 training samples are not more than the predictors" in table.why["shared"]
