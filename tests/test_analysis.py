@@ -372,9 +372,11 @@ def test_raw_is_the_raw_part_of_analyse():
     systems = two()
     whole = analyse(systems, permutations=3, **QUICK)
     part = raw(systems, permutations=3)
-    pd.testing.assert_frame_equal(
-        part.table, whole.table[whole.table.space == "raw"].reset_index(drop=True), check_dtype=False
-    )
+    expected = whole.table[whole.table.space == "raw"].reset_index(drop=True)
+    # Pairs are cells of their own in `analyse`, so that their p-values can only be adjusted by Holm's rule there.
+    columns = [name for name in expected if name != "p_adjusted"]
+    pd.testing.assert_frame_equal(part.table[columns], expected[columns], check_dtype=False)
+    assert (part.table.p_adjusted <= expected.p_adjusted).all()
     assert part.settings["folds"] == 5
 
 

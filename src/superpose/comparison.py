@@ -333,13 +333,10 @@ def _table(
     scored = [row for couple in couples for row in found[couple]]
     table = pd.DataFrame([row for row, _ in scored], columns=COLUMNS)
     for metric in metrics:
-        of_metric = [
-            number for number, (row, null) in enumerate(scored) if null is not None and row["metric"] == metric.name
-        ]
-        if of_metric:
-            sign = _sign(metric)
-            nulls = np.stack([sign * scored[number][1] for number in of_metric])
-            table.loc[of_metric, "p_adjusted"] = familywise(sign * table.score[of_metric].to_numpy(), nulls)
+        nulls = {i: null for i, (row, null) in enumerate(scored) if row["metric"] == metric.name and null is not None}
+        if nulls:
+            sign, known = _sign(metric), table.score[list(nulls)].to_numpy()
+            table.loc[list(nulls), "p_adjusted"] = familywise(sign * known, sign * np.stack(list(nulls.values())))
     return table
 
 

@@ -110,7 +110,8 @@ def contrast(
         for one, other in combinations(found, 2)
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    table["p_adjusted"] = table.groupby("metric", sort=False)["p"].transform(holm)
+    for index in table.groupby("metric").groups.values():
+        table.loc[index, "p_adjusted"] = holm(table.p[index].to_numpy())
     return table
 
 
@@ -268,11 +269,12 @@ def _row(to: str, a: str, b: str, metric: MomentMetric, one: Share, other: Share
 def _part(part: str, weights: dict[str, int], shares: dict[str, Share], design: Design) -> dict[str, Any]:
     row = dict.fromkeys(PARTS, np.nan) | {"part": part, "samples": design.count}
     row["why"] = "; ".join(f"{model}: {shares[model].why}" for model in weights if shares[model].why)
-    influences = [(weight, shares[model].influence) for model, weight in weights.items()]
-    if any(influence is None for _, influence in influences):
+    known = [(weight, shares[model].score, shares[model].influence) for model, weight in weights.items()]
+    terms = [(weight * score, weight * influence) for weight, score, influence in known if influence is not None]
+    if len(terms) < len(known):
         return row
-    score = sum(weight * shares[model].score for model, weight in weights.items())
-    error, count = _error(sum(weight * influence for weight, influence in influences), design)
+    score = float(sum(term for term, _ in terms))
+    error, count = _error(np.sum([term for _, term in terms], axis=0), design)
     low, high = interval(score, error, count, (-np.inf, np.inf))
     return row | {"score": score, "low": low, "high": high, "error": error, "p": one_sided_p(score, error, count)}
 

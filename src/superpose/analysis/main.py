@@ -359,7 +359,8 @@ def _with_control_as_null(table: pd.DataFrame, fit: str, source: str) -> pd.Data
     table.loc[recovered | bare, list(OF_NULL)] = np.nan
     table.loc[own, "null"] = [shuffled.get(tuple(row), np.nan) for row in table.loc[own, keys].itertuples(index=False)]
     table.loc[own, "calibrated"] = calibrated(table.score[own], table.null[own])
-    table["p_adjusted"] = table.groupby(["metric", "space", "control"], sort=False)["p"].transform(holm)
+    for index in table.groupby(["metric", "space", "control"]).groups.values():
+        table.loc[index, "p_adjusted"] = holm(table.p[index].to_numpy())
     for chosen_rows, name in ((bare, ""), (own, source)):
         table.loc[chosen_rows, "why"] = [_renamed(why, name) for why in table.loc[chosen_rows, "why"]]
     return table

@@ -10,6 +10,10 @@ from cyclopts import Parameter
 from superpose.cli.progress import Progress
 from superpose.cli.show import show_table
 
+# What fits on a terminal.
+CONTRAST = ("system_a", "system_b", "metric", "difference", "low", "high", "p_adjusted")
+PARTITION = ("part", "score", "low", "high", "p")
+
 Json = Annotated[bool, Parameter(negative="")]
 
 
@@ -47,7 +51,7 @@ def contrast(
     systems, belonging = _read(files, groups)
     with Progress() as progress:
         table = contrasted(systems, to=to, folds=folds, groups=belonging, memory=memory, progress=progress)
-    show_table(table, as_json=json)
+    show_table(table, CONTRAST, as_json=json)
 
 
 def partition(
@@ -83,7 +87,7 @@ def partition(
     systems, belonging = _read(files, groups)
     with Progress() as progress:
         table = partitioned(systems, target=target, folds=folds, groups=belonging, memory=memory, progress=progress)
-    show_table(table, as_json=json)
+    show_table(table, PARTITION, as_json=json)
 
 
 def _read(files: tuple[Path, ...], groups: Path | None) -> tuple[dict[str, Any], Any]:

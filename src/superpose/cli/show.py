@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,17 +76,15 @@ def show_costs(costs: pd.DataFrame) -> None:
         )
 
 
-def show_table(table: pd.DataFrame, *, as_json: bool) -> None:
-    """Print a table: rounded for a reader on a terminal, tab-separated into a pipe, or as JSON."""
+def show_table(table: pd.DataFrame, shown: Sequence[str], *, as_json: bool) -> None:
+    """Print a table: the columns `shown` for a reader on a terminal, all of them tab-separated or as JSON otherwise."""
     if as_json:
         print(table.to_json(orient="records", indent=2))
     elif not sys.stdout.isatty():
         table.to_csv(sys.stdout, sep="\t", index=False, na_rep="nan")
     else:
-        shown = table.dropna(axis="columns", how="all").round(4)
-        show_rows(
-            [{str(name): value for name, value in row.items()} for row in shown.to_dict("records")], as_json=False
-        )
+        texts = table[list(shown)].map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
+        show_rows([dict(zip(shown, row, strict=True)) for row in texts.itertuples(index=False)], as_json=False)
 
 
 def show_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:

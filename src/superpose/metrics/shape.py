@@ -177,7 +177,7 @@ def correlation_shares(
     """
     half_x, half_y, ranks = _halves(sums, variance)
     left, values, right = np.linalg.svd(half_x @ sums.cross.product[0] @ half_y)
-    count = int(max(np.minimum(*ranks), 1))
+    count = max(int(np.minimum(*ranks)), 1)
     of_x, of_y = half_x @ left[:, :count], half_y @ right[:count].T
     root = np.sqrt(np.clip(values[:count], 0, 1))
 

@@ -1,0 +1,62 @@
+"""`superpose contrast` and `partition`: the library's tables, from files."""
+
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandas.testing import assert_frame_equal
+
+import superpose as sp
+import superpose.cli as cli
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    draw = np.random.default_rng(0)
+    v4 = draw.normal(size=(80, 5))
+    for name, spread in (("layer5", 2.0), ("layer7", 0.5)):
+        np.save(tmp_path / f"{name}.npy", v4 + spread * draw.normal(size=v4.shape))
+    np.save(tmp_path / "V4.npy", v4)
+    np.save(tmp_path / "photographs.npy", np.repeat(np.arange(40), 2))
+    monkeypatch.chdir(tmp_path)
+
+
+def systems():
+    return {name: np.load(f"{name}.npy") for name in ("layer5", "layer7", "V4")}
+
+
+FILES = ["layer5.npy", "layer7.npy", "V4.npy"]
+COMMANDS = {
+    "contrast": (["--to", "V4"], lambda **options: sp.contrast(systems(), to="V4", **options)),
+    "partition": (["--target", "V4"], lambda **options: sp.partition(systems(), target="V4", **options)),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+class TestTable:
+    def test_tab_separated_into_a_pipe(self, here, capsys, name):
+        arguments, table = COMMANDS[name]
+        assert cli.main([name, *FILES, *arguments, "--groups", "photographs.npy", "--folds", "4"]) == 0
+        found = pd.read_csv(io.StringIO(capsys.readouterr().out), sep="\t", na_values="nan", keep_default_na=False)
+        expected = table(groups=np.repeat(np.arange(40), 2), folds=4)
+        assert_frame_equal(found.drop(columns="why"), expected.drop(columns="why"), check_dtype=False)
+
+    def test_as_json(self, here, capsys, name):
+        arguments, table = COMMANDS[name]
+        assert cli.main([name, *FILES, *arguments, "--json"]) == 0
+        rows = json.loads(capsys.readouterr().out)
+        assert len(rows) == len(table())
+        assert rows[0].keys() == set(table().columns)
+
+    def test_a_terminal_gets_what_is_known(self, here, capsys, monkeypatch, name):
+        arguments, _ = COMMANDS[name]
+        monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+        assert cli.main([name, *FILES, *arguments]) == 0
+        assert "layer5" in capsys.readouterr().out
+
+    def test_an_unknown_name(self, here, capsys, name):
+        arguments, _ = COMMANDS[name]
+        assert cli.main([name, *FILES, arguments[0], "V5"]) == 2
+        assert "expected 'V5' among at least three systems; there are layer5, layer7, V4" in capsys.readouterr().err
