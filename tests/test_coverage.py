@@ -2,7 +2,8 @@
 
 Two systems y = A z + e. The truth of debiased CKA and RSA is their population value: Theorem 3.2 with the covariance of
 the features, and the noise. That of held-out regression is the mean population score of models that were fitted on
-N (1 − 1/5) samples: of the weights of each experiment, in closed form, averaged over experiments.
+N (1 − 1/5) samples: of the weights of each experiment, in closed form, averaged over experiments. R² takes the targets'
+variance about the mean of the held-out fold, which is less than that of the population.
 """
 
 import time
@@ -83,7 +84,12 @@ class World:
             fit, prediction = np.sum(w * xy), np.trace(np.transpose(w) @ xx @ w)
             residual = np.trace(yy) - 2 * fit + prediction + intercept @ intercept
             found.append((fit / np.sqrt(prediction * np.trace(yy)), 1 - residual / np.trace(yy)))
-        return np.mean(found, axis=0)
+        r, r2 = np.mean(found, axis=0)
+        # Share of the targets' variance that the mean of a fold takes with it.
+        share = (np.square(self.b).sum() / np.trace(yy) * (1 - 1 / self.rows) + 1 / self.rows) / (
+            len(x) / self.rows / 5
+        )
+        return r, 1 - (1 - r2) / (1 - share)
 
 
 def covered(scenario, samples, experiments):

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import combinations
 from typing import Any, TypeVar
 
@@ -46,6 +46,9 @@ Found = TypeVar("Found")
 Systems = Mapping[str, ArrayLike]
 # A fold, and the rows of one chunk of it.
 Block = tuple[int, slice | NDArray[np.int64]]
+# Intervals are taken from the influence of so many groups of samples, at random where there are more: enough to know a
+# standard error to a few per cent.
+JUDGED = 4096
 # Sums of one pair, own or crossed, that a regression has in hand at once.
 SOLVING = 12
 
@@ -107,8 +110,8 @@ def compare(
     -------
     pandas.DataFrame
         One row a pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`;
-        `low`, `high`, `error`: 95 % interval and standard error from influence values, with the fitted regression
-        weights taken as given; `null`, `null_low`, `null_high`: mean, 2.5 % and 97.5 % of the scores of re-paired
+        `low`, `high`, `error`: 95 % interval and standard error from influence values (of 4,096 samples or groups, at
+        random, where there are more); `null`, `null_low`, `null_high`: mean, 2.5 % and 97.5 % of the scores of re-paired
         samples, the regression fitted anew on each; `p` = (1 + b)/(1 + B), one-sided; `p_adjusted`: the same for all
         pairs of a metric at once (`superpose.statistics.familywise`); `calibrated`: where the score lies between its
         null mean, 0, and that of identical systems, 1; `samples` scored; `why`: the reason for a NaN and which null
@@ -211,10 +214,26 @@ class Design:
         """The samples that are scored: one slice, as folds lie end to end and the last, or all, are held out."""
         return slice(int(np.searchsorted(self.folds, min(self.plan.held_out))), len(self.folds))
 
-    @property
-    def scored_groups(self) -> NDArray[np.int64] | None:
-        """The groups of the samples that are scored."""
-        return None if self.groups is None else self.groups[self.scored]
+    @cached_property
+    def judged(self) -> NDArray[np.int64]:
+        """The scored samples whose influence is taken: all, or those of groups drawn at random, ascending."""
+        rows = np.arange(self.scored.start, self.scored.stop)
+        if self.scored_groups <= JUDGED:
+            return rows
+        groups = rows if self.groups is None else self.groups[self.scored]
+        drawn = np.random.default_rng(0).choice(np.unique(groups), JUDGED, replace=False)
+        return rows[np.isin(groups, drawn)]
+
+    @cached_property
+    def scored_groups(self) -> int:
+        """How many groups, or samples without groups, are scored."""
+        return self.count if self.groups is None else len(np.unique(self.groups[self.scored]))
+
+    def error(self, influence: Array) -> tuple[float, int]:
+        """Return a score's standard error from the influence of the judged samples, and over how many groups."""
+        count = min(self.scored_groups, JUDGED)
+        error = standard_error(influence, None if self.groups is None else self.groups[self.judged])
+        return error * np.sqrt(count / self.scored_groups), count
 
     @property
     def count(self) -> int:
@@ -489,9 +508,7 @@ def _moment_scores(
     if influence is None:
         why.append("no interval for this metric")
     else:
-        groups = design.scored_groups
-        result["error"] = standard_error(influence, groups)
-        count = len(influence) if groups is None else len(np.unique(groups))
+        result["error"], count = design.error(influence)
         result["low"], result["high"] = interval(score, result["error"], count, metric.bounds)
     if not design.permutations and metric.null_mean is not None:
         result["null"] = float(metric.null_mean(sums))
@@ -500,15 +517,23 @@ def _moment_scores(
 
 
 def influence_of(pair: Pair, metric: MomentMetric, design: Design, blocks: Sequence[Block]) -> Array | None:
-    """Return each scored row's influence on a score that exists, or None for a metric that has no such values."""
+    """Return each judged row's influence on a score that exists, or None for a metric that has no such values."""
     if metric.influence is None or metric.row_sums is None:
         return None
     sums = sums_of(pair, metric)
     if metric.row_sums not in pair.row_sums:
-        held_out = [(fold, index) for fold, index in blocks if fold in design.plan.held_out]
         shares = metric.row_sums(_terms(pair, metric), sums)
-        pair.row_sums[metric.row_sums] = over_rows(shares, pair.read, held_out)
+        pair.row_sums[metric.row_sums] = over_rows(shares, pair.read, _judged(design, blocks))
     return metric.influence(sums, pair.row_sums[metric.row_sums])
+
+
+def _judged(design: Design, blocks: Sequence[Block]) -> Iterator[Block]:
+    """Yield the judged rows of each block of scored ones; folds lie end to end, so that blocks are slices."""
+    for fold, index in blocks:
+        assert isinstance(index, slice)
+        low, high = np.searchsorted(design.judged, [index.start, index.stop])
+        if low < high:
+            yield fold, index if high - low == index.stop - index.start else design.judged[low:high]
 
 
 def calibrated(score: Any, null: Any, best: float = 1.0) -> Any:

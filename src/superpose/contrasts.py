@@ -35,7 +35,7 @@ from superpose.metrics import (
     MomentMetric,
     PredictiveMetric,
 )
-from superpose.statistics import holm, interval, one_sided_p, standard_error, two_sided_p
+from superpose.statistics import holm, interval, one_sided_p, two_sided_p
 
 Array = NDArray[Any]
 
@@ -259,7 +259,7 @@ def _row(to: str, a: str, b: str, metric: MomentMetric, one: Share, other: Share
     if one.influence is None or other.influence is None:
         return row
     difference = one.score - other.score
-    error, count = _error(one.influence - other.influence, design)
+    error, count = design.error(one.influence - other.influence)
     width = metric.bounds[1] - metric.bounds[0]
     low, high = interval(difference, error, count, (-width, width))
     p = two_sided_p(difference, error, count)
@@ -274,15 +274,9 @@ def _part(part: str, weights: dict[str, int], shares: dict[str, Share], design: 
     if len(terms) < len(known):
         return row
     score = float(sum(term for term, _ in terms))
-    error, count = _error(np.sum([term for _, term in terms], axis=0), design)
+    error, count = design.error(np.sum([term for _, term in terms], axis=0))
     low, high = interval(score, error, count, (-np.inf, np.inf))
     return row | {"score": score, "low": low, "high": high, "error": error, "p": one_sided_p(score, error, count)}
-
-
-def _error(influence: Any, design: Design) -> tuple[float, int]:
-    """Return a standard error, and over how many groups of samples."""
-    groups = design.scored_groups
-    return standard_error(influence, groups), len(influence) if groups is None else len(np.unique(groups))
 
 
 def _of_unit_variance(x: Array) -> Array:

@@ -165,12 +165,13 @@ def matching_shares(
     A row of unit-norm units u, v moves their correlation by u v − r (u² + v²)/2.
     """
     weights = sums.matching(matched)
-    weighted = weights * sums.values / 2
+    weighted, samples = weights * sums.values / 2, int(moments.merged().x.samples[0])
 
     def shares(x: Array, y: Array, folds: Array) -> Shares:
         u, v = x * sums.scale_x.astype(x.dtype), y * sums.scale_y.astype(y.dtype)
         agreement = inner(u @ weights.astype(u.dtype), v)
-        return Shares(agreement - np.square(u) @ weighted.sum(axis=1) - np.square(v) @ weighted.sum(axis=0))
+        spread = np.square(u) @ weighted.sum(axis=1) + np.square(v) @ weighted.sum(axis=0)
+        return Shares(samples * (agreement - spread))
 
     return shares
 

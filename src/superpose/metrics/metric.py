@@ -106,14 +106,14 @@ class MomentMetric:
 
 @dataclass(frozen=True)
 class Shares:
-    """What each row adds to a score, less what an average row does: its influence over the number of rows, (rows,)."""
+    """Each row's influence on a score: what it adds, less what an average row does, times the samples, (rows,)."""
 
     values: Array
 
 
 def influence_of_shares(sums: Any, rows: Shares) -> Array:
     """Return each row's influence on the score."""
-    return len(rows.values) * rows.values
+    return rows.values
 
 
 def paired(x: ArrayLike, y: ArrayLike, minimum_samples: int = 2) -> tuple[Array, Array]:

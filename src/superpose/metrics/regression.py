@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial, reduce
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,7 +13,6 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.lapack import dpocon
 
 from superpose.arrays import choose, contiguous_folds, like_input, to_numpy
-from superpose.blocks import inner
 from superpose.files import DataError
 from superpose.metrics.metric import MomentMetric, paired
 from superpose.moments import Array, Moments, Own, compact, of_pair
@@ -163,46 +162,47 @@ def split_plan(samples: int, folds: Any, test: Any) -> tuple[NDArray[np.int64] |
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """Weights from predictors to targets, (…, units_x, units_y); `reason`, `blurred` as in `RegressionSums`.
+
+    `inverse` takes B, (units_x, units_y), to (X'X + penalty)⁻¹B, and `freedom` gives the effective degrees of freedom;
+    None for weights that are not linear in the targets.
+    """
+
+    weights: Array
+    reason: str = ""
+    blurred: bool = False
+    inverse: Callable[[Array], Array] | None = None
+    freedom: Callable[[], float] | None = None
+
+
+@dataclass(frozen=True)
 class RegressionSums:
     """Per held-out fold and unit of y, about the fold's means: prediction·target, prediction², target², residual².
 
-    Each is (rounds, …, units_y); `reason` says why they are NaN, if they are. `blurred`: the rounding of float32
-    products hides some direction of x; products in float64 would show it.
+    Each is (rounds, …, units_y), of `samples` rows in all; `reason` says why they are NaN, if they are. `blurred`: the
+    rounding of float32 products hides some direction of x; products in float64 would show it.
     """
 
     fit: Array
     prediction: Array
     target: Array
     residual: Array
-    weights: tuple[Array, ...]
+    fitted: tuple[Fitted, ...]
+    samples: int
     reason: str
     blurred: bool
 
 
 @dataclass(frozen=True)
 class RegressionRows:
-    """A held-out row's share of the same sums over all units, (samples,), and its round.
+    """What a held-out row adds to each kind of score of its round, less what an average row does, (rows, kinds)."""
 
-    `r_units`, `r2_units`: what it adds to the means over units of r and R² of that round.
-    """
-
-    fit: Array
-    prediction: Array
-    target: Array
-    residual: Array
-    r_units: Array
-    r2_units: Array
-    rounds: NDArray[np.int64]
+    shares: Array
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """Weights from predictors to targets, (…, units_x, units_y); `reason`, `blurred` as in `RegressionSums`."""
-
-    weights: Array
-    reason: str = ""
-    blurred: bool = False
-
+# Of what score, and averaged over what, in the order of `RegressionRows`.
+KINDS = (("r", "pooled"), ("r2", "pooled"), ("r", "units"), ("r2", "units"))
 
 # Moments and the folds to train on → weights.
 Fit = Callable[[Moments, tuple[int, ...]], Fitted]
@@ -216,19 +216,20 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
 def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
     """Fit on the training folds' moments and evaluate on the held-out fold's, for every round of the plan."""
     parts: list[tuple[Array, Array, Array, Array]] = []
-    weights = []
+    fits = []
     reason, blurred = "", False
     for held_out, training in plan.rounds:
         fitted = fit(moments, training)
         reason, blurred = fitted.reason or reason, blurred or fitted.blurred
-        weights.append(fitted.weights)
+        fits.append(fitted)
         if fitted.reason:
             empty = np.full(moments.y.diagonal.shape[1:], np.nan)
             parts.append((empty, empty, empty, empty))
         else:
             parts.append(_evaluated(moments, held_out, training, fitted.weights))
     agreement, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
-    return RegressionSums(agreement, prediction, target, residual, tuple(weights), reason, blurred)
+    samples = int(_over(moments.x.samples, plan.held_out))
+    return RegressionSums(agreement, prediction, target, residual, tuple(fits), samples, reason, blurred)
 
 
 @dataclass(frozen=True)
@@ -267,8 +268,13 @@ def least_squares(moments: Moments, training: tuple[int, ...], *, penalty: Penal
             f"{n} training samples are not more than the predictors: no unique least-squares fit; use a ridge",
         )
     np.einsum("...ii->...i", gram)[...] += alpha[..., None]
-    w, complete = _solve(gram, joint, moments.x.resolution)
-    return Fitted(w, blurred=not complete and is_rough(moments))
+    w, complete, inverse = _solve(gram, joint, moments.x.resolution)
+    width = gram.shape[-1]
+
+    def freedom() -> float:
+        return width - float(alpha * np.trace(inverse(np.eye(width)))) if alpha.any() else float(width)
+
+    return Fitted(w, blurred=not complete and is_rough(moments), inverse=inverse, freedom=freedom)
 
 
 def is_rough(moments: Moments) -> bool:
@@ -280,12 +286,11 @@ def _evaluated(
     moments: Moments, held_out: int, training: tuple[int, ...], w: Array
 ) -> tuple[Array, Array, Array, Array]:
     """Return the four sums of `RegressionSums` over the rows of one held-out fold."""
-    x, y, cross = moments.x, moments.y, moments.cross
+    x, y = moments.x, moments.y
     n_train, n_test = int(_over(x.samples, training)), int(x.samples[held_out])
     mean_x, mean_y = _over(x.total, training) / n_train, _over(y.total, training) / n_train
     test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
-    gram = x.square[held_out] - n_test * test_x[..., :, None] * test_x[..., None, :]
-    joint = cross.product[held_out] - n_test * test_x[..., :, None] * test_y[..., None, :]
+    gram, joint = _about_means(moments, held_out)
     fit = np.einsum("...ij,...ij->...j", w, joint)
     prediction = np.einsum("...ij,...ij->...j", w, gram @ w)
     target = np.maximum(y.diagonal[held_out] - n_test * test_y**2, 0.0)
@@ -293,6 +298,14 @@ def _evaluated(
     residual = target - 2 * fit + prediction + n_test * offset**2
     target = np.where(varies(target, y.diagonal[held_out], y.resolution), target, 0.0)
     return fit, prediction, target, residual
+
+
+def _about_means(moments: Moments, fold: int) -> tuple[Array, Array]:
+    """Return X'X and X'Y of a fold's rows about their means."""
+    n = int(moments.x.samples[fold])
+    mean_x, mean_y = moments.x.total[fold] / n, moments.y.total[fold] / n
+    gram = moments.x.square[fold] - n * mean_x[..., :, None] * mean_x[..., None, :]
+    return gram, moments.cross.product[fold] - n * mean_x[..., :, None] * mean_y[..., None, :]
 
 
 def _over(sums: Array, folds: tuple[int, ...]) -> Array:
@@ -309,65 +322,108 @@ def varies(variation: Array, square: Array, resolution: float) -> NDArray[np.boo
 def regression_rows(
     moments: Moments, sums: RegressionSums, *, plan: Plan
 ) -> Callable[[Array, Array, Array], RegressionRows]:
-    """Return what gives each held-out row's share of the sums, predictions and targets about the fold's means."""
+    """Return what gives each held-out row's share of the scores.
+
+    With sums P, T, R of a round's squared predictions, targets and residuals, a row of prediction p, target t and
+    residual e moves r by p t/√(P T) − r (p²/P + t²/T)/2, and R² by R t²/T² − e²/T. Where it trains in other rounds it
+    moves their weights as well (`_moves`).
+    """
     rounds = {}
     for number, (held_out, training) in enumerate(plan.rounds):
-        w = sums.weights[number]
+        w = sums.fitted[number].weights
         mean_x, mean_y = (_mean(own, training) for own in (moments.x, moments.y))
         test_x, test_y = (_mean(own, (held_out,)) for own in (moments.x, moments.y))
-        rounds[held_out] = (number, w, mean_y - mean_x @ w, test_x @ w, test_y, _UnitWeights.of(sums, number))
+        rounds[held_out] = (w, mean_y - mean_x @ w, test_x, test_y, _scored_weights(sums, number))
+    moves = _moves(moments, sums, plan)
+    moved = {fold: _training_weights(moments, sums, plan, fold) for fold in moves}
 
     def shares(x: Array, y: Array, folds: Array) -> RegressionRows:
         """Rows are of one held-out fold."""
-        number, w, intercept, mean_prediction, mean_target, weights = rounds[int(folds[0])]
-        kind = x.dtype
+        fold, kind = int(folds[0]), x.dtype
+        w, intercept, mean_x, mean_y, weights = rounds[fold]
         prediction = x @ w.astype(kind)
         residual = y - prediction - intercept.astype(kind)
-        prediction -= mean_prediction.astype(kind)
-        target = y - mean_target.astype(kind)
-        agreement, of_prediction, of_target, unexplained, of_residual = (part.astype(kind) for part in weights)
-        return RegressionRows(
-            fit=inner(prediction, target),
-            prediction=inner(prediction, prediction),
-            target=inner(target, target),
-            residual=inner(residual, residual),
-            r_units=inner(prediction * agreement, target)
-            - inner(prediction * of_prediction, prediction)
-            - inner(target * of_target, target),
-            r2_units=inner(target * unexplained, target) - inner(residual * of_residual, residual),
-            rounds=np.full(len(folds), number),
-        )
+        prediction -= (mean_x @ w).astype(kind)
+        target = y - mean_y.astype(kind)
+        of_score = (prediction * target, prediction**2, target**2, residual**2)
+        found = _weighed(of_score, weights)
+        if fold in moves:
+            move = x @ moves[fold].astype(kind)
+            move -= (mean_x @ moves[fold]).astype(kind)
+            found += _weighed([half * residual for half in np.split(move, 2, axis=1)], moved[fold])
+        return RegressionRows(found)
 
     return shares
 
 
-class _UnitWeights(NamedTuple):
-    """What a row's products with each unit weigh in the means over units of r and R² of one round, (units_y,).
+def _weighed(products: Sequence[Array], weights: Array) -> Array:
+    """Return the sum over products, (rows, units_y), of each with its weights, (units_y, kinds)."""
+    return np.asarray(sum(one @ w.astype(one.dtype) for one, w in zip(products, weights, strict=True)), np.float64)
 
-    With sums P, T, R of a unit's squared predictions, targets and residuals, a row of prediction p, target t and
-    residual e moves its r by p t/√(P T) − r (p²/P + t²/T)/2, and its R² by R t²/T² − e²/T.
+
+def _by_kind(sums: RegressionSums, weigh: Callable[..., Sequence[Array]], *parts: Array) -> Array:
+    """Return the weights of several products in every kind of score, (products, units_y, kinds)."""
+    known = ~np.isnan(_unit_r(sums))
+    average = {"pooled": np.ones(len(known)), "units": known / max(int(known.sum()), 1)}
+    summed = {"pooled": [np.broadcast_to(part.sum(-1), part.shape) for part in parts], "units": list(parts)}
+    found = [[share * average[over] for share in weigh(score, *summed[over])] for score, over in KINDS]
+    return np.moveaxis(np.array(found), 0, -1)
+
+
+def _scored_weights(sums: RegressionSums, number: int) -> Array:
+    """Return what agreement, prediction², target² and residual² of a row weigh in the scores of its round."""
+
+    def weigh(score: str, fit: Array, prediction: Array, target: Array, residual: Array) -> Sequence[Array]:
+        by_p, by_t, nothing = _reciprocal(prediction), _reciprocal(target), np.zeros_like(fit)
+        if score == "r2":
+            return nothing, nothing, residual * by_t**2, -by_t
+        r = np.nan_to_num(_correlation(fit, prediction, target))
+        return np.sqrt(by_p * by_t), -r * by_p / 2, -r * by_t / 2, nothing
+
+    return _by_kind(sums, weigh, *(part[number] for part in (sums.fit, sums.prediction, sums.target, sums.residual)))
+
+
+def _moves(moments: Moments, sums: RegressionSums, plan: Plan) -> dict[int, Array]:
+    """Return what moves r, and what moves R², in the rounds that a fold trains in, side by side: (units_x, 2 units_y).
+
+    A training row x with residual e moves the weights W by (X'X)⁻¹x e'. With C and S, the held-out rows' products with
+    their targets and with themselves, r = F/√(P T) then moves by x'(X'X)⁻¹(C − F/P S W) e/√(P T), and R² by
+    2 x'(X'X)⁻¹(C − S W) e/T: a sum over rounds of what stands before e. Nothing where weights are not linear in the
+    targets.
     """
+    moves: dict[int, Array] = {}
+    for number, (held_out, training) in enumerate(plan.rounds):
+        scored_too = [fold for fold in training if fold in plan.held_out]
+        fitted = sums.fitted[number]
+        if scored_too and fitted.inverse is not None:
+            gram, joint = _about_means(moments, held_out)
+            predicted = gram @ fitted.weights
+            overlap = sums.fit[number].sum() * _reciprocal(sums.prediction[number].sum())
+            move = fitted.inverse(np.hstack([joint - overlap * predicted, joint - predicted]))
+            for fold in scored_too:
+                moves[fold] = moves.get(fold, 0) + move
+    return moves
 
-    agreement: Array
-    prediction: Array
-    target: Array
-    unexplained: Array
-    residual: Array
 
-    @classmethod
-    def of(cls, sums: RegressionSums, number: int) -> _UnitWeights:
-        known = ~np.isnan(_unit_r(sums))
-        weight = known / max(int(known.sum()), 1)
-        prediction, target = (_reciprocal(part[number]) for part in (sums.prediction, sums.target))
-        r = np.nan_to_num(_correlation(sums.fit[number], sums.prediction[number], sums.target[number]))
-        residual = np.nan_to_num(sums.residual[number])
-        return cls(
-            np.sqrt(prediction * target) * weight,
-            r * prediction * weight / 2,
-            r * target * weight / 2,
-            residual * target**2 * weight,
-            target * weight,
-        )
+def _training_weights(moments: Moments, sums: RegressionSums, plan: Plan, fold: int) -> Array:
+    """Return what moves of a fold's rows times their residuals weigh in the scores of the rounds that they train in.
+
+    The sums of those rounds are taken as their mean. Residuals are held out, 1/(1 − h) times those of training rows of
+    leverage h.
+    """
+    trained = [number for number, (_, training) in enumerate(plan.rounds) if fold in training]
+    leverages = [
+        freedom() / int(_over(moments.x.samples, plan.rounds[number][1]))
+        for number in trained
+        if (freedom := sums.fitted[number].freedom) is not None
+    ]
+    shrink = max(1 - float(np.mean(leverages)), 0.0)
+
+    def weigh(score: str, prediction: Array, target: Array) -> Sequence[Array]:
+        by_p, by_t, nothing = _reciprocal(prediction), _reciprocal(target), np.zeros_like(target)
+        return (nothing, 2 * shrink * by_t) if score == "r2" else (shrink * np.sqrt(by_p * by_t), nothing)
+
+    return _by_kind(sums, weigh, *(part[trained].mean(0) for part in (sums.prediction, sums.target)))
 
 
 def _reciprocal(sums: Array) -> Array:
@@ -380,10 +436,11 @@ def _mean(own: Own, folds: tuple[int, ...]) -> Array:
     return mean
 
 
-def _solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool]:
+def _solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool, Callable[[Array], Array]]:
     """Solve gram · w = joint for symmetric gram by Cholesky; else by least norm, and say that directions were left out.
 
-    With predictors scaled to unit variance, rounding of the products alone gives a direction this much variance.
+    The third solves for other right-hand sides. With predictors scaled to unit variance, rounding of the products alone
+    gives a direction the variance `floor`.
     """
     diagonal = np.einsum("...ii->...i", gram)
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
@@ -397,12 +454,24 @@ def _solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool]:
         if (np.einsum("...ii->...i", factor[0]) ** 2).min() > floor:
             weights = cho_solve(factor, target, check_finite=False)
             blur = resolution * _sensitivity(scaled, factor[0], weights, target)
-            return scale[..., :, None] * weights, blur < BLUR
+            return scale[..., :, None] * weights, blur < BLUR, partial(_by_cholesky, factor, scale)
     except LinAlgError:
         pass
     values, vectors = np.linalg.eigh(scaled)
     inverse = np.where(values > floor, 1 / np.where(values > floor, values, 1.0), 0.0)
-    return scale[..., :, None] * (vectors @ (inverse[..., :, None] * (np.swapaxes(vectors, -1, -2) @ target))), False
+    solve = partial(_by_spectrum, vectors, inverse, scale)
+    return solve(joint), False, solve
+
+
+def _by_cholesky(factor: tuple[Array, bool], scale: Array, joint: Array) -> Array:
+    solved: Array = cho_solve(factor, joint * scale[..., :, None], check_finite=False)
+    return scale[..., :, None] * solved
+
+
+def _by_spectrum(vectors: Array, inverse: Array, scale: Array, joint: Array) -> Array:
+    turned = np.swapaxes(vectors, -1, -2) @ (joint * scale[..., :, None])
+    solved: Array = scale[..., :, None] * (vectors @ (inverse[..., :, None] * turned))
+    return solved
 
 
 def _sensitivity(gram: Array, factor: Array, weights: Array, target: Array) -> float:
@@ -460,43 +529,9 @@ def _over_units(score: Callable[[RegressionSums], Array]) -> Callable[[Regressio
     return mean
 
 
-def _pooled_influence(sums: RegressionSums, rows: RegressionRows, relative: Callable[..., Array]) -> Array:
-    """Return each row's influence on the mean over rounds, the fitted weights taken as given."""
-    influence = np.zeros(len(rows.rounds))
-    count = sums.fit.shape[0]
-    samples = len(rows.rounds)
-    for number in range(count):
-        index = rows.rounds == number
-        influence[index] = relative(number, index) * samples / count
-    return influence
-
-
-def _r_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
-    def relative(number: int, index: NDArray[np.bool_]) -> Array:
-        fit, prediction, target = (part[number].sum(-1) for part in (sums.fit, sums.prediction, sums.target))
-        r = _correlation(fit, prediction, target)
-        if not prediction > 0:
-            return np.zeros(int(index.sum()))
-        root = np.sqrt(prediction * target)
-        return rows.fit[index] / root - r * (rows.prediction[index] / prediction + rows.target[index] / target) / 2
-
-    return _pooled_influence(sums, rows, relative)
-
-
-def _r2_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
-    def relative(number: int, index: NDArray[np.bool_]) -> Array:
-        residual, target = sums.residual[number].sum(-1), sums.target[number].sum(-1)
-        return -rows.residual[index] / target + residual / target**2 * rows.target[index]
-
-    return _pooled_influence(sums, rows, relative)
-
-
-def _unit_r_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
-    return rows.r_units * len(rows.rounds) / len(sums.fit)
-
-
-def _unit_r2_influence(sums: RegressionSums, rows: RegressionRows) -> Array:
-    return rows.r2_units * len(rows.rounds) / len(sums.fit)
+def _influence(sums: RegressionSums, rows: RegressionRows, kind: tuple[str, str]) -> Array:
+    """Return each row's influence on the mean of a score over rounds."""
+    return rows.shares[:, KINDS.index(kind)] * sums.samples / len(sums.fit)
 
 
 def _why(sums: RegressionSums) -> str:
@@ -590,12 +625,7 @@ def _planned_rows(plan: Plan) -> Callable[..., Any]:
     return partial(regression_rows, plan=plan)
 
 
-INFLUENCE = {
-    ("r", "pooled"): _r_influence,
-    ("r2", "pooled"): _r2_influence,
-    ("r", "units"): _unit_r_influence,
-    ("r2", "units"): _unit_r2_influence,
-}
+INFLUENCE = {kind: partial(_influence, kind=kind) for kind in KINDS}
 BOUNDS = {"r": (-1.0, 1.0), "r2": (-np.inf, 1.0)}
 
 REGRESSION_R = RegressionMetric("regression_r", ("r", "pooled"))

@@ -84,7 +84,17 @@ def chosen_ridge(moments: Moments, training: tuple[int, ...], *, grid: tuple[flo
     best = fractions[np.argmin(error, axis=0)]
     spectrum = _Spectrum.of(moments, training)
     shrunk = spectrum.shrinkage(best[None])[0]
-    return Fitted(spectrum.vectors @ (shrunk[..., :, None] * spectrum.joint), blurred=is_rough(moments))
+    w = spectrum.vectors @ (shrunk[..., :, None] * spectrum.joint)
+
+    def inverse(joint: Array) -> Array:
+        turned = np.swapaxes(spectrum.vectors, -1, -2) @ joint
+        solved: Array = spectrum.vectors @ (shrunk[..., :, None] * turned)
+        return solved
+
+    def freedom() -> float:
+        return float((shrunk * spectrum.values).sum())
+
+    return Fitted(w, blurred=is_rough(moments), inverse=inverse, freedom=freedom)
 
 
 @dataclass(frozen=True)

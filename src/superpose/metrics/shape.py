@@ -177,7 +177,7 @@ def correlation_shares(
     """
     half_x, half_y, ranks = _halves(sums, variance)
     left, values, right = np.linalg.svd(half_x @ sums.cross.product[0] @ half_y)
-    count = max(int(np.minimum(*ranks)), 1)
+    count, samples = max(int(np.minimum(*ranks)), 1), int(sums.x.samples[0])
     of_x, of_y = half_x @ left[:, :count], half_y @ right[:count].T
     root = np.sqrt(np.clip(values[:count], 0, 1))
 
@@ -186,7 +186,7 @@ def correlation_shares(
         agreement = inner(u, v)
         # ρ u² is the square of √ρ u.
         u, v = (part * root.astype(part.dtype) for part in (u, v))
-        return Shares((agreement - (inner(u, u) + inner(v, v)) / 2) / count)
+        return Shares(samples / count * (agreement - (inner(u, u) + inner(v, v)) / 2))
 
     return shares
 
@@ -200,11 +200,11 @@ def angle_shares(moments: Moments, sums: Moments) -> Callable[[Array, Array, Arr
     left, values, right = np.linalg.svd(sums.cross.product[0], full_matrices=False)
     rotation, norm_x, norm_y = left @ right, float(sums.x.norm[0]), float(sums.y.norm[0])
     cosine = min(float(values.sum()) / np.sqrt(norm_x * norm_y), 1.0)
-    slope = -1 / np.sqrt(1 - cosine**2) if cosine < 1 else 0.0
+    slope, samples = -1 / np.sqrt(1 - cosine**2) if cosine < 1 else 0.0, int(sums.x.samples[0])
 
     def shares(x: Array, y: Array, folds: Array) -> Shares:
         agreement = inner(x @ rotation.astype(x.dtype), y) / np.sqrt(norm_x * norm_y)
-        return Shares(slope * (agreement - cosine * (inner(x, x) / norm_x + inner(y, y) / norm_y) / 2))
+        return Shares(samples * slope * (agreement - cosine * (inner(x, x) / norm_x + inner(y, y) / norm_y) / 2))
 
     return shares
 
