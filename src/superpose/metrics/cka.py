@@ -81,7 +81,8 @@ def _hsic(n: int, product: Array, diagonals: Array, d: Array, e: Array) -> Array
     return (product - n / (n - 2) * diagonals + d * e / ((n - 1) * (n - 2))) / (n * (n - 3))
 
 
-def _unbiased(sums: KernelSums) -> tuple[Array, Array, Array]:
+def unbiased_hsic(sums: KernelSums) -> tuple[Array, Array, Array]:
+    """Return the unbiased HSIC of a pair, and of each system with itself; NaN below four samples."""
     n = sums.samples
     if n < 4:
         missing = np.full_like(sums.ab, np.nan)
@@ -94,7 +95,7 @@ def _unbiased(sums: KernelSums) -> tuple[Array, Array, Array]:
 
 
 def _debiased(sums: KernelSums) -> Array:
-    ab, aa, bb = _unbiased(sums)
+    ab, aa, bb = unbiased_hsic(sums)
     floor = VANISHING / sums.samples**2
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((aa > floor * sums.aa) & (bb > floor * sums.bb), ab / np.sqrt(aa * bb), np.nan)

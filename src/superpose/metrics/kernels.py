@@ -135,18 +135,23 @@ def pair_parts(s: KernelSums) -> tuple[Array, Array, Array]:
 def pair_influence(score: Array, sums: KernelSums, rows: KernelRows) -> Array:
     """Return each row's influence on a score that correlates inner products over pairs of distinct samples."""
     n = sums.samples
-    pairs = n * (n - 1)
-
-    def share(h: Array, p: Array, q: Array, total_p: Array, total_q: Array) -> Array:
-        # The row's sum over j of (K_ij − mean K)(L_ij − mean L); a row of K sums to −d_i off its diagonal.
-        return h - p * q - (p * total_q + q * total_p) / pairs + (n - 1) * total_p * total_q / pairs**2
-
     shares = (
-        share(rows.ab, rows.d, rows.e, sums.d, sums.e),
-        share(rows.aa, rows.d, rows.d, sums.d, sums.d),
-        share(rows.bb, rows.e, rows.e, sums.e, sums.e),
+        pair_share(n, rows.ab, (rows.d, rows.e), (sums.d, sums.e)),
+        pair_share(n, rows.aa, (rows.d, rows.d), (sums.d, sums.d)),
+        pair_share(n, rows.bb, (rows.e, rows.e), (sums.e, sums.e)),
     )
     return cosine_influence(n, score, pair_parts(sums), shares)
+
+
+def pair_share(n: int, h: Array, diagonals: tuple[Array, Array], totals: tuple[Array, Array]) -> Array:
+    """Return each row's sum over j ≠ i of (K_ij − mean K)(L_ij − mean L): its share in `pair_parts`.
+
+    `h` is its sum of K_ij L_ij over all j; a row of K sums to −d_i off its diagonal.
+    """
+    (p, q), (total_p, total_q) = diagonals, totals
+    pairs = n * (n - 1)
+    share: Array = h - p * q - (p * total_q + q * total_p) / pairs + (n - 1) * total_p * total_q / pairs**2
+    return share
 
 
 def _square_norm(matrix: Array) -> Array:
