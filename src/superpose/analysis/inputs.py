@@ -56,9 +56,15 @@ def read_systems(files: Sequence[Path]) -> Systems:
             "rows by position."
         )
     matched = match(recordings)
-    repeated = any(recording.repeats is not None for recording in recordings)
-    trials = trials_of(recordings, matched.stimuli) if repeated else None
-    return Systems(matched.systems, matched.groups, inputs, trials)
+    return Systems(matched.systems, matched.groups, inputs, _trials(recordings, matched.stimuli))
+
+
+def _trials(recordings: Sequence[Recording], stimuli: Array) -> dict[str, Trials] | None:
+    """Return the trials of all recordings, or None where none of them has a stimulus twice."""
+    if all(recording.repeats is None for recording in recordings):
+        return None
+    trials = trials_of(recordings, stimuli)
+    return trials if any(own.repeated for own in trials.values()) else None
 
 
 def read_files(files: Sequence[Path]) -> tuple[dict[str, Array], dict[str, Any]]:
