@@ -16,7 +16,7 @@ from superpose.analysis import analyse, raw, with_ceilings
 from superpose.analysis.scores import METRICS
 from superpose.arrays import group_folds
 from superpose.ceilings.halves import halves
-from superpose.ceilings.kernels import AGREEMENTS, UNBIASED, agreed, kernel_reliability
+from superpose.ceilings.kernels import AGREEMENTS, UNBIASED, agreed, kernel_reliability, parted, shares
 from superpose.ceilings.pairs import BIASED, UNKNOWN
 from superpose.files import DataError
 from superpose.metrics import ALL, CKA_DEBIASED, MORE, PLS_R, RIDGE_R2, RSA, PredictiveMetric
@@ -165,6 +165,8 @@ class TestHalves:
         trials = ceilings.as_trials(thinned(noisy(np.zeros((40, 2)), 3, 1.0, 0), 1, fewest=1), "V1")
         with pytest.raises(DataError, match=r"V1: \d+ of 40 stimuli have a single trial, which has no second half"):
             next(halves(trials, 1, 0))
+        with pytest.raises(DataError, match="seed is -1"):
+            next(halves(trials, 1, -1))
         with pytest.raises(DataError, match="splits is 0; expected an integer of at least 1"):
             next(halves(trials, 0, 0))
 
@@ -369,13 +371,17 @@ def _r(prediction, target):
 class TestKernels:
     def test_agreements_are_those_of_the_matrices(self):
         x, y = (np.random.default_rng(s).normal(size=(20, 30)) for s in (0, 1))
-        assert agreed(x, y, AGREEMENTS["cka_debiased"]).value == pytest.approx(hsic_by_matrices(x, y))
-        pairs = 20 * 19
-        expected = pairs * np.cov(rdm(x, "dot"), rdm(y, "dot"), ddof=0)[0, 1]
-        assert agreed(x, y, AGREEMENTS["rsa"]).value == pytest.approx(expected)
-        assert agreed(x, y, AGREEMENTS["cka"]).value == pytest.approx((centred(x).T @ centred(y) ** 1).ravel() @ (
-            centred(x).T @ centred(y)
-        ).ravel())  # fmt: skip
+        found = {name: agreed([shares(x, y)], agreement).value for name, agreement in AGREEMENTS.items()}
+        assert found["cka_debiased"] == pytest.approx(hsic_by_matrices(x, y))
+        assert found["rsa"] == pytest.approx(20 * 19 * np.cov(rdm(x, "dot"), rdm(y, "dot"), ddof=0)[0, 1])
+        assert found["cka"] == pytest.approx(np.square(centred(x).T @ centred(y)).sum())
+
+    def test_they_are_those_of_the_scores(self):
+        """A ceiling of another estimator than the score's is what makes ceiled scores exceed 1."""
+        x, y = projected(30, 50, 0)[0], projected(30, 40, 1)[0]
+        for metric in (*ALL[:3],):
+            xy, xx, yy = (agreed([shares(*pair)], AGREEMENTS[metric.name]).value for pair in ((x, y), (x, x), (y, y)))
+            assert xy / np.sqrt(xx * yy) == pytest.approx(float(metric(x, y)))
 
     @pytest.mark.parametrize("metric", sorted(UNBIASED))
     @pytest.mark.parametrize("repeats", COUNTS)
@@ -383,7 +389,7 @@ class TestKernels:
         found, a = [], projected(1, 8, 0)[1]
         for seed in range(20):
             x = ceilings.as_trials(noisy(projected(600, 8, seed)[0], repeats, 4.0, (seed, 1)))
-            found.append(kernel_reliability(x, metric, splits=5, seed=0).value)
+            found.append(kernel_reliability(parted(x, 5, 0), metric).value)
         agrees(found, kernel_law(a, 4.0, repeats), beyond=3e-3)
 
     @pytest.mark.parametrize("metric", sorted(AGREEMENTS))
@@ -403,9 +409,9 @@ class TestKernels:
         trials = ceilings.as_trials(noisy(projected(80, 5, 0)[0], 4, 2.0, 1))
 
         def statistic(rows):
-            return np.log(kernel_reliability(trials.of(rows), "cka_debiased", splits=3, seed=0).value)
+            return np.log(kernel_reliability(parted(trials.of(rows), 3, 0), "cka_debiased").value)
 
-        found = kernel_reliability(trials, "cka_debiased", splits=3, seed=0).relative
+        found = kernel_reliability(parted(trials, 3, 0), "cka_debiased").relative
         knife = jackknifed(statistic, 80)
         assert np.corrcoef(found, knife)[0, 1] > 0.99
         assert found.std() == pytest.approx(knife.std(), rel=0.1)

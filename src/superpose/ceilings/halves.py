@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from superpose.ceilings.trials import Mask, Trials
+from superpose.comparison import checked_seed
 from superpose.files import DataError
 
 Halves = tuple[Mask, Mask]
@@ -21,8 +22,9 @@ def halves(trials: Trials, splits: int, seed: int) -> Iterator[Halves]:
     Raises
     ------
     DataError
-        If a stimulus has a single trial, or `splits` is not a positive integer.
+        If a stimulus has a single trial, `splits` is not a positive integer, or `seed` is negative.
     """
+    checked_seed(seed)
     if not isinstance(splits, int | np.integer) or splits < 1:
         raise DataError(f"splits is {splits!r}; expected an integer of at least 1.")
     if reason := unsplittable(trials):

@@ -2,56 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, fields
-from itertools import cycle
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, group_labels
+from superpose.blocks import inner
 from superpose.ceilings.halves import halves
 from superpose.ceilings.trials import Trials, as_trials
 from superpose.files import DataError
-from superpose.metrics.cka import unbiased_hsic
-from superpose.metrics.kernels import KernelRows, KernelSums, kernel_rows, kernel_sums, pair_parts, pair_share
-from superpose.moments import compact, of_pair
+from superpose.metrics.cka import hsic
+from superpose.metrics.kernels import pair_part, pair_share
+from superpose.moments import compact
 from superpose.statistics import interval, standard_error
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
+class Shares:
+    """Of the kernels K, L of two centred responses: each row's sum of K_ij L_ij, and the diagonals, (samples,) each."""
+
+    products: Array
+    d: Array
+    e: Array
+
+    @property
+    def sums(self) -> tuple[int, Array, Array, Array, Array]:
+        """Samples, and the sums over all i, j of KL, and over i of d e, d and e."""
+        return len(self.d), self.products.sum(), self.d @ self.e, self.d.sum(), self.e.sum()
+
+
+def shares(x: Array, y: Array) -> Shares:
+    """Return the shares of the rows of two responses, (samples, units) each, to the same samples."""
+    first, second = (compact(part - part.mean(axis=0)) for part in (x, y))
+    return Shares(inner(first @ (first.T @ second), second), inner(first, first), inner(second, second))
+
+
+@dataclass(frozen=True)
 class Agreement:
     """The c(P, Q) of a score c(P, Q)/√(c(P, P) c(Q, Q)), and each sample's influence on its logarithm."""
 
-    value: Callable[[KernelSums], Array]
-    relative: Callable[[KernelSums, KernelRows], Array]
+    value: Callable[[Shares], Array]
+    relative: Callable[[Shares], Array]
 
 
-def _of_all(sums: KernelSums, rows: KernelRows) -> Array:
-    return _excess(sums.samples, rows.ab, sums.ab)
+def _square_norm(rows: Shares) -> Array:
+    return rows.products.sum()
 
 
-def _of_distinct(sums: KernelSums, rows: KernelRows) -> Array:
+def _hsic(rows: Shares) -> Array:
+    return hsic(*rows.sums)
+
+
+def _covariance(rows: Shares) -> Array:
+    return pair_part(*rows.sums)
+
+
+def _of_all(rows: Shares) -> Array:
+    return _excess(rows.products)
+
+
+def _of_distinct(rows: Shares) -> Array:
     """To first order the unbiased sum, too, is one over pairs of distinct samples."""
-    share = pair_share(sums.samples, rows.ab, (rows.d, rows.e), (sums.d, sums.e))
-    return _excess(sums.samples, share, pair_parts(sums)[0])
+    n, _, _, d, e = rows.sums
+    return _excess(pair_share(n, rows.products, (rows.d, rows.e), (d, e)))
 
 
-def _excess(n: int, share: Array, total: Array) -> Array:
+def _excess(parts: Array) -> Array:
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative: Array = 2 * (n * share / total - 1)
+        relative: Array = 2 * (parts / parts.mean() - 1)
     return relative
 
 
 # Noise that is independent between P and Q adds nothing to these, in expectation.
-UNBIASED = {
-    "cka_debiased": Agreement(lambda sums: unbiased_hsic(sums)[0], _of_distinct),
-    "rsa": Agreement(lambda sums: pair_parts(sums)[0], _of_distinct),
-}
-AGREEMENTS = {**UNBIASED, "cka": Agreement(lambda sums: sums.ab, _of_all)}
+UNBIASED = {"cka_debiased": Agreement(_hsic, _of_distinct), "rsa": Agreement(_covariance, _of_distinct)}
+AGREEMENTS = {**UNBIASED, "cka": Agreement(_square_norm, _of_all)}
 FEWEST_SAMPLES = 4
 
 
@@ -68,20 +97,27 @@ class Agreed:
         return self.influence / self.value
 
 
-def agreed(x: Array, y: Array, agreement: Agreement) -> Agreed:
-    """Return the agreement of the kernels of two responses, (samples, units) each, to the same samples."""
-    first, second = (compact(part - part.mean(axis=0)) for part in (x, y))
-    moments = of_pair(first, second)
-    sums = kernel_sums(moments)
-    rows = kernel_rows(moments, sums)(first, second, np.zeros(len(first), dtype=np.int64))
-    value = float(agreement.value(sums))
-    return Agreed(value, value * agreement.relative(sums, rows))
+def agreed(parts: Sequence[Shares], agreement: Agreement) -> Agreed:
+    """Return the mean agreement of the kernels of several pairs of responses, and of each sample's influence on it."""
+    values = [float(agreement.value(part)) for part in parts]
+    influences = [value * agreement.relative(part) for value, part in zip(values, parts, strict=True)]
+    return Agreed(float(np.mean(values)), np.mean(influences, axis=0))
 
 
-def mean_agreed(parts: list[Agreed]) -> Agreed:
-    """Return the mean of agreements, and of the influences on them."""
-    value, influence = (np.mean([getattr(part, f.name) for part in parts], axis=0) for f in fields(Agreed))
-    return Agreed(float(value), influence)
+@dataclass(frozen=True)
+class Parted:
+    """One system's kernels: of the mean of all its trials with itself, and of the means of halves with each other."""
+
+    name: str
+    whole: Shares
+    halves: list[Shares]
+
+
+def parted(trials: Trials, splits: int, seed: int) -> Parted:
+    """Return the kernels of a system's trials, whole and over random partings into halves."""
+    mean = trials.mean()
+    found = [shares(trials.mean(first), trials.mean(second)) for first, second in halves(trials, splits, seed)]
+    return Parted(trials.name, shares(mean, mean), found)
 
 
 @dataclass(frozen=True)
@@ -96,26 +132,19 @@ class Reliability:
     why: str = ""
 
 
-def kernel_reliability(trials: Trials, metric: str, *, splits: int, seed: int) -> Reliability:
+def kernel_reliability(kernels: Parted, metric: str) -> Reliability:
     """Return c(X₁, X₂)/c(X, X): agreement of the means of two halves of the trials over that of all with itself.
 
     Noise that is independent between trials adds nothing to c(X₁, X₂), in expectation, and X is scored as it is: the
     ratio is the share of the denominator of CKA, or RSA, that is signal.
     """
     agreement = UNBIASED[metric]
-    mean = trials.mean()
-    whole = agreed(mean, mean, agreement)
-    parts = [agreed(trials.mean(a), trials.mean(b), agreement) for a, b in halves(trials, splits, seed)]
-    between = mean_agreed(parts)
-    nothing = np.full(trials.samples, np.nan)
-    if not whole.value > 0:
-        return Reliability(np.nan, nothing, f"{trials.name}: no positive variance of inner products")
-    if not between.value > 0:
-        return Reliability(
-            np.nan, nothing, f"{trials.name}: two halves of its trials agree no better than noise; record more trials"
-        )
+    whole, between = agreed([kernels.whole], agreement), agreed(kernels.halves, agreement)
+    if not min(whole.value, between.value) > 0:
+        why = f"{kernels.name}: two halves of its trials agree no better than noise; record more trials"
+        return Reliability(np.nan, np.full(len(kernels.whole.d), np.nan), why)
     value = between.value / whole.value
-    over = f"{trials.name}: reliability estimated at {value:.3f}, cut at 1" if value > 1 else ""
+    over = f"{kernels.name}: reliability estimated at {value:.3f}, cut at 1" if value > 1 else ""
     return Reliability(min(value, 1.0), between.relative - whole.relative, over)
 
 
@@ -191,11 +220,11 @@ def corrected(
             f"{FEWEST_SAMPLES}."
         )
     labels = None if groups is None else group_labels(groups, first.samples)
-    parts: dict[str, list[Agreed]] = {"x1 y1": [], "x2 y2": [], "x1 x2": [], "y1 y2": []}
+    parts: dict[str, list[Shares]] = {"x1 y1": [], "x2 y2": [], "x1 x2": [], "y1 y2": []}
     for (x1, x2), (y1, y2) in _both(first, second, splits, seed):
         for name, pair in zip(parts, ((x1, y1), (x2, y2), (x1, x2), (y1, y2)), strict=True):
-            parts[name].append(agreed(*pair, agreement))
-    means = {name: mean_agreed(found) for name, found in parts.items()}
+            parts[name].append(shares(*pair))
+    means = {name: agreed(found, agreement) for name, found in parts.items()}
     worst = min(means, key=lambda name: means[name].value)
     if not means[worst].value > 0:
         why = f"the agreement of {worst} is {means[worst].value:.3g}: not above 0, so that there is no geometric mean"
@@ -210,11 +239,11 @@ def corrected(
     return Corrected(score, low, high, "over 1, as chance can take an estimate" if score > 1 else "")
 
 
-def _both(first: Trials, second: Trials, splits: int, seed: int) -> Any:
-    """Yield the halves' means of both systems; one that has fewer partings repeats them."""
-    ways = [list(halves(trials, splits, seed)) for trials in (first, second)]
-    longest = max(map(len, ways))
-    for number, (own, other) in enumerate(zip(*map(cycle, ways), strict=False)):
-        if number == longest:
-            return
-        yield tuple(first.mean(half) for half in own), tuple(second.mean(half) for half in other)
+def _both(first: Trials, second: Trials, splits: int, seed: int) -> Iterator[tuple[list[Array], list[Array]]]:
+    """Yield the halves' means of both systems; one that has fewer partings takes its own again."""
+    one, other = (list(halves(trials, splits, seed)) for trials in (first, second))
+    for number in range(max(len(one), len(other))):
+        yield (
+            [first.mean(half) for half in one[number % len(one)]],
+            [second.mean(half) for half in other[number % len(other)]],
+        )

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.arrays import group_folds, group_labels
 from superpose.ceilings.explainable import greatest_r, greatest_r2, parts_of, r2_slope, r_slope, share_influence
 from superpose.ceilings.halves import unsplittable
-from superpose.ceilings.kernels import FEWEST_SAMPLES, UNBIASED, Reliability, kernel_reliability
+from superpose.ceilings.kernels import FEWEST_SAMPLES, UNBIASED, Parted, kernel_reliability, parted
 from superpose.ceilings.trials import Trials, as_trials
 from superpose.comparison import IDENTITY, checked_pairs, checked_seed
 from superpose.files import DataError
@@ -157,7 +157,7 @@ class Design:
     groups: NDArray[np.int64] | None
     splits: int
     seed: int
-    reliabilities: dict[tuple[str, str], Reliability] = field(default_factory=dict)
+    parted: dict[str, Parted] = field(default_factory=dict)
 
     @property
     def scored(self) -> NDArray[np.bool_]:
@@ -176,12 +176,11 @@ class Design:
         count = len(influence) if groups is None else len(np.unique(groups))
         return interval(value, standard_error(influence, groups), count, (-np.inf, 1.0))
 
-    def reliability(self, trials: Trials, metric: str) -> Reliability:
-        """Return a system's kernel reliability, computed once for all its pairs."""
-        key = (trials.name, metric)
-        if key not in self.reliabilities:
-            self.reliabilities[key] = kernel_reliability(trials, metric, splits=self.splits, seed=self.seed)
-        return self.reliabilities[key]
+    def kernels(self, trials: Trials) -> Parted:
+        """Return a system's kernels, computed once for all its pairs and metrics."""
+        if trials.name not in self.parted:
+            self.parted[trials.name] = parted(trials, self.splits, self.seed)
+        return self.parted[trials.name]
 
 
 @dataclass(frozen=True)
@@ -225,7 +224,7 @@ def _kernel(a: Trials, b: Trials, metric: str, design: Design) -> Ceiling:
         return Ceiling(why=f"{a.samples} samples are too few (at least {FEWEST_SAMPLES})")
     if reasons := list(filter(None, map(unsplittable, noisy))):
         return Ceiling(why="; ".join(reasons))
-    parts = [design.reliability(trials, metric) for trials in noisy]
+    parts = [kernel_reliability(design.kernels(trials), metric) for trials in noisy]
     notes = [part.why for part in parts if part.why]
     notes += [f"{trials.name} has no repeats and is taken as free of noise" for trials in (a, b) if trials not in noisy]
     value = float(np.sqrt(np.prod([part.value for part in parts])))

@@ -77,25 +77,25 @@ def uncentred_cka(moments: Moments) -> Array:
     return np.asarray(ab / np.sqrt(aa * bb))
 
 
-def _hsic(n: int, product: Array, diagonals: Array, d: Array, e: Array) -> Array:
+def hsic(n: int, product: Array, diagonals: Array, d: Array, e: Array) -> Array:
+    """Return the unbiased HSIC (Song et al. 2012, Eq. (5)) from sums over the kernels of n centred rows, 4 or more."""
     return (product - n / (n - 2) * diagonals + d * e / ((n - 1) * (n - 2))) / (n * (n - 3))
 
 
-def unbiased_hsic(sums: KernelSums) -> tuple[Array, Array, Array]:
-    """Return the unbiased HSIC of a pair, and of each system with itself; NaN below four samples."""
+def _unbiased(sums: KernelSums) -> tuple[Array, Array, Array]:
     n = sums.samples
     if n < 4:
         missing = np.full_like(sums.ab, np.nan)
         return missing, missing, missing
     return (
-        _hsic(n, sums.ab, sums.de, sums.d, sums.e),
-        _hsic(n, sums.aa, sums.dd, sums.d, sums.d),
-        _hsic(n, sums.bb, sums.ee, sums.e, sums.e),
+        hsic(n, sums.ab, sums.de, sums.d, sums.e),
+        hsic(n, sums.aa, sums.dd, sums.d, sums.d),
+        hsic(n, sums.bb, sums.ee, sums.e, sums.e),
     )
 
 
 def _debiased(sums: KernelSums) -> Array:
-    ab, aa, bb = unbiased_hsic(sums)
+    ab, aa, bb = _unbiased(sums)
     floor = VANISHING / sums.samples**2
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((aa > floor * sums.aa) & (bb > floor * sums.bb), ab / np.sqrt(aa * bb), np.nan)
