@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,10 +93,10 @@ def explainable_variance(x: ArrayLike | Trials, *, groups: ArrayLike | None = No
     return Explainable(
         signal=(total - noise) / (n - 1),
         noise=noise / (n - 1),
-        r2=greatest_r2(share, n),
-        r=greatest_r(share, n),
-        pooled_r2=_pooled(parts, labels, greatest_r2, r2_slope),
-        pooled_r=_pooled(parts, labels, greatest_r, r_slope),
+        r2=R2.value(R2.loss(share, n)),
+        r=R.value(R.loss(share, n)),
+        pooled_r2=_pooled(parts, labels, R2),
+        pooled_r=_pooled(parts, labels, R),
     )
 
 
@@ -153,29 +154,53 @@ def _incomplete_noise(trials: Trials, mean: Array) -> Array:
     return scaled
 
 
-def greatest_r2(share: Array, samples: int) -> Array:
-    """Return the greatest R² where noise is this share of the squares about the mean.
+@dataclass(frozen=True)
+class Greatest:
+    """The most that a score can be, of the noise's share of the squares of a mean about its own mean over samples.
 
-    Residuals are not centred: a perfect predictor leaves all of the noise, of which centring would take 1/samples.
+    Attributes
+    ----------
+    loss : callable
+        (share, samples) → what the noise takes of the greatest R².
+    value : callable
+        That loss, or its mean over folds → the greatest score; NaN where noise is all there is.
+    slope : callable
+        The derivative of `value`.
     """
-    return 1 - share * samples / (samples - 1)
+
+    loss: Callable[[Array, int], Array]
+    value: Callable[[Array], Array]
+    slope: Callable[[Array], Array]
 
 
-def greatest_r(share: Array, samples: int) -> Array:
-    """Return the greatest correlation; NaN where noise is all there is."""
+def _all_of_it(share: Array, samples: int) -> Array:
+    """Residuals are not centred: a perfect predictor leaves all of the noise, of which centring takes 1/samples."""
+    return share * samples / (samples - 1)
+
+
+def _centred(share: Array, samples: int) -> Array:
+    return share
+
+
+def _rest(loss: Array) -> Array:
+    return 1 - loss
+
+
+def _root(loss: Array) -> Array:
     with np.errstate(invalid="ignore"):
-        return np.where(share < 1, np.sqrt(1 - share), np.nan)
+        return np.where(loss < 1, np.sqrt(1 - loss), np.nan)
 
 
-def r2_slope(share: Array, samples: int) -> Array:
-    """Return the derivative of the greatest R² to the share of noise."""
-    return np.full_like(share, -samples / (samples - 1))
+def _falling(loss: Array) -> Array:
+    return np.full_like(loss, -1.0)
 
 
-def r_slope(share: Array, samples: int) -> Array:
-    """Return the derivative of the greatest correlation to the share of noise; NaN where noise is all there is."""
-    with np.errstate(divide="ignore"):
-        return -0.5 / greatest_r(share, samples)
+def _falling_root(loss: Array) -> Array:
+    return -0.5 / _root(loss)
+
+
+R2 = Greatest(_all_of_it, _rest, _falling)
+R = Greatest(_centred, _root, _falling_root)
 
 
 def share_influence(noise: Array, total: Array) -> Array:
@@ -186,13 +211,13 @@ def share_influence(noise: Array, total: Array) -> Array:
     return influence
 
 
-def _pooled(parts: Parts, groups: Any, greatest: Any, slope: Any) -> tuple[float, float, float]:
+def _pooled(parts: Parts, groups: Array | None, greatest: Greatest) -> tuple[float, float, float]:
     noise, total = parts.noise.sum(axis=1), parts.total.sum(axis=1)
     n = len(total)
     with np.errstate(divide="ignore", invalid="ignore"):
-        share = np.asarray(noise.sum() / total.sum())
-    value = float(greatest(share, n))
-    error = standard_error(slope(share, n) * share_influence(noise, total), groups)
+        loss = greatest.loss(np.asarray(noise.sum() / total.sum()), n)
+    value = float(greatest.value(loss))
+    error = standard_error(greatest.slope(loss) * greatest.loss(share_influence(noise, total), n), groups)
     count = n if groups is None else len(np.unique(groups))
     low, high = interval(value, error, count, (-np.inf, 1.0))
     return value, low, high

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import group_folds, group_labels
-from superpose.ceilings.explainable import greatest_r, greatest_r2, parts_of, r2_slope, r_slope, share_influence
+from superpose.ceilings.explainable import R2, R, parts_of, share_influence
 from superpose.ceilings.halves import unsplittable
 from superpose.ceilings.kernels import FEWEST_SAMPLES, UNBIASED, Parted, kernel_reliability, parted
 from superpose.ceilings.trials import Trials, as_trials
@@ -29,7 +29,7 @@ COLUMNS = (*IDENTITY, *CEILING, "ceiling_why")
 HALVES, EXPLAINABLE = "split halves", "explainable variance"
 BIASED = "noise raises CKA as first published where units are many beside samples; see that of cka_debiased"
 UNKNOWN = "no ceiling is known for this metric; superpose.ceilings.split_half scores halves of the trials"
-GREATEST = {"r": (greatest_r, r_slope), "r2": (greatest_r2, r2_slope)}
+GREATEST = {"r": R, "r2": R2}
 
 
 def of_pairs(
@@ -238,29 +238,27 @@ def _predictive(target: Trials, kind: tuple[str, str], design: Design) -> Ceilin
     """Return what knowing the noiseless target would reach on its mean over trials, as the mean over folds."""
     if not target.repeated:
         return Ceiling(why=f"{target.name} has no repeats: the noise of what is predicted is unknown")
-    (greatest, slope), columns = GREATEST[kind[0]], COLUMNS_OF[kind[1]]
-    rounds, lost = [], 0
+    greatest, columns = GREATEST[kind[0]], COLUMNS_OF[kind[1]]
+    losses = []
     change = np.zeros((target.samples, columns(target.values[:, :1]).shape[-1]))
     for index in design.rounds:
         try:
             parts = parts_of(target.of(index))
         except DataError as error:
-            return Ceiling(why=f"in a held-out fold, {error}")
+            return Ceiling(why=f"in a held-out fold, {error}".rstrip("."))
         noise, total, n = columns(parts.noise), columns(parts.total), len(index)
         with np.errstate(divide="ignore", invalid="ignore"):
-            share = noise.sum(axis=0) / total.sum(axis=0)
-        silent = share >= 1
-        lost = max(lost, int(silent.sum()))
-        rounds.append(np.where(silent, 0.0, greatest(share, n)))
-        moved = slope(share, n) * share_influence(noise, total) * target.samples / (n * len(design.rounds))
-        change[index] = np.where(silent, 0.0, moved)
-    values = np.mean(rounds, axis=0)
-    known = np.isfinite(values)
-    value = float(values[known].mean()) if known.any() else np.nan
-    if not value > 0 or lost == len(values):
-        return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials in a held-out fold")
-    why = f"{lost} of {len(values)} units show no signal in some fold and count as 0" if lost else ""
-    return Ceiling(value, *design.bounded(value, change[:, known].mean(axis=1)), EXPLAINABLE, why)
+            losses.append(greatest.loss(noise.sum(axis=0) / total.sum(axis=0), n))
+        change[index] = greatest.loss(share_influence(noise, total), n) * target.samples / (n * len(design.rounds))
+    # Before the root: it would take the chance of single folds for signal.
+    loss = np.mean(losses, axis=0)
+    known, silent = np.isfinite(loss), loss >= 1
+    if not known.any() or silent[known].all():
+        return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials")
+    value = float(np.where(silent, 0.0, greatest.value(loss))[known].mean())
+    influence = np.where(silent, 0.0, greatest.slope(loss) * change)[:, known].mean(axis=1)
+    why = f"{silent.sum()} of {len(loss)} units show no signal and count as 0" if silent.any() else ""
+    return Ceiling(value, *design.bounded(value, influence), EXPLAINABLE, why)
 
 
 def _pooled(x: Array) -> Array:
