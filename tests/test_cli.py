@@ -239,6 +239,26 @@ class TestStimuli:
         np.testing.assert_allclose(pd.read_parquet("out/alignment.parquet").score, expected.score, rtol=1e-9)
         assert json.loads(Path("out/run.json").read_text())["settings"]["groups"] == len(np.unique(groups))
 
+    def test_repeats_put_ceilings_beside_scores(self, here, capsys):
+        draw = np.random.default_rng(3)
+        ids, passes = np.tile(np.arange(60), 3), np.repeat(np.arange(3), 60)
+        for name in "xy":
+            x = np.load(f"{name}.npy")
+            trials = (x + draw.normal(size=(3, *x.shape))).reshape(180, -1)
+            np.savez(f"{name}.npz", responses=trials, stimuli=ids, repeats=passes)
+        assert compare("x.npz", "y.npz", "--out", "out", *RAW) == 0
+        table = pd.read_csv("out/alignment.csv")
+        row = table[table.metric == "regression_r"].iloc[0]
+        assert row.ceiling_low < row.ceiling < row.ceiling_high <= 1
+        assert f"x to y: regression r {row.score:.3f} of a ceiling of {row.ceiling:.3f}" in capsys.readouterr().out
+        assert "Ceiling" in Path("out/report.html").read_text()
+
+    def test_repeats_that_never_repeat_leave_no_trace(self, here):
+        for name in "xy":
+            np.savez(f"{name}.npz", responses=np.load(f"{name}.npy"), stimuli=np.arange(60), repeats=np.zeros(60, int))
+        assert compare("x.npz", "y.npz", "--out", "out", *RAW) == 0
+        assert "ceiling" not in pd.read_parquet("out/alignment.parquet")
+
     def test_ids_in_some_files_only_are_refused(self, here, capsys):
         self.write("a", np.load("x.npy"), range(60))
         refused(

@@ -1,6 +1,7 @@
 __version__: str
 
 from . import arrays as arrays
+from . import ceilings as ceilings
 from . import coding as coding
 from . import diagnostics as diagnostics
 from . import formats as formats

@@ -348,6 +348,10 @@ def _null(row: Row) -> str:
     return " ".join(filter(None, (_text(row["null"], ".3f"), _range("null_low", "null_high")(row))))
 
 
+def _ceiling(row: Row) -> str:
+    return " ".join(filter(None, (_text(row.get("ceiling"), ".3f"), _range("ceiling_low", "ceiling_high")(row))))
+
+
 def _score(row: Row) -> str:
     return _text(row["score"], ".3f") or "NaN"
 
@@ -364,6 +368,7 @@ COLUMNS = [
     Column("Control", "how the link between the systems was broken, if it was", _control, "text"),
     Column("Score", "rounded to three decimals", _score),
     Column("Interval", "of the score", _range("low", "high")),
+    Column("Ceiling", "the most that noise lets the score be, and its interval", _ceiling),
     Column(
         "Null",
         "mean of the null and its interval; the note says which null, if not re-pairings",

@@ -6,12 +6,13 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
+from superpose.ceilings import Trials, trials_of
 from superpose.files import DataError, sha256
 from superpose.formats import digest
 from superpose.formats import read as read_foreign
@@ -21,8 +22,17 @@ from superpose.sae import SparseAutoencoder, load
 Array = NDArray[Any]
 
 
-def read_systems(files: Sequence[Path]) -> tuple[dict[str, Array], Array | None, dict[str, Any]]:
-    """Return {name: array} of paired files, the groups their stimuli carry, and what to record of each file.
+class Systems(NamedTuple):
+    """Paired files: means over trials, the groups that stimuli carry, what to record, and the trials if any repeat."""
+
+    arrays: dict[str, Array]
+    groups: Array | None
+    inputs: dict[str, Any]
+    trials: dict[str, Trials] | None
+
+
+def read_systems(files: Sequence[Path]) -> Systems:
+    """Return the systems that files hold, paired by stimulus id or by position.
 
     Raises
     ------
@@ -38,7 +48,7 @@ def read_systems(files: Sequence[Path]) -> tuple[dict[str, Array], Array | None,
         if isinstance(r, Recording)
     ]
     if not recordings:
-        return {name: np.asarray(x) for name, x in contents.items()}, None, inputs
+        return Systems({name: np.asarray(x) for name, x in contents.items()}, None, inputs, None)
     if len(recordings) < len(contents):
         bare = [name for name, content in contents.items() if not isinstance(content, Recording)]
         raise DataError(
@@ -46,7 +56,15 @@ def read_systems(files: Sequence[Path]) -> tuple[dict[str, Array], Array | None,
             "rows by position."
         )
     matched = match(recordings)
-    return matched.systems, matched.groups, inputs
+    return Systems(matched.systems, matched.groups, inputs, _trials(recordings, matched.stimuli))
+
+
+def _trials(recordings: Sequence[Recording], stimuli: Array) -> dict[str, Trials] | None:
+    """Return the trials of all recordings, or None where none of them has a stimulus twice."""
+    if all(recording.repeats is None for recording in recordings):
+        return None
+    trials = trials_of(recordings, stimuli)
+    return trials if any(own.repeated for own in trials.values()) else None
 
 
 def read_files(files: Sequence[Path]) -> tuple[dict[str, Array], dict[str, Any]]:

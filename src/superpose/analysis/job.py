@@ -109,7 +109,7 @@ def prepare(
     checked_seed(seed)
     group_of = None if groups is None else group_labels(groups, samples)
     label_of = None if labels is None else _labels(labels, samples)
-    held_out = _held_out(samples, folds, group_of, test)
+    held_out = held_out_rows(samples, folds, group_of, test)
     # Held-out rows last: either side of the split is then a view of every array.
     order = np.argsort(held_out, kind="stable")
     if (np.diff(order) < 0).any():
@@ -144,7 +144,8 @@ def _varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, list
     return kept, dropped
 
 
-def _held_out(samples: int, folds: int, groups: NDArray[np.int64] | None, test: ArrayLike | None) -> Array:
+def held_out_rows(samples: int, folds: int, groups: NDArray[np.int64] | None, test: ArrayLike | None = None) -> Array:
+    """Return which rows are held out, (samples,): those of `test`, or of the last fold."""
     if test is not None:
         mask, _ = split_plan(samples, None, test)
         return np.asarray(mask, dtype=bool)

@@ -24,6 +24,9 @@ HELD_AGAINST = {
 }
 
 
+CEILED = {"regression_r": "regression r", "cka_debiased": "debiased CKA"}
+
+
 def sentences(table: pd.DataFrame) -> list[str]:
     """Return what each pair of systems shows, and a last sentence on what a rise leaves open, if any rose.
 
@@ -40,7 +43,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
     said, rose = [], False
     for (a, b), rows in _by_pair(table):
         text, up = _sentence(a, b, rows)
-        said.append(text)
+        said += [text, *_ceilings(rows)]
         if up:
             said += _lines(a, b, rows)
         said += _correction(a, b, rows)
@@ -81,6 +84,20 @@ def _sentence(a: str, b: str, rows: pd.DataFrame) -> tuple[str, bool]:
             False,
         )
     return f"{opening}{related} and {latent.score:.3f} in recovered features{control}: no clear change.", False
+
+
+def _ceilings(rows: pd.DataFrame) -> list[str]:
+    """Say how near raw scores are to what the noise of repeated trials lets them be, where that was measured."""
+    if "ceiling" not in rows:
+        return []
+    raw = rows[(rows.space == "raw") & (rows.control == "none") & rows.ceiling.notna() & rows.score.notna()]
+    said = [
+        f"{row.system_a} {'to' if row.directed else 'and'} {row.system_b}: {name} {row.score:.3f} of a ceiling of "
+        f"{row.ceiling:.3f}"
+        for metric, name in CEILED.items()
+        for row in raw[raw.metric == metric].itertuples()
+    ]
+    return [f"Noise ceilings: {'; '.join(said)}."] if said else []
 
 
 def _lines(a: str, b: str, rows: pd.DataFrame) -> list[str]:

@@ -44,7 +44,8 @@ def compare(
     A pair is compared in four spaces: raw (the units as recorded), latent (the features that a sparse
     autoencoder, called a dictionary, recovers from the units), reconstruction (what the features give back of the
     units) and predicted (what the dictionaries' packing alone would give if both files held the same features).
-    Beside each score stands its null: the same score where rows are paired wrongly.
+    Beside each score stands its null: the same score where rows are paired wrongly. Where files label repeats, trials
+    are averaged, and beside each raw score stands its noise ceiling, the most that it can be expected to reach.
 
     Writes alignment.parquet, .csv, .png and .svg, report.html and run.json to the output directory, and prints the
     table and what it means. Into a pipe the whole table goes tab-separated, with the sentences behind "#".
@@ -104,12 +105,12 @@ def compare(
     engine
         serial, or local:N to fit and score dictionaries in N processes that share the cores.
     """
-    from superpose.analysis import analyse, raw
+    from superpose.analysis import analyse, raw, with_ceilings
     from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems
     from superpose.analysis.results import check_free, write
 
     started = time.perf_counter()
-    systems, found_groups, inputs = read_systems(files)
+    systems, found_groups, inputs, trials = read_systems(files)
     belonging = read_groups(groups) if groups is not None else found_groups
     known, known_record = read_dictionaries(dictionaries or [])
     shown = None if labels is None else read_groups(labels, "--labels")
@@ -142,6 +143,8 @@ def compare(
                 **shared,
             )
         )
+        if trials:
+            analysis = with_ceilings(analysis, trials, folds=folds, groups=belonging, seed=seed)
     record: dict[str, Any] = {"inputs": inputs, "seconds": round(time.perf_counter() - started, 1)}
     if known:
         record["dictionaries"] = known_record

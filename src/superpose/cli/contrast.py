@@ -93,5 +93,5 @@ def partition(
 def _read(files: tuple[Path, ...], groups: Path | None) -> tuple[dict[str, Any], Any]:
     from superpose.analysis.inputs import read_groups, read_systems
 
-    systems, found, _ = read_systems(files)
-    return systems, found if groups is None else read_groups(groups)
+    found = read_systems(files)
+    return found.systems, found.groups if groups is None else read_groups(groups)

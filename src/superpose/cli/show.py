@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from superpose.analysis import Analysis
 
 SHOWN = ("cka_debiased", "regression_r")
-COLUMNS = ["system_a", "system_b", "metric", "space", "control", "score", "low", "high", "null", "p", "fvu_a", "fvu_b"]
+SCORES = ["score", "low", "high", "ceiling", "null", "p"]
+COLUMNS = ["system_a", "system_b", "metric", "space", "control", *SCORES, "fvu_a", "fvu_b"]
 
 
 def show_analysis(analysis: Analysis, *, as_json: bool) -> None:
@@ -33,7 +34,7 @@ def show_analysis(analysis: Analysis, *, as_json: bool) -> None:
     from rich.table import Table
 
     rows = analysis.table[analysis.table.metric.isin(SHOWN)]
-    names = [name for name in COLUMNS if rows[name].notna().any()]
+    names = [name for name in COLUMNS if name in rows and rows[name].notna().any()]
     table = Table(*names, box=None, pad_edge=False)
     for values in rows[names].itertuples(index=False):
         table.add_row(*("" if v != v else f"{v:.3f}" if isinstance(v, float) else str(v) for v in values))

@@ -77,7 +77,8 @@ def uncentred_cka(moments: Moments) -> Array:
     return np.asarray(ab / np.sqrt(aa * bb))
 
 
-def _hsic(n: int, product: Array, diagonals: Array, d: Array, e: Array) -> Array:
+def hsic(n: int, product: Array, diagonals: Array, d: Array, e: Array) -> Array:
+    """Return the unbiased HSIC (Song et al. 2012, Eq. (5)) from sums over the kernels of n centred rows, 4 or more."""
     return (product - n / (n - 2) * diagonals + d * e / ((n - 1) * (n - 2))) / (n * (n - 3))
 
 
@@ -87,9 +88,9 @@ def _unbiased(sums: KernelSums) -> tuple[Array, Array, Array]:
         missing = np.full_like(sums.ab, np.nan)
         return missing, missing, missing
     return (
-        _hsic(n, sums.ab, sums.de, sums.d, sums.e),
-        _hsic(n, sums.aa, sums.dd, sums.d, sums.d),
-        _hsic(n, sums.bb, sums.ee, sums.e, sums.e),
+        hsic(n, sums.ab, sums.de, sums.d, sums.e),
+        hsic(n, sums.aa, sums.dd, sums.d, sums.d),
+        hsic(n, sums.bb, sums.ee, sums.e, sums.e),
     )
 
 

@@ -123,30 +123,40 @@ def cosine_influence(n: int, score: Array, parts: tuple[Array, Array, Array], ro
 
 
 def pair_parts(s: KernelSums) -> tuple[Array, Array, Array]:
-    """Return covariance and variances over pairs of centred inner products: their mean is −Σd / (N (N − 1))."""
-    pairs = s.samples * (s.samples - 1)
+    """Return covariance and variances over pairs of centred inner products."""
+    n = s.samples
     return (
-        s.ab - s.de - s.d * s.e / pairs,
-        s.aa - s.dd - s.d**2 / pairs,
-        s.bb - s.ee - s.e**2 / pairs,
+        pair_part(n, s.ab, s.de, s.d, s.e),
+        pair_part(n, s.aa, s.dd, s.d, s.d),
+        pair_part(n, s.bb, s.ee, s.e, s.e),
     )
+
+
+def pair_part(n: int, product: Array, diagonals: Array, d: Array, e: Array) -> Array:
+    """Return the sum over i ≠ j of centred inner products of two systems: the mean of each is −Σd / (N (N − 1))."""
+    return product - diagonals - d * e / (n * (n - 1))
 
 
 def pair_influence(score: Array, sums: KernelSums, rows: KernelRows) -> Array:
     """Return each row's influence on a score that correlates inner products over pairs of distinct samples."""
     n = sums.samples
-    pairs = n * (n - 1)
-
-    def share(h: Array, p: Array, q: Array, total_p: Array, total_q: Array) -> Array:
-        # The row's sum over j of (K_ij − mean K)(L_ij − mean L); a row of K sums to −d_i off its diagonal.
-        return h - p * q - (p * total_q + q * total_p) / pairs + (n - 1) * total_p * total_q / pairs**2
-
     shares = (
-        share(rows.ab, rows.d, rows.e, sums.d, sums.e),
-        share(rows.aa, rows.d, rows.d, sums.d, sums.d),
-        share(rows.bb, rows.e, rows.e, sums.e, sums.e),
+        pair_share(n, rows.ab, (rows.d, rows.e), (sums.d, sums.e)),
+        pair_share(n, rows.aa, (rows.d, rows.d), (sums.d, sums.d)),
+        pair_share(n, rows.bb, (rows.e, rows.e), (sums.e, sums.e)),
     )
     return cosine_influence(n, score, pair_parts(sums), shares)
+
+
+def pair_share(n: int, h: Array, diagonals: tuple[Array, Array], totals: tuple[Array, Array]) -> Array:
+    """Return each row's sum over j ≠ i of (K_ij − mean K)(L_ij − mean L): its share in `pair_part`.
+
+    `h` is its sum of K_ij L_ij over all j; a row of K sums to −d_i off its diagonal.
+    """
+    (p, q), (total_p, total_q) = diagonals, totals
+    pairs = n * (n - 1)
+    share: Array = h - p * q - (p * total_q + q * total_p) / pairs + (n - 1) * total_p * total_q / pairs**2
+    return share
 
 
 def _square_norm(matrix: Array) -> Array:

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from superpose.files import DataError
-from superpose.metrics.cka import cka as sampled_cka
+from superpose.ceilings import corrected
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import drawn_latents, scores, stream
@@ -40,54 +39,6 @@ CORRECTED = "cka_corrected"
 BY = ("units", "noise")
 
 
-def corrected_cka(first: tuple[ArrayLike, ArrayLike], second: tuple[ArrayLike, ArrayLike]) -> float:
-    """Return the CKA of two systems without their noise, from two repeats of each: Spearman (1904) for kernels.
-
-    √(c(x₁, y₁) c(x₂, y₂)) / √(c(x₁, x₂) c(y₁, y₂)), with c(p, q) the unbiased HSIC of two responses (Song et al.
-    2012, Eq. (5)). Noise that is independent between repeats adds to none of the four, in expectation. It does add
-    to the biased ‖PᵀQ‖², by tr C_p tr C_q / N, hence the unbiased one. The norms that turn c into debiased CKA
-    occur once above and once below the line: any c and its CKA give the same number.
-
-    Parameters
-    ----------
-    first, second : pair of array-like, (samples, units)
-        Responses of both systems, x and y, in the first and in the second repeat of the same samples.
-
-    Returns
-    -------
-    float
-        The limit of Theorem 3.2 for responses without noise; over 1 by chance.
-
-    Raises
-    ------
-    DataError
-        If two of the responses have no positive alignment, or as in `superpose.metrics.cka.cka`.
-
-    References
-    ----------
-    Spearman, The proof and measurement of association between two things, American Journal of Psychology 15, 1904.
-    Song et al., Feature Selection via Dependence Maximization, JMLR 13, 2012, Eq. (5).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from superpose.paper.noise import corrected_cka
-    >>> z, noise = np.random.default_rng(0).normal(size=(2, 4, 5000, 3))
-    >>> x1, x2, y1, y2 = z[0] + noise
-    >>> round(corrected_cka((x1, y1), (x2, y2)), 1)
-    1.0
-    """
-    pairs = ((first[0], first[1]), (second[0], second[1]), (first[0], second[0]), (first[1], second[1]))
-    found = [float(sampled_cka(p, q, debiased=True)) for p, q in pairs]
-    if not min(found) > 0:
-        raise DataError(
-            f"the debiased CKA of two responses is {min(found):.3g}; expected above 0 between the systems and between "
-            "the repeats of each. Record more samples or average more trials."
-        )
-    across, within = found[0] * found[1], found[2] * found[3]
-    return float(np.sqrt(across / within))
-
-
 def measure(
     seed: int, *, latents: int, samples: int, active: int, units: int, noise: float, draw: int
 ) -> list[dict[str, Any]]:
@@ -112,10 +63,9 @@ def measure(
         for name in METRICS
     ]
     clean = {"metric": CORRECTED, "theory": float(cka(a, b)), "expected": float(expected_cka(units, units, latents))}
-    try:
-        return [*rows, {**clean, "score": corrected_cka((x1, y1), (x2, y2)), "why": ""}]
-    except DataError as error:
-        return [*rows, {**clean, "score": None, "why": str(error)}]
+    repaired = corrected(np.stack([x1, x2]), np.stack([y1, y2]))
+    known = np.isfinite(repaired.score)
+    return [*rows, {**clean, "score": repaired.score if known else None, "why": "" if known else repaired.why}]
 
 
 def predictions(a: Array, b: Array, sigma: float) -> dict[str, float]:

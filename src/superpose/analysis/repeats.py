@@ -1,0 +1,94 @@
+"""Recordings with repeats: what their noise leaves each raw score, beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from superpose.analysis.job import held_out_rows
+from superpose.analysis.main import Analysis
+from superpose.analysis.scores import METRICS
+from superpose.arrays import group_labels
+from superpose.ceilings import Trials, as_trials, beside, of_pairs
+from superpose.metrics.metric import constant_units
+
+
+def with_ceilings(
+    analysis: Analysis,
+    trials: Mapping[str, ArrayLike | Trials],
+    *,
+    folds: int = 5,
+    groups: ArrayLike | None = None,
+    test: ArrayLike | None = None,
+    seed: int = 0,
+) -> Analysis:
+    """Return an analysis with the ceiling of each raw score beside it, on the same held-out rows.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        Of the means over these trials, by `superpose.analyse` or `superpose.analysis.raw`.
+    trials : mapping of str to array, (repeats, samples, units), or Trials
+        Every system's trials, in the order of the rows that were analysed.
+    folds, groups, test, seed
+        As they were for the analysis.
+
+    Returns
+    -------
+    Analysis
+        Its table has the columns of `superpose.ceilings.beside`, its warnings what of the ceilings a reader must know.
+
+    Raises
+    ------
+    DataError
+        As `superpose.ceilings.of_pairs`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.analysis import raw, with_ceilings
+    >>> draw = np.random.default_rng(0)
+    >>> signal = draw.normal(size=(1000, 4))
+    >>> trials = {name: signal + draw.normal(size=(4, 1000, 4)) for name in ("V1", "V4")}
+    >>> found = with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}), trials)
+    >>> found.table[found.table.metric == "regression_r"].ceiling.round(1).tolist()
+    [0.9, 0.9]
+    """
+    known = {name: _varying(as_trials(x, name)) for name, x in trials.items()}
+    samples = next(iter(known.values())).samples
+    labels = None if groups is None else group_labels(groups, samples)
+    found = of_pairs(
+        known,
+        pairs=[(a, b) for a, b in analysis.settings["pairs"]],
+        metrics=METRICS,
+        test=held_out_rows(samples, folds, labels, test),
+        groups=labels,
+        seed=seed,
+    )
+    table = beside(analysis.table, found)
+    return replace(analysis, table=table, warnings=(*analysis.warnings, *_warnings(table, found)))
+
+
+def _varying(trials: Trials) -> Trials:
+    """Leave out the units whose mean over trials is constant, as the analysis does."""
+    return trials.of_units(~constant_units(trials.mean()))
+
+
+def _warnings(table: pd.DataFrame, found: pd.DataFrame) -> Iterator[str]:
+    for row in table[table.score > table.ceiling_high].itertuples():
+        yield (
+            f"{row.system_a} and {row.system_b}: {row.metric} is {row.score:.3f}, above its noise ceiling of "
+            f"{row.ceiling:.3f} (at most {row.ceiling_high:.3f}): trials that are not independent, or noise that both "
+            "systems share, do that."
+        )
+    wanting = found[found.ceiling.isna() & (found.metric != "cka")]
+    for why in dict.fromkeys(wanting.ceiling_why):
+        metrics = ", ".join(dict.fromkeys(wanting.metric[wanting.ceiling_why == why]))
+        yield f"No noise ceiling of {metrics}: {why}."
+    known = found[np.isfinite(found.ceiling)]
+    for why in dict.fromkeys(filter(None, known.ceiling_why)):
+        yield f"Noise ceilings: {why}."

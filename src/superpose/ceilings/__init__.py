@@ -1,0 +1,26 @@
+"""Noise ceilings: the most that a score can be, given how far the trials of a stimulus agree.
+
+They stand beside scores; only `corrected` divides anything out. :doc:`/ceilings` says which is for what.
+"""
+
+from superpose.ceilings.explainable import Explainable, explainable_variance
+from superpose.ceilings.kernels import Corrected, corrected
+from superpose.ceilings.pairs import beside, of_pairs
+from superpose.ceilings.reliability import SplitHalf, reliability, spearman_brown, split_half
+from superpose.ceilings.trials import Trials, as_trials, trials_of
+
+__all__ = [
+    "Corrected",
+    "Explainable",
+    "SplitHalf",
+    "Trials",
+    "as_trials",
+    "beside",
+    "corrected",
+    "explainable_variance",
+    "of_pairs",
+    "reliability",
+    "spearman_brown",
+    "split_half",
+    "trials_of",
+]

@@ -1,0 +1,249 @@
+"""Kernels of noisy responses: what independent trials say of the agreement without noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.arrays import choose, group_labels
+from superpose.blocks import inner
+from superpose.ceilings.halves import halves
+from superpose.ceilings.trials import Trials, as_trials
+from superpose.files import DataError
+from superpose.metrics.cka import hsic
+from superpose.metrics.kernels import pair_part, pair_share
+from superpose.moments import compact
+from superpose.statistics import interval, standard_error
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Of the kernels K, L of two centred responses: each row's sum of K_ij L_ij, and the diagonals, (samples,) each."""
+
+    products: Array
+    d: Array
+    e: Array
+
+    @property
+    def sums(self) -> tuple[int, Array, Array, Array, Array]:
+        """Samples, and the sums over all i, j of KL, and over i of d e, d and e."""
+        return len(self.d), self.products.sum(), self.d @ self.e, self.d.sum(), self.e.sum()
+
+
+def shares(x: Array, y: Array) -> Shares:
+    """Return the shares of the rows of two responses, (samples, units) each, to the same samples."""
+    first, second = (compact(part - part.mean(axis=0)) for part in (x, y))
+    return Shares(inner(first @ (first.T @ second), second), inner(first, first), inner(second, second))
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """The c(P, Q) of a score c(P, Q)/√(c(P, P) c(Q, Q)), and each sample's influence on its logarithm."""
+
+    value: Callable[[Shares], Array]
+    relative: Callable[[Shares], Array]
+
+
+def _square_norm(rows: Shares) -> Array:
+    return rows.products.sum()
+
+
+def _hsic(rows: Shares) -> Array:
+    return hsic(*rows.sums)
+
+
+def _covariance(rows: Shares) -> Array:
+    return pair_part(*rows.sums)
+
+
+def _of_all(rows: Shares) -> Array:
+    return _excess(rows.products)
+
+
+def _of_distinct(rows: Shares) -> Array:
+    """To first order the unbiased sum, too, is one over pairs of distinct samples."""
+    n, _, _, d, e = rows.sums
+    return _excess(pair_share(n, rows.products, (rows.d, rows.e), (d, e)))
+
+
+def _excess(parts: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative: Array = 2 * (parts / parts.mean() - 1)
+    return relative
+
+
+# Noise that is independent between P and Q adds nothing to these, in expectation.
+UNBIASED = {"cka_debiased": Agreement(_hsic, _of_distinct), "rsa": Agreement(_covariance, _of_distinct)}
+AGREEMENTS = {**UNBIASED, "cka": Agreement(_square_norm, _of_all)}
+FEWEST_SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class Agreed:
+    """How much the kernels of two responses agree, c(P, Q), and each sample's influence on it, (samples,)."""
+
+    value: float
+    influence: Array
+
+    @property
+    def relative(self) -> Array:
+        """The influence on its logarithm."""
+        return self.influence / self.value
+
+
+def agreed(parts: Sequence[Shares], agreement: Agreement) -> Agreed:
+    """Return the mean agreement of the kernels of several pairs of responses, and of each sample's influence on it."""
+    values = [float(agreement.value(part)) for part in parts]
+    influences = [value * agreement.relative(part) for value, part in zip(values, parts, strict=True)]
+    return Agreed(float(np.mean(values)), np.mean(influences, axis=0))
+
+
+@dataclass(frozen=True)
+class Parted:
+    """One system's kernels: of the mean of all its trials with itself, and of the means of halves with each other."""
+
+    name: str
+    whole: Shares
+    halves: list[Shares]
+
+
+def parted(trials: Trials, splits: int, seed: int) -> Parted:
+    """Return the kernels of a system's trials, whole and over random partings into halves."""
+    mean = trials.mean()
+    found = [shares(trials.mean(first), trials.mean(second)) for first, second in halves(trials, splits, seed)]
+    return Parted(trials.name, shares(mean, mean), found)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Which share of a system's kernel variance is signal, and each sample's influence on its logarithm.
+
+    `value` is NaN where there is no positive one, for the reason `why`; `why` also says where it was cut at 1.
+    """
+
+    value: float
+    relative: Array
+    why: str = ""
+
+
+def kernel_reliability(kernels: Parted, metric: str) -> Reliability:
+    """Return c(X₁, X₂)/c(X, X): agreement of the means of two halves of the trials over that of all with itself.
+
+    Noise that is independent between trials adds nothing to c(X₁, X₂), in expectation, and X is scored as it is: the
+    ratio is the share of the denominator of CKA, or RSA, that is signal.
+    """
+    agreement = UNBIASED[metric]
+    whole, between = agreed([kernels.whole], agreement), agreed(kernels.halves, agreement)
+    if not min(whole.value, between.value) > 0:
+        why = f"{kernels.name}: two halves of its trials agree no better than noise; record more trials"
+        return Reliability(np.nan, np.full(len(kernels.whole.d), np.nan), why)
+    value = between.value / whole.value
+    over = f"{kernels.name}: reliability estimated at {value:.3f}, cut at 1" if value > 1 else ""
+    return Reliability(min(value, 1.0), between.relative - whole.relative, over)
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """A score without the noise of either system: `score` with its 95 % interval, or NaN and why."""
+
+    score: float
+    low: float
+    high: float
+    why: str = ""
+
+
+def corrected(
+    x: ArrayLike | Trials,
+    y: ArrayLike | Trials,
+    *,
+    metric: str = "cka_debiased",
+    groups: ArrayLike | None = None,
+    splits: int = 20,
+    seed: int = 0,
+) -> Corrected:
+    """Return the alignment of two systems without their noise, from two independent repeats of each.
+
+    √(c(X₁, Y₁) c(X₂, Y₂)) / √(c(X₁, X₂) c(Y₁, Y₂)), with c(P, Q) the score's own agreement of two kernels: Spearman's
+    (1904) correction for attenuation. Noise that is independent between repeats and between systems adds nothing to
+    any of the four, in expectation, if c is unbiased. With more than two repeats, each c is the mean over random
+    halves of the trials.
+
+    Parameters
+    ----------
+    x, y : array-like, (repeats, samples, units)
+        Both systems' responses to the same samples; at least two trials a sample.
+    metric : {"cka_debiased", "rsa", "cka"}
+        "cka" takes c(P, Q) = ‖P'Q‖² of centred responses, to which noise does add about tr C_P tr C_Q / samples for
+        covariances C: it is right only where samples are many beside units.
+    groups : array-like, (samples,), optional
+        Which samples belong together, for the interval.
+    splits : int
+        How many random partings into halves, of which equal ones count once.
+    seed : int
+        Seed of the partings.
+
+    Returns
+    -------
+    Corrected
+        Over 1 by chance only, and then `why` says so; it is an estimate of a score, not a score of data.
+
+    Raises
+    ------
+    DataError
+        For unusable or unpaired responses, a sample with a single trial, fewer than four samples, or an unknown metric.
+
+    References
+    ----------
+    Spearman, The proof and measurement of association between two things, American Journal of Psychology 15, 1904.
+    Song et al., Feature Selection via Dependence Maximization, JMLR 13, 2012, Eq. (5).
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> draw = np.random.default_rng(0)
+    >>> x = draw.normal(size=(500, 4))
+    >>> noisy = [x + draw.normal(size=(2, 500, 4)) for _ in range(2)]
+    >>> round(sp.ceilings.corrected(*noisy).score, 1)
+    1.0
+    """
+    agreement = choose(AGREEMENTS, "metric", metric)
+    first, second = as_trials(x, "x"), as_trials(y, "y")
+    if first.samples != second.samples or first.samples < FEWEST_SAMPLES:
+        raise DataError(
+            f"x has {first.samples} samples and y has {second.samples}; expected the same ones in both, at least "
+            f"{FEWEST_SAMPLES}."
+        )
+    labels = None if groups is None else group_labels(groups, first.samples)
+    parts: dict[str, list[Shares]] = {"x1 y1": [], "x2 y2": [], "x1 x2": [], "y1 y2": []}
+    for (x1, x2), (y1, y2) in _both(first, second, splits, seed):
+        for name, pair in zip(parts, ((x1, y1), (x2, y2), (x1, x2), (y1, y2)), strict=True):
+            parts[name].append(shares(*pair))
+    means = {name: agreed(found, agreement) for name, found in parts.items()}
+    worst = min(means, key=lambda name: means[name].value)
+    if not means[worst].value > 0:
+        why = f"the agreement of {worst} is {means[worst].value:.3g}: not above 0, so that there is no geometric mean"
+        return Corrected(np.nan, np.nan, np.nan, f"{why}; record more samples, or average more trials")
+    across, within = means["x1 y1"].value * means["x2 y2"].value, means["x1 x2"].value * means["y1 y2"].value
+    score = float(np.sqrt(across / within))
+    relative = (part.relative for part in means.values())
+    one, two, own_x, own_y = relative
+    error = standard_error(score / 2 * (one + two - own_x - own_y), labels)
+    count = first.samples if labels is None else len(np.unique(labels))
+    low, high = interval(score, error, count, (0.0, np.inf))
+    return Corrected(score, low, high, "over 1, as chance can take an estimate" if score > 1 else "")
+
+
+def _both(first: Trials, second: Trials, splits: int, seed: int) -> Iterator[tuple[list[Array], list[Array]]]:
+    """Yield the halves' means of both systems; one that has fewer partings takes its own again."""
+    one, other = (list(halves(trials, splits, seed)) for trials in (first, second))
+    for number in range(max(len(one), len(other))):
+        yield (
+            [first.mean(half) for half in one[number % len(one)]],
+            [second.mean(half) for half in other[number % len(other)]],
+        )

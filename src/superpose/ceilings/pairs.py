@@ -1,0 +1,274 @@
+"""Pairs: the ceiling of each score of `superpose.compare`, by the score's own estimator on the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.arrays import group_folds, group_labels
+from superpose.ceilings.explainable import R2, R, parts_of, share_influence
+from superpose.ceilings.halves import unsplittable
+from superpose.ceilings.kernels import FEWEST_SAMPLES, UNBIASED, Parted, kernel_reliability, parted
+from superpose.ceilings.trials import Trials, as_trials
+from superpose.comparison import IDENTITY, checked_pairs, checked_seed
+from superpose.files import DataError
+from superpose.metrics import DEFAULT, Metric, PredictiveMetric
+from superpose.metrics.regression import Plan, split_plan
+from superpose.statistics import interval, standard_error
+
+Array = NDArray[Any]
+
+KEY = list(IDENTITY[:3])
+CEILING = ("ceiling", "ceiling_low", "ceiling_high", "ceiling_kind")
+COLUMNS = (*IDENTITY, *CEILING, "ceiling_why")
+HALVES, EXPLAINABLE = "split halves", "explainable variance"
+BIASED = "noise raises CKA as first published where units are many beside samples; see that of cka_debiased"
+UNKNOWN = "no ceiling is known for this metric; superpose.ceilings.split_half scores halves of the trials"
+GREATEST = {"r": R, "r2": R2}
+
+
+def of_pairs(
+    systems: Mapping[str, ArrayLike | Trials],
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    metrics: Sequence[Metric] = DEFAULT,
+    folds: int | ArrayLike | None = 5,
+    test: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    splits: int = 20,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return the most that each score of `superpose.compare`, on the means over trials, can be expected to reach.
+
+    `cka_debiased` and `rsa` of two noisy systems with equal signals: the geometric mean of c(X₁, X₂)/c(X, X) of both,
+    with c the score's own agreement of kernels, X₁ and X₂ the means of two halves of the trials and X that of all. The
+    score over its ceiling estimates the score without noise. A system without repeats is taken as free of noise, which
+    makes the ceiling higher, if anything.
+
+    Regressions: what a predictor that knows the noiseless targets would reach on their mean over trials, fold by fold
+    (`explainable_variance`). It holds for any predictor, hence also for noisy ones, which cannot reach it.
+
+    Parameters
+    ----------
+    systems : mapping of str to array, (repeats, samples, units), or Trials
+        At least two systems of the same samples in the same order; a trial that is missing is NaN in every unit. One
+        without repeats is (samples, units).
+    pairs, metrics, folds, test, groups
+        As in `superpose.compare`: a ceiling is that of the same samples in the same folds.
+    splits : int
+        How many random partings into halves, of which equal ones count once.
+    seed : int
+        Seed of the partings.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row for each of `superpose.compare`: `ceiling`, at most 1; `ceiling_low`, `ceiling_high`: 95 % interval from
+        the influence of samples, or groups; `ceiling_kind`: "split halves" or "explainable variance"; `ceiling_why`:
+        the reason for a NaN, an estimate that was cut, or what was assumed.
+
+    Raises
+    ------
+    DataError
+        For unusable or unpaired responses, or folds and groups that do not fit them.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> draw = np.random.default_rng(0)
+    >>> signal = draw.normal(size=(500, 6))
+    >>> trials = {name: signal + draw.normal(size=(4, 500, 6)) for name in ("V1", "V4")}
+    >>> scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()})
+    >>> table = sp.ceilings.beside(scores, sp.ceilings.of_pairs(trials))
+    >>> table.query("metric == 'cka_debiased'")[["score", "ceiling"]].round(1).to_numpy().tolist()
+    [[0.6, 0.6]]
+    """
+    if not isinstance(systems, Mapping) or len(systems) < 2:
+        raise DataError("expected at least two systems, as {name: array}.")
+    known = {str(name): as_trials(x, str(name)) for name, x in systems.items()}
+    samples = _shared_samples(known)
+    chosen = checked_pairs(known, pairs)
+    checked_seed(seed)
+    labels = None if groups is None else group_labels(groups, samples)
+    if test is None and labels is not None and isinstance(folds, int | np.integer):
+        folds = group_folds(labels, int(folds))
+    split, plan = split_plan(samples, folds, test)
+    design = Design(np.zeros(samples, dtype=np.int64) if split is None else split, plan, labels, splits, seed)
+    scored = {name: trials.of(design.scored) for name, trials in known.items()}
+    rows = []
+    for a, b in chosen:
+        for metric in metrics:
+            for first, second in ((a, b), (b, a)) if metric.directed else ((a, b),):
+                found = _ceiling(metric, scored[first], scored[second], design)
+                rows.append((first, second, metric.name, metric.directed, *found.row))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def beside(scores: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of scores with the columns `ceiling`, `ceiling_low`, `ceiling_high` and `ceiling_kind` added.
+
+    Parameters
+    ----------
+    scores : pandas.DataFrame
+        Of `superpose.compare` or `superpose.analyse`, on means over the trials. Only raw scores have ceilings.
+    found : pandas.DataFrame
+        Of `of_pairs`, with the same pairs, metrics and folds.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Its rows in their order; `why` says, after "ceiling:", why one is missing, was cut or what it assumes.
+
+    Raises
+    ------
+    DataError
+        If `found` lacks a raw score's pair and metric, or has one twice.
+    """
+    raw = np.ones(len(scores), dtype=bool)
+    for column, value in (("space", "raw"), ("control", "none")):
+        if column in scores:
+            raw &= (scores[column] == value).to_numpy()
+    places = pd.MultiIndex.from_frame(scores[KEY])
+    ceilings = found.set_index(KEY)
+    if ceilings.index.has_duplicates or not places[raw].isin(ceilings.index).all():
+        raise DataError("these ceilings are not of these scores; expected of_pairs(…) of the same pairs and metrics.")
+    matched = ceilings.reindex(places)
+    numbers = {name: np.where(raw, matched[name].to_numpy(dtype=float), np.nan) for name in CEILING[:3]}
+    kinds = np.where(raw, matched["ceiling_kind"].fillna(""), "")
+    notes = np.where(raw, matched["ceiling_why"].fillna(""), "")
+    why = [
+        "; ".join(filter(None, (said, f"ceiling: {note}" if note else "")))
+        for said, note in zip(scores["why"], notes, strict=True)
+    ]
+    return scores.assign(**numbers, ceiling_kind=kinds, why=why)
+
+
+@dataclass(frozen=True)
+class Design:
+    """Which samples are scored, in which folds and groups, and how trials are parted."""
+
+    folds: NDArray[np.int64]
+    plan: Plan
+    groups: NDArray[np.int64] | None
+    splits: int
+    seed: int
+    parted: dict[str, Parted] = field(default_factory=dict)
+
+    @property
+    def scored(self) -> NDArray[np.bool_]:
+        """The samples of the held-out folds."""
+        return np.isin(self.folds, self.plan.held_out)
+
+    @property
+    def rounds(self) -> list[NDArray[np.int64]]:
+        """Of the scored samples, those of each held-out fold."""
+        folds = self.folds[self.scored]
+        return [np.flatnonzero(folds == fold) for fold in self.plan.held_out]
+
+    def bounded(self, value: float, influence: Array) -> tuple[float, float]:
+        """Return the interval of a ceiling, whole groups resampled together."""
+        groups = None if self.groups is None else self.groups[self.scored]
+        count = len(influence) if groups is None else len(np.unique(groups))
+        return interval(value, standard_error(influence, groups), count, (-np.inf, 1.0))
+
+    def kernels(self, trials: Trials) -> Parted:
+        """Return a system's kernels, computed once for all its pairs and metrics."""
+        if trials.name not in self.parted:
+            self.parted[trials.name] = parted(trials, self.splits, self.seed)
+        return self.parted[trials.name]
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """The most that a score can be, its interval, how it was found, and what a reader must know."""
+
+    value: float = np.nan
+    low: float = np.nan
+    high: float = np.nan
+    kind: str = ""
+    why: str = ""
+
+    @property
+    def row(self) -> tuple[float, float, float, str, str]:
+        """Its columns in a table."""
+        return self.value, self.low, self.high, self.kind, self.why
+
+
+def _shared_samples(systems: Mapping[str, Trials]) -> int:
+    counts = {name: trials.samples for name, trials in systems.items()}
+    if len(set(counts.values())) > 1:
+        shown = ", ".join(f"{name} {count}" for name, count in counts.items())
+        raise DataError(f"the systems differ in samples ({shown}); every one must have seen the same, in one order.")
+    return next(iter(counts.values()))
+
+
+def _ceiling(metric: Any, a: Trials, b: Trials, design: Design) -> Ceiling:
+    if isinstance(metric, PredictiveMetric):
+        return _predictive(b, metric.kind, design)
+    if metric.name in UNBIASED:
+        return _kernel(a, b, metric.name, design)
+    return Ceiling(why=BIASED if metric.name == "cka" else UNKNOWN)
+
+
+def _kernel(a: Trials, b: Trials, metric: str, design: Design) -> Ceiling:
+    """Return the score of two systems with the signals of either one and the noise of each."""
+    noisy = [trials for trials in (a, b) if trials.repeated]
+    if not noisy:
+        return Ceiling(why=f"neither {a.name} nor {b.name} has repeats")
+    if a.samples < FEWEST_SAMPLES:
+        return Ceiling(why=f"{a.samples} samples are too few (at least {FEWEST_SAMPLES})")
+    if reasons := list(filter(None, map(unsplittable, noisy))):
+        return Ceiling(why="; ".join(reasons))
+    parts = [kernel_reliability(design.kernels(trials), metric) for trials in noisy]
+    notes = [part.why for part in parts if part.why]
+    notes += [f"{trials.name} has no repeats and is taken as free of noise" for trials in (a, b) if trials not in noisy]
+    value = float(np.sqrt(np.prod([part.value for part in parts])))
+    if not np.isfinite(value):
+        return Ceiling(why="; ".join(notes))
+    influence = value / 2 * np.sum([part.relative for part in parts], axis=0)
+    return Ceiling(value, *design.bounded(value, influence), HALVES, "; ".join(notes))
+
+
+def _predictive(target: Trials, kind: tuple[str, str], design: Design) -> Ceiling:
+    """Return what knowing the noiseless target would reach on its mean over trials, as the mean over folds."""
+    if not target.repeated:
+        return Ceiling(why=f"{target.name} has no repeats: the noise of what is predicted is unknown")
+    greatest, columns = GREATEST[kind[0]], COLUMNS_OF[kind[1]]
+    losses = []
+    change = np.zeros((target.samples, columns(target.values[:, :1]).shape[-1]))
+    for index in design.rounds:
+        try:
+            parts = parts_of(target.of(index))
+        except DataError as error:
+            return Ceiling(why=f"in a held-out fold, {error}".rstrip("."))
+        noise, total, n = columns(parts.noise), columns(parts.total), len(index)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            losses.append(greatest.loss(noise.sum(axis=0) / total.sum(axis=0), n))
+        change[index] = greatest.loss(share_influence(noise, total), n) * target.samples / (n * len(design.rounds))
+    # Before the root: it would take the chance of single folds for signal.
+    loss = np.mean(losses, axis=0)
+    known, silent = np.isfinite(loss), loss >= 1
+    if not known.any() or silent[known].all():
+        return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials")
+    value = float(np.where(silent, 0.0, greatest.value(loss))[known].mean())
+    influence = np.where(silent, 0.0, greatest.slope(loss) * change)[:, known].mean(axis=1)
+    why = f"{silent.sum()} of {len(loss)} units show no signal and count as 0" if silent.any() else ""
+    return Ceiling(value, *design.bounded(value, influence), EXPLAINABLE, why)
+
+
+def _pooled(x: Array) -> Array:
+    """Return units added up, as one column."""
+    column: Array = x.sum(axis=-1, keepdims=True)
+    return column
+
+
+def _each(x: Array) -> Array:
+    return x
+
+
+COLUMNS_OF = {"pooled": _pooled, "units": _each}
