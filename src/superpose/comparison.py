@@ -113,9 +113,9 @@ def compare(
         `low`, `high`, `error`: 95 % interval and standard error from influence values (of 4,096 samples or groups, at
         random, where there are more); `null`, `null_low`, `null_high`: mean, 2.5 % and 97.5 % of the scores of
         re-paired samples, the regression fitted anew on each; `p` = (1 + b)/(1 + B), one-sided; `p_adjusted`: the same
-        for all pairs of a metric at once (`superpose.statistics.familywise`); `calibrated`: where the score lies between
-        its null mean, 0, and that of identical systems, 1; `samples` scored; `why`: the reason for a NaN and which null
-        was taken.
+        for all pairs of a metric at once (`superpose.statistics.familywise`); `calibrated`: where the score lies
+        between its null mean, 0, and that of identical systems, 1; `samples` scored; `why`: the reason for a NaN and
+        which null was taken.
 
     Raises
     ------

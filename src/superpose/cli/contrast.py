@@ -94,4 +94,4 @@ def _read(files: tuple[Path, ...], groups: Path | None) -> tuple[dict[str, Any],
     from superpose.analysis.inputs import read_groups, read_systems
 
     found = read_systems(files)
-    return found.systems, found.groups if groups is None else read_groups(groups)
+    return found.arrays, found.groups if groups is None else read_groups(groups)
