@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from itertools import combinations
 from typing import Any
 
@@ -25,6 +25,7 @@ from superpose.metrics import DEFAULT, Metric, MomentMetric, PredictiveMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
 from superpose.moments import (
+    CACHE_BYTES,
     Cross,
     Moments,
     Own,
@@ -37,7 +38,7 @@ from superpose.moments import (
     reader,
     row_blocks,
 )
-from superpose.statistics import FEWEST, Repairings, interval, p_value, repairings, standard_error
+from superpose.statistics import FEWEST, Drawn, Repairings, draw, p_value, repairings
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -45,6 +46,12 @@ Progress = Callable[[str, int, int], None]
 Block = tuple[int, slice | NDArray[np.int64]]
 # Sums of one pair, own or crossed, that a regression has in hand at once.
 SOLVING = 12
+# Bytes of a row's share in a system's own sums, and the part of the memory that such shares may take.
+ROW, HELD = 16, 16
+# So many rows of a product cost little more, each, than many more.
+SHARED_ROWS = 512
+# What drawn rows add to a system's own sums, by system and by what takes it.
+OwnRows = dict[tuple[str, Callable[..., Any]], Any]
 
 IDENTITY = ("system_a", "system_b", "metric", "directed")
 SCORES = ("score", "low", "high", "null", "null_low", "null_high", "p")
@@ -63,6 +70,7 @@ def compare(
     test: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     permutations: int = 0,
+    interval_samples: int | None = None,
     seed: int = 0,
     memory: int | str | None = None,
     progress: Progress | None = None,
@@ -90,8 +98,11 @@ def compare(
         How many re-pairings the null is made of; 0 gives the exact mean over all re-pairings of samples, folds
         and groups aside, where that has a closed form. With groups, the order of the groups is permuted and
         rows are paired in that order: approximate where group sizes differ.
+    interval_samples : int, optional
+        From how many of the scored samples, drawn at random in whole groups, the width of intervals is estimated;
+        None takes all. n independent samples know it to about 1/√(2n), 1 % at 5,000, and cost n products more a row.
     seed : int
-        Seed of the re-pairings.
+        Seed of the re-pairings and of that draw.
     memory : int or str, optional
         How many bytes sums may take, as 2_000_000_000 or "2GB"; None is a quarter of this machine's memory. Rows are
         read by chunks, from the disk where they are mapped; what does not fit is done by groups of pairs, and each
@@ -128,6 +139,7 @@ def compare(
         raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
     couples = checked_pairs(arrays, pairs)
     checked_seed(seed)
+    checked_draw(interval_samples)
     kept = None if groups is None else group_labels(groups, samples)
     if test is None and kept is not None and isinstance(folds, int | np.integer):
         folds = group_folds(kept, int(folds))
@@ -142,6 +154,7 @@ def compare(
         folds=labels,
         plan=plan,
         groups=kept,
+        drawn=draw(scored_of(labels, plan), labels, kept, interval_samples, seed),
         repairings=repairings(samples, labels, kept),
         permutations=int(permutations),
         seed=seed,
@@ -172,6 +185,7 @@ class Design:
     folds: NDArray[np.int64]
     plan: Plan
     groups: NDArray[np.int64] | None
+    drawn: Drawn
     repairings: Repairings
     permutations: int
     seed: int
@@ -180,13 +194,18 @@ class Design:
 
     @property
     def scored(self) -> slice:
-        """The samples that are scored: one slice, as folds lie end to end and the last, or all, are held out."""
-        return slice(int(np.searchsorted(self.folds, min(self.plan.held_out))), len(self.folds))
+        """The samples that are scored."""
+        return scored_of(self.folds, self.plan)
 
     @property
     def count(self) -> int:
         """How many samples are scored."""
         return self.scored.stop - self.scored.start
+
+
+def scored_of(folds: NDArray[np.int64], plan: Plan) -> slice:
+    """Return the samples that are scored: one slice, as folds lie end to end and the last, or all, are held out."""
+    return slice(int(np.searchsorted(folds, min(plan.held_out))), len(folds))
 
 
 def checked_systems(systems: Mapping[str, ArrayLike]) -> dict[str, Array]:
@@ -230,6 +249,12 @@ def checked_seed(seed: int) -> None:
     """Raise a DataError unless the seed is an integer of at least 0."""
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise DataError(f"seed is {seed!r}; expected an integer of at least 0.")
+
+
+def checked_draw(samples: int | None) -> None:
+    """Raise a DataError unless intervals come from all samples (None) or at least two."""
+    if samples is not None and (not isinstance(samples, int | np.integer) or samples < 2):
+        raise DataError(f"interval_samples is {samples!r}; expected an integer of at least 2, or None for all.")
 
 
 def checked_pairs(systems: Mapping[str, Any], pairs: Sequence[tuple[str, str]] | None) -> list[tuple[str, str]]:
@@ -294,12 +319,15 @@ def _pairs(
     """Score pairs tile by tile; a system's own sums are taken once."""
     folds = int(design.folds.max()) + 1
     known: dict[str, Own] = {}
+    shared: OwnRows = {}
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
         names = list(dict.fromkeys(name for couple in some for name in couple))
         tile = {name: arrays[name] for name in names}
-        for couple, scored in _tile(tile, some, metrics, design, known):
+        for couple, scored in _tile(tile, some, metrics, design, known, shared):
             rows[couple] = scored
+            if len(shared) * ROW * len(design.drawn.index) > design.memory / HELD:
+                shared.clear()
             design.progress("pairs", len(rows), len(couples))
     return [row for couple in couples for row in rows[couple]]
 
@@ -341,6 +369,7 @@ def _tile(
     metrics: Sequence[Any],
     design: Design,
     known: dict[str, Own],
+    shared: OwnRows,
 ) -> Iterator[tuple[tuple[str, str], list[dict[str, Any]]]]:
     units = {name: x.shape[-1] for name, x in arrays.items()}
     # A rotation of the units is free only where no metric can see it.
@@ -351,17 +380,19 @@ def _tile(
     for a, b in couples:
         pair, rows = sums.pair(a, b, units), sums.rows
         directions = (pair, pair.swapped())
-        if any(_blurred(direction, metrics) for direction in directions):
-            exact = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, np.float64)
-            pair, rows = exact.pair(a, b, units), exact.rows
+        exact = any(_blurred(direction, metrics) for direction in directions)
+        if exact:
+            again = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, np.float64)
+            pair, rows = again.pair(a, b, units), again.rows
             directions = (pair, pair.swapped())
         blocks = list(row_blocks(len(design.folds), rows, design.folds))
+        _take_rows(directions, metrics, design, rows, {} if exact else shared)
         nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design, blocks)
         scored: list[dict[str, Any]] = []
         for metric in metrics:
             for number, ordered in enumerate(directions if metric.directed else directions[:1]):
                 originals = (arrays[ordered.names[0]], arrays[ordered.names[1]])
-                scored.append(_row(ordered, metric, nulls.get((metric.name, number)), originals, design, blocks))
+                scored.append(_row(ordered, metric, nulls.get((metric.name, number)), originals, design))
         yield (a, b), scored
 
 
@@ -377,7 +408,6 @@ def _row(
     null: Array | None,
     originals: tuple[Array, Array],
     design: Design,
-    blocks: Sequence[Block],
 ) -> dict[str, Any]:
     scored = design.count
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
@@ -394,7 +424,7 @@ def _row(
     if scored < metric.minimum_samples:
         why.append(f"{scored} samples are too few (at least {metric.minimum_samples})")
     elif isinstance(metric, MomentMetric):
-        row |= _moment_scores(pair, metric, design, blocks, why)
+        row |= _moment_scores(pair, metric, design, why)
     else:
         row["score"] = float(metric(*(x[design.scored] for x in originals)))
         known = np.isfinite(row["score"])
@@ -407,25 +437,16 @@ def _row(
     return row | {"why": "; ".join(why)}
 
 
-def _moment_scores(
-    pair: Pair, metric: MomentMetric, design: Design, blocks: Sequence[Block], why: list[str]
-) -> dict[str, float]:
+def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[str]) -> dict[str, float]:
     sums = _sums(pair, metric)
     score = float(metric.score(sums))
     if not np.isfinite(score):
         why.append(metric.why(sums))
         return {}
     result = {"score": score}
-    if metric.influence is not None and metric.row_sums is not None:
-        if metric.row_sums not in pair.row_sums:
-            held_out = [(fold, index) for fold, index in blocks if fold in design.plan.held_out]
-            shares = metric.row_sums(_terms(pair, metric), sums)
-            pair.row_sums[metric.row_sums] = over_rows(shares, pair.read, held_out)
+    if metric.influence is not None:
         influence = metric.influence(sums, pair.row_sums[metric.row_sums])
-        groups = None if design.groups is None else design.groups[design.scored]
-        error = standard_error(influence, groups)
-        count = len(influence) if groups is None else len(np.unique(groups))
-        result["low"], result["high"] = interval(score, error, count, metric.bounds)
+        result["low"], result["high"] = design.drawn.interval(score, influence, metric.bounds)
     else:
         why.append("no interval for this metric")
     if not design.permutations and metric.null_mean is not None:
@@ -439,14 +460,73 @@ def _terms(pair: Pair, metric: MomentMetric) -> Moments:
     return pair.moments if metric.split else pair.scored
 
 
-def over_rows(shares: Callable[..., Any], read: tuple[RowReader, RowReader], blocks: Iterable[Block]) -> Any:
-    """Return what rows add to sums, block by block and joined: a dataclass of arrays, (rows,)."""
-    parts = []
+def _take_rows(
+    directions: tuple[Pair, Pair], metrics: Sequence[Any], design: Design, rows: int, shared: OwnRows
+) -> None:
+    """Keep what each drawn row adds to the sums behind intervals, of both directions in one reading of the rows."""
+    wanted: dict[tuple[int, Any], MomentMetric] = {
+        (way, metric.row_sums): metric
+        for way, pair in enumerate(directions)
+        for metric in metrics
+        if isinstance(metric, MomentMetric)
+        and metric.influence is not None
+        and (metric.directed or not way)
+        and design.count >= metric.minimum_samples
+        and np.isfinite(metric.score(_sums(pair, metric)))
+    }
+    pair = directions[0]
+    taking = {metric.own_rows for metric in wanted.values() if metric.own_rows is not None}
+    missing = {
+        (name, take): take(own)
+        for take in taking
+        for name, own in zip(pair.names, (pair.scored.x, pair.scored.y), strict=True)
+        if (name, take) not in shared
+    }
+    shares: list[Callable[..., Any]] = []
+    for (way, row_sums), metric in wanted.items():
+        forward = row_sums(_terms(directions[way], metric), _sums(directions[way], metric))
+        shares.append(_exchanged(forward) if way else forward)
+    shares += [_of_one(share, pair.names.index(name)) for (name, _), share in missing.items()]
+    if not shares:
+        return
+    # Fewer rows than products of moments take: here each is at once followed by what reads its result.
+    count = min(rows, max(SHARED_ROWS, CACHE_BYTES // (8 * max(pair.units))))
+    found = over_rows(shares, pair.read, design.drawn.blocks(count))
+    shared |= zip(missing, found[len(wanted) :], strict=True)
+    for ((way, row_sums), metric), taken in zip(wanted.items(), found[: len(wanted)], strict=True):
+        own = () if metric.own_rows is None else tuple(shared[name, metric.own_rows] for name in pair.names)
+        directions[way].row_sums[row_sums] = (taken, *own) if own else taken
+
+
+def _exchanged(share: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, y, folds: share(y, x, folds)
+
+
+def _of_one(share: Callable[..., Any], side: int) -> Callable[..., Any]:
+    return lambda x, y, folds: share((x, y)[side])
+
+
+def over_rows(
+    shares: Sequence[Callable[..., Any]], read: tuple[RowReader, RowReader], blocks: Iterable[Block]
+) -> list[Any]:
+    """Return what rows add to several sums, block by block and joined: dataclasses of arrays, (rows,)."""
+    blocks = list(blocks)
+    total = sum(index.stop - index.start if isinstance(index, slice) else len(index) for _, index in blocks)
+    found: list[Any] = [None] * len(shares)
+    start = 0
     for fold, index in blocks:
         x, y = (take(index) for take in read)
-        parts.append(shares(x, y, np.full(len(x), fold)))
-    joined = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(parts[0]))
-    return type(parts[0])(*joined)
+        folds = np.full(len(x), fold)
+        for number, share in enumerate(shares):
+            part = share(x, y, folds)
+            if found[number] is None:
+                found[number] = replace(
+                    part, **{f.name: np.empty(total, getattr(part, f.name).dtype) for f in fields(part)}
+                )
+            for f in fields(part):
+                getattr(found[number], f.name)[start : start + len(x)] = getattr(part, f.name)
+        start += len(x)
+    return found
 
 
 def _sums(pair: Pair, metric: MomentMetric) -> Any:

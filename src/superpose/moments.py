@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 
 from superpose.arrays import chunks
 from superpose.blocks import DenseRows, Rows, SparseRows, is_sparse, product
+from superpose.halves import widen, widened
 
 Array = NDArray[Any]
 Labels = Int[np.ndarray, " samples"]
@@ -286,7 +287,7 @@ def accumulate_about_means(
 def mean_of(x: Float[np.ndarray, "*repeats samples units"], scored: slice) -> Float[np.ndarray, "*repeats units"]:
     """Return the mean of the scored rows, as exact as the working precision; rows are read by chunks."""
     part = x[..., scored, :]
-    total = sum(rows.sum(axis=-2, dtype=np.float64) for _, rows in chunks(part))
+    total = sum(widened(rows).sum(axis=-2, dtype=np.float64) for _, rows in chunks(part))
     mean: Array = (total / part.shape[-2]).astype(working_type(x)).astype(np.float64)
     return mean
 
@@ -378,7 +379,12 @@ def shifted_rows(
     rows = x[..., index, :]
     kind = working_type(x) if space is None else space.dtype
     out = None if space is None else space[..., : rows.shape[-2], :]
-    result: Array = np.subtract(rows, shift.astype(kind)[..., None, :], out=out, dtype=kind)
+    about = shift.astype(kind)[..., None, :]
+    if rows.dtype == np.float16 and kind == np.float32:
+        out = np.empty(rows.shape, kind) if out is None else out
+        widen(rows, out)
+        rows = out
+    result: Array = np.subtract(rows, about, out=out, dtype=kind)
     return result
 
 

@@ -13,7 +13,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.lapack import dpocon
 
 from superpose.arrays import choose, contiguous_folds, like_input, to_numpy
-from superpose.blocks import inner
+from superpose.blocks import as_type, inner
 from superpose.files import DataError
 from superpose.metrics.metric import MomentMetric, paired
 from superpose.moments import Array, Moments, Own, compact, of_pair
@@ -167,7 +167,7 @@ class RegressionSums:
     """Per held-out fold and unit of y, about the fold's means: prediction·target, prediction², target², residual².
 
     Each is (rounds, …, units_y); `reason` says why they are NaN, if they are. `blurred`: the rounding of float32
-    products hides some direction of x; products in float64 would show it.
+    products hides some direction of x; products in float64 would show it. `samples` counts the held-out rows.
     """
 
     fit: Array
@@ -177,6 +177,7 @@ class RegressionSums:
     weights: tuple[Array, ...]
     reason: str
     blurred: bool
+    samples: int
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ class RegressionRows:
     prediction: Array
     target: Array
     residual: Array
-    rounds: NDArray[np.int64]
+    rounds: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -223,7 +224,8 @@ def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
         else:
             parts.append(_evaluated(moments, held_out, training, fitted.weights))
     agreement, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
-    return RegressionSums(agreement, prediction, target, residual, tuple(weights), reason, blurred)
+    samples = sum(int(moments.x.samples[held_out]) for held_out in plan.held_out)
+    return RegressionSums(agreement, prediction, target, residual, tuple(weights), reason, blurred, samples)
 
 
 @dataclass(frozen=True)
@@ -310,7 +312,7 @@ def regression_rows(
         w = sums.weights[number]
         mean_x, mean_y = (_mean(own, training) for own in (moments.x, moments.y))
         test_x, test_y = (_mean(own, (held_out,)) for own in (moments.x, moments.y))
-        rounds.append((held_out, w, mean_y - mean_x @ w, test_x @ w, test_y))
+        rounds.append((held_out, as_type(w), mean_y - mean_x @ w, test_x @ w, test_y))
 
     def shares(x: Array, y: Array, folds: Array) -> RegressionRows:
         """Rows are of one held-out fold."""
@@ -318,16 +320,17 @@ def regression_rows(
             (number, known) for number, known in enumerate(rounds) if known[0] == folds[0]
         )
         kind = x.dtype
-        prediction = x @ w.astype(kind)
-        residual = y - prediction - intercept.astype(kind)
+        prediction = x @ w(kind)
         prediction -= mean_prediction.astype(kind)
         target = y - mean_target.astype(kind)
+        residual = target - prediction
+        residual += (mean_target - mean_prediction - intercept).astype(kind)
         return RegressionRows(
             fit=inner(prediction, target),
             prediction=inner(prediction, prediction),
             target=inner(target, target),
             residual=inner(residual, residual),
-            rounds=np.full(len(folds), number),
+            rounds=np.full(len(folds), number, dtype=np.int32),
         )
 
     return shares
@@ -422,10 +425,9 @@ def _pooled_influence(sums: RegressionSums, rows: RegressionRows, relative: Call
     """Return each row's influence on the mean over rounds, the fitted weights taken as given."""
     influence = np.zeros(len(rows.rounds))
     count = sums.fit.shape[0]
-    samples = len(rows.rounds)
     for number in range(count):
         index = rows.rounds == number
-        influence[index] = relative(number, index) * samples / count
+        influence[index] = relative(number, index) * sums.samples / count
     return influence
 
 
