@@ -47,7 +47,7 @@ Block = tuple[int, slice | NDArray[np.int64]]
 # Sums of one pair, own or crossed, that a regression has in hand at once.
 SOLVING = 12
 # Bytes of a row's share in a system's own sums, and the part of the memory that such shares may take.
-ROW, HELD = 16, 16
+ROW, SHARE = 16, 16
 # So many rows of a product cost little more, each, than many more.
 SHARED_ROWS = 512
 # What drawn rows add to a system's own sums, by system and by what takes it.
@@ -286,6 +286,20 @@ class Pair:
         return Pair(self.names[::-1], self.read[::-1], self.units[::-1], self.moments.swapped(), self.scored.swapped())
 
 
+@dataclass
+class Held:
+    """What is known of systems, each taken once for all pairs: means, own sums, what rows add to those."""
+
+    means: dict[str, Array]
+    sums: dict[str, Own]
+    rows: OwnRows
+
+
+def shares_held(systems: int, rows: int, memory: int) -> bool:
+    """Return whether what so many rows of so many systems add to their own sums may be kept for further pairs."""
+    return systems * rows * ROW <= memory / SHARE
+
+
 class Sums:
     """The moments of some systems and pairs, and readers of the same rows, in one precision."""
 
@@ -294,11 +308,11 @@ class Sums:
         arrays: Mapping[str, Array],
         couples: Sequence[tuple[str, str]],
         design: Design,
+        means: Mapping[str, Array],
         precision: Precision | None = None,
         known: Mapping[str, Own] | None = None,
     ) -> None:
         self.design = design
-        means = {name: mean_of(x, design.scored) for name, x in arrays.items()}
         self.own, self.cross = accumulate_about_means(
             arrays, couples, design.folds, means, targets=known or (), precision=precision
         )
@@ -318,16 +332,15 @@ def _pairs(
 ) -> list[dict[str, Any]]:
     """Score pairs tile by tile; a system's own sums are taken once."""
     folds = int(design.folds.max()) + 1
-    known: dict[str, Own] = {}
-    shared: OwnRows = {}
+    held = Held({}, {}, {})
     rows: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
         names = list(dict.fromkeys(name for couple in some for name in couple))
         tile = {name: arrays[name] for name in names}
-        for couple, scored in _tile(tile, some, metrics, design, known, shared):
+        for couple, scored in _tile(tile, some, metrics, design, held):
             rows[couple] = scored
-            if len(shared) * ROW * len(design.drawn.index) > design.memory / HELD:
-                shared.clear()
+            if not shares_held(len(held.rows), len(design.drawn.index), design.memory):
+                held.rows.clear()
             design.progress("pairs", len(rows), len(couples))
     return [row for couple in couples for row in rows[couple]]
 
@@ -368,25 +381,26 @@ def _tile(
     couples: Sequence[tuple[str, str]],
     metrics: Sequence[Any],
     design: Design,
-    known: dict[str, Own],
-    shared: OwnRows,
+    held: Held,
 ) -> Iterator[tuple[tuple[str, str], list[dict[str, Any]]]]:
     units = {name: x.shape[-1] for name, x in arrays.items()}
     # A rotation of the units is free only where no metric can see it.
     rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
     compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
-    sums = Sums(compacted, couples, design, known={name: known[name] for name in arrays if name in known})
-    known |= sums.own
+    held.means.update({name: mean_of(x, design.scored) for name, x in compacted.items() if name not in held.means})
+    known = {name: held.sums[name] for name in arrays if name in held.sums}
+    sums = Sums(compacted, couples, design, held.means, known=known)
+    held.sums.update(sums.own)
     for a, b in couples:
         pair, rows = sums.pair(a, b, units), sums.rows
         directions = (pair, pair.swapped())
         exact = any(_blurred(direction, metrics) for direction in directions)
         if exact:
-            again = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, np.float64)
+            again = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, held.means, np.float64)
             pair, rows = again.pair(a, b, units), again.rows
             directions = (pair, pair.swapped())
         blocks = list(row_blocks(len(design.folds), rows, design.folds))
-        _take_rows(directions, metrics, design, rows, {} if exact else shared)
+        _take_rows(directions, metrics, design, rows, {} if exact else held.rows)
         nulls = _nulls(directions, (arrays[a], arrays[b]), metrics, design, blocks)
         scored: list[dict[str, Any]] = []
         for metric in metrics:

@@ -30,6 +30,7 @@ RowReader = Callable[[Index], Array]
 Precision = type[np.floating[Any]]
 
 CHUNK_BYTES = 2**24
+ALL_BYTES = 2**28
 CACHE_BYTES = 2**20
 # Enough for a pilot: it differs from the mean by a small part of a standard deviation.
 PILOT_ROWS = 2**10
@@ -348,14 +349,20 @@ def compact(x: Float[np.ndarray, "*repeats samples units"]) -> Float[np.ndarray,
 
 
 def chunk_rows(systems: Iterable[Array]) -> int:
-    """Return how many rows a chunk takes so that the widest system's fits in cache, or in `CHUNK_BYTES`."""
+    """Return how many rows a chunk takes: the widest system's fit in cache, or in `CHUNK_BYTES`; all in `ALL_BYTES`."""
     systems = list(systems)
     if any(is_sparse(x) for x in systems):
         return CHUNK_ROWS
-    widest = max(int(np.prod(x.shape[:-2], dtype=int)) * x.shape[-1] for x in systems)
+    return rows_of([x.shape[-1] for x in systems], int(np.prod(systems[0].shape[:-2], dtype=int)))
+
+
+def rows_of(units: Sequence[int], repeats: int = 1) -> int:
+    """Return how many rows a chunk takes of dense systems of so many units."""
+    widest = max(units)
     # Rows that stay in cache, but enough of them that adding up the products, units × units each, costs little.
-    cached = max(CACHE_BYTES // (4 * widest), 8 * max(x.shape[-1] for x in systems))
-    return min(max(256, CHUNK_BYTES // (4 * widest)), CHUNK_ROWS, cached)
+    cached = max(CACHE_BYTES // (4 * repeats * widest), 8 * widest)
+    together = max(512, ALL_BYTES // (4 * repeats * sum(units)))
+    return min(max(256, CHUNK_BYTES // (4 * repeats * widest)), CHUNK_ROWS, cached, together)
 
 
 def pilot(x: Float[np.ndarray, "*repeats samples units"], rows: int) -> Float[np.ndarray, "*repeats units"]:
