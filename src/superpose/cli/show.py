@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from superpose.analysis import Analysis
+    from superpose.costs import Costs
 
 SHOWN = ("cka_debiased", "regression_r")
 COLUMNS = ["system_a", "system_b", "metric", "space", "control", "score", "low", "high", "null", "p", "fvu_a", "fvu_b"]
@@ -73,6 +74,28 @@ def show_costs(costs: pd.DataFrame) -> None:
             f"and scoring on one core here, {total.hours_gpu:.2g}.",
             file=sys.stderr,
         )
+
+
+def show_comparison(costs: Costs, *, as_json: bool) -> None:
+    """Print what a comparison will cost: by kind of work, or as JSON with its readings of each file."""
+    rows = costs.table.to_dict(orient="records")
+    total = {"flops": costs.flops, "bytes": costs.bytes, "seconds": costs.seconds, "memory": costs.memory}
+    if as_json:
+        import json
+
+        print(json.dumps({"work": rows, "reads": costs.reads, "groups": costs.groups, **total}, indent=2))
+        return
+    show_rows([{key: _short(value) for key, value in row.items()} for row in rows], as_json=False)
+    print(
+        f"{costs.flops:.3g} floating-point operations and {costs.bytes:.3g} bytes read: about {costs.seconds:.2g} "
+        f"seconds of one core of this machine, within {costs.memory / 1e9:.2g} GB beside the files, each read up to "
+        f"{max(costs.reads.values()):.3g} times. Dictionaries are not counted; --no-latents leaves them out.",
+        file=sys.stderr,
+    )
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def show_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:

@@ -78,6 +78,8 @@ class _Job:
     groups: Sequence[Sequence[tuple[str, str]]]
     metrics: tuple[Metric, ...]
     folds: int
+    rounds: int
+    scored: int
     drawn: int
     permutations: int
     memory: int
@@ -94,6 +96,7 @@ def predict(
     pairs: Sequence[tuple[str, str]] | None = None,
     metrics: Sequence[Metric] = DEFAULT,
     folds: int | None = 5,
+    test: float | None = None,
     permutations: int = 0,
     interval_samples: int | None = None,
     memory: int | str | None = None,
@@ -112,6 +115,8 @@ def predict(
         As in `superpose.compare`; metrics are functions of moments.
     folds : int or None
         How many folds, as in `superpose.compare`.
+    test : float, optional
+        The share of samples that a fixed split scores, in place of folds.
     steps : callable
         (units, dtype, metrics) → `Steps` of another machine; by default this one's are measured.
 
@@ -137,6 +142,8 @@ def predict(
     checked_draw(interval_samples)
     if folds is not None and (not isinstance(folds, int | np.integer) or folds < 2):
         raise DataError(f"folds is {folds!r}; expected an integer of at least 2, or None.")
+    if test is not None and not 0 < test < 1:
+        raise DataError(f"test is {test!r}; expected the share of samples that is scored, between 0 and 1.")
     if not isinstance(permutations, int | np.integer) or permutations < 0:
         raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
     planned = planned_for_one_round(tuple(metrics))
@@ -145,13 +152,17 @@ def predict(
         raise DataError(f"{', '.join(unknown)} is no function of moments, so its cost is not known; leave it out.")
     samples = next(iter(sizes.values())).samples
     limit = bytes_of(memory)
+    kept = 2 if test is not None else folds or 1
+    scored = samples if test is None else max(1, round(test * samples))
     job = _Job(
         sizes=sizes,
         couples=couples,
-        groups=tiles(couples, {name: size.units for name, size in sizes.items()}, folds or 1, limit),
+        groups=tiles(couples, {name: size.units for name, size in sizes.items()}, kept, limit),
         metrics=tuple(metrics),
-        folds=folds or 1,
-        drawn=min(interval_samples or samples, samples),
+        folds=kept,
+        rounds=1 if test is not None else kept,
+        scored=scored,
+        drawn=min(interval_samples or scored, scored),
         permutations=int(permutations),
         memory=limit,
     )
@@ -189,7 +200,8 @@ def _reads(job: _Job) -> dict[str, float]:
     paired = Counter(name for couple in job.couples for name in couple)
     drawn = job.drawn / job.samples if any(metric.influence is not None for metric in _families(job)) else 0.0
     again = 1 + job.permutations if job.permutations else 0
-    return {name: 2 + grouped[name] + paired[name] * (drawn + again) for name in job.sizes if paired[name]}
+    averaged = 1 + job.scored / job.samples
+    return {name: averaged + grouped[name] + paired[name] * (drawn + again) for name in job.sizes if paired[name]}
 
 
 def _reading(job: _Job, reads: Mapping[str, float], known: Mapping[Any, Steps]) -> dict[str, Any]:
@@ -237,7 +249,7 @@ def _solution(job: _Job, known: Mapping[Any, Steps], metric: MomentMetric, x: st
     if metric.own_rows is not None:
         # A function of squared sums: passes over what is summed.
         return 2.0 * (p * p + p * q + q * q), steps.solved[metric.sums] * p * q / steps.units**2
-    rounds = job.folds if metric.split else 1
+    rounds = job.rounds if metric.split else 1
     # A Cholesky factor, the two triangular solutions, and one product that evaluates the weights.
     counted = p**3 / 3 + 4.0 * p * p * q
     return rounds * counted, rounds * steps.solved[metric.sums] * p * p * q / steps.units**3
@@ -301,7 +313,7 @@ def _peak(job: _Job, sums: int) -> int:
     designed = FLOAT * DESIGNED * job.samples
     widest = max(size.units for size in job.sizes.values())
     chunk = max(_chunk(job, some) for some in job.groups)
-    rounds = job.folds
+    rounds = job.rounds
     solving = FLOAT * widest**2 * (SOLVING + 3 * rounds)
     regressed = any(metric.split for metric in _families(job))
     numbers = CROSSED + INFLUENCE + (2 * PREDICTED if regressed else 0)
