@@ -40,13 +40,14 @@ def sizes() -> list[tuple[str, str]]:
     ]
 
 
-def groups() -> list[tuple[str, str, str, str, str]]:
+def groups() -> list[tuple[str, ...]]:
     """Return, for each memory, what becomes of RSA, CKA and debiased CKA of all pairs."""
     rows = []
     for memory in MEMORIES:
         costs = planned(memory, folds=None, metrics=KERNELS)
         times = max(costs.reads.values())
-        rows.append((memory, f"{costs.groups:,}", _bytes(costs.sums), f"{times:.1f}", _bytes(costs.bytes)))
+        held = (_bytes(costs.sums), _bytes(costs.memory))
+        rows.append((memory, f"{costs.groups:,}", *held, f"{times:.1f}", _bytes(costs.bytes)))
     return rows
 
 
@@ -60,7 +61,7 @@ def _bytes(count: float) -> str:
 
 TABLES = {
     "sizes": (("what", "how much"), sizes),
-    "groups": (("memory", "groups of pairs", "sums held", "readings of a layer", "bytes read"), groups),
+    "groups": (("memory", "groups of pairs", "sums held", "held in all", "readings of a layer", "bytes read"), groups),
 }
 
 

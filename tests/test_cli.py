@@ -580,7 +580,7 @@ class TestDryRun:
         assert sorted(os.listdir()) == before
         lines = [line.split("\t") for line in out.splitlines()]
         assert lines[0] == ["work", "flops", "bytes", "seconds"]
-        assert [line[0] for line in lines[1:]] == ["reading", "products", "solutions", "intervals", "nulls", "pairs"]
+        assert [line[0] for line in lines[1:]] == ["reading", "products", "solutions", "intervals", "nulls", "rest"]
         assert "seconds of one core of this machine" in err
 
     def test_numbers_are_those_of_the_prediction(self, here, capsys):

@@ -69,7 +69,8 @@ class TestCounts:
     )
     def test_operations_and_readings_are_those_of_the_comparison(self, systems, options, done):
         costs = predict(systems, **options)
-        assert not done
+        # The steps that were timed multiply and read too.
+        done.clear()
         sp.compare(systems, **options)
         products = costs.table.set_index("work").flops["products"]
         assert products == done.pop("flops")

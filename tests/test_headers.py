@@ -38,7 +38,7 @@ def test_a_header_tells_what_reading_gives(tmp_path, kind, dtype):
     found = header(path)
     assert found.shape == responses.shape
     assert found.dtype == responses.dtype.name
-    assert found.mapped == isinstance(responses, np.memmap)
+    assert found.mapped == isinstance(responses.base, np.memmap)
 
 
 def test_one_array_of_several_is_picked_by_name(tmp_path):

@@ -85,7 +85,7 @@ def show_comparison(costs: Costs, *, as_json: bool) -> None:
 
         print(json.dumps({"work": rows, "reads": costs.reads, "groups": costs.groups, **total}, indent=2))
         return
-    show_rows([{key: _short(value) for key, value in row.items()} for row in rows], as_json=False)
+    show_rows([{str(key): _short(value) for key, value in row.items()} for row in rows], as_json=False)
     print(
         f"{costs.flops:.3g} floating-point operations and {costs.bytes:.3g} bytes read: about {costs.seconds:.2g} "
         f"seconds of one core of this machine, within {costs.memory / 1e9:.2g} GB beside the files, each read up to "

@@ -16,17 +16,17 @@ from superpose.costs.sizes import Size, sizes_of
 from superpose.costs.steps import Steps, planned_for_one_round, race
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, MomentMetric
-from superpose.moments import CACHE_BYTES, CHUNK_BYTES, rows_of
+from superpose.moments import rows_of
 
 FLOAT = 8
 # Numbers kept of a row: of one pair's sum and of a regression's, and what one influence takes at a time.
 CROSSED, PREDICTED, INFLUENCE = 1, 4.5, 6
 # Numbers of a sample that splits, groups and re-pairings take, and those more while they are made.
-DESIGNED, DESIGNING = 4, 3
-# Squares, units × units, that solving a pair takes beside the weights of all rounds in both precisions.
-SOLVING = 12
-# What else a process comes to hold.
-LITTLE = 2**24
+DESIGNED, DESIGNING = 5, 3
+# Squares, units × units, that a pair takes: kernels, and a regression beside the weights of all rounds.
+KERNEL, SOLVING = 8, 10
+# Values at a time as systems are checked and averaged, and what else a process comes to hold.
+CHECKED, LITTLE = 2**23, 2**21
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ def predict(
             _solutions(job, known),
             _intervals(job, known),
             _nulls(job, known),
-            {"work": "pairs", "flops": 0.0, "bytes": 0.0, "seconds": sum(_of(job, known, a).pair for a, _ in couples)},
+            _rest(job, known),
         ]
     )
     return Costs(table, reads, _peak(job, sums), sums, len(job.groups))
@@ -301,6 +301,17 @@ def _nulls(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
     }
 
 
+def _rest(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
+    """The design, influences of rows, and whatever else a pair takes."""
+    planned = planned_for_one_round(job.metrics)
+    seconds = job.samples * next(iter(known.values())).sample
+    for a, b in job.couples:
+        steps = _of(job, known, a)
+        rows = sum(steps.influence[metric.name] * len(_ways(metric, a, b)) for metric in planned)
+        seconds += steps.pair + job.drawn * rows
+    return {"work": "rest", "flops": 0.0, "bytes": 0.0, "seconds": seconds}
+
+
 def _sums_held(job: _Job) -> int:
     names = {name for couple in job.couples for name in couple}
     own = sum(job.sizes[name].units ** 2 for name in names)
@@ -318,14 +329,16 @@ def _peak(job: _Job, sums: int) -> int:
     regressed = any(metric.split for metric in _families(job))
     numbers = CROSSED + INFLUENCE + (2 * PREDICTED if regressed else 0)
     shares = FLOAT * job.drawn * (numbers + 2 * len(job.sizes) * shares_held(len(job.sizes), job.drawn, job.memory))
-    one = (solving if regressed else 4 * FLOAT * widest**2) + shares
+    one = (solving if regressed else KERNEL * FLOAT * widest**2) + shares
     making = FLOAT * DESIGNING * job.samples
-    return int(LITTLE + designed + max(making, sums + max(chunk, one)))
+    return int(LITTLE + designed + max(making, CHECKED, sums + max(chunk, one)))
 
 
 def _chunk(job: _Job, some: Sequence[tuple[str, str]]) -> int:
     """Return the bytes of the rows that are read at once, and of one product of them."""
     sizes = [job.sizes[name] for name in {name for couple in some for name in couple}]
-    rows = min(rows_of([size.units for size in sizes]), job.samples)
-    widest = max(size.units for size in sizes)
-    return sum(rows * size.units * size.working_bytes for size in sizes) + 4 * widest**2 + 2 * CACHE_BYTES + CHUNK_BYTES
+    # Equal parts of a fold.
+    fold = max(job.samples - job.scored, job.scored / job.rounds)
+    rows = fold / max(1, -(-fold // rows_of([size.units for size in sizes])))
+    product = max(size.units for size in sizes) ** 2 * max(size.working_bytes for size in sizes)
+    return int(sum(rows * size.units * size.working_bytes for size in sizes) + product)

@@ -16,6 +16,7 @@ from superpose.comparison import compare
 from superpose.metrics import Metric, MomentMetric, PredictiveMetric
 from superpose.metrics.regression import Plan
 from superpose.moments import Cross, Moments, Own, accumulate, mean_of, reader
+from superpose.statistics import repairings, standard_error
 from superpose.timing import timed
 
 # Wider systems are timed at this width: products are as fast there as they get.
@@ -25,6 +26,7 @@ ROUNDS = 3
 FOLDS = 5
 # Rows that products are timed on, and those that shares of rows are.
 ROWS, FEW = 1024, 512
+SAMPLES = 2**15
 READ_BYTES = 2**23
 
 
@@ -40,8 +42,12 @@ class Steps:
         Of a row: in one product x'y with the sums around it; checked and averaged; read and centred; the same for
         rows in random order.
     solved, shared, own, repaired : mapping of callable to float
-        By the functions of the metrics: their sums from moments, of a round; a row's share of them; a row's share of
-        a system's own; the sums of a re-pairing.
+        By the functions of the metrics: their sums from moments, of a round, with what is made ready for rows; a
+        row's share of them; a row's share of a system's own; the sums of a re-pairing.
+    influence : mapping of str to float
+        Of a row, by the names of metrics.
+    sample : float
+        Of a sample, in the design that all pairs share.
     pair : float
         Whatever two small systems take.
     read_speed : float
@@ -57,6 +63,8 @@ class Steps:
     shared: Mapping[Any, float]
     own: Mapping[Any, float]
     repaired: Mapping[Any, float]
+    influence: Mapping[str, float]
+    sample: float
     pair: float
     read_speed: float
 
@@ -76,22 +84,29 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...]) -> Steps:
     pair = Moments(*_summed(x, y, means))
     planned = [metric for metric in planned_for_one_round(metrics) if isinstance(metric, MomentMetric)]
     folded = _folded(pair)
-    solved, shared, own, repaired = {}, {}, {}, {}
+    solved, shared, own, repaired, influence = {}, {}, {}, {}, {}
+    taken: dict[Any, Any] = {}
     few = slice(0, min(FEW, rows))
     part_x, part_y = (np.array(reader(part, means[name], rows)(few)) for name, part in (("x", x), ("y", y)))
     fold = np.zeros(len(part_x), dtype=np.int64)
     for metric in planned:
         moments = folded if metric.split else pair
-        if metric.sums in solved:
-            continue
         sums = metric.sums(moments)
+        if metric.sums in solved:
+            influence[metric.name] = _influence(metric, sums, taken)
+            continue
         solved[metric.sums] = _timed(functools.partial(metric.sums, moments))
         repaired[metric.sums] = _timed(functools.partial(metric.repaired, sums, moments))
         if metric.row_sums is not None:
             share = metric.row_sums(moments, sums)
             shared[metric.sums] = _timed(functools.partial(share, part_x, part_y, fold)) / len(part_x)
+            taken[metric.sums] = share(part_x, part_y, fold)
+            solved[metric.sums] += _timed(functools.partial(_prepared, metric, moments, sums, part_x[:1], part_y[:1]))
         if metric.own_rows is not None:
-            own[metric.sums] = _timed(functools.partial(metric.own_rows(pair.x), part_x)) / len(part_x)
+            own_x, own_y = metric.own_rows(pair.x), metric.own_rows(pair.y)
+            own[metric.sums] = _timed(functools.partial(own_x, part_x)) / len(part_x)
+            taken[metric.sums] = (taken[metric.sums], own_x(part_x), own_y(part_y))
+        influence[metric.name] = _influence(metric, sums, taken)
     return Steps(
         units=units,
         # Two systems have three products.
@@ -103,6 +118,8 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...]) -> Steps:
         shared=shared,
         own=own,
         repaired=repaired,
+        influence=influence,
+        sample=_timed(lambda: repairings(SAMPLES, np.arange(SAMPLES) // (SAMPLES // FOLDS))) / SAMPLES,
         pair=_smallest(metrics),
         read_speed=_read_speed(),
     )
@@ -112,6 +129,21 @@ def planned_for_one_round(metrics: tuple[Metric, ...]) -> list[Any]:
     """Return the metrics with those that predict fitted on all folds but the first, and scored on it."""
     plan = Plan(((0, tuple(range(1, FOLDS))),))
     return [metric.planned(plan) if isinstance(metric, PredictiveMetric) else metric for metric in metrics]
+
+
+def _prepared(metric: MomentMetric, moments: Moments, sums: Any, x: Any, y: Any) -> None:
+    """Do what a pair does once before its rows' shares."""
+    assert metric.row_sums is not None
+    metric.row_sums(moments, sums)(x, y, np.zeros(1, dtype=np.int64))
+
+
+def _influence(metric: MomentMetric, sums: Any, taken: Mapping[Any, Any]) -> float:
+    """Return the seconds of a row, whose influence is squared and summed."""
+    if metric.influence is None:
+        return 0.0
+    found, rows = metric.influence, taken[metric.sums]
+    count = len(found(sums, rows))
+    return _timed(lambda: standard_error(found(sums, rows))) / count
 
 
 def _activity(units: int, dtype: str) -> tuple[Any, Any]:
