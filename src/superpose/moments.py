@@ -30,7 +30,7 @@ RowReader = Callable[[Index], Array]
 Precision = type[np.floating[Any]]
 
 CHUNK_BYTES = 2**24
-ALL_BYTES = 2**28
+ALL_BYTES = 2**27
 CACHE_BYTES = 2**20
 # Enough for a pilot: it differs from the mean by a small part of a standard deviation.
 PILOT_ROWS = 2**10
