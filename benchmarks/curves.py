@@ -157,7 +157,7 @@ def drawn(rows: list[dict[str, Any]], path: Path) -> None:
         "ckatorch": "ckatorch: CKA",
         "rsatoolbox": "rsatoolbox: RSA",
     }
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.8), constrained_layout=True)
+    figure, axes = plt.subplots(1, 3, figsize=(12, 4.2), constrained_layout=True)
     for axis, (across, up, label, fixed) in zip(axes, panels, strict=True):
         (name, value), *_ = fixed.items()
         for library in LIBRARIES:
@@ -169,7 +169,7 @@ def drawn(rows: list[dict[str, Any]], path: Path) -> None:
                 style = {"color": "grey", "linestyle": "--"} if library == "floor" else {"marker": "o"}
                 axis.plot([row[across] for row in chosen], [row[up] for row in chosen], label=names[library], **style)
         axis.set(xscale="log", yscale="log", xlabel=across, ylabel=label, title=f"{value:,} {name}")
-    axes[0].legend(fontsize="small", frameon=False)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(LIBRARIES), frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
 

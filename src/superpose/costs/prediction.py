@@ -135,7 +135,7 @@ def predict(
     >>> layers = {f"layer{i}": sp.costs.Size(10**6, 256, "float16") for i in range(12)}
     >>> costs = sp.costs.predict(layers, metrics=[sp.metrics.CKA], memory="100MB", interval_samples=10_000)
     >>> costs.groups, {round(times, 1) for times in costs.reads.values()}
-    (6, {5.1})
+    (10, {6.1})
     """
     sizes = sizes_of(systems)
     couples = checked_pairs(sizes, pairs)
