@@ -24,7 +24,7 @@ CROSSED, PREDICTED, INFLUENCE = 1, 4.5, 6
 # Numbers of a sample that splits, groups and re-pairings take, and those more while they are made.
 DESIGNED, DESIGNING = 5, 3
 # Squares, units × units, that a pair takes: kernels, and a regression beside the weights of all rounds.
-KERNEL, SOLVING = 8, 10
+KERNEL, SOLVING = 8, 8
 # Values at a time as systems are checked and averaged, and what else a process comes to hold.
 CHECKED, LITTLE = 2**23, 2**21
 
@@ -320,7 +320,7 @@ def _sums_held(job: _Job) -> int:
 
 
 def _peak(job: _Job, sums: int) -> int:
-    """The sums with the rows of a chunk, or with what one pair takes, whichever is more."""
+    """The sums, the rows of a chunk, which allocators keep when they are done with, and what one pair takes."""
     designed = FLOAT * DESIGNED * job.samples
     widest = max(size.units for size in job.sizes.values())
     chunk = max(_chunk(job, some) for some in job.groups)
@@ -331,7 +331,7 @@ def _peak(job: _Job, sums: int) -> int:
     shares = FLOAT * job.drawn * (numbers + 2 * len(job.sizes) * shares_held(len(job.sizes), job.drawn, job.memory))
     one = (solving if regressed else KERNEL * FLOAT * widest**2) + shares
     making = FLOAT * DESIGNING * job.samples
-    return int(LITTLE + designed + max(making, CHECKED, sums + max(chunk, one)))
+    return int(LITTLE + designed + max(making, CHECKED, sums + chunk + one))
 
 
 def _chunk(job: _Job, some: Sequence[tuple[str, str]]) -> int:
