@@ -4,7 +4,7 @@ RSA, CKA, debiased CKA and held-out least squares (r and R², both directions) o
 width comes from 10,000 samples. Measures wall and CPU time, the peak of anonymous memory over what the imports
 took, and how often each layer was read; ends in an assertion at the full size.
 
-    python benchmarks/layers.py                    # eleven minutes on two cores
+    python benchmarks/layers.py                    # about thirteen minutes on two cores
     python benchmarks/layers.py --layers 6         # what 36 will take, by counting pairs: half a minute
 """
 
