@@ -27,7 +27,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from machine import clean_environment, kernels, processor
+from machine import clean_environment, kernels, processor, resident
 from sides import Worker, peers_python, serve, versions
 
 HERE = Path(__file__).resolve()
@@ -219,14 +219,8 @@ def measure_memory(samples: int) -> None:
         Path("/proc/self/clear_refs").write_text("5")
         before = resident("VmRSS")
         work[name]()
-        peaks[name] = (resident("VmHWM") - before) / 1024
+        peaks[name] = (resident("VmHWM") - before) / 2**20
     print(json.dumps(peaks))
-
-
-def resident(field: str) -> int:
-    """Return a line of this process's memory status, in KiB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
 def summary(samples: int, work: str, library: str, runs: list[dict[str, float]]) -> dict[str, Any]:
@@ -309,7 +303,7 @@ def main() -> None:
     about = {who: worker.ask("about") for who, worker in workers.items()}
     for who, facts in about.items():
         print(f"{who}: kernels {', '.join(facts['kernels'])}, {facts['threads']} thread; {facts['versions']}")
-    sizes = (2_000,) if options.fast else (5_000, 50_000)
+    sizes = (2_000,) if options.fast else (5_000, 10_000, 50_000)
     rows = [row for samples in sizes for row in measure(samples, workers, max(3, options.rounds))]
     for worker in workers.values():
         worker.close()

@@ -5,18 +5,58 @@ from __future__ import annotations
 import os
 import platform
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 # Kernels forced by these two are slower than the processor allows, and would flatter every ratio.
 FORCED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def clean_environment(script: Path) -> None:
-    """Start the script again on one thread and with the kernels that the processor allows, unless it is so already."""
-    wanted = {key: value for key, value in os.environ.items() if key not in FORCED} | ONE_THREAD
+def clean_environment(script: Path, threads: int = 1) -> None:
+    """Start the script again on so many threads, with the kernels the processor allows, unless it is so already."""
+    kept = {key: value for key, value in os.environ.items() if key not in FORCED}
+    wanted = kept | dict.fromkeys(THREADS, str(threads))
     if wanted != dict(os.environ):
         os.execve(sys.executable, [sys.executable, str(script), *sys.argv[1:]], wanted)
+
+
+class Peak:
+    """The most anonymous memory of this process, in bytes, over what it began with."""
+
+    def __init__(self) -> None:
+        self.before = resident("RssAnon")
+        self.peak = 0
+
+    def look(self) -> None:
+        """Take notice of what is held now."""
+        self.peak = max(self.peak, resident("RssAnon") - self.before)
+
+
+@contextmanager
+def memory_watched() -> Iterator[Peak]:
+    """Watch the anonymous memory of this process; pages of a mapped file are the system's to drop."""
+    found, done = Peak(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.005):
+            found.look()
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        watcher.join()
+
+
+def resident(field: str) -> int:
+    """Return a line of this process's memory status, in bytes."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
 def processor() -> str:

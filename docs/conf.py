@@ -19,6 +19,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
     "claims",
+    "plans",
     "proofs",
 ]
 exclude_patterns = ["_build"]

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from superpose import checkpoints, formats, recordings, results, store
 from superpose.analysis.inputs import read_groups
 from superpose.files import DataError
+from superpose.headers import header
 from superpose.sae import SparseAutoencoder, load, save
 from superpose.sparsity import TopK
 
@@ -132,7 +133,16 @@ def _file(name: str, write: Callable[[Path], object]) -> Callable[[Path], Path]:
 
 
 def _responses(path: Path) -> dict[str, Any]:
+    refused, told = None, None
+    try:
+        told = header(path)
+    except DataError as error:
+        refused = error
     found = recordings.read(path)
+    responses = found.responses if isinstance(found, recordings.Recording) else found
+    # What can be read has a header that tells its size.
+    assert told is not None, refused
+    assert (told.shape, told.dtype) == (responses.shape, responses.dtype.name)
     if isinstance(found, recordings.Recording):
         return {"responses": found.responses, "stimuli": found.stimuli}
     return {"responses": found}

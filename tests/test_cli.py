@@ -590,3 +590,34 @@ def test_the_demo_replaces_its_own_results(here, monkeypatch, capsys):
     settings = {"latents": 9, "steps": 3, "permutations": 49, "seed": 0}
     assert seen == [(Path("shown"), Path("kept"), settings)] * 2
     assert "Written to shown" in capsys.readouterr().err
+
+
+class TestDryRun:
+    def test_it_tells_the_costs_and_starts_nothing(self, here, capsys):
+        before = sorted(os.listdir())
+        assert compare("x.npy", "y.npy", "--out", "results", "--dry-run") == 0
+        out, err = capsys.readouterr()
+        assert sorted(os.listdir()) == before
+        lines = [line.split("\t") for line in out.splitlines()]
+        assert lines[0] == ["work", "flops", "bytes", "seconds"]
+        assert [line[0] for line in lines[1:]] == ["reading", "products", "solutions", "intervals", "nulls", "rest"]
+        assert "seconds of one core of this machine" in err
+
+    def test_numbers_are_those_of_the_prediction(self, here, capsys):
+        from superpose.analysis.scores import METRICS
+
+        options = ("--permutations", 0, "--memory", "1MB", "--folds", 4)
+        assert compare("x.npy", "y.npy", "--out", "results", "--dry-run", "--json", *options) == 0
+        found = json.loads(capsys.readouterr().out)
+        sizes = {"x": superpose.costs.Size(60, 5, "float64"), "y": superpose.costs.Size(60, 4, "float64")}
+        costs = superpose.costs.predict(sizes, metrics=METRICS, test=1 / 4, memory="1MB")
+        assert found["reads"] == costs.reads
+        assert found["flops"] == costs.flops
+        assert found["memory"] == costs.memory
+        assert [row["seconds"] for row in found["work"]] == costs.table.seconds.tolist()
+
+    def test_bad_files_and_options_are_one_line(self, here, capsys):
+        (here / "cut.npy").write_bytes((here / "x.npy").read_bytes()[:200])
+        refused(capsys, "cut.npy has 200 bytes and announces", "x.npy", "cut.npy", "--out", "results", "--dry-run")
+        refused(capsys, "folds is 1; expected", "x.npy", "y.npy", "--out", "results", "--dry-run", "--folds", 1)
+        refused(capsys, "expected at least two systems", "x.npy", "--out", "results", "--dry-run")

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import t as student
 
 import superpose as sp
+from superpose import statistics
 from superpose.arrays import contiguous_folds, group_folds
 from superpose.comparison import over_rows
 from superpose.files import DataError
@@ -29,6 +30,7 @@ from superpose.metrics import (
 from superpose.metrics.regression import split_plan
 from superpose.moments import of_pair, reader, row_blocks
 from superpose.statistics import (
+    draw,
     familywise,
     holm,
     interval,
@@ -54,7 +56,11 @@ def influence(metric, x, y, folds=None, held_out=(0,)):
     labels = np.zeros(len(x), dtype=np.int64) if folds is None else folds
     read = tuple(reader(a, np.zeros(a.shape[1]), len(a)) for a in (x, y))
     blocks = [(fold, index) for fold, index in row_blocks(len(x), len(x), labels) if fold in held_out]
-    values = metric.influence(sums, over_rows(metric.row_sums(moments, sums), read, blocks))
+    (rows,) = over_rows([metric.row_sums(moments, sums)], read, blocks)
+    if metric.own_rows is not None:
+        own_x, own_y = (metric.own_rows(own) for own in (moments.x, moments.y))
+        rows = (rows, *over_rows([lambda x, y, _: own_x(x), lambda x, y, _: own_y(y)], read, blocks))
+    values = metric.influence(sums, rows)
     found = np.zeros(len(x))
     found[np.concatenate([np.arange(len(x))[index] for _, index in blocks])] = values * len(x) / len(values)
     return found
@@ -400,3 +406,75 @@ class TestPower:
             power(0.1, 0.1, 10, 20, level=1)
         with pytest.raises(DataError, match="power is 1; expected a number between 0 and 1"):
             samples_needed(0.1, 0.1, 10, power=1)
+
+
+class TestDraw:
+    """Intervals from some of the samples."""
+
+    def influences(self, n=2000, seed=0):
+        return np.random.default_rng(seed).normal(size=n) ** 3
+
+    def test_none_draws_all_and_gives_the_interval_of_all(self):
+        values = self.influences()
+        drawn = draw(slice(100, 2100), np.zeros(2100, dtype=np.int64), None, None, 0)
+        assert drawn.index.tolist() == list(range(100, 2100))
+        assert drawn.error(values) == (standard_error(values), 2000)
+
+    def test_at_least_a_thousand_groups(self):
+        groups = np.repeat(np.arange(1500), 2)
+        drawn = draw(slice(0, 3000), np.zeros(3000, dtype=np.int64), groups, 10, 0)
+        assert len(np.unique(drawn.groups)) == 1000
+
+    def test_the_width_is_that_of_all_on_average(self, monkeypatch):
+        monkeypatch.setattr(statistics, "GROUPS", 2)
+        values, folds = self.influences(), np.zeros(2000, dtype=np.int64)
+        whole = standard_error(values)
+        square = []
+        for seed in range(200):
+            drawn = draw(slice(0, 2000), folds, None, 500, seed)
+            assert len(drawn.index) == 500
+            error, count = drawn.error(values[drawn.index])
+            assert count == 500
+            square.append(error**2)
+        # The mean of 200 squares is known to its own standard error.
+        assert abs(np.mean(square) - whole**2) < 4 * np.std(square) / np.sqrt(200)
+
+    def test_groups_are_drawn_whole_and_their_width_is_that_of_all(self, monkeypatch):
+        monkeypatch.setattr(statistics, "GROUPS", 2)
+        groups = np.repeat(np.arange(400), 5)
+        values = np.repeat(self.influences(400), 5) + self.influences(seed=1) / 10
+        folds = np.sort(groups % 4)
+        square = []
+        for seed in range(200):
+            drawn = draw(slice(0, 2000), folds, groups, 500, seed)
+            names, sizes = np.unique(drawn.groups, return_counts=True)
+            assert (sizes == 5).all()
+            assert len(names) == 100
+            error, count = drawn.error(values[drawn.index])
+            assert count == 100
+            square.append(error**2)
+        assert abs(np.mean(square) - standard_error(values, groups) ** 2) < 4 * np.std(square) / np.sqrt(200)
+
+    def test_blocks_hold_every_drawn_sample_once_in_its_fold(self):
+        folds = np.repeat([0, 1, 2], [30, 50, 40])
+        for most in (None, 25):
+            drawn = draw(slice(30, 120), folds, None, most, 3)
+            found = [(fold, np.arange(120)[index]) for fold, index in drawn.blocks(16)]
+            assert np.concatenate([index for _, index in found]).tolist() == drawn.index.tolist()
+            assert all((folds[index] == fold).all() and len(index) <= 16 for fold, index in found)
+
+
+def test_intervals_of_few_samples_are_near_those_of_all():
+    x, y = related(4000, 6, 5, seed=0)
+    whole, part = (sp.compare({"x": x, "y": y}, interval_samples=n) for n in (None, 1000))
+    np.testing.assert_array_equal(part.score, whole.score)
+    # A width from n samples is known to about sqrt(kurtosis / 4n).
+    assert_allclose(part.high - part.low, whole.high - whole.low, rtol=0.2)
+    assert (part.low != whole.low).all()
+
+
+@pytest.mark.parametrize("samples", [0, 1, 2.5, "all"])
+def test_too_few_samples_for_intervals_are_refused(samples):
+    x = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(DataError, match=r"interval_samples is .*; expected an integer of at least 2, or None for all"):
+        sp.compare({"a": x, "b": x}, interval_samples=samples)

@@ -3,6 +3,7 @@ __version__: str
 from . import arrays as arrays
 from . import ceilings as ceilings
 from . import coding as coding
+from . import costs as costs
 from . import diagnostics as diagnostics
 from . import formats as formats
 from . import losses as losses

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
+from superpose.halves import widened
 
 # Beyond these, sums of fourth powers in float64, or of squares in float32, may overflow; by bytes of a number.
 LARGEST = {2: 65504.0, 4: 1e15, 8: 1e60}
@@ -102,6 +103,7 @@ def _check_within(x: NDArray[Any], name: str, limit: float) -> None:
         limit = min(limit, float(np.finfo(x.dtype).max))
     bad, first = 0, None
     for start, rows in chunks(x):
+        rows = widened(rows)
         if -limit <= rows.min() <= rows.max() <= limit:
             continue
         where = np.argwhere(~(np.abs(rows) <= limit))
@@ -135,10 +137,10 @@ def check_paired(systems: Mapping[str, NDArray[Any]]) -> int:
 
 
 def chunks(x: NDArray[Any], rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
-    """Yield (first row, view) over the samples axis; by default about 8 MiB a chunk."""
+    """Yield (first row, view) over the samples axis; by default about 8 MiB a chunk, as float32 at least."""
     samples = x.shape[-2]
     if rows is None:
-        rows = max(1, int(2**23 // max(1, x.itemsize * x.size // samples)))
+        rows = max(1, int(2**23 // max(1, max(x.itemsize, 4) * x.size // samples)))
     for start in range(0, samples, rows):
         yield start, x[..., start : start + rows, :]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,8 +90,13 @@ def product(x: Rows, y: Rows) -> Array:
 
 
 def inner(x: Array, y: Array) -> Array:
-    """Return the inner product of each row of one with that of the other, (rows,), in float64."""
-    return np.einsum("ij,ij->i", x, y, dtype=np.float64)
+    """Return the inner product of each row of one with that of the other, (rows,): no more exact than the rows."""
+    return np.einsum("ij,ij->i", x, y).astype(np.float64)
+
+
+def as_type(matrix: Array) -> Callable[[Any], Array]:
+    """Return what gives a matrix in the precision of the rows it is multiplied with, converted once."""
+    return functools.cache(matrix.astype)
 
 
 def is_sparse(x: Array) -> bool:

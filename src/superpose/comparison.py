@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, partial
+from functools import partial
 from itertools import combinations
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from superpose.metrics import DEFAULT, Metric, MomentMetric, PredictiveMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
 from superpose.moments import (
+    CACHE_BYTES,
     Cross,
     Moments,
     Own,
@@ -38,7 +39,7 @@ from superpose.moments import (
     reader,
     row_blocks,
 )
-from superpose.statistics import FEWEST, Repairings, familywise, interval, p_value, repairings, standard_error
+from superpose.statistics import FEWEST, Drawn, Repairings, draw, familywise, interval, p_value, repairings
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -46,11 +47,16 @@ Found = TypeVar("Found")
 Systems = Mapping[str, ArrayLike]
 # A fold, and the rows of one chunk of it.
 Block = tuple[int, slice | NDArray[np.int64]]
-# Intervals are taken from the influence of so many groups of samples, at random where there are more: enough to know a
-# standard error to a few per cent.
-JUDGED = 4096
+# Samples that the width of an interval is estimated from, where there are more.
+INTERVALS = 5_000
 # Sums of one pair, own or crossed, that a regression has in hand at once.
 SOLVING = 12
+# Bytes of a row's share in a system's own sums, and the part of the memory that such shares may take.
+ROW, SHARE = 16, 16
+# So many rows of a product cost little more, each, than many more.
+SHARED_ROWS = 512
+# What drawn rows add to a system's own sums, by system and by what takes it.
+OwnRows = dict[tuple[str, Callable[..., Any]], Any]
 
 IDENTITY = ("system_a", "system_b", "metric", "directed")
 OF_NULL = ("null", "null_low", "null_high", "p", "p_adjusted", "calibrated")
@@ -70,6 +76,7 @@ def compare(
     test: ArrayLike | None = None,
     groups: ArrayLike | None = None,
     permutations: int = 0,
+    interval_samples: int | None = INTERVALS,
     seed: int = 0,
     memory: int | str | None = None,
     progress: Progress | None = None,
@@ -97,8 +104,11 @@ def compare(
         How many re-pairings the null is made of; 0 gives the exact mean over all re-pairings of samples, folds
         and groups aside, where that has a closed form. With groups, the order of the groups is permuted and
         rows are paired in that order: approximate where group sizes differ.
+    interval_samples : int, optional
+        From how many of the scored samples, drawn at random in whole groups and at least 1,000 of those, the width of
+        intervals is estimated; None takes all. From 5,000 independent samples it is known to one or two per cent.
     seed : int
-        Seed of the re-pairings.
+        Seed of the re-pairings and of that draw.
     memory : int or str, optional
         How many bytes sums may take, as 2_000_000_000 or "2GB"; None is a quarter of this machine's memory. Rows are
         read by chunks, from the disk where they are mapped; what does not fit is done by groups of pairs, and each
@@ -110,12 +120,11 @@ def compare(
     -------
     pandas.DataFrame
         One row a pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`;
-        `low`, `high`, `error`: 95 % interval and standard error from influence values (of 4,096 samples or groups, at
-        random, where there are more); `null`, `null_low`, `null_high`: mean, 2.5 % and 97.5 % of the scores of
-        re-paired samples, the regression fitted anew on each; `p` = (1 + b)/(1 + B), one-sided; `p_adjusted`: the same
-        for all pairs of a metric at once (`superpose.statistics.familywise`); `calibrated`: where the score lies
-        between its null mean, 0, and that of identical systems, 1; `samples` scored; `why`: the reason for a NaN and
-        which null was taken.
+        `low`, `high`, `error`: 95 % interval and standard error from influence values; `null`, `null_low`, `null_high`:
+        mean, 2.5 % and 97.5 % of the scores of re-paired samples, the regression fitted anew on each; `p` =
+        (1 + b)/(1 + B), one-sided; `p_adjusted`: the same for all pairs of a metric at once
+        (`superpose.statistics.familywise`); `calibrated`: where the score lies between its null mean, 0, and that of
+        identical systems, 1; `samples` scored; `why`: the reason for a NaN and which null was taken.
 
     Raises
     ------
@@ -134,9 +143,17 @@ def compare(
     if not isinstance(permutations, int | np.integer) or permutations < 0:
         raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
     arrays, couples, design = prepared(
-        systems, pairs=pairs, folds=folds, test=test, groups=groups, memory=memory, progress=progress
+        systems,
+        pairs=pairs,
+        folds=folds,
+        test=test,
+        groups=groups,
+        interval_samples=interval_samples,
+        seed=seed,
+        memory=memory,
+        progress=progress,
     )
-    design = replace(design, permutations=int(permutations), seed=checked_seed(seed))
+    design = replace(design, permutations=int(permutations))
     planned = planned_for(metrics, design)
     repeats = next(iter(arrays.values())).shape[:-2]
     if any(x.shape[:-2] != repeats for x in arrays.values()):
@@ -158,6 +175,8 @@ def prepared(
     folds: int | ArrayLike | None,
     test: ArrayLike | None,
     groups: ArrayLike | None,
+    interval_samples: int | None = INTERVALS,
+    seed: int = 0,
     memory: int | str | None,
     progress: Progress | None,
 ) -> tuple[dict[str, Array], list[tuple[str, str]], Design]:
@@ -165,6 +184,8 @@ def prepared(
     arrays = checked_systems(systems)
     samples = check_paired(arrays)
     couples = checked_pairs(arrays, pairs)
+    checked_seed(seed)
+    checked_draw(interval_samples)
     kept = None if groups is None else group_labels(groups, samples)
     if test is None and kept is not None and isinstance(folds, int | np.integer):
         folds = group_folds(kept, int(folds))
@@ -179,9 +200,10 @@ def prepared(
         folds=labels,
         plan=plan,
         groups=kept,
+        drawn=draw(scored_of(labels, plan), labels, kept, interval_samples, seed),
         repairings=repairings(samples, labels, kept),
         permutations=0,
-        seed=0,
+        seed=seed,
         memory=bytes_of(memory),
         progress=progress or _silent,
     )
@@ -203,6 +225,7 @@ class Design:
     folds: NDArray[np.int64]
     plan: Plan
     groups: NDArray[np.int64] | None
+    drawn: Drawn
     repairings: Repairings
     permutations: int
     seed: int
@@ -211,34 +234,18 @@ class Design:
 
     @property
     def scored(self) -> slice:
-        """The samples that are scored: one slice, as folds lie end to end and the last, or all, are held out."""
-        return slice(int(np.searchsorted(self.folds, min(self.plan.held_out))), len(self.folds))
-
-    @cached_property
-    def judged(self) -> NDArray[np.int64]:
-        """The scored samples whose influence is taken: all, or those of groups drawn at random, ascending."""
-        rows = np.arange(self.scored.start, self.scored.stop)
-        if self.scored_groups <= JUDGED:
-            return rows
-        groups = rows if self.groups is None else self.groups[self.scored]
-        drawn = np.random.default_rng(0).choice(np.unique(groups), JUDGED, replace=False)
-        return rows[np.isin(groups, drawn)]
-
-    @cached_property
-    def scored_groups(self) -> int:
-        """How many groups, or samples without groups, are scored."""
-        return self.count if self.groups is None else len(np.unique(self.groups[self.scored]))
-
-    def error(self, influence: Array) -> tuple[float, int]:
-        """Return a score's standard error from the influence of the judged samples, and over how many groups."""
-        count = min(self.scored_groups, JUDGED)
-        error = standard_error(influence, None if self.groups is None else self.groups[self.judged])
-        return error * np.sqrt(count / self.scored_groups), count
+        """The samples that are scored."""
+        return scored_of(self.folds, self.plan)
 
     @property
     def count(self) -> int:
         """How many samples are scored."""
         return self.scored.stop - self.scored.start
+
+
+def scored_of(folds: NDArray[np.int64], plan: Plan) -> slice:
+    """Return the samples that are scored: one slice, as folds lie end to end and the last, or all, are held out."""
+    return slice(int(np.searchsorted(folds, min(plan.held_out))), len(folds))
 
 
 def checked_systems(systems: Systems) -> dict[str, Array]:
@@ -278,11 +285,16 @@ def bytes_of(memory: int | str | None) -> int:
     return int(float(found[1]) * (1024 if "i" in unit else 1000) ** "BKMGT".index(unit[0]))
 
 
-def checked_seed(seed: int) -> int:
-    """Return the seed, or raise a DataError unless it is an integer of at least 0."""
+def checked_seed(seed: int) -> None:
+    """Raise a DataError unless the seed is an integer of at least 0."""
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise DataError(f"seed is {seed!r}; expected an integer of at least 0.")
-    return int(seed)
+
+
+def checked_draw(samples: int | None) -> None:
+    """Raise a DataError unless intervals come from all samples (None) or at least two."""
+    if samples is not None and (not isinstance(samples, int | np.integer) or samples < 2):
+        raise DataError(f"interval_samples is {samples!r}; expected an integer of at least 2, or None for all.")
 
 
 def checked_pairs(systems: Mapping[str, Any], pairs: Sequence[tuple[str, str]] | None) -> list[tuple[str, str]]:
@@ -317,6 +329,20 @@ class Pair:
 Directions = tuple[Pair, Pair]
 
 
+@dataclass
+class Held:
+    """What is known of systems, each taken once for all pairs: means, own sums, what rows add to those."""
+
+    means: dict[str, Array]
+    sums: dict[str, Own]
+    rows: OwnRows
+
+
+def shares_held(systems: int, rows: int, memory: int) -> bool:
+    """Return whether what so many rows of so many systems add to their own sums may be kept for further pairs."""
+    return systems * rows * ROW <= memory / SHARE
+
+
 class Sums:
     """The moments of some systems and pairs, and readers of the same rows, in one precision."""
 
@@ -325,11 +351,11 @@ class Sums:
         arrays: Mapping[str, Array],
         couples: Sequence[tuple[str, str]],
         design: Design,
+        means: Mapping[str, Array],
         precision: Precision | None = None,
         known: Mapping[str, Own] | None = None,
     ) -> None:
         self.design = design
-        means = {name: mean_of(x, design.scored) for name, x in arrays.items()}
         self.own, self.cross = accumulate_about_means(
             arrays, couples, design.folds, means, targets=known or (), precision=precision
         )
@@ -368,13 +394,15 @@ def over_pairs(
 ) -> Iterator[tuple[tuple[str, str], Found]]:
     """Yield each pair with what `visit` makes of it, tile by tile; a system's own sums are taken once."""
     folds = int(design.folds.max()) + 1
-    known: dict[str, Own] = {}
+    held = Held({}, {}, {})
     done = 0
     for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
         names = list(dict.fromkeys(name for couple in some for name in couple))
         tile = {name: arrays[name] for name in names}
-        for (a, b), directions, blocks in _tile(tile, some, metrics, design, known):
+        for (a, b), directions, blocks in _tile(tile, some, metrics, design, held):
             yield (a, b), visit(directions, (arrays[a], arrays[b]), blocks)
+            if not shares_held(len(held.rows), len(design.drawn.index), design.memory):
+                held.rows.clear()
             done += 1
             design.progress("pairs", done, len(couples))
 
@@ -415,22 +443,27 @@ def _tile(
     couples: Sequence[tuple[str, str]],
     metrics: Sequence[Any],
     design: Design,
-    known: dict[str, Own],
+    held: Held,
 ) -> Iterator[tuple[tuple[str, str], Directions, list[Block]]]:
     units = {name: x.shape[-1] for name, x in arrays.items()}
     # A rotation of the units is free only where no metric can see it.
     rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
     compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
-    sums = Sums(compacted, couples, design, known={name: known[name] for name in arrays if name in known})
-    known |= sums.own
+    held.means.update({name: mean_of(x, design.scored) for name, x in compacted.items() if name not in held.means})
+    known = {name: held.sums[name] for name in arrays if name in held.sums}
+    sums = Sums(compacted, couples, design, held.means, known=known)
+    held.sums.update(sums.own)
     for a, b in couples:
         pair, rows = sums.pair(a, b, units), sums.rows
         directions = (pair, pair.swapped())
-        if any(_blurred(direction, metrics) for direction in directions):
-            exact = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, np.float64)
-            pair, rows = exact.pair(a, b, units), exact.rows
+        exact = any(_blurred(direction, metrics) for direction in directions)
+        if exact:
+            again = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, held.means, np.float64)
+            pair, rows = again.pair(a, b, units), again.rows
             directions = (pair, pair.swapped())
-        yield (a, b), directions, list(row_blocks(len(design.folds), rows, design.folds))
+        blocks = list(row_blocks(len(design.folds), rows, design.folds))
+        _take_rows(directions, metrics, design, rows, {} if exact else held.rows)
+        yield (a, b), directions, blocks
 
 
 def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
@@ -454,7 +487,7 @@ def _scored(
         for number, ordered in enumerate(directions if metric.directed else directions[:1]):
             null = nulls.get((metric.name, number))
             given = originals[::-1] if number else originals
-            scored.append((_row(ordered, metric, null, given, design, blocks), null))
+            scored.append((_row(ordered, metric, null, given, design), null))
     return scored
 
 
@@ -464,7 +497,6 @@ def _row(
     null: Array | None,
     originals: tuple[Array, Array],
     design: Design,
-    blocks: Sequence[Block],
 ) -> dict[str, Any]:
     scored = design.count
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
@@ -481,7 +513,7 @@ def _row(
     if scored < metric.minimum_samples:
         why.append(f"{scored} samples are too few (at least {metric.minimum_samples})")
     elif isinstance(metric, MomentMetric):
-        row |= _moment_scores(pair, metric, design, blocks, why)
+        row |= _moment_scores(pair, metric, design, why)
     else:
         row["score"] = float(metric(*(x[design.scored] for x in originals)))
         known = np.isfinite(row["score"])
@@ -495,20 +527,18 @@ def _row(
     return row | {"why": "; ".join(why)}
 
 
-def _moment_scores(
-    pair: Pair, metric: MomentMetric, design: Design, blocks: Sequence[Block], why: list[str]
-) -> dict[str, float]:
+def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[str]) -> dict[str, float]:
     sums = sums_of(pair, metric)
     score = float(metric.score(sums))
     if not np.isfinite(score):
         why.append(metric.why(sums))
         return {}
     result = {"score": score}
-    influence = influence_of(pair, metric, design, blocks)
+    influence = influence_of(pair, metric)
     if influence is None:
         why.append("no interval for this metric")
     else:
-        result["error"], count = design.error(influence)
+        result["error"], count = design.drawn.error(influence)
         result["low"], result["high"] = interval(score, result["error"], count, metric.bounds)
     if not design.permutations and metric.null_mean is not None:
         result["null"] = float(metric.null_mean(sums))
@@ -516,24 +546,12 @@ def _moment_scores(
     return result
 
 
-def influence_of(pair: Pair, metric: MomentMetric, design: Design, blocks: Sequence[Block]) -> Array | None:
-    """Return each judged row's influence on a score that exists, or None for a metric that has no such values."""
-    if metric.influence is None or metric.row_sums is None:
+def influence_of(pair: Pair, metric: MomentMetric) -> Array | None:
+    """Return each drawn row's influence on a score that exists, or None for a metric that has no such values."""
+    if metric.influence is None:
         return None
-    sums = sums_of(pair, metric)
-    if metric.row_sums not in pair.row_sums:
-        shares = metric.row_sums(_terms(pair, metric), sums)
-        pair.row_sums[metric.row_sums] = over_rows(shares, pair.read, _judged(design, blocks))
-    return metric.influence(sums, pair.row_sums[metric.row_sums])
-
-
-def _judged(design: Design, blocks: Sequence[Block]) -> Iterator[Block]:
-    """Yield the judged rows of each block of scored ones; folds lie end to end, so that blocks are slices."""
-    for fold, index in blocks:
-        assert isinstance(index, slice)
-        low, high = np.searchsorted(design.judged, [index.start, index.stop])
-        if low < high:
-            yield fold, index if high - low == index.stop - index.start else design.judged[low:high]
+    influence: Array = metric.influence(sums_of(pair, metric), pair.row_sums[metric.row_sums])
+    return influence
 
 
 def calibrated(score: Any, null: Any, best: float = 1.0) -> Any:
@@ -551,14 +569,75 @@ def _terms(pair: Pair, metric: MomentMetric) -> Moments:
     return pair.moments if metric.split else pair.scored
 
 
-def over_rows(shares: Callable[..., Any], read: tuple[RowReader, RowReader], blocks: Iterable[Block]) -> Any:
-    """Return what rows add to sums, block by block and joined: a dataclass of arrays, (rows,)."""
-    parts = []
+def _take_rows(
+    directions: tuple[Pair, Pair], metrics: Sequence[Any], design: Design, rows: int, shared: OwnRows
+) -> None:
+    """Keep what each drawn row adds to the sums behind intervals, of both directions in one reading of the rows."""
+    wanted: dict[tuple[int, Any], MomentMetric] = {
+        (way, metric.row_sums): metric
+        for way, pair in enumerate(directions)
+        for metric in metrics
+        if isinstance(metric, MomentMetric)
+        and metric.influence is not None
+        and (metric.directed or not way)
+        and design.count >= metric.minimum_samples
+        and np.isfinite(metric.score(sums_of(pair, metric)))
+    }
+    pair = directions[0]
+    taking = {metric.own_rows for metric in wanted.values() if metric.own_rows is not None}
+    missing = {
+        (name, take): take(own)
+        for take in taking
+        for name, own in zip(pair.names, (pair.scored.x, pair.scored.y), strict=True)
+        if (name, take) not in shared
+    }
+    shares: list[Callable[..., Any]] = []
+    for (way, row_sums), metric in wanted.items():
+        forward = row_sums(_terms(directions[way], metric), sums_of(directions[way], metric))
+        shares.append(_exchanged(forward) if way else forward)
+    shares += [_of_one(share, pair.names.index(name)) for (name, _), share in missing.items()]
+    if not shares:
+        return
+    # Fewer rows than products of moments take: here each is at once followed by what reads its result.
+    count = min(rows, max(SHARED_ROWS, CACHE_BYTES // (8 * max(pair.units))))
+    found = over_rows(shares, pair.read, design.drawn.blocks(count))
+    shared |= zip(missing, found[len(wanted) :], strict=True)
+    for ((way, row_sums), metric), taken in zip(wanted.items(), found[: len(wanted)], strict=True):
+        own = () if metric.own_rows is None else tuple(shared[name, metric.own_rows] for name in pair.names)
+        directions[way].row_sums[row_sums] = (taken, *own) if own else taken
+
+
+def _exchanged(share: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda x, y, folds: share(y, x, folds)
+
+
+def _of_one(share: Callable[..., Any], side: int) -> Callable[..., Any]:
+    return lambda x, y, folds: share((x, y)[side])
+
+
+def over_rows(
+    shares: Sequence[Callable[..., Any]], read: tuple[RowReader, RowReader], blocks: Iterable[Block]
+) -> list[Any]:
+    """Return what rows add to several sums, block by block and joined: dataclasses of arrays, (rows,)."""
+    blocks = list(blocks)
+    total = sum(index.stop - index.start if isinstance(index, slice) else len(index) for _, index in blocks)
+    found: list[Any] = [None] * len(shares)
+    start = 0
     for fold, index in blocks:
         x, y = (take(index) for take in read)
-        parts.append(shares(x, y, np.full(len(x), fold)))
-    joined = (np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(parts[0]))
-    return type(parts[0])(*joined)
+        folds = np.full(len(x), fold)
+        for number, share in enumerate(shares):
+            part = share(x, y, folds)
+            if found[number] is None:
+                found[number] = replace(part, **{f.name: _room(total, getattr(part, f.name)) for f in fields(part)})
+            for f in fields(part):
+                getattr(found[number], f.name)[start : start + len(x)] = getattr(part, f.name)
+        start += len(x)
+    return found
+
+
+def _room(rows: int, part: Array) -> Array:
+    return np.empty((rows, *part.shape[1:]), part.dtype)
 
 
 def sums_of(pair: Pair, metric: MomentMetric) -> Any:

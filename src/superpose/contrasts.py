@@ -239,7 +239,7 @@ def _shares(
         sums = sums_of(pair, metric)
         score = float(metric.score(sums))
         known = np.isfinite(score)
-        influence = influence_of(pair, metric, design, blocks) if known else None
+        influence = influence_of(pair, metric) if known else None
         found[metric.name] = Share(score, influence, "" if known else metric.why(sums))
     return found
 
@@ -259,7 +259,7 @@ def _row(to: str, a: str, b: str, metric: MomentMetric, one: Share, other: Share
     if one.influence is None or other.influence is None:
         return row
     difference = one.score - other.score
-    error, count = design.error(one.influence - other.influence)
+    error, count = design.drawn.error(one.influence - other.influence)
     width = metric.bounds[1] - metric.bounds[0]
     low, high = interval(difference, error, count, (-width, width))
     p = two_sided_p(difference, error, count)
@@ -274,7 +274,7 @@ def _part(part: str, weights: dict[str, int], shares: dict[str, Share], design: 
     if len(terms) < len(known):
         return row
     score = float(sum(term for term, _ in terms))
-    error, count = design.error(np.sum([term for _, term in terms], axis=0))
+    error, count = design.drawn.error(np.sum([term for _, term in terms], axis=0))
     low, high = interval(score, error, count, (-np.inf, np.inf))
     return row | {"score": score, "low": low, "high": high, "error": error, "p": one_sided_p(score, error, count)}
 

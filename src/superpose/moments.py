@@ -20,6 +20,7 @@ from scipy.sparse import csr_array
 
 from superpose.arrays import chunks
 from superpose.blocks import DenseRows, Rows, SparseRows, is_sparse, product
+from superpose.halves import widen, widened
 
 Array = NDArray[Any]
 Labels = Int[np.ndarray, " samples"]
@@ -29,6 +30,7 @@ RowReader = Callable[[Index], Array]
 Precision = type[np.floating[Any]]
 
 CHUNK_BYTES = 2**24
+ALL_BYTES = 2**27
 CACHE_BYTES = 2**20
 # Enough for a pilot: it differs from the mean by a small part of a standard deviation.
 PILOT_ROWS = 2**10
@@ -286,7 +288,7 @@ def accumulate_about_means(
 def mean_of(x: Float[np.ndarray, "*repeats samples units"], scored: slice) -> Float[np.ndarray, "*repeats units"]:
     """Return the mean of the scored rows, as exact as the working precision; rows are read by chunks."""
     part = x[..., scored, :]
-    total = sum(rows.sum(axis=-2, dtype=np.float64) for _, rows in chunks(part))
+    total = sum(widened(rows).sum(axis=-2, dtype=np.float64) for _, rows in chunks(part))
     mean: Array = (total / part.shape[-2]).astype(working_type(x)).astype(np.float64)
     return mean
 
@@ -347,14 +349,20 @@ def compact(x: Float[np.ndarray, "*repeats samples units"]) -> Float[np.ndarray,
 
 
 def chunk_rows(systems: Iterable[Array]) -> int:
-    """Return how many rows a chunk takes so that the widest system's fits in cache, or in `CHUNK_BYTES`."""
+    """Return how many rows a chunk takes: the widest system's fit in cache, or in `CHUNK_BYTES`; all in `ALL_BYTES`."""
     systems = list(systems)
     if any(is_sparse(x) for x in systems):
         return CHUNK_ROWS
-    widest = max(int(np.prod(x.shape[:-2], dtype=int)) * x.shape[-1] for x in systems)
+    return rows_of([x.shape[-1] for x in systems], int(np.prod(systems[0].shape[:-2], dtype=int)))
+
+
+def rows_of(units: Sequence[int], repeats: int = 1) -> int:
+    """Return how many rows a chunk takes of dense systems of so many units."""
+    widest = max(units)
     # Rows that stay in cache, but enough of them that adding up the products, units × units each, costs little.
-    cached = max(CACHE_BYTES // (4 * widest), 8 * max(x.shape[-1] for x in systems))
-    return min(max(256, CHUNK_BYTES // (4 * widest)), CHUNK_ROWS, cached)
+    cached = max(CACHE_BYTES // (4 * repeats * widest), 8 * widest)
+    together = max(512, ALL_BYTES // (4 * repeats * sum(units)))
+    return min(max(256, CHUNK_BYTES // (4 * repeats * widest)), CHUNK_ROWS, cached, together)
 
 
 def pilot(x: Float[np.ndarray, "*repeats samples units"], rows: int) -> Float[np.ndarray, "*repeats units"]:
@@ -378,7 +386,12 @@ def shifted_rows(
     rows = x[..., index, :]
     kind = working_type(x) if space is None else space.dtype
     out = None if space is None else space[..., : rows.shape[-2], :]
-    result: Array = np.subtract(rows, shift.astype(kind)[..., None, :], out=out, dtype=kind)
+    about = shift.astype(kind)[..., None, :]
+    if rows.dtype == np.float16 and kind == np.float32:
+        out = np.empty(rows.shape, kind) if out is None else out
+        widen(rows, out)
+        rows = out
+    result: Array = np.subtract(rows, about, out=out, dtype=kind)
     return result
 
 

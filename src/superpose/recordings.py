@@ -240,18 +240,9 @@ def read(path: str | os.PathLike[str]) -> NDArray[Any] | Recording:
     ...     read(f"{folder}/layer.npy").shape
     (5, 3)
     """
-    file, key = _split_key(path)
-    suffix = file.suffix.lower()
-    if suffix not in READERS:
-        raise DataError(f"{file} has the suffix {suffix!r}; expected one of {', '.join(READERS)}.")
-    if not os.path.exists(file):
-        raise DataError(f"{file} does not exist; check the path.")
-    if not os.path.isfile(file):
-        raise DataError(f"{file} is a directory or a device; expected a file of responses.")
-    if os.path.getsize(file) == 0:
-        raise DataError(f"{file} is empty (0 bytes); write it again.")
-    with _readable(file):
-        columns = READERS[suffix](file, key)
+    file, key = existing(path)
+    with readable(file):
+        columns = READERS[file.suffix.lower()](file, key)
         responses = _native(_two_dimensional(as_responses(columns.pop("responses"), str(file)), str(file)))
         if not columns:
             return responses
@@ -262,6 +253,27 @@ def read(path: str | os.PathLike[str]) -> NDArray[Any] | Recording:
         return Recording(file.stem, responses, **columns)
 
 
+def existing(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Return a file of responses that is there, and the name of the array in it that is asked for.
+
+    Raises
+    ------
+    DataError
+        If it is not there, or nothing that can be read.
+    """
+    file, key = _split_key(path)
+    suffix = file.suffix.lower()
+    if suffix not in READERS:
+        raise DataError(f"{file} has the suffix {suffix!r}; expected one of {', '.join(READERS)}.")
+    if not os.path.exists(file):
+        raise DataError(f"{file} does not exist; check the path.")
+    if not os.path.isfile(file):
+        raise DataError(f"{file} is a directory or a device; expected a file of responses.")
+    if os.path.getsize(file) == 0:
+        raise DataError(f"{file} is empty (0 bytes); write it again.")
+    return file, key
+
+
 def _split_key(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
     file, colon, key = os.fspath(path).rpartition(":")
     if colon and not os.path.exists(path) and Path(file).suffix.lower() in SEVERAL:
@@ -270,7 +282,7 @@ def _split_key(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
 
 
 @contextmanager
-def _readable(file: Path) -> Iterator[None]:
+def readable(file: Path) -> Iterator[None]:
     """Turn whatever a parser raises on a damaged file into one line, without its warnings on the way."""
     try:
         with warnings.catch_warnings():
@@ -312,14 +324,14 @@ def _read_npz(file: Path, key: str | None) -> dict[str, Any]:
             raise DataError(f"{file} is not a zip archive, as a .npz file is; write it with numpy.savez.")
         source.seek(0)
         with np.load(source, allow_pickle=False) as archive:
-            return _choose(file, key, archive.files, archive.__getitem__)
+            return choose_array(file, key, archive.files, archive.__getitem__)
 
 
 def _read_safetensors(file: Path, key: str | None) -> dict[str, Any]:
     from safetensors import safe_open
 
     with safe_open(file, framework="numpy") as tensors:
-        return _choose(file, key, list(tensors.keys()), lambda name: _tensor(file, tensors, name))
+        return choose_array(file, key, list(tensors.keys()), lambda name: _tensor(file, tensors, name))
 
 
 def _tensor(file: Path, tensors: Any, name: str) -> Any:
@@ -332,7 +344,8 @@ def _tensor(file: Path, tensors: Any, name: str) -> Any:
         return widened.get_tensor(name).float()
 
 
-def _choose(file: Path, key: str | None, names: list[str], get: Callable[[str], Any]) -> dict[str, Any]:
+def choose_array(file: Path, key: str | None, names: list[str], get: Callable[[str], Any]) -> dict[str, Any]:
+    """Return what `get` makes of the responses, the only array or the one asked for, and of the labels beside them."""
     if key is not None:
         if key not in names:
             raise DataError(f"{file} has no array {key!r}; it has {_listed(names[:8])}.")

@@ -13,11 +13,14 @@ from scipy.stats import norm
 from scipy.stats import t as student
 
 from superpose.files import DataError
+from superpose.moments import row_blocks
 
 Array = NDArray[Any]
 
 # With fewer distinct re-pairings no p can fall to .05, and a "shuffled" pairing may be the true one.
 FEWEST = 20
+# From fewer groups the width of an interval is known to no better than 2 %.
+GROUPS = 1_000
 
 
 def standard_error(influence: Array, groups: NDArray[np.int64] | None = None) -> float:
@@ -59,6 +62,50 @@ def interval(
         return float("nan"), float("nan")
     half = float(student.ppf((1 + level) / 2, count - 1)) * error
     return max(score - half, bounds[0]), min(score + half, bounds[1])
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The samples that intervals are estimated from: all that are scored, or some of them, in order.
+
+    `folds` and `groups` are those of the drawn; `samples` and `count` tell how many samples, and groups, are scored.
+    """
+
+    index: NDArray[np.int64]
+    folds: NDArray[np.int64]
+    groups: NDArray[np.int64] | None
+    samples: int
+    count: int
+
+    def blocks(self, rows: int) -> Iterator[tuple[int, slice | NDArray[np.int64]]]:
+        """Yield (fold, at most so many drawn samples of it), as slices where they lie end to end."""
+        for fold, part in row_blocks(len(self.index), rows, self.folds):
+            index = self.index[part]
+            whole = index[-1] - index[0] + 1 == len(index)
+            yield fold, slice(int(index[0]), int(index[-1]) + 1) if whole else index
+
+    def error(self, influence: Array) -> tuple[float, int]:
+        """Return the standard error of a score of all scored samples, from so many groups of drawn ones."""
+        count = len(self.index) if self.groups is None else len(np.unique(self.groups))
+        # The drawn stand for all: sums of squares grow with groups, and the mean is over samples.
+        share = len(self.index) / self.samples * np.sqrt(self.count / count)
+        return float(share * standard_error(influence, self.groups)), count
+
+
+def draw(
+    scored: slice, folds: NDArray[np.int64], groups: NDArray[np.int64] | None, most: int | None, seed: int
+) -> Drawn:
+    """Draw samples for intervals at random, whole groups until there are so many and `GROUPS`; None takes all."""
+    index = np.arange(scored.start, scored.stop)
+    samples = len(index)
+    labels = index if groups is None else groups[scored]
+    count = samples if groups is None else len(np.unique(labels))
+    if most is not None and most < samples:
+        names, sizes = np.unique(labels, return_counts=True)
+        order = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0]).permutation(len(names))
+        enough = int(np.searchsorted(np.cumsum(sizes[order]), most)) + 1
+        index = index[np.isin(labels, names[order[: max(enough, GROUPS)]])]
+    return Drawn(index, folds[index], None if groups is None else groups[index], samples, count)
 
 
 def p_value(score: float, null: Array) -> float:

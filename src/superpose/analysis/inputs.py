@@ -123,7 +123,7 @@ def read_groups(path: Path, option: str = "--groups") -> Array:
 
 
 def _read(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
-    contents = {name: read(path) for name, path in zip(_names(files), files, strict=True)}
+    contents = {name: read(path) for name, path in zip(names_of(files), files, strict=True)}
     inputs = {
         name: {"path": str(path), "sha256": sha256(_file(path)), "shape": _shape(content)}
         for (name, content), path in zip(contents.items(), files, strict=True)
@@ -131,7 +131,8 @@ def _read(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
     return contents, inputs
 
 
-def _names(files: Sequence[Path]) -> list[str]:
+def names_of(files: Sequence[Path]) -> list[str]:
+    """Return a name for each file: its stem, or its path where stems are equal."""
     stems = [_file(path).stem for path in files]
     names = stems if len(set(stems)) == len(stems) else [str(path) for path in files]
     repeated = [name for name in names if names.count(name) > 1]

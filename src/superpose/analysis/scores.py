@@ -115,7 +115,8 @@ def _fitted(job: Job, regression: MomentMetric, pair: Mapping[str, Array]) -> _F
     x, y = (reader(part, means[side], count) for side, part in pair.items())
     unseen = [(fold, index) for fold, index in row_blocks(len(folds), count, folds) if fold]
     assert regression.row_sums is not None
-    return _Fitted(sums, over_rows(regression.row_sums(moments, sums), (x, y), unseen))
+    (rows,) = over_rows([regression.row_sums(moments, sums)], (x, y), unseen)
+    return _Fitted(sums, rows)
 
 
 def _row(job: Job, metric: MomentMetric, found: _Fitted) -> dict[str, Any]:

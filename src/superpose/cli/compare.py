@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
 from superpose.cli.progress import Progress
-from superpose.cli.show import show_analysis
-from superpose.files import sha256
+from superpose.cli.show import show_analysis, show_comparison
+from superpose.files import DataError, sha256
+
+if TYPE_CHECKING:
+    from superpose.costs import Costs
 
 DICTIONARIES = Parameter(group="Dictionaries")
 SEVERAL = Parameter(group="Dictionaries", consume_multiple=True, negative="")
@@ -29,6 +33,7 @@ def compare(
     memory: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
+    dry_run: Annotated[bool, Parameter(negative="")] = False,
     latents: Annotated[int | None, DICTIONARIES] = None,
     active: Annotated[int | None, DICTIONARIES] = None,
     fit: Annotated[str, DICTIONARIES] = "pairwise",
@@ -77,6 +82,9 @@ def compare(
         Print the table, sentences and warnings as JSON.
     overwrite
         Replace the run that the output directory holds.
+    dry_run
+        Compute nothing, and say what the raw scores will cost on this machine: operations, bytes read, memory and
+        time, from the headers of the files.
     latents
         Features a dictionary has; by default 4 x the widest file's units, fewer where rows are scarce.
     active
@@ -109,6 +117,8 @@ def compare(
     from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems
     from superpose.analysis.results import check_free, write
 
+    if dry_run:
+        return show_comparison(costs_of(files, folds, permutations, memory), as_json=json)
     started = time.perf_counter()
     systems, found_groups, inputs, trials = read_systems(files)
     belonging = read_groups(groups) if groups is not None else found_groups
@@ -154,3 +164,19 @@ def compare(
     write(analysis, folder, record, title=" and ".join(systems))
     show_analysis(analysis, as_json=json)
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)
+
+
+def costs_of(files: Sequence[Path], folds: int, permutations: int, memory: str | None) -> Costs:
+    """Return what the raw scores of files will cost, of which the headers are read and nothing else."""
+    from superpose.analysis.inputs import names_of
+    from superpose.analysis.scores import METRICS
+    from superpose.costs import Size, predict
+    from superpose.headers import header
+
+    found = {name: header(path) for name, path in zip(names_of(files), files, strict=True)}
+    # Rows that are paired by stimulus id are at most as many as the shortest file's.
+    samples = min((of.shape[0] for of in found.values()), default=0)
+    sizes = {name: Size(samples, of.shape[1], of.dtype, of.mapped) for name, of in found.items()}
+    if folds < 2:
+        raise DataError(f"folds is {folds}; expected an integer of at least 2.")
+    return predict(sizes, metrics=METRICS, test=1 / folds, permutations=permutations, memory=memory)

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from superpose.analysis import Analysis
+    from superpose.costs import Costs
 
 SHOWN = ("cka_debiased", "regression_r")
 SCORES = ["score", "low", "high", "ceiling", "null", "p"]
@@ -84,8 +85,30 @@ def show_table(table: pd.DataFrame, shown: Sequence[str], *, as_json: bool) -> N
     elif not sys.stdout.isatty():
         table.to_csv(sys.stdout, sep="\t", index=False, na_rep="nan")
     else:
-        texts = table[list(shown)].map(lambda value: f"{value:.3g}" if isinstance(value, float) else value)
+        texts = table[list(shown)].map(_short)
         show_rows([dict(zip(shown, row, strict=True)) for row in texts.itertuples(index=False)], as_json=False)
+
+
+def show_comparison(costs: Costs, *, as_json: bool) -> None:
+    """Print what a comparison will cost: by kind of work, or as JSON with its readings of each file."""
+    rows = costs.table.to_dict(orient="records")
+    total = {"flops": costs.flops, "bytes": costs.bytes, "seconds": costs.seconds, "memory": costs.memory}
+    if as_json:
+        import json
+
+        print(json.dumps({"work": rows, "reads": costs.reads, "groups": costs.groups, **total}, indent=2))
+        return
+    show_rows([{str(key): _short(value) for key, value in row.items()} for row in rows], as_json=False)
+    print(
+        f"{costs.flops:.3g} floating-point operations and {costs.bytes:.3g} bytes read: about {costs.seconds:.2g} "
+        f"seconds of one core of this machine, within {costs.memory / 1e9:.2g} GB beside the files, each read up to "
+        f"{max(costs.reads.values()):.3g} times. Dictionaries are not counted; --no-latents leaves them out.",
+        file=sys.stderr,
+    )
+
+
+def _short(value: Any) -> Any:
+    return f"{value:.3g}" if isinstance(value, float) else value
 
 
 def show_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:

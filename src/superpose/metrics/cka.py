@@ -12,8 +12,9 @@ from superpose.metrics.kernels import (
     KernelRows,
     KernelSums,
     cosine_influence,
-    kernel_rows,
+    cross_rows,
     kernel_sums,
+    own_rows,
     pair_influence,
     repaired_sums,
 )
@@ -102,7 +103,9 @@ def _debiased(sums: KernelSums) -> Array:
 
 
 def _biased_influence(sums: KernelSums, rows: KernelRows) -> Array:
-    return cosine_influence(sums.samples, _biased(sums), (sums.ab, sums.aa, sums.bb), (rows.ab, rows.aa, rows.bb))
+    cross, x, y = rows
+    parts = (cross.product, x.square, y.square)
+    return cosine_influence(sums.samples, _biased(sums), (sums.ab, sums.aa, sums.bb), parts)
 
 
 def _debiased_influence(sums: KernelSums, rows: KernelRows) -> Array:
@@ -127,7 +130,8 @@ CKA = MomentMetric(
     repaired=repaired_sums,
     # Over re-pairings Σ_ij KL averages Σd Σe / (N − 1).
     null_mean=lambda sums: sums.d * sums.e / (sums.samples - 1) / np.sqrt(sums.aa * sums.bb),
-    row_sums=kernel_rows,
+    row_sums=cross_rows,
+    own_rows=own_rows,
     influence=_biased_influence,
     bounds=(0.0, 1.0),
 )
@@ -141,7 +145,8 @@ CKA_DEBIASED = MomentMetric(
     why=_too_few,
     repaired=repaired_sums,
     null_mean=lambda sums: np.zeros_like(sums.ab),
-    row_sums=kernel_rows,
+    row_sums=cross_rows,
+    own_rows=own_rows,
     influence=_debiased_influence,
     bounds=(-1.0, 1.0),
 )

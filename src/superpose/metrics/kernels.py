@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.blocks import inner
+from superpose.blocks import as_type, inner
 from superpose.moments import Cross, Moments, Own
 
 Array = NDArray[Any]
@@ -41,14 +41,22 @@ class KernelSums:
 
 
 @dataclass(frozen=True)
-class KernelRows:
-    """One row's share of the sums: h_i = Σ_j K_ij L_ij over all j (and for KK, LL), and the diagonals d_i, e_i."""
+class CrossRows:
+    """One row's share of a pair's sum: h_i = Σ_j K_ij L_ij over all j."""
 
-    ab: Array
-    aa: Array
-    bb: Array
-    d: Array
-    e: Array
+    product: Array
+
+
+@dataclass(frozen=True)
+class OwnRows:
+    """One row's share of a system's own sums: `square` Σ_j K_ij² over all j, and the diagonal d_i."""
+
+    square: Array
+    diagonal: Array
+
+
+# Those of a pair, and of either system.
+KernelRows = tuple[CrossRows, OwnRows, OwnRows]
 
 
 def kernel_sums(moments: Moments) -> KernelSums:
@@ -93,33 +101,39 @@ def repaired_sums(sums: KernelSums, moments: Moments) -> KernelSums:
     return replace(sums, ab=_square_norm(cross.product[0]), de=cross.norms[0])
 
 
-def kernel_rows(moments: Moments, sums: KernelSums) -> Callable[[Array, Array, Array], KernelRows]:
+def cross_rows(moments: Moments, sums: KernelSums) -> Callable[[Array, Array, Array], CrossRows]:
     """Return what gives each row's share, from rows about the means: h_i = x_i'(X'Y) y_i."""
-    centred = moments.centred()
-    crossed, first, second = centred.cross.product[0], centred.x.square[0], centred.y.square[0]
-
-    def shares(x: Array, y: Array, folds: Array) -> KernelRows:
-        return KernelRows(
-            ab=inner(x @ crossed.astype(x.dtype), y),
-            aa=inner(x @ first.astype(x.dtype), x),
-            bb=inner(y @ second.astype(y.dtype), y),
-            d=inner(x, x),
-            e=inner(y, y),
-        )
-
-    return shares
+    whole = moments.merged()
+    form = _form(whole.cross.product[0], whole.x, whole.y)
+    return lambda x, y, folds: CrossRows(form(x, y))
 
 
-def cosine_influence(n: int, score: Array, parts: tuple[Array, Array, Array], rows: tuple[Array, ...]) -> Array:
+def own_rows(own: Own) -> Callable[[Array], OwnRows]:
+    """Return what gives each row's share of its own system's sums, from rows about the means: x_i'(X'X) x_i."""
+    form = _form(own.square[0], own, own)
+    return lambda x: OwnRows(form(x, x), inner(x, x))
+
+
+def _form(product: Array, x: Own, y: Own) -> Callable[[Array, Array], Array]:
+    """Return what gives x_i' P y_i of rows, with P the product about the means."""
+    centred = product - x.total[0][:, None] * (y.total[0] / y.samples[0])
+    # Of size 1, so that products of three float32 responses stay within its range.
+    size = float(np.abs(centred).max()) or 1.0
+    unit = as_type(centred / size)
+    return lambda a, b: inner(a @ unit(a.dtype), b) * size
+
+
+def cosine_influence(n: int, score: Array, parts: tuple[Array, Array, Array], rows: Iterable[Array]) -> Array:
     """Return each row's influence on ab/√(aa·bb), sums over pairs of samples, given its share in each.
 
     A sum over pairs has first-order influence 2 (row share − mean share), so the logarithm of the ratio has
     the difference of the relative ones (Hoeffding 1948).
     """
-    relative = [
-        2 * (n * share / total - 1) if total else np.zeros_like(share) for share, total in zip(rows, parts, strict=True)
-    ]
-    return score * (relative[0] - (relative[1] + relative[2]) / 2)
+    influence = np.zeros(())
+    for sign, share, total in zip((2.0, -1.0, -1.0), rows, parts, strict=True):
+        relative = n / total * share - 1 if total else np.zeros_like(share)
+        influence = influence + sign * score * relative
+    return influence
 
 
 def pair_parts(s: KernelSums) -> tuple[Array, Array, Array]:
@@ -140,12 +154,13 @@ def pair_part(n: int, product: Array, diagonals: Array, d: Array, e: Array) -> A
 def pair_influence(score: Array, sums: KernelSums, rows: KernelRows) -> Array:
     """Return each row's influence on a score that correlates inner products over pairs of distinct samples."""
     n = sums.samples
-    shares = (
-        pair_share(n, rows.ab, (rows.d, rows.e), (sums.d, sums.e)),
-        pair_share(n, rows.aa, (rows.d, rows.d), (sums.d, sums.d)),
-        pair_share(n, rows.bb, (rows.e, rows.e), (sums.e, sums.e)),
+    cross, x, y = rows
+    parts = (
+        (cross.product, (x.diagonal, y.diagonal), (sums.d, sums.e)),
+        (x.square, (x.diagonal, x.diagonal), (sums.d, sums.d)),
+        (y.square, (y.diagonal, y.diagonal), (sums.e, sums.e)),
     )
-    return cosine_influence(n, score, pair_parts(sums), shares)
+    return cosine_influence(n, score, pair_parts(sums), (pair_share(n, *part) for part in parts))
 
 
 def pair_share(n: int, h: Array, diagonals: tuple[Array, Array], totals: tuple[Array, Array]) -> Array:

@@ -67,9 +67,12 @@ class MomentMetric:
     row_sums : callable or None
         (moments, sums) → (x, y, folds) → what each row adds to each sum, a dataclass of arrays, for rows of one fold
         about the column means.
+    own_rows : callable or None
+        Own sums → x → what each row adds to the sums of one system, a dataclass of arrays; equal functions are
+        evaluated once a system.
     influence : callable or None
-        (sums, row sums) → each row's influence on the score, (samples,): their squared sum over samples² is
-        the score's variance.
+        (sums, row sums) → each row's influence on the score, (rows,): over all samples, their squared sum over
+        samples² is the score's variance. With `own_rows`, the row sums are three: the pair's and each system's own.
     bounds : tuple of float
         The range of the score.
     higher_is_closer : bool
@@ -88,6 +91,7 @@ class MomentMetric:
     repaired: Callable[[Any, Moments], Any]
     null_mean: Callable[[Any], Array] | None = None
     row_sums: Callable[..., Any] | None = None
+    own_rows: Callable[..., Any] | None = None
     influence: Callable[[Any, Any], Array] | None = None
     bounds: tuple[float, float] = (-1.0, 1.0)
     higher_is_closer: bool = True

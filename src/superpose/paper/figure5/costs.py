@@ -23,6 +23,7 @@ from superpose.sae import SparseAutoencoder
 from superpose.sparsity import TopK
 from superpose.store import trailing
 from superpose.study import Study
+from superpose.timing import timed
 from superpose.training import PRESETS, fit
 
 # Published float32 rate of an NVIDIA H100 SXM, operations a second, and the share of it that is expected.
@@ -117,13 +118,13 @@ def _seconds(units: int, latents: int, active: int, mode: str) -> dict[str, tupl
             progress=lambda step, loss: ticks.append(time.process_time()),
         )  # fmt: skip
         codes = [sae.encode(rows) for sae, rows in zip(saes, (x, y), strict=True)]
-        coded = _timed(lambda: saes[0].decode(saes[0].encode(x)))
+        coded = timed(lambda: saes[0].decode(saes[0].encode(x)))
         return {
             "trained": (0.0, float(np.median(np.diff(ticks))) / (2 * BATCH)),
             "coded": (0.0, coded / MANY),
             "codes": _line(partial(_scored, *codes)),
             "units": _line(partial(_scored, x, y)),
-            "kernels": (0.0, 2 * LANDMARKS * (LANDMARKS + units) * _timed(lambda: x.T @ x) / (2 * MANY * units**2)),
+            "kernels": (0.0, 2 * LANDMARKS * (LANDMARKS + units) * timed(lambda: x.T @ x) / (2 * MANY * units**2)),
         }
 
 
@@ -132,16 +133,9 @@ def _scored(a: NDArray[Any], b: NDArray[Any], rows: int) -> None:
 
 
 def _line(function: Callable[[int], object]) -> tuple[float, float]:
-    few, many = (_timed(partial(function, rows)) for rows in (FEW, MANY))
+    few, many = (timed(partial(function, rows)) for rows in (FEW, MANY))
     each = max(many - few, 0.0) / (MANY - FEW)
     return max(few - each * FEW, 0.0), each
-
-
-def _timed(function: Callable[[], object]) -> float:
-    function()
-    started = time.process_time()
-    function()
-    return time.process_time() - started
 
 
 def _units(cell: Mapping[str, Any]) -> list[int]:

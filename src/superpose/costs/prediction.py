@@ -1,0 +1,348 @@
+"""The costs of a comparison, added up from what each pair, system and reading takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from superpose.comparison import INTERVALS, bytes_of, checked_draw, checked_pairs, shares_held, tiles
+from superpose.costs.sizes import Size, sizes_of
+from superpose.costs.steps import Steps, planned_for_rounds, race
+from superpose.files import DataError
+from superpose.metrics import DEFAULT, Metric, MomentMetric
+from superpose.moments import rows_of
+from superpose.statistics import GROUPS
+
+FLOAT = 8
+# Numbers kept of a row: of one pair's sum and of a regression's, and what one influence takes at a time.
+CROSSED, PREDICTED, INFLUENCE = 1, 4.5, 6
+# Numbers of a sample that splits, groups and re-pairings take, and those more while they are made.
+DESIGNED, DESIGNING = 5, 3
+# Squares, units × units, that a pair takes: kernels, and a regression beside the weights of all rounds.
+KERNEL, SOLVING = 8, 8
+# Values at a time as systems are checked and averaged, and what else a process comes to hold.
+CHECKED, LITTLE = 2**23, 2**21
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a comparison will cost.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a kind of work: work, flops, bytes read, seconds of one core of this machine.
+    reads : dict of float
+        How often each system is read from end to end.
+    memory : int
+        Bytes that are held at most, beside the systems themselves.
+    sums : int
+        Those of them that are sums: all systems' own, and the crossed ones of the largest group of pairs.
+    groups : int
+        In how many groups pairs are scored.
+    """
+
+    table: pd.DataFrame
+    reads: dict[str, float]
+    memory: int
+    sums: int
+    groups: int
+
+    @property
+    def flops(self) -> float:
+        """Floating-point operations, of products and solutions."""
+        return float(self.table.flops.sum())
+
+    @property
+    def bytes(self) -> float:
+        """Bytes read, from the disk where a system is mapped."""
+        return float(self.table.bytes.sum())
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of one core of this machine."""
+        return float(self.table.seconds.sum())
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is asked for: sizes, pairs, groups of pairs, and how many folds, rounds, drawn rows and re-pairings."""
+
+    sizes: Mapping[str, Size]
+    couples: Sequence[tuple[str, str]]
+    groups: Sequence[Sequence[tuple[str, str]]]
+    metrics: tuple[Metric, ...]
+    folds: int
+    rounds: int
+    scored: int
+    drawn: int
+    permutations: int
+    memory: int
+
+    @property
+    def samples(self) -> int:
+        """Samples of each system."""
+        return next(iter(self.sizes.values())).samples
+
+
+def predict(
+    systems: Mapping[str, ArrayLike | Size],
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    metrics: Sequence[Metric] = DEFAULT,
+    folds: int | None = 5,
+    test: float | None = None,
+    permutations: int = 0,
+    interval_samples: int | None = INTERVALS,
+    memory: int | str | None = None,
+    steps: Callable[[int, str, tuple[Metric, ...], int], Steps] = race,
+) -> Costs:
+    """Predict what `superpose.compare` will cost, from sizes alone.
+
+    Operations are counted; seconds are those that each step takes on this machine, measured at the systems' widths on
+    little random activity (some hundred milliseconds, once a process and width).
+
+    Parameters
+    ----------
+    systems : mapping of str to array or Size
+        Arrays, of which no value is read, or sizes of systems that need not exist.
+    pairs, metrics, permutations, interval_samples, memory
+        As in `superpose.compare`; metrics are functions of moments.
+    folds : int or None
+        How many folds, as in `superpose.compare`.
+    test : float, optional
+        The share of samples that a fixed split scores, in place of folds.
+    steps : callable
+        (units, dtype, metrics, rounds) → `Steps` of another machine; by default this one's are measured.
+
+    Returns
+    -------
+    Costs
+
+    Raises
+    ------
+    DataError
+        For unpaired sizes, or a metric that is no function of moments.
+
+    Examples
+    --------
+    >>> import superpose as sp
+    >>> layers = {f"layer{i}": sp.costs.Size(10**6, 256, "float16") for i in range(12)}
+    >>> costs = sp.costs.predict(layers, metrics=[sp.metrics.CKA], memory="100MB")
+    >>> costs.groups, {round(times, 1) for times in costs.reads.values()}
+    (10, {6.1})
+    """
+    sizes = sizes_of(systems)
+    couples = checked_pairs(sizes, pairs)
+    checked_draw(interval_samples)
+    if folds is not None and (not isinstance(folds, int | np.integer) or folds < 2):
+        raise DataError(f"folds is {folds!r}; expected an integer of at least 2, or None.")
+    if test is not None and not 0 < test < 1:
+        raise DataError(f"test is {test!r}; expected the share of samples that is scored, between 0 and 1.")
+    if not isinstance(permutations, int | np.integer) or permutations < 0:
+        raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
+    planned = planned_for_rounds(tuple(metrics), 1)
+    unknown = [metric.name for metric in planned if not isinstance(metric, MomentMetric)]
+    if unknown:
+        raise DataError(f"{', '.join(unknown)} is no function of moments, so its cost is not known; leave it out.")
+    samples = next(iter(sizes.values())).samples
+    limit = bytes_of(memory)
+    kept = 2 if test is not None else folds or 1
+    scored = samples if test is None else max(1, round(test * samples))
+    job = _Job(
+        sizes=sizes,
+        couples=couples,
+        groups=tiles(couples, {name: size.units for name, size in sizes.items()}, kept, limit),
+        metrics=tuple(metrics),
+        folds=kept,
+        rounds=1 if test is not None else kept,
+        scored=scored,
+        drawn=scored if interval_samples is None else min(max(interval_samples, GROUPS), scored),
+        permutations=int(permutations),
+        memory=limit,
+    )
+    reads = _reads(job)
+    widths = {(size.units, size.dtype) for size in sizes.values()}
+    known = {width: steps(*width, job.metrics, job.rounds) for width in widths}
+    sums = _sums_held(job)
+    table = pd.DataFrame(
+        [
+            _reading(job, reads, known),
+            _products(job, known),
+            _solutions(job, known),
+            _intervals(job, known),
+            _nulls(job, known),
+            _rest(job, known),
+        ]
+    )
+    return Costs(table, reads, _peak(job, sums), sums, len(job.groups))
+
+
+def _of(job: _Job, known: Mapping[Any, Steps], name: str) -> Steps:
+    size = job.sizes[name]
+    return known[size.units, size.dtype]
+
+
+def _families(job: _Job) -> list[MomentMetric]:
+    """Return one metric for each set of sums that metrics share."""
+    planned = planned_for_rounds(job.metrics, job.rounds)
+    return list({metric.sums: metric for metric in planned}.values())
+
+
+def _reads(job: _Job) -> dict[str, float]:
+    """Checked and averaged once, summed once a group of pairs, drawn rows once a pair, all again for each null."""
+    grouped = Counter(name for some in job.groups for name in {name for couple in some for name in couple})
+    paired = Counter(name for couple in job.couples for name in couple)
+    drawn = job.drawn / job.samples if any(metric.influence is not None for metric in _families(job)) else 0.0
+    again = 1 + job.permutations if job.permutations else 0
+    averaged = 1 + job.scored / job.samples
+    return {name: averaged + grouped[name] + paired[name] * (drawn + again) for name in job.sizes if paired[name]}
+
+
+def _reading(job: _Job, reads: Mapping[str, float], known: Mapping[Any, Steps]) -> dict[str, Any]:
+    seconds = bytes_read = 0.0
+    for name, times in reads.items():
+        size, steps = job.sizes[name], _of(job, known, name)
+        wider = size.units / steps.units * size.samples
+        seconds += wider * (steps.check + (times - 2) * steps.read)
+        if size.mapped:
+            bytes_read += times * size.bytes
+            seconds += times * size.bytes / steps.read_speed
+    return {"work": "reading", "flops": 0.0, "bytes": bytes_read, "seconds": seconds}
+
+
+def _products(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
+    """One product a pair, and one a system."""
+    names = list(dict.fromkeys(name for couple in job.couples for name in couple))
+    flops = seconds = 0.0
+    for a, b in (*job.couples, *((name, name) for name in names)):
+        steps, both = _of(job, known, a), job.sizes[a].units * job.sizes[b].units
+        flops += 2.0 * job.samples * both
+        seconds += job.samples * steps.product * both / steps.units**2
+    return {"work": "products", "flops": flops, "bytes": 0.0, "seconds": seconds}
+
+
+def _solutions(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
+    """What metrics make of the sums: a solution a fold and direction, or a few passes over the sums."""
+    flops = seconds = 0.0
+    for a, b in job.couples:
+        for metric in _families(job):
+            for x, y in _ways(metric, a, b):
+                counted, taken = _solution(job, known, metric, x, y)
+                flops += counted
+                seconds += taken
+    return {"work": "solutions", "flops": flops, "bytes": 0.0, "seconds": seconds}
+
+
+def _ways(metric: MomentMetric, a: str, b: str) -> list[tuple[str, str]]:
+    return [(a, b), (b, a)] if metric.directed else [(a, b)]
+
+
+def _solution(job: _Job, known: Mapping[Any, Steps], metric: MomentMetric, x: str, y: str) -> tuple[float, float]:
+    steps = _of(job, known, x)
+    p, q = job.sizes[x].units, job.sizes[y].units
+    if metric.own_rows is not None:
+        # A function of squared sums: passes over what is summed.
+        return 2.0 * (p * p + p * q + q * q), steps.solved[metric.sums] * p * q / steps.units**2
+    rounds = job.rounds if metric.split else 1
+    # A Cholesky factor, the two triangular solutions, and one product that evaluates the weights.
+    counted = p**3 / 3 + 4.0 * p * p * q
+    return rounds * counted, rounds * steps.solved[metric.sums] * p * p * q / steps.units**3
+
+
+def _intervals(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
+    """A product of the drawn rows a pair and direction, and one a system where its share is kept for all its pairs.
+
+    Where rows train in other rounds, what they move takes two more.
+    """
+    flops = seconds = 0.0
+    for metric in _families(job):
+        if metric.influence is None:
+            continue
+        for a, b in job.couples:
+            for x, y in _ways(metric, a, b):
+                steps, both = _of(job, known, x), job.sizes[x].units * job.sizes[y].units
+                flops += 2.0 * job.drawn * both * (3 if metric.split and job.rounds > 1 else 1)
+                seconds += job.drawn * steps.shared[metric.sums] * both / steps.units**2
+        if metric.own_rows is not None:
+            for name, times in _own_shares(job).items():
+                steps, units = _of(job, known, name), job.sizes[name].units
+                flops += 2.0 * times * job.drawn * units**2
+                seconds += times * job.drawn * steps.own[metric.sums] * (units / steps.units) ** 2
+    return {"work": "intervals", "flops": flops, "bytes": 0.0, "seconds": seconds}
+
+
+def _own_shares(job: _Job) -> dict[str, int]:
+    """Return how often what rows add to own sums is taken: once, or for each pair where it cannot be kept."""
+    paired = Counter(name for couple in job.couples for name in couple)
+    return dict.fromkeys(paired, 1) if shares_held(len(paired), job.drawn, job.memory) else dict(paired)
+
+
+def _nulls(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
+    """For each re-pairing, the rows again, one product, and what metrics make of it."""
+    flops = seconds = 0.0
+    for a, b in job.couples if job.permutations else ():
+        steps, p, q = _of(job, known, a), job.sizes[a].units, job.sizes[b].units
+        flops += 2.0 * job.samples * p * q
+        rows = steps.product * p * q / steps.units**2 + steps.read * p / steps.units + steps.gather * q / steps.units
+        seconds += job.samples * rows
+        for metric in _families(job):
+            for x, y in _ways(metric, a, b):
+                counted, taken = _solution(job, known, metric, x, y)
+                flops += counted
+                seconds += taken * steps.repaired[metric.sums] / steps.solved[metric.sums]
+    return {
+        "work": "nulls",
+        "flops": job.permutations * flops,
+        "bytes": 0.0,
+        "seconds": job.permutations * seconds,
+    }
+
+
+def _rest(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
+    """The design, influences of rows, and whatever else a pair takes."""
+    planned = planned_for_rounds(job.metrics, job.rounds)
+    seconds = job.samples * next(iter(known.values())).sample
+    for a, b in job.couples:
+        steps = _of(job, known, a)
+        rows = sum(steps.influence[metric.name] * len(_ways(metric, a, b)) for metric in planned)
+        seconds += steps.pair + job.drawn * rows
+    return {"work": "rest", "flops": 0.0, "bytes": 0.0, "seconds": seconds}
+
+
+def _sums_held(job: _Job) -> int:
+    names = {name for couple in job.couples for name in couple}
+    own = sum(job.sizes[name].units ** 2 for name in names)
+    crossed = max(sum(job.sizes[a].units * job.sizes[b].units for a, b in some) for some in job.groups)
+    return FLOAT * job.folds * (own + crossed)
+
+
+def _peak(job: _Job, sums: int) -> int:
+    """The sums, the rows of a chunk, which allocators keep when they are done with, and what one pair takes."""
+    designed = FLOAT * DESIGNED * job.samples
+    widest = max(size.units for size in job.sizes.values())
+    chunk = max(_chunk(job, some) for some in job.groups)
+    rounds = job.rounds
+    solving = FLOAT * widest**2 * (SOLVING + 3 * rounds)
+    regressed = any(metric.split for metric in _families(job))
+    numbers = CROSSED + INFLUENCE + (2 * PREDICTED if regressed else 0)
+    shares = FLOAT * job.drawn * (numbers + 2 * len(job.sizes) * shares_held(len(job.sizes), job.drawn, job.memory))
+    one = (solving if regressed else KERNEL * FLOAT * widest**2) + shares
+    making = FLOAT * DESIGNING * job.samples
+    return int(LITTLE + designed + max(making, CHECKED, sums + chunk + one))
+
+
+def _chunk(job: _Job, some: Sequence[tuple[str, str]]) -> int:
+    """Return the bytes of the rows that are read at once, and of one product of them."""
+    sizes = [job.sizes[name] for name in {name for couple in some for name in couple}]
+    # Equal parts of a fold.
+    fold = max(job.samples - job.scored, job.scored / job.rounds)
+    rows = fold / max(1, -(-fold // rows_of([size.units for size in sizes])))
+    product = max(size.units for size in sizes) ** 2 * max(size.working_bytes for size in sizes)
+    return int(sum(rows * size.units * size.working_bytes for size in sizes) + product)

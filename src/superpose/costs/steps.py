@@ -1,0 +1,191 @@
+"""What each step of a comparison takes on this machine: the steps themselves, run on little random activity."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from superpose.arrays import check_moderate
+from superpose.comparison import compare
+from superpose.metrics import Metric, MomentMetric, PredictiveMetric
+from superpose.metrics.regression import Plan
+from superpose.moments import Cross, Moments, Own, accumulate, mean_of, reader
+from superpose.statistics import repairings, standard_error
+from superpose.timing import timed
+
+# Wider systems are timed at this width: products are as fast there as they get.
+WIDEST = 512
+ROUNDS = 3
+# Folds that training sums are added up of.
+FOLDS = 5
+# Rows that products are timed on, and those that shares of rows are.
+ROWS, FEW = 1024, 512
+SAMPLES = 2**15
+READ_BYTES = 2**23
+
+
+@dataclass(frozen=True)
+class Steps:
+    """Processor seconds of each step at one width.
+
+    Attributes
+    ----------
+    units : int
+        The width.
+    product, check, read, gather : float
+        Of a row: in one product x'y with the sums around it; checked and averaged; read and centred; the same for
+        rows in random order.
+    solved, shared, own, repaired : mapping of callable to float
+        By the functions of the metrics: their sums from moments, of a round, with what is made ready for rows; a
+        row's share of them; a row's share of a system's own; the sums of a re-pairing.
+    influence : mapping of str to float
+        Of a row, by the names of metrics.
+    sample : float
+        Of a sample, in the design that all pairs share.
+    pair : float
+        Whatever two small systems take.
+    read_speed : float
+        Bytes a second, of a mapped file that the system holds in memory.
+    """
+
+    units: int
+    product: float
+    check: float
+    read: float
+    gather: float
+    solved: Mapping[Any, float]
+    shared: Mapping[Any, float]
+    own: Mapping[Any, float]
+    repaired: Mapping[Any, float]
+    influence: Mapping[str, float]
+    sample: float
+    pair: float
+    read_speed: float
+
+
+def race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> Steps:
+    """Time each step at a width, on this machine, in some hundred milliseconds.
+
+    In several rounds rows train where they are not scored, which their shares then take in.
+    """
+    return _race(min(units, WIDEST), dtype, metrics, min(rounds, 2))
+
+
+@functools.cache
+def _race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> Steps:
+    x, y = _activity(units, dtype)
+    rows = len(x)
+    means = {name: mean_of(part, slice(0, rows)) for name, part in (("x", x), ("y", y))}
+    take = reader(x, means["x"], rows)
+    order = np.random.default_rng(1).permutation(rows)
+    pair = Moments(*_summed(x, y, means))
+    planned = [metric for metric in planned_for_rounds(metrics, rounds) if isinstance(metric, MomentMetric)]
+    folded = _folded(pair)
+    solved, shared, own, repaired, influence = {}, {}, {}, {}, {}
+    taken: dict[Any, Any] = {}
+    few = slice(0, min(FEW, rows))
+    part_x, part_y = (np.array(reader(part, means[name], rows)(few)) for name, part in (("x", x), ("y", y)))
+    fold = np.zeros(len(part_x), dtype=np.int64)
+    for metric in planned:
+        moments = folded if metric.split else pair
+        sums = metric.sums(moments)
+        if metric.sums in solved:
+            influence[metric.name] = _influence(metric, sums, taken)
+            continue
+        times = rounds if metric.split else 1
+        solved[metric.sums] = _timed(functools.partial(metric.sums, moments)) / times
+        repaired[metric.sums] = _timed(functools.partial(metric.repaired, sums, moments)) / times
+        if metric.row_sums is not None:
+            share = metric.row_sums(moments, sums)
+            shared[metric.sums] = _timed(functools.partial(share, part_x, part_y, fold)) / len(part_x)
+            taken[metric.sums] = share(part_x, part_y, fold)
+            ready = _timed(functools.partial(_prepared, metric, moments, sums, part_x[:1], part_y[:1]))
+            solved[metric.sums] += ready / times
+        if metric.own_rows is not None:
+            own_x, own_y = metric.own_rows(pair.x), metric.own_rows(pair.y)
+            own[metric.sums] = _timed(functools.partial(own_x, part_x)) / len(part_x)
+            taken[metric.sums] = (taken[metric.sums], own_x(part_x), own_y(part_y))
+        influence[metric.name] = _influence(metric, sums, taken)
+    return Steps(
+        units=units,
+        # Two systems have three products.
+        product=_timed(lambda: _summed(x, y, means)) / (3 * rows),
+        check=(_timed(lambda: check_moderate(x)) + _timed(lambda: mean_of(x, slice(0, rows)))) / rows,
+        read=_timed(lambda: take(slice(0, rows))) / rows,
+        gather=_timed(lambda: take(order)) / rows,
+        solved=solved,
+        shared=shared,
+        own=own,
+        repaired=repaired,
+        influence=influence,
+        sample=_timed(lambda: repairings(SAMPLES, np.arange(SAMPLES) // (SAMPLES // FOLDS))) / SAMPLES,
+        pair=_smallest(metrics),
+        read_speed=_read_speed(),
+    )
+
+
+def planned_for_rounds(metrics: tuple[Metric, ...], rounds: int) -> list[Any]:
+    """Return the metrics with those that predict fitted on all folds but one, and scored on that: once, or twice."""
+    held_out = range(min(rounds, 2))
+    plan = Plan(tuple((fold, tuple(other for other in range(FOLDS) if other != fold)) for fold in held_out))
+    return [metric.planned(plan) if isinstance(metric, PredictiveMetric) else metric for metric in metrics]
+
+
+def _prepared(metric: MomentMetric, moments: Moments, sums: Any, x: Any, y: Any) -> None:
+    """Do what a pair does once before its rows' shares."""
+    assert metric.row_sums is not None
+    metric.row_sums(moments, sums)(x, y, np.zeros(1, dtype=np.int64))
+
+
+def _influence(metric: MomentMetric, sums: Any, taken: Mapping[Any, Any]) -> float:
+    """Return the seconds of a row, whose influence is squared and summed."""
+    if metric.influence is None:
+        return 0.0
+    found, rows = metric.influence, taken[metric.sums]
+    count = len(found(sums, rows))
+    return _timed(lambda: standard_error(found(sums, rows))) / count
+
+
+def _activity(units: int, dtype: str) -> tuple[Any, Any]:
+    draw = np.random.default_rng(0)
+    shape = (max(ROWS, 2 * units), units)
+    x = draw.standard_normal(shape, dtype=np.float32)
+    y = x[:, ::-1] + draw.standard_normal(shape, dtype=np.float32)
+    return x.astype(dtype), y.astype(dtype)
+
+
+def _summed(x: Any, y: Any, means: Mapping[str, Any]) -> tuple[Own, Own, Cross]:
+    own, cross = accumulate({"x": x, "y": y}, [("x", "y")], shifts=means)
+    return own["x"], own["y"], cross["x", "y"]
+
+
+def _folded(pair: Moments) -> Moments:
+    """Return the same sums as those of several folds."""
+    return Moments(*(_repeated(sums) for sums in (pair.x, pair.y, pair.cross)))
+
+
+def _repeated(sums: Any) -> Any:
+    names = (field.name for field in fields(sums) if field.name not in ("shift", "resolution"))
+    return replace(sums, **{name: np.repeat(getattr(sums, name), FOLDS, axis=0) for name in names})
+
+
+def _timed(function: Callable[[], object]) -> float:
+    return timed(function, ROUNDS)
+
+
+def _smallest(metrics: tuple[Metric, ...]) -> float:
+    x = np.random.default_rng(0).normal(size=(60, 4))
+    return _timed(lambda: compare({"x": x, "y": x[:, ::-1] ** 3}, metrics=metrics))
+
+
+def _read_speed() -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "read.npy"
+        np.save(path, np.zeros(READ_BYTES, np.uint8))
+        return READ_BYTES / max(_timed(lambda: np.load(path, mmap_mode="r").max()), 1e-6)

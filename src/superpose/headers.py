@@ -1,0 +1,139 @@
+"""How large the responses in a file are, from its header alone."""
+
+from __future__ import annotations
+
+import math
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from superpose.files import DataError
+from superpose.recordings import LABELS, Recording, choose_array, existing, read, readable
+
+# As safetensors names them.
+SAFE_TYPES = {"F16": "float16", "BF16": "float32", "F32": "float32"}
+
+
+class Header(NamedTuple):
+    """Samples and units, the type that responses have once they are read, and whether rows stay on the disk."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    mapped: bool
+
+
+def header(path: str | os.PathLike[str]) -> Header:
+    """Read how large the responses of a file are, as `superpose.read` would give them.
+
+    Only a text table, which has no header that counts its rows, is read to its end.
+
+    Parameters
+    ----------
+    path : path-like
+        As `superpose.read` takes it.
+
+    Returns
+    -------
+    Header
+
+    Raises
+    ------
+    DataError
+        One line that names the file and the cause, whatever is wrong with it.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from superpose.headers import header
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/layer.npy", np.zeros((5, 3), dtype=np.float16))
+    ...     header(f"{folder}/layer.npy")
+    Header(shape=(5, 3), dtype='float16', mapped=True)
+    """
+    file, key = existing(path)
+    with readable(file):
+        found = HEADERS.get(file.suffix.lower(), _read_whole)(file, key)
+        if len(found.shape) != 2 or 0 in found.shape:
+            raise DataError(f"{file} has shape {found.shape}; expected (samples, units), at least one of each.")
+        return found
+
+
+def _read_whole(file: Path, key: str | None) -> Header:
+    content = read(file)
+    responses = content.responses if isinstance(content, Recording) else content
+    return Header(responses.shape, str(responses.dtype), False)
+
+
+def _of_npy(file: Path, key: str | None) -> Header:
+    with open(file, "rb") as stream:
+        shape, dtype = _array_header(stream)
+        announced = stream.tell() + math.prod(shape) * dtype.itemsize
+    there = os.path.getsize(file)
+    if there < announced:
+        raise DataError(f"{file} has {there} bytes and announces {announced}; it was cut off: write it again.")
+    # Integers become floats when they are read, so they are held.
+    return Header(shape, _kept_as(dtype), dtype.kind == "f")
+
+
+def _of_npz(file: Path, key: str | None) -> Header:
+    with zipfile.ZipFile(file) as archive:
+
+        def of(name: str) -> Header:
+            with archive.open(f"{name}.npy") as stream:
+                shape, dtype = _array_header(stream)
+            return Header(shape, _kept_as(dtype), False)
+
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+        labels = [name for names in LABELS.values() for name in names]
+        chosen: Header = choose_array(file, key, names, lambda name: None if name in labels else of(name))["responses"]
+        return chosen
+
+
+def _array_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    of_version = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = of_version(stream)
+    return shape, dtype
+
+
+def _of_safetensors(file: Path, key: str | None) -> Header:
+    from safetensors import safe_open
+
+    with safe_open(file, framework="np") as tensors:
+
+        def of(name: str) -> Header:
+            part = tensors.get_slice(name)
+            return Header(tuple(part.get_shape()), SAFE_TYPES.get(part.get_dtype(), "float64"), False)
+
+        chosen: Header = choose_array(file, key, list(tensors.keys()), of)["responses"]
+        return chosen
+
+
+def _of_parquet(file: Path, key: str | None) -> Header:
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(file) as source:
+        names = [name.strip().lower() for name in source.schema_arrow.names]
+        # A table's unnamed index.
+        names = names[1:] if names[:1] == [""] else names
+        units = [name for name in names if not any(name in spellings for spellings in LABELS.values())]
+        return Header((source.metadata.num_rows, len(units)), "float64", False)
+
+
+def _kept_as(dtype: np.dtype[Any]) -> str:
+    """Return the type that `superpose.arrays.as_responses` keeps numbers in."""
+    if dtype.kind not in "fiub":
+        raise DataError(f"the responses are of type {dtype}; expected real numbers.")
+    return dtype.newbyteorder("=").name if dtype.kind == "f" and dtype.itemsize <= 8 else "float64"
+
+
+HEADERS: Mapping[str, Callable[[Path, str | None], Header]] = {
+    ".npy": _of_npy,
+    ".npz": _of_npz,
+    ".parquet": _of_parquet,
+    ".safetensors": _of_safetensors,
+}

@@ -1,0 +1,230 @@
+"""Predicted costs: operations, readings and memory against what a comparison does, seconds against what it takes."""
+
+import json
+import subprocess
+import sys
+import time
+from collections import Counter
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+import superpose as sp
+from superpose import arrays, moments
+from superpose.costs import Size, predict, race
+from superpose.files import DataError
+from superpose.metrics import CKA, CKA_DEBIASED, CKA_RBF, DEFAULT, REGRESSION_R, RSA
+from superpose.timing import timed
+
+SQUARE = 8 * 5 * 12**2
+
+
+@pytest.fixture
+def systems():
+    draw = np.random.default_rng(0)
+    z = draw.normal(size=(300, 6))
+    return {name: (z @ draw.normal(size=(6, 12)) + draw.normal(size=(300, 12))) for name in "abcdefg"}
+
+
+@pytest.fixture
+def done(monkeypatch):
+    """What a comparison multiplies, and which rows it reads: {"flops": …, id of a system: rows}."""
+    found = Counter()
+    product, shifted, chunks = moments.product, moments.shifted_rows, arrays.chunks
+
+    def multiplied(x, y):
+        found["flops"] += 2 * x.count * x.matrix.shape[-1] * y.matrix.shape[-1]
+        return product(x, y)
+
+    def read(x, shift, index, space=None):
+        rows = shifted(x, shift, index, space)
+        found[x.__array_interface__["data"][0]] += len(rows)
+        return rows
+
+    def chunked(x, rows=None):
+        for start, part in chunks(x, rows):
+            found[x.__array_interface__["data"][0]] += len(part)
+            yield start, part
+
+    monkeypatch.setattr(moments, "product", multiplied)
+    monkeypatch.setattr(moments, "shifted_rows", read)
+    monkeypatch.setattr(moments, "chunks", chunked)
+    monkeypatch.setattr(arrays, "chunks", chunked)
+    return found
+
+
+class TestCounts:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"memory": (7 + 12 + 4) * SQUARE},
+            {"memory": "1B", "interval_samples": 60},
+            {"metrics": [CKA], "folds": None},
+            {"permutations": 3, "metrics": [RSA, REGRESSION_R]},
+            {"pairs": [("a", "b"), ("c", "a")]},
+        ],
+        ids=["whole", "groups", "pairs alone", "kernels", "nulls", "chosen pairs"],
+    )
+    def test_operations_and_readings_are_those_of_the_comparison(self, systems, options, done):
+        costs = predict(systems, **options)
+        # The steps that were timed multiply and read too.
+        done.clear()
+        sp.compare(systems, **options)
+        products = costs.table.set_index("work").flops["products"]
+        assert products == done.pop("flops")
+        times = {name: done[x.__array_interface__["data"][0]] / 300 for name, x in systems.items()}
+        assert {name: value for name, value in times.items() if value > 1} == pytest.approx(costs.reads)
+
+    def test_solutions_and_intervals_by_hand(self):
+        sizes = {"x": Size(1000, 30), "y": Size(1000, 20)}
+        work = predict(sizes, metrics=[REGRESSION_R]).table.set_index("work").flops
+        one = 30**3 / 3 + 4 * 30**2 * 20
+        other = 20**3 / 3 + 4 * 20**2 * 30
+        assert_allclose(work["solutions"], 5 * (one + other))
+        # What is predicted, and what moves r and R² where a row trains; of no fewer than 1,000 rows.
+        assert work["intervals"] == 2 * 3 * (2 * 1000 * 30 * 20)
+        few = predict(sizes, metrics=[REGRESSION_R], interval_samples=100).table.set_index("work").flops
+        assert few["intervals"] == work["intervals"]
+        kernels = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA]).table.set_index("work").flops
+        assert kernels["intervals"] == 2 * 1000 * (30 * 20 + 30**2 + 20**2)
+
+    def test_a_fixed_split_is_one_round_over_what_it_scores(self):
+        sizes = {"x": Size(1000, 30), "y": Size(1000, 20)}
+        whole, split = (predict(sizes, **options).table.set_index("work").flops for options in ({}, {"test": 0.2}))
+        # Of the kernels and of a regression in both directions, whose rows train in no round; of a fifth of the rows.
+        kernels, regressions = 30 * 20 + 30**2 + 20**2, 2 * 30 * 20
+        assert_allclose(whole["intervals"], 2 * 1000 * (kernels + 3 * regressions))
+        assert_allclose(split["intervals"], 2 * 200 * (kernels + regressions))
+        assert split["solutions"] < whole["solutions"] / 4
+        assert split["products"] == whole["products"]
+
+    def test_what_is_in_memory_is_not_read_from_the_disk(self, systems):
+        assert predict(systems).bytes == 0
+        sizes = {name: Size(300, 12, "float64") for name in systems}
+        costs = predict(sizes)
+        assert costs.bytes == sum(costs.reads[name] * 300 * 12 * 8 for name in sizes)
+
+    def test_the_sums_of_groups_are_within_the_memory(self):
+        sizes = {str(i): Size(10**9, 8192, "float16") for i in range(20)}
+        costs = predict(sizes, metrics=[CKA], folds=None, memory="64GB", interval_samples=1000)
+        assert costs.sums < 64e9
+        # All own sums, and the crossed ones of a group of blocks.
+        assert costs.groups > 1
+        assert costs.sums > 20 * 8 * 8192**2
+
+    def test_no_value_is_read(self, tmp_path):
+        np.save(tmp_path / "x.npy", np.full((100, 4), np.nan, np.float32))
+        x = np.load(tmp_path / "x.npy", mmap_mode="r")
+        costs = predict({"x": x, "y": x})
+        assert costs.bytes > 0
+        assert costs.table.seconds.sum() == costs.seconds
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"metrics": [CKA_RBF]}, "cka_rbf.* is no function of moments, so its cost is not known"),
+            ({"folds": 1}, "folds is 1; expected an integer of at least 2, or None"),
+            ({"folds": np.arange(5)}, "folds is .*; expected an integer"),
+            ({"permutations": -1}, "permutations is -1; expected an integer of at least 0"),
+            ({"test": 1.5}, "test is 1.5; expected the share of samples that is scored"),
+            ({"interval_samples": 1}, "interval_samples is 1; expected an integer of at least 2"),
+            ({"pairs": [("a", "z")]}, "is no pair of two systems"),
+        ],
+    )
+    def test_options(self, systems, options, words):
+        with pytest.raises(DataError, match=words):
+            predict(systems, **options)
+
+    def test_sizes(self):
+        with pytest.raises(DataError, match="a size of 0 samples × 5 units; expected integers of at least 1"):
+            Size(0, 5)
+        with pytest.raises(DataError, match="dtype is 'int8'; expected float16, float32 or float64"):
+            Size(5, 5, "int8")
+        with pytest.raises(DataError, match=r"expected at least two systems, as \{name: array or Size\}"):
+            predict({"x": Size(5, 5)})
+        with pytest.raises(DataError, match="x has 5 samples and y has 6"):
+            predict({"x": Size(5, 5), "y": Size(6, 5)})
+        with pytest.raises(DataError, match=r"x has shape \(2, 5, 3\); costs are those of \(samples, units\)"):
+            predict({"x": np.ones((2, 5, 3)), "y": np.ones((2, 5, 3))})
+
+
+class TestSteps:
+    def test_each_takes_some_time_and_is_measured_once(self):
+        steps = race(40, "float32", DEFAULT, 5)
+        assert steps is race(40, "float32", DEFAULT, 5)
+        assert min(steps.product, steps.check, steps.read, steps.gather, steps.pair, steps.read_speed) > 0
+        # Two families of sums: kernels and least squares.
+        assert len(steps.solved) == len(steps.shared) == 2
+        assert len(steps.own) == 1
+
+    def test_time_is_that_of_the_fastest_round(self):
+        pauses = iter((0.0, 0.05, 0.01))
+
+        def work():
+            end = time.process_time() + next(pauses)
+            while time.process_time() < end:
+                pass
+
+        assert 0.01 <= timed(work, rounds=2) < 0.05
+
+
+CHILD = """
+import json, sys, threading, time
+import numpy as np
+import superpose as sp
+
+samples, layers, units, memory, drawn = (int(text) for text in sys.argv[1:])
+systems = {}
+draw = np.random.default_rng(0)
+for layer in range(layers):
+    systems[str(layer)] = draw.standard_normal((samples, units), dtype=np.float32)
+few = {name: np.array(x[:1500]) for name, x in list(systems.items())[:2]}
+sp.compare(few, interval_samples=100)
+
+def resident():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
+
+before, peak, done = resident(), 0, threading.Event()
+def watch():
+    global peak
+    while not done.wait(0.004):
+        peak = max(peak, resident() - before)
+
+watcher = threading.Thread(target=watch)
+watcher.start()
+options = {"memory": memory, "interval_samples": drawn or None}
+cpu = time.process_time()
+sp.compare(systems, **options)
+cpu = time.process_time() - cpu
+done.set()
+watcher.join()
+costs = sp.costs.predict(systems, **options)
+found = {"cpu": cpu, "peak": peak, "seconds": costs.seconds, "memory": costs.memory}
+print(json.dumps(found | {"parts": costs.table.seconds.tolist()}))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="RssAnon is read from /proc")
+@pytest.mark.parametrize(
+    ("samples", "layers", "units", "memory", "drawn"),
+    [
+        (12_000, 4, 640, 10**9, 0),
+        (20_000, 6, 320, 10**9, 2_000),
+        (60_000, 5, 128, 10**9, 0),
+        (8_000, 8, 384, 10**8, 500),
+    ],
+)
+def test_seconds_and_memory_of_a_process(samples, layers, units, memory, drawn):
+    arguments = [str(n) for n in (samples, layers, units, memory, drawn)]
+    done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert 0.75 < found["memory"] / found["peak"] < 1.25, found
+    # Of an idle core within 25 %; tests may share theirs.
+    assert 0.5 < found["seconds"] / found["cpu"] < 2, found
