@@ -11,6 +11,8 @@ import pytest
 from fuzz import KINDS, UNITS, damaged, equal, outcome
 from proof import proved
 
+from superpose.recordings import READERS
+
 SECONDS = 2  # for a refusal, whatever was done to the file
 WHOLE = [name for name in KINDS if name not in ("checkpoint", "activation store", "results", "labels")]
 every_kind = pytest.mark.parametrize("name", KINDS)
@@ -85,7 +87,7 @@ def command(name, path, folder):
     """Return the arguments that read an input of this kind."""
     x = folder / "x.npy"
     np.save(x, np.random.default_rng(1).normal(size=(40, UNITS)))
-    if path.suffix in (".npy", ".npz", ".csv", ".tsv", ".parquet") or name == "safetensors":
+    if path.suffix in READERS.keys() - {".safetensors"} or name == "safetensors":
         partner = KINDS[name].write(folder / "partner")
         raw = ("--no-latents", "--permutations", "9", "--folds", "2")
         return ["compare", path, partner.rename(partner.with_stem("other")), *raw, "--out", folder / "out"]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
-from superpose.files import DataError, sha256
+from superpose.files import DataError, sha256, sha256_of_folder
 from superpose.formats import digest
 from superpose.formats import read as read_foreign
 from superpose.recordings import Recording, match, read
@@ -107,10 +107,14 @@ def read_groups(path: Path, option: str = "--groups") -> Array:
 def _read(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
     contents = {name: read(path) for name, path in zip(_names(files), files, strict=True)}
     inputs = {
-        name: {"path": str(path), "sha256": sha256(_file(path)), "shape": _shape(content)}
+        name: {"path": str(path), "sha256": _digest(_file(path)), "shape": _shape(content)}
         for (name, content), path in zip(contents.items(), files, strict=True)
     }
     return contents, inputs
+
+
+def _digest(path: Path) -> str:
+    return sha256_of_folder(path) if path.is_dir() else sha256(path)
 
 
 def _names(files: Sequence[Path]) -> list[str]:

@@ -23,8 +23,8 @@ class Matched(NamedTuple):
 def match(recordings: Iterable[Recording]) -> Matched:
     """Pair recordings by stimulus id: the stimuli that all of them share, in the order of the first.
 
-    Where a recording has repeats, its trials are averaged for each stimulus before pairing. Rows that follow one another
-    in the recording as in the result are a view of it, and stay mapped if they were.
+    Where a recording has repeats, its trials are averaged for each stimulus before pairing. Rows that follow one
+    another in the recording as in the result are a view of it, and stay mapped if they were.
 
     Parameters
     ----------
