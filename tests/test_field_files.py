@@ -1,4 +1,4 @@
-"""Files of the field's own formats, written by their own libraries: numbers, labels, what is mapped, what is refused."""
+"""Files of the field's own formats, written by their own libraries: numbers, labels, what is mapped, and refused."""
 
 import itertools
 import json
