@@ -171,7 +171,7 @@ def test_every_format_gives_the_numbers_back(tmp_path, name, dtype):
     write(tmp_path / file, values)
     array = array_of(read(tmp_path / file if key is None else f"{tmp_path / file}:{key}"))
     np.testing.assert_array_equal(array, values)
-    assert array.dtype == (np.float64 if name == "MATLAB 5, sparse" else dtype)
+    assert array.dtype == dtype
     assert mapped(array) == stays
     assert not (stays and array.flags.writeable)
 
@@ -533,6 +533,9 @@ def test_hdf5_that_keeps_its_values_elsewhere(tmp_path):
             read(f"{tmp_path}/m.h5:{key}")
     with pytest.raises(DataError, match="has no array 'link'"):
         read(f"{tmp_path}/m.h5:link")
+    shutil.copy(tmp_path / "m.h5", tmp_path / "m.mat")
+    with pytest.raises(DataError, match="/layer keeps its values in other files"):
+        read(f"{tmp_path}/m.mat:link")
 
 
 def test_hdf5_of_objects(tmp_path):

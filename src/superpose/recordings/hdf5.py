@@ -53,14 +53,11 @@ def values(file: Path, dataset: Any) -> NDArray[Any]:
     from h5py import h5d, h5t
 
     _check_numbers(file, dataset)
-    if dataset.id.get_create_plist().get_layout() != h5d.CONTIGUOUS or not dataset.size:
-        return whole(file, dataset)
-    offset = dataset.id.get_offset()
-    if offset is None:
-        check_stored(file, dataset.name, 0, 1, 0.0)
+    offset = dataset.id.get_offset() if _layout(dataset) == h5d.CONTIGUOUS else None
     # Some types of HDF5 have no like in NumPy and are converted as they are read.
-    if not h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()):
+    if offset is None or not h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()):
         return whole(file, dataset)
+    check_complete(file, dataset)
     return np.memmap(file, dataset.dtype, "r", offset, dataset.shape)
 
 
@@ -70,7 +67,6 @@ def labels(file: Path, dataset: Any) -> NDArray[Any]:
 
     if check_string_dtype(dataset.dtype) is None:
         return whole(file, dataset)
-    _check_own(file, dataset)
     check_complete(file, dataset)
     return np.asarray(dataset.asstr()[()], dtype=object)
 
@@ -84,20 +80,24 @@ def whole(file: Path, dataset: Any) -> NDArray[Any]:
 
 
 def check_complete(file: Path, dataset: Any) -> None:
-    """Raise a DataError if chunks of a dataset were never written or got lost."""
-    if dataset.chunks is None:
-        return
-    expected = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
-    check_stored(file, dataset.name, dataset.id.get_num_chunks(), expected, dataset.fillvalue)
+    """Raise a DataError if parts of a dataset lie in other files, were never written or got lost."""
+    from h5py import h5d
+
+    # What an external link leads to is part of another file.
+    if dataset.is_virtual or dataset.external or dataset.file.filename != str(file):
+        raise DataError(f"{file}: {dataset.name} keeps its values in other files; copy them into one dataset.")
+    if _layout(dataset) == h5d.CHUNKED:
+        expected = math.prod(-(-size // chunk) for size, chunk in zip(dataset.shape, dataset.chunks, strict=True))
+        check_stored(file, dataset.name, dataset.id.get_num_chunks(), expected, dataset.fillvalue)
+    if _layout(dataset) == h5d.CONTIGUOUS and dataset.size and dataset.id.get_offset() is None:
+        check_stored(file, dataset.name, 0, 1, dataset.fillvalue)
+
+
+def _layout(dataset: Any) -> Any:
+    return dataset.id.get_create_plist().get_layout()
 
 
 def _check_numbers(file: Path, dataset: Any) -> None:
     # Objects, of which Python's own kind would be pickled, and references to other parts of a file.
     if dataset.dtype.kind not in "iufb":
         raise DataError(f"{file}: {dataset.name} holds values of type {dataset.dtype}; expected real numbers.")
-    _check_own(file, dataset)
-
-
-def _check_own(file: Path, dataset: Any) -> None:
-    if dataset.is_virtual or dataset.external:
-        raise DataError(f"{file}: {dataset.name} keeps its values in other files; copy them into one dataset.")

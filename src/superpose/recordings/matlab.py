@@ -81,7 +81,8 @@ def _read_new(file: Path, key: str | None) -> dict[str, Any]:
 def _kind(node: Any) -> str:
     if "MATLAB_sparse" in node.attrs:
         return "sparse"
-    return str(np.char.decode(node.attrs.get("MATLAB_class", b"double"), "ascii"))
+    kind = node.attrs.get("MATLAB_class", "double")
+    return kind.decode() if isinstance(kind, bytes) else str(kind)
 
 
 def _shape(node: Any) -> tuple[int, ...]:

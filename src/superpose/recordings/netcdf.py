@@ -14,23 +14,12 @@ from superpose.recordings.choice import chosen, listed
 from superpose.recordings.hdf5 import SIGNATURE, check_complete, opened, values
 from superpose.recordings.labels import KINDS, LABELS, plain
 from superpose.recordings.packages import package
+from superpose.recordings.room import check_room
 
 Array = NDArray[Any]
 
-UNITS = (
-    "neuroid",
-    "neuroids",
-    "unit",
-    "units",
-    "neuron",
-    "neurons",
-    "cell",
-    "cells",
-    "channel",
-    "channels",
-    "voxel",
-    "voxels",
-)
+# With or without an s.
+UNITS = ("neuroid", "unit", "neuron", "cell", "channel", "voxel")
 # How values are packed into others; those of an array that has none of these are what they are.
 PACKED = ("scale_factor", "add_offset", "missing_value", "_Unsigned")
 
@@ -59,7 +48,7 @@ def read_netcdf(file: Path, key: str | None) -> dict[str, Any]:
 
 def _axes(file: Path, name: str, variable: Any) -> tuple[Hashable, list[Hashable]]:
     """Return the axis of units, and those of samples: presentations, or stimuli and repetitions."""
-    named = [axis for axis in variable.dims if str(axis).lower() in UNITS]
+    named = [axis for axis in variable.dims if str(axis).lower().removesuffix("s") in UNITS]
     if len(named) > 1 or variable.ndim < 2:
         raise DataError(f"{file}: {name} has the axes {_sizes(variable)}; expected samples and units, once each.")
     units = named[0] if named else variable.dims[-1]
@@ -69,7 +58,7 @@ def _axes(file: Path, name: str, variable: Any) -> tuple[Hashable, list[Hashable
     if len(samples) > 2 or (len(samples) == 2 and len(repeats) != 1):
         raise DataError(
             f"{file}: {name} has the axes {_sizes(variable)}; expected presentations, or stimuli and repetitions, and "
-            f"units (one of {', '.join(UNITS[::2])}). Select one time bin, or average over it, and write that."
+            f"units (one of {', '.join(UNITS)}). Select one time bin, or average over it, and write that."
         )
     return units, samples
 
@@ -85,6 +74,7 @@ def _mapped(file: Path, name: str, variable: Any) -> Array:
         if variable.dtype.kind == "f" and np.isnan(fill) and not any(key in variable.encoding for key in PACKED):
             return values(file, source[name])
         check_complete(file, source[name])
+        check_room(file, name, variable.shape, variable.dtype.itemsize)
     return np.asarray(variable.values)
 
 
