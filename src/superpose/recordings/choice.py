@@ -15,7 +15,7 @@ def choose(
     key: str | None,
     names: Mapping[str, int | None],
     get: Callable[[str], Any],
-    label: Callable[[str], Any],
+    label: Callable[[str], Any] | None = None,
 ) -> dict[str, Any]:
     """Return the array that a key, its name or its being the only one picks, and its labels.
 
@@ -28,7 +28,7 @@ def choose(
     names : mapping of int or None
         The number of axes of every array by its name, "group/array"; None where it is not known beforehand.
     get, label : callable
-        Read the array of a name, as responses or as labels.
+        Read the array of a name, as responses or as labels; None is as responses.
     """
     name = chosen(file, key, names)
     responses = get(name)
@@ -40,7 +40,7 @@ def choose(
         found = next((beside[spelling] for spelling in spellings if spelling in beside), None)
         if found is None or names[found] == 0:
             continue
-        column = plain(label(found))
+        column = plain((label or get)(found))
         # An array that was asked for by name may be another than the one that the labels are of.
         if column.ndim and (key != name or len(column) == rows):
             columns[kind] = column

@@ -28,4 +28,4 @@ def read_npz(file: Path, key: str | None) -> dict[str, Any]:
             raise DataError(f"{file} is not a zip archive, as a .npz file is; write it with numpy.savez.")
         source.seek(0)
         with np.load(source, allow_pickle=False) as archive:
-            return choose(file, key, dict.fromkeys(archive.files), archive.__getitem__, archive.__getitem__)
+            return choose(file, key, dict.fromkeys(archive.files), archive.__getitem__)

@@ -26,17 +26,17 @@ def read_nwb(file: Path, key: str | None) -> dict[str, Any]:
     """Read spike counts, (intervals, units), with the labels of a table of intervals, or one dataset."""
     with opened(file) as source:
         found = datasets(source)
+        matrices = {name: dataset for name, dataset in found.items() if dataset.ndim > 1}
         for name in (key, f"{key}/data"):
-            if name in found:
-                return {"responses": values(file, found[name])}
-        table, column = _table(file, key, found)
+            if name in matrices:
+                return {"responses": values(file, matrices[name])}
+        table, column = _table(file, key, found, list(matrices))
         return {"responses": _counts(file, found, table), **_labels(file, found, table, column)}
 
 
-def _table(file: Path, key: str | None, found: Mapping[str, Any]) -> tuple[str, str | None]:
+def _table(file: Path, key: str | None, found: Mapping[str, Any], matrices: list[str]) -> tuple[str, str | None]:
     """Return the table of intervals and the column of stimulus ids that are meant, as "TABLE/COLUMN"."""
     tables = [name.split("/")[1] for name in found if name.startswith("intervals/") and name.endswith("/start_time")]
-    matrices = [name for name, dataset in found.items() if dataset.ndim >= 2 and dataset.dtype.kind in "iuf"]
     table, slash, column = ("trials" if key is None else key.removeprefix("intervals/")).partition("/")
     if "units/spike_times" not in found or table not in tables:
         raise DataError(

@@ -14,7 +14,7 @@ def read_safetensors(file: Path, key: str | None) -> dict[str, Any]:
 
     with safe_open(file, framework="numpy") as tensors:
         axes = {name: len(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-        return choose(file, key, axes, *2 * [lambda name: _tensor(file, tensors, name)])
+        return choose(file, key, axes, lambda name: _tensor(file, tensors, name))
 
 
 def _tensor(file: Path, tensors: Any, name: str) -> Any:
