@@ -507,10 +507,10 @@ def test_absurd_shapes_of_zarr(tmp_path):
 
 def test_hdf5_chunks_that_were_never_written(tmp_path):
     with h5py.File(tmp_path / "m.h5", "w") as file:
-        file.create_dataset("x", shape=(6, 4), chunks=(2, 4))[:4] = VALUES[:4]
-        file.create_dataset("nan", shape=(6, 4), chunks=(2, 4), fillvalue=np.nan)
+        file.create_dataset("x", shape=(6, 4), dtype="f4", chunks=(2, 4))[:4] = VALUES[:4]
+        file.create_dataset("nan", shape=(6, 4), dtype="f4", chunks=(2, 4), fillvalue=np.nan)
         file.create_dataset("late", shape=(6, 4), dtype="f8")
-        file.create_dataset("huge", shape=(10**12, 4), chunks=(1000, 4))
+        file.create_dataset("huge", shape=(10**12, 4), dtype="f4", chunks=(1000, 4))
     with pytest.raises(DataError, match=r"1 of 3 chunks of /x are not stored, and would be read as 0\.0"):
         read(f"{tmp_path}/m.h5:x")
     assert np.isnan(read(f"{tmp_path}/m.h5:nan")).all()
