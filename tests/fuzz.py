@@ -90,11 +90,12 @@ MUTATIONS = (flip, flip_the_head, flip_the_tail, cut, insert, repeat, zero, edit
 
 
 def mutated(data: bytes, rng: np.random.Generator, number: int) -> bytes:
-    """Return other bytes than these, damaged in the way that the number names."""
+    """Return other bytes than these, damaged in the way that the number names, or the next where that does nothing."""
     while True:
         made = MUTATIONS[number % len(MUTATIONS)](np.frombuffer(data, dtype=np.uint8).copy(), rng).tobytes()
         if made != data:
             return made
+        number += 1
 
 
 def damaged(folder: Path, sound: Path, number: int) -> str:

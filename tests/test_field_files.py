@@ -601,7 +601,7 @@ def test_zarr_of_objects(tmp_path):
 
 @pytest.mark.parametrize(
     ("package", "suffix"),
-    [("h5py", ".h5"), ("zarr", ".zarr"), ("xarray", ".nc"), ("h5netcdf", ".nc"), ("h5py", ".h5ad")],
+    [("h5py", ".h5"), ("zarr", ".zarr"), ("h5py", ".nc"), ("h5py", ".nwb"), ("h5py", ".h5ad")],
 )
 def test_packages_that_are_missing(tmp_path, monkeypatch, package, suffix):
     name = next(name for name, (file, *_) in FORMATS.items() if file.endswith(suffix))
