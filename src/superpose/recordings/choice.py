@@ -55,7 +55,7 @@ def chosen(file: Path, key: str | None, names: Mapping[str, int | None]) -> str:
     DataError
         If there is none, or it may be any of several.
     """
-    if key in names:
+    if key is not None and key in names:
         return key
     prefix = "" if key is None else f"{key}/"
     inside = [name for name in names if name.startswith(prefix)]
