@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import shutil
+import subprocess
 import sys
 from datetime import UTC, datetime
 
@@ -645,3 +646,21 @@ def test_compare_takes_them_together(tmp_path, capsys):
     assert sha256_of_folder(copy) == record["inputs"]["model"]["sha256"]
     lose(copy)
     assert sha256_of_folder(copy) != record["inputs"]["model"]["sha256"]
+
+
+@pytest.mark.parametrize("suffix", [".h5", ".nc", ".h5ad"])
+def test_heaps_of_text_that_have_no_end(tmp_path, suffix):
+    """In a subprocess: HDF5 itself would not come back, nor let go of the interpreter."""
+    path = tmp_path / f"m{suffix}"
+    if suffix == ".h5":
+        with h5py.File(path, "w") as file:
+            file["responses"], file["stimuli"] = VALUES, IDS
+    else:
+        next(write for file, write, *_ in FORMATS.values() if file == path.name)(path, VALUES)
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 64] = bytes(48)
+    path.write_bytes(content)
+    code = f"from superpose.recordings import read; read({str(path)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert f"{path} has a damaged block of text at byte {heap}; copy the file again" in done.stderr

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from superpose.files import DataError
 from superpose.recordings.choice import listed
 from superpose.recordings.hdf5 import labels, opened, values, whole
+from superpose.recordings.heaps import check_heaps
 from superpose.recordings.labels import LABELS, plain
 from superpose.recordings.room import check_room
 
@@ -24,6 +25,7 @@ Array = NDArray[Any]
 
 def read_h5ad(file: Path, key: str | None) -> dict[str, Any]:
     """Read X, or the layer or embedding that a key names, and labels from obs."""
+    check_heaps(file)
     with opened(file) as source:
         if _encoding(source.get("obs")) != "dataframe":
             raise DataError(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.recordings.choice import choose
+from superpose.recordings.heaps import check_heaps
 from superpose.recordings.packages import package
 from superpose.recordings.room import check_room, check_stored
 
@@ -68,6 +69,7 @@ def labels(file: Path, dataset: Any) -> NDArray[Any]:
     if check_string_dtype(dataset.dtype) is None:
         return whole(file, dataset)
     check_complete(file, dataset)
+    check_heaps(file)
     return np.asarray(dataset.asstr()[()], dtype=object)
 
 

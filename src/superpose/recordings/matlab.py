@@ -12,7 +12,7 @@ from superpose.files import DataError
 from superpose.recordings.choice import choose
 from superpose.recordings.h5ad import compressed
 from superpose.recordings.hdf5 import SIGNATURE, labels, opened, values
-from superpose.recordings.room import check_room
+from superpose.recordings.oldmatlab import variables
 
 Array = NDArray[Any]
 
@@ -30,18 +30,9 @@ def read_matlab(file: Path, key: str | None) -> dict[str, Any]:
 
 
 def _read_old(file: Path, key: str | None) -> dict[str, Any]:
-    from scipy.io import loadmat, whosmat
-
-    kinds = {name: (shape, kind) for name, shape, kind in whosmat(file)}
-
-    def get(name: str) -> Any:
-        shape, kind = kinds[name]
-        check_room(file, name, shape, 8)
-        found = loadmat(file, variable_names=[name])[name]
-        return found.toarray() if kind == "sparse" else found
-
-    axes = {name: _axes(shape, kind) for name, (shape, kind) in kinds.items()}
-    return choose(file, key, axes, get, lambda name: _column(file, name, get(name)))
+    found = variables(file)
+    axes = {name: _axes(array.shape, "cell" if array.dtype.kind == "U" else "double") for name, array in found.items()}
+    return choose(file, key, axes, found.__getitem__, lambda name: _flat(found[name]))
 
 
 def _axes(shape: tuple[int, ...], kind: str) -> int:
@@ -50,13 +41,6 @@ def _axes(shape: tuple[int, ...], kind: str) -> int:
         return int(shape[0] > 1)
     axes = sum(size > 1 for size in shape)
     return axes if kind in NUMBERS else min(axes, 1)
-
-
-def _column(file: Path, name: str, array: Array) -> Array:
-    """Return a vector of labels of a column, a row, rows of characters or a cell array."""
-    if array.dtype.kind == "O":
-        return _cells(file, name, [cell.item() if cell.size == 1 else None for cell in array.flat])
-    return np.char.rstrip(array) if array.dtype.kind == "U" else _flat(array)
 
 
 def _cells(file: Path, name: str, cells: list[Any]) -> Array:

@@ -1,7 +1,6 @@
 """netCDF: assemblies with named axes, of samples (presentations, or stimuli × repetitions) and of units.
 
-Version 3 is read through SciPy, and version 4, which is HDF5, through h5py by its conventions: h5netcdf hangs on some
-damaged files.
+Version 3 is read through SciPy, and version 4, which is HDF5, through h5py by its conventions, of which three suffice.
 """
 
 from __future__ import annotations
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from superpose.files import DataError
 from superpose.recordings.choice import chosen, listed
 from superpose.recordings.hdf5 import SIGNATURE, datasets, labels, opened, values
+from superpose.recordings.heaps import check_heaps
 from superpose.recordings.labels import KINDS, LABELS, plain
 
 Array = NDArray[Any]
@@ -47,6 +47,7 @@ def read_netcdf(file: Path, key: str | None) -> dict[str, Any]:
             stream.seek(0)
             with netcdf_file(stream, mmap=False) as source:
                 return _assembly(file, key, {name: _old(found) for name, found in source.variables.items()})
+    check_heaps(file)
     with opened(file) as source:
         found = {name: node for name, node in datasets(source).items() if not _is_bare(node)}
         return _assembly(file, key, {name: _new(file, source, node) for name, node in found.items()})
