@@ -36,6 +36,7 @@ class Kind:
     write: Callable[[Path], Path]
     read: Callable[[Path], Any]
     checked: bool = False  # what we write carries its own digests
+    share: int = 1  # one in so many mutations is tried, where each starts a process
 
 
 def flip(data, rng):
@@ -291,7 +292,9 @@ KINDS = {
     "netcdf 3": Kind(_file("m.nc", lambda path: _assembly(path, "scipy")), _responses),
     "nwb": Kind(_file("m.nwb", _nwb), _responses),
     "h5ad": Kind(_file("m.h5ad", _sparse_h5ad), _responses),
-    "mat": Kind(_file("m.mat", lambda path: savemat(path, {"responses": VALUES, "id": np.arange(ROWS)})), _responses),
+    "mat": Kind(
+        _file("m.mat", lambda path: savemat(path, {"responses": VALUES, "id": np.arange(ROWS)})), _responses, share=8
+    ),
     "SAELens": Kind(_saelens, lambda path: _parameters(formats.read(path))),
     "sparsify": Kind(_sparsify, lambda path: _parameters(formats.read(path))),
     "dictionary_learning": Kind(_dictionary_learning, lambda path: _parameters(formats.read(path))),
