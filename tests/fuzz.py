@@ -7,11 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pandas as pd
 import torch
+import xarray
+import zarr
 from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
+from scipy.io import savemat
+from scipy.sparse import csr_array
 
 from superpose import checkpoints, formats, recordings, results, store
 from superpose.analysis.inputs import read_groups
@@ -32,6 +37,7 @@ class Kind:
     write: Callable[[Path], Path]
     read: Callable[[Path], Any]
     checked: bool = False  # what we write carries its own digests
+    share: int = 1  # one in so many mutations is tried, where each starts a process
 
 
 def flip(data, rng):
@@ -86,11 +92,12 @@ MUTATIONS = (flip, flip_the_head, flip_the_tail, cut, insert, repeat, zero, edit
 
 
 def mutated(data: bytes, rng: np.random.Generator, number: int) -> bytes:
-    """Return other bytes than these, damaged in the way that the number names."""
+    """Return other bytes than these, damaged in the way that the number names, or the next where that does nothing."""
     while True:
         made = MUTATIONS[number % len(MUTATIONS)](np.frombuffer(data, dtype=np.uint8).copy(), rng).tobytes()
         if made != data:
             return made
+        number += 1
 
 
 def damaged(folder: Path, sound: Path, number: int) -> str:
@@ -98,7 +105,7 @@ def damaged(folder: Path, sound: Path, number: int) -> str:
     rng = np.random.default_rng([number, sum(sound.name.encode())])
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(sound, folder)
-    files = sorted(file for file in folder.iterdir() if file.stat().st_size)
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file.stat().st_size)
     file = files[number // len(MUTATIONS) % len(files)]
     file.write_bytes(mutated(file.read_bytes(), rng, number))
     return file.name
@@ -146,6 +153,68 @@ def _responses(path: Path) -> dict[str, Any]:
     if isinstance(found, recordings.Recording):
         return {"responses": found.responses, "stimuli": found.stimuli}
     return {"responses": found}
+
+
+def _hdf5(**datasets: Any) -> Callable[[Path], object]:
+    """Return what writes datasets, and attributes under "name@attribute"."""
+
+    def write(path: Path) -> None:
+        with h5py.File(path, "w") as file:
+            for name, value in datasets.items():
+                where, at, attribute = name.partition("@")
+                if at:
+                    file.require_group(where).attrs[attribute] = value
+                else:
+                    file.create_dataset(where, data=value)
+
+    return write
+
+
+def _chunked(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("x", data=VALUES, chunks=(16, UNITS), compression="gzip", shuffle=True, fletcher32=True)
+
+
+def _zarr(version: int) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        group = zarr.open_group(folder / "m.zarr", mode="w", zarr_format=version)
+        group.create_array("responses", data=VALUES, chunks=(16, UNITS))
+        group.create_array("stimuli", data=np.arange(1, ROWS + 1))
+        return folder / "m.zarr"
+
+    return write
+
+
+def _assembly(path: Path, engine: str) -> None:
+    ids = ("presentation", [f"image {i}" for i in range(ROWS)])
+    array = xarray.DataArray(VALUES, dims=("presentation", "neuroid"), coords={"stimulus_id": ids}, name="x")
+    array.to_netcdf(path, engine=engine)
+
+
+def _nwb(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    spikes = {
+        "units/spike_times": rng.uniform(0, ROWS, 60 * UNITS),
+        "units/spike_times_index": np.arange(1, UNITS + 1) * 60,
+    }
+    trials = {
+        "start_time": np.arange(ROWS) + 0.0,
+        "stop_time": np.arange(ROWS) + 0.5,
+        "stimulus_id": np.arange(ROWS) % 20,
+    }
+    _hdf5(**spikes, **{f"intervals/trials/{name}": column for name, column in trials.items()})(path)
+
+
+def _sparse_h5ad(path: Path) -> None:
+    rows = csr_array(np.where(VALUES > 0, VALUES, 0))
+    parts = {f"X/{name}": getattr(rows, name) for name in ("data", "indices", "indptr")}
+    marks = {
+        "X@encoding-type": "csr_matrix",
+        "X@shape": rows.shape,
+        "obs@encoding-type": "dataframe",
+        "obs@_index": "i",
+    }
+    _hdf5(**parts, **{"obs/i": [f"cell {i}" for i in range(ROWS)]}, **marks)(path)
 
 
 def _parameters(sae: SparseAutoencoder) -> dict[str, Any]:
@@ -225,6 +294,17 @@ KINDS = {
     "tsv": Kind(_file("m.tsv", lambda path: FRAME.to_csv(path, index=False, sep="\t")), _responses),
     "parquet": Kind(_file("m.parquet", lambda path: FRAME.to_parquet(path)), _responses),
     "safetensors": Kind(_file("m.safetensors", lambda path: save_arrays({"x": VALUES}, path)), _responses),
+    "hdf5": Kind(_file("m.h5", _hdf5(responses=VALUES, stimuli=np.arange(ROWS))), _responses),
+    "hdf5 in chunks": Kind(_file("m.h5", _chunked), _responses),
+    "zarr 2": Kind(_zarr(2), _responses),
+    "zarr 3": Kind(_zarr(3), _responses),
+    "netcdf 4": Kind(_file("m.nc", lambda path: _assembly(path, "h5netcdf")), _responses),
+    "netcdf 3": Kind(_file("m.nc", lambda path: _assembly(path, "scipy")), _responses),
+    "nwb": Kind(_file("m.nwb", _nwb), _responses),
+    "h5ad": Kind(_file("m.h5ad", _sparse_h5ad), _responses),
+    "mat": Kind(
+        _file("m.mat", lambda path: savemat(path, {"responses": VALUES, "id": np.arange(ROWS)})), _responses, share=8
+    ),
     "SAELens": Kind(_saelens, lambda path: _parameters(formats.read(path))),
     "sparsify": Kind(_sparsify, lambda path: _parameters(formats.read(path))),
     "dictionary_learning": Kind(_dictionary_learning, lambda path: _parameters(formats.read(path))),

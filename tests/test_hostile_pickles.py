@@ -11,6 +11,7 @@ import zipfile
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -70,6 +71,22 @@ def hdf5(content, path):
     path.write_bytes(b"\x89HDF\r\n\x1a\n" + pickle.dumps(content))
 
 
+def hdf5_opaque(content, path):
+    with h5py.File(path, "w", userblock_size=512 if path.suffix == ".mat" else 0) as file:
+        for name in ("responses", "X", "obs/stimuli", "intervals/trials/start_time", "units/spike_times"):
+            file[name] = np.full((3, 2), np.void(pickle.dumps(content)))
+            file[name].attrs["MATLAB_class"] = file[name].attrs["pickle"] = np.void(pickle.dumps(content))
+        file["obs"].attrs["encoding-type"] = "dataframe"
+
+
+def zarr_filter(content, path):
+    path.mkdir()
+    array = {"zarr_format": 2, "shape": [3, 2], "chunks": [3, 2], "dtype": "<f8", "order": "C", "fill_value": 0}
+    array |= {"compressor": None, "filters": [{"id": "pickle", "protocol": 5}]}
+    (path / ".zarray").write_text(json.dumps(array))
+    (path / "0.0").write_bytes(pickle.dumps(content))
+
+
 WRITERS = {
     ".pt": (archive, legacy, bare, partial(bare, protocol=0)),
     ".npy": (object_array, bare),
@@ -81,7 +98,13 @@ WRITERS = {
     ".pkl.gz": (compressed,),
     ".pkl": (bare,),
     ".yaml": (yaml,),
-    ".h5": (hdf5,),
+    ".h5": (hdf5_opaque, hdf5),
+    ".hdf5": (hdf5_opaque,),
+    ".nc": (hdf5_opaque, bare),
+    ".nwb": (hdf5_opaque, bare),
+    ".h5ad": (hdf5_opaque, hdf5),
+    ".mat": (hdf5_opaque, bare),
+    ".zarr": (zarr_filter,),
     ".json": (bare, yaml),
     ".sqlite": (bare,),
 }

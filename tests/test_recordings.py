@@ -184,7 +184,10 @@ def test_tables_that_cannot_be_used(tmp_path, text):
         ("missing.npy", "does not exist; check the path"),
         ("folder.npy", "is a directory or a device"),
         ("empty.csv", r"is empty \(0 bytes\)"),
-        ("a.mat", "has the suffix '.mat'; expected one of .npy, .npz, .csv, .tsv, .parquet, .safetensors"),
+        (
+            "a.xls",
+            "has the suffix '.xls'; expected one of .npy, .npz, .csv, .tsv, .parquet, .safetensors, .h5, .hdf5, ",
+        ),
         ("line.npy", r"1 dimension\(s\)"),
         ("cube.npy", r"3 dimensions, shape \(2, 2, 2\); expected two"),
         ("complex.npy", "complex numbers"),
@@ -204,7 +207,7 @@ def test_tables_that_cannot_be_used(tmp_path, text):
 )
 def test_files_that_cannot_be_used(tmp_path, name, cause):
     (tmp_path / "folder.npy").mkdir()
-    for empty in ("empty.csv", "a.mat"):
+    for empty in ("empty.csv", "a.xls"):
         (tmp_path / empty).write_bytes(b"")
     np.save(tmp_path / "line.npy", np.ones(3))
     np.save(tmp_path / "cube.npy", np.ones((2, 2, 2)))

@@ -83,6 +83,13 @@ def sha256(path: str | os.PathLike[str]) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
+def sha256_of_folder(folder: str | os.PathLike[str]) -> str:
+    """Return the SHA-256 digest of what sha256sum says of every file of a folder, in the order of their names."""
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in Path(folder).rglob("*") if path.is_file())
+    said = "".join(f"{sha256(path)}  {name}\n" for name, path in files)
+    return hashlib.sha256(said.encode()).hexdigest()
+
+
 def _full(error: Exception, file: Path) -> int:
     """Return the system's number for a full disk, or quota, if that is behind an error of writing; 0 otherwise."""
     said = re.search(r"\(os error (\d+)\)", str(error))

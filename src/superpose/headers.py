@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from superpose.files import DataError
-from superpose.recordings import LABELS, Recording, choose_array, existing, read, readable
+from superpose.recordings.choice import chosen
+from superpose.recordings.labels import LABELS
+from superpose.recordings.reading import existing, read, readable
+from superpose.recordings.recording import Recording
 
 # As safetensors names them.
 SAFE_TYPES = {"F16": "float16", "BF16": "float32", "F32": "float32"}
@@ -81,16 +84,10 @@ def _of_npy(file: Path, key: str | None) -> Header:
 
 def _of_npz(file: Path, key: str | None) -> Header:
     with zipfile.ZipFile(file) as archive:
-
-        def of(name: str) -> Header:
-            with archive.open(f"{name}.npy") as stream:
-                shape, dtype = _array_header(stream)
-            return Header(shape, _kept_as(dtype), False)
-
         names = [name.removesuffix(".npy") for name in archive.namelist()]
-        labels = [name for names in LABELS.values() for name in names]
-        chosen: Header = choose_array(file, key, names, lambda name: None if name in labels else of(name))["responses"]
-        return chosen
+        with archive.open(f"{chosen(file, key, dict.fromkeys(names))}.npy") as stream:
+            shape, dtype = _array_header(stream)
+        return Header(shape, _kept_as(dtype), False)
 
 
 def _array_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
@@ -104,13 +101,8 @@ def _of_safetensors(file: Path, key: str | None) -> Header:
     from safetensors import safe_open
 
     with safe_open(file, framework="np") as tensors:
-
-        def of(name: str) -> Header:
-            part = tensors.get_slice(name)
-            return Header(tuple(part.get_shape()), SAFE_TYPES.get(part.get_dtype(), "float64"), False)
-
-        chosen: Header = choose_array(file, key, list(tensors.keys()), of)["responses"]
-        return chosen
+        part = tensors.get_slice(chosen(file, key, dict.fromkeys(tensors.keys())))
+        return Header(tuple(part.get_shape()), SAFE_TYPES.get(part.get_dtype(), "float64"), False)
 
 
 def _of_parquet(file: Path, key: str | None) -> Header:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
 from superpose.ceilings import Trials, trials_of
-from superpose.files import DataError, sha256
+from superpose.files import DataError, sha256, sha256_of_folder
 from superpose.formats import digest
 from superpose.formats import read as read_foreign
 from superpose.recordings import Recording, match, read
@@ -125,10 +125,14 @@ def read_groups(path: Path, option: str = "--groups") -> Array:
 def _read(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
     contents = {name: read(path) for name, path in zip(names_of(files), files, strict=True)}
     inputs = {
-        name: {"path": str(path), "sha256": sha256(_file(path)), "shape": _shape(content)}
+        name: {"path": str(path), "sha256": _digest(_file(path)), "shape": _shape(content)}
         for (name, content), path in zip(contents.items(), files, strict=True)
     }
     return contents, inputs
+
+
+def _digest(path: Path) -> str:
+    return sha256_of_folder(path) if path.is_dir() else sha256(path)
 
 
 def names_of(files: Sequence[Path]) -> list[str]:

@@ -58,8 +58,9 @@ def compare(
     Parameters
     ----------
     files
-        Two or more files of (samples, units): .npy, .npz, .csv, .tsv, .parquet or .safetensors (FILE:NAME picks one
-        array of several). Rows are paired by stimulus id where files have them, else by position.
+        Two or more files of (samples, units): .npy, .npz, .csv, .tsv, .parquet, .safetensors, HDF5, zarr, netCDF, NWB,
+        AnnData or MATLAB (FILE:NAME picks one array of several). Rows are paired by stimulus id where files have
+        them, else by position.
     out
         Directory of the results; it must not hold another run.
     groups
@@ -77,7 +78,7 @@ def compare(
         Everything random is derived from it.
     memory
         How much memory the sums behind scores may take, such as 512MB; by default a quarter of the machine's. Rows of
-        .npy files are read from the disk by chunks.
+        .npy files, and of HDF5 in one piece, are read from the disk by chunks.
     json
         Print the table, sentences and warnings as JSON.
     overwrite

@@ -1,0 +1,157 @@
+"""Responses from files, by suffix."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superpose.arrays import as_responses
+from superpose.files import DataError
+from superpose.recordings.h5ad import read_h5ad
+from superpose.recordings.hdf5 import read_hdf5
+from superpose.recordings.matlab import read_matlab
+from superpose.recordings.netcdf import read_netcdf
+from superpose.recordings.numpyfiles import read_npy, read_npz
+from superpose.recordings.nwb import read_nwb
+from superpose.recordings.recording import Recording, two_dimensional
+from superpose.recordings.tables import read_csv, read_parquet, read_tsv
+from superpose.recordings.tensors import read_safetensors
+from superpose.recordings.zarrs import read_zarr
+
+READERS: Mapping[str, Callable[[Path, str | None], dict[str, Any]]] = {
+    ".npy": read_npy,
+    ".npz": read_npz,
+    ".csv": read_csv,
+    ".tsv": read_tsv,
+    ".parquet": read_parquet,
+    ".safetensors": read_safetensors,
+    ".h5": read_hdf5,
+    ".hdf5": read_hdf5,
+    ".zarr": read_zarr,
+    ".nc": read_netcdf,
+    ".nwb": read_nwb,
+    ".h5ad": read_h5ad,
+    ".mat": read_matlab,
+}
+SINGLE = (".npy", ".csv", ".tsv", ".parquet")
+FOLDERS = (".zarr",)
+
+
+def read(path: str | os.PathLike[str]) -> NDArray[Any] | Recording:
+    """Read responses from a file, by its suffix: .npy, .npz, .csv, .tsv, .parquet, .safetensors, .h5, .zarr, .nc, …
+
+    Nothing is ever unpickled. A .npy file, and a dataset that lies in one piece of an HDF5 file (.h5, .hdf5, .nc, .nwb,
+    .h5ad, .mat of version 7.3), stay on disk, memory-mapped; what is kept in chunks or packed is read whole. A file of
+    several arrays gives the one named `responses`, its only matrix, or the one asked for as "file.npz:name",
+    "file.h5:group/name"; "file.h5:group" looks in a group.
+
+    A table (csv, tsv, parquet) has one row a sample and one column a unit, with or without a header row. Columns,
+    coordinates, and arrays of one value a row beside the one that is read are labels, if their name is one of `LABELS`:
+    stimuli (stimulus, stimulus_id, image_id, id, …, or a table's unnamed index), groups (group, session, …) and repeats
+    (repeat, repetition, trial, …). A file with labels is a Recording named after it; rows without stimulus ids are
+    numbered from 0.
+
+    Of the field's own formats: .nc is an assembly with an axis of units ("neuroid"), BrainIO's among them; .nwb gives
+    the spikes of its units counted in the trials, or in the intervals of "file.nwb:TABLE/COLUMN" with that column of
+    stimulus ids, or a matrix by its path; .h5ad is X, or the layer or embedding asked for, with labels from obs.
+
+    Parameters
+    ----------
+    path : path-like
+        The file, or folder of a .zarr; where it may hold several arrays, optionally followed by ":" and a name.
+
+    Returns
+    -------
+    numpy.ndarray, (samples, units), or Recording
+        Real floating numbers; NaN where a table has an empty cell.
+
+    Raises
+    ------
+    DataError
+        One line that names the file and the cause, whatever is wrong with it.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> from superpose.recordings import read
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/layer.npy", np.zeros((5, 3), dtype=np.float32))
+    ...     read(f"{folder}/layer.npy").shape
+    (5, 3)
+    """
+    file, key = existing(path)
+    with readable(file):
+        columns = READERS[file.suffix.lower()](file, key)
+        responses = _native(two_dimensional(as_responses(columns.pop("responses"), str(file)), str(file)))
+        if not columns:
+            return responses
+        if "stimuli" not in columns:
+            if "repeats" in columns:
+                raise DataError(f"{file} labels repeats but no stimuli; add a stimulus column.")
+            columns["stimuli"] = np.arange(len(responses))
+        return Recording(file.stem, responses, **columns)
+
+
+def existing(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    """Return a file of responses that is there, and the name of the array in it that is asked for.
+
+    Raises
+    ------
+    DataError
+        If it is not there, or nothing that can be read.
+    """
+    file, key = _split_key(path)
+    suffix = file.suffix.lower()
+    if suffix not in READERS:
+        raise DataError(f"{file} has the suffix {suffix!r}; expected one of {', '.join(READERS)}.")
+    if not os.path.exists(file):
+        raise DataError(f"{file} does not exist; check the path.")
+    if suffix in FOLDERS and not os.path.isdir(file):
+        raise DataError(f"{file} is a file; expected a folder of chunks, as a {suffix} store is.")
+    if suffix not in FOLDERS and not os.path.isfile(file):
+        raise DataError(f"{file} is a directory or a device; expected a file of responses.")
+    if suffix not in FOLDERS and os.path.getsize(file) == 0:
+        raise DataError(f"{file} is empty (0 bytes); write it again.")
+    return file, key
+
+
+def _split_key(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
+    file, colon, key = os.fspath(path).rpartition(":")
+    if colon and not os.path.exists(path) and Path(file).suffix.lower() in READERS.keys() - SINGLE:
+        return Path(file), key
+    return Path(path), None
+
+
+@contextmanager
+def readable(file: Path) -> Iterator[None]:
+    """Turn whatever a parser raises on a damaged file into one line, without its warnings on the way."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except DataError as error:
+        cause = " ".join(str(error).split())
+        raise DataError(cause if str(file) in cause else f"{file}: {cause}") from None
+    except MemoryError:
+        raise DataError(
+            f"{file} announces more data than fits in memory; it is damaged, or should be a .npy."
+        ) from None
+    except Exception as error:
+        cause = " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(
+            f"{file} cannot be read ({cause}); expected an undamaged {file.suffix} file of real numbers."
+        ) from None
+
+
+def _native(array: NDArray[Any]) -> NDArray[Any]:
+    """Return native float16, float32 or float64, which every consumer (torch included) takes."""
+    size = min(array.dtype.itemsize, 8)
+    dtype = np.dtype(f"=f{size}")
+    return array if array.dtype == dtype else array.astype(dtype)

@@ -1,0 +1,27 @@
+"""Files of safetensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from superpose.recordings.choice import choose
+
+
+def read_safetensors(file: Path, key: str | None) -> dict[str, Any]:
+    """Read one tensor of a file, and the labels beside it."""
+    from safetensors import safe_open
+
+    with safe_open(file, framework="numpy") as tensors:
+        axes = {name: len(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
+        return choose(file, key, axes, lambda name: _tensor(file, tensors, name))
+
+
+def _tensor(file: Path, tensors: Any, name: str) -> Any:
+    if not tensors.get_slice(name).get_dtype().startswith(("BF", "F8")):
+        return tensors.get_tensor(name)
+    # NumPy has no such numbers; torch widens them.
+    from safetensors import safe_open
+
+    with safe_open(file, framework="pt") as widened:
+        return widened.get_tensor(name).float()
