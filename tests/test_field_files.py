@@ -625,7 +625,7 @@ def test_labelled_recordings_stay_on_disk_when_matched(tmp_path):
     for name, rows in (("a", slice(None)), ("b", slice(1, 5))):
         with h5py.File(tmp_path / f"{name}.h5", "w") as file:
             file["responses"], file["stimuli"] = VALUES[rows], IDS[rows]
-    systems, _, _ = read_systems([tmp_path / "a.h5", tmp_path / "b.h5"])
+    systems = read_systems([tmp_path / "a.h5", tmp_path / "b.h5"]).arrays
     for array in systems.values():
         np.testing.assert_array_equal(array, VALUES[1:5])
         assert mapped(array)
