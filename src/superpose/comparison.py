@@ -22,7 +22,9 @@ from superpose.arrays import (
     group_labels,
 )
 from superpose.files import DataError
+from superpose.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
 from superpose.metrics import DEFAULT, Metric, MomentMetric, PredictiveMetric
+from superpose.metrics.kernels import cross_rows, kernel_sums
 from superpose.metrics.metric import is_constant
 from superpose.metrics.regression import Plan, split_plan
 from superpose.moments import (
@@ -311,19 +313,35 @@ def checked_pairs(systems: Mapping[str, Any], pairs: Sequence[tuple[str, str]] |
 
 @dataclass
 class Pair:
-    """One ordered pair: its names, readers of rows about their means, moments, and the sums that metrics share."""
+    """One ordered pair: its names, readers of rows about their means, moments, and the sums that metrics share.
+
+    `over` are the moments of all folds and of those that are scored; without them, all sums that will be asked for are
+    there.
+    """
 
     names: tuple[str, str]
     read: tuple[RowReader, RowReader]
     units: tuple[int, int]
-    moments: Moments
-    scored: Moments
+    over: tuple[Moments, Moments] | None
     sums: dict[Any, Any] = field(default_factory=dict)
     row_sums: dict[Any, Any] = field(default_factory=dict)
 
     def swapped(self) -> Pair:
         """Return the pair in the other direction."""
-        return Pair(self.names[::-1], self.read[::-1], self.units[::-1], self.moments.swapped(), self.scored.swapped())
+        over = None if self.over is None else (self.moments.swapped(), self.scored.swapped())
+        return Pair(self.names[::-1], self.read[::-1], self.units[::-1], over)
+
+    @property
+    def moments(self) -> Moments:
+        """The moments of all folds."""
+        assert self.over is not None
+        return self.over[0]
+
+    @property
+    def scored(self) -> Moments:
+        """The moments of the folds that are scored."""
+        assert self.over is not None
+        return self.over[1]
 
 
 Directions = tuple[Pair, Pair]
@@ -367,7 +385,7 @@ class Sums:
         """Return one pair of them."""
         moments = Moments(self.own[a], self.own[b], self.cross[a, b])
         scored = moments.merged(self.design.plan.held_out)
-        return Pair((a, b), (self.read[a], self.read[b]), (units[a], units[b]), moments, scored)
+        return Pair((a, b), (self.read[a], self.read[b]), (units[a], units[b]), (moments, scored))
 
 
 def _table(
@@ -393,6 +411,9 @@ def over_pairs(
     visit: Callable[[Directions, tuple[Array, Array], Sequence[Block]], Found],
 ) -> Iterator[tuple[tuple[str, str], Found]]:
     """Yield each pair with what `visit` makes of it, tile by tile; a system's own sums are taken once."""
+    if _kernels_alone(arrays, couples, metrics, design):
+        yield from _over_kernels(arrays, couples, design, visit)
+        return
     folds = int(design.folds.max()) + 1
     held = Held({}, {}, {})
     done = 0
@@ -405,6 +426,35 @@ def over_pairs(
                 held.rows.clear()
             done += 1
             design.progress("pairs", done, len(couples))
+
+
+def _kernels_alone(
+    arrays: Mapping[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
+) -> bool:
+    """Say whether nothing but sums of kernels is asked for, and tiles of samples give those for less."""
+    if design.permutations or not all(isinstance(m, MomentMetric) and m.sums is kernel_sums for m in metrics):
+        return False
+    units, drawn = {name: arrays[name].shape[-1] for couple in couples for name in couple}, len(design.drawn.index)
+    pairs = [(units[a], units[b]) for a, b in couples]
+    fits = bytes_held(list(units.values()), drawn) <= design.memory
+    return fits and are_cheaper(list(units.values()), pairs, design.count, drawn)
+
+
+def _over_kernels(
+    arrays: Mapping[str, Array],
+    couples: Sequence[tuple[str, str]],
+    design: Design,
+    visit: Callable[[Directions, tuple[Array, Array], Sequence[Block]], Found],
+) -> Iterator[tuple[tuple[str, str], Found]]:
+    names = dict.fromkeys(name for couple in couples for name in couple)
+    read = {name: reader(arrays[name], mean_of(arrays[name], design.scored), SIDE) for name in names}
+    found = kernel_tiles(read, design.scored, design.drawn.index, partial(design.progress, "tiles of samples"))
+    for done, (a, b) in enumerate(couples, start=1):
+        units = (arrays[a].shape[-1], arrays[b].shape[-1])
+        sums, rows = {kernel_sums: found.sums(a, b)}, {cross_rows: found.shares(a, b)}
+        pair = Pair((a, b), (read[a], read[b]), units, None, sums, rows)
+        yield (a, b), visit((pair, pair), (arrays[a], arrays[b]), [])
+        design.progress("pairs", done, len(couples))
 
 
 def tiles(
