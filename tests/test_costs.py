@@ -14,6 +14,7 @@ import superpose as sp
 from superpose import arrays, moments
 from superpose.costs import Size, predict, race
 from superpose.files import DataError
+from superpose.kernel_tiles import bytes_held
 from superpose.metrics import CKA, CKA_DEBIASED, CKA_RBF, DEFAULT, REGRESSION_R, RSA
 from superpose.timing import timed
 
@@ -228,3 +229,19 @@ def test_seconds_and_memory_of_a_process(samples, layers, units, memory, drawn):
     assert 0.75 < found["memory"] / found["peak"] < 1.25, found
     # Of an idle core within 25 %; tests may share theirs.
     assert 0.5 < found["seconds"] / found["cpu"] < 2, found
+
+
+class TestTiles:
+    def test_many_systems_of_few_samples_by_hand(self):
+        sizes = {str(i): Size(2000, 500, "float32") for i in range(20)}
+        costs = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA], interval_samples=1000)
+        work = costs.table.set_index("work").flops
+        assert work["products"] == 2000**2 * (20 * 500 + 20**2)
+        assert work["intervals"] == 2 * 2000 * 1000 * 20**2
+        # Checked, averaged, and four blocks of rows each with itself and with those behind it.
+        assert set(costs.reads.values()) == {1 + 1 + 1 + 5 / 2}
+        assert costs.memory > costs.sums == bytes_held([500] * 20, 1000)
+
+    def test_other_metrics_go_by_products_of_units(self):
+        sizes = {str(i): Size(2000, 500, "float32") for i in range(20)}
+        assert predict(sizes, metrics=[CKA, REGRESSION_R]).flops > predict(sizes, metrics=[CKA]).flops * 3

@@ -15,6 +15,7 @@ from superpose.comparison import INTERVALS, bytes_of, checked_draw, checked_pair
 from superpose.costs.sizes import Size, sizes_of
 from superpose.costs.steps import Steps, planned_for_rounds, race
 from superpose.files import DataError
+from superpose.kernel_tiles import SIDE, SMALL, are_cheaper, bytes_held
 from superpose.metrics import DEFAULT, Metric, MomentMetric
 from superpose.moments import rows_of
 from superpose.statistics import GROUPS
@@ -167,9 +168,11 @@ def predict(
         permutations=int(permutations),
         memory=limit,
     )
-    reads = _reads(job)
     widths = {(size.units, size.dtype) for size in sizes.values()}
     known = {width: steps(*width, job.metrics, job.rounds) for width in widths}
+    if _goes_by_tiles(job):
+        return _of_tiles(job, known)
+    reads = _reads(job)
     sums = _sums_held(job)
     table = pd.DataFrame(
         [
@@ -182,6 +185,37 @@ def predict(
         ]
     )
     return Costs(table, reads, _peak(job, sums), sums, len(job.groups))
+
+
+def _goes_by_tiles(job: _Job) -> bool:
+    names = dict.fromkeys(name for couple in job.couples for name in couple)
+    units = [job.sizes[name].units for name in names]
+    pairs = [(job.sizes[a].units, job.sizes[b].units) for a, b in job.couples]
+    alone = not job.permutations and all(metric.own_rows is not None for metric in _families(job))
+    return alone and bytes_held(units, job.drawn) <= job.memory and are_cheaper(units, pairs, job.scored, job.drawn)
+
+
+def _of_tiles(job: _Job, known: Mapping[Any, Steps]) -> Costs:
+    """Products of samples instead of units: of each system with itself, and of all systems' tiles."""
+    names = dict.fromkeys(name for couple in job.couples for name in couple)
+    units = [job.sizes[name].units for name in names]
+    steps = _of(job, known, next(iter(names)))
+    second = steps.product / (2.0 * steps.units**2)
+    products = float(job.scored) ** 2 * (sum(units) + len(units) ** 2)
+    shares = 2.0 * job.scored * job.drawn * len(units) ** 2
+    # Checked and averaged; then every block of rows once, and with every one behind it.
+    blocks = -(-job.scored // SIDE)
+    reads = dict.fromkeys(names, 1 + (1 + 1 + (blocks + 1) / 2) * job.scored / job.samples)
+    table = pd.DataFrame(
+        [
+            _reading(job, reads, known),
+            {"work": "products", "flops": products, "bytes": 0.0, "seconds": products * second},
+            {"work": "intervals", "flops": shares, "bytes": 0.0, "seconds": SMALL * shares * second},
+            _rest(job, known),
+        ]
+    )
+    held = bytes_held(units, job.drawn)
+    return Costs(table, reads, LITTLE + FLOAT * DESIGNED * job.samples + max(held, CHECKED), held, 1)
 
 
 def _of(job: _Job, known: Mapping[Any, Steps], name: str) -> Steps:
