@@ -342,7 +342,7 @@ def test_bad_arrays(here, capsys, kind):
         ("half", "bad.npy", "bad.npy cannot be read .*; expected an undamaged .npy file"),
         (b"1,2\n3", "bad.csv", "bad.csv cannot be read"),
         (b"PK\x03\x04", "bad.npz", "bad.npz cannot be read"),
-        (b"1 2", "bad.mat", "has the suffix '.mat'; expected one of .npy"),
+        (b"1 2", "bad.dat", "has the suffix '.dat'; expected one of .npy"),
     ],
     ids=["missing", "long name", "empty", "garbage", "truncated", "csv", "npz", "suffix"],
 )
@@ -386,7 +386,7 @@ def test_bad_arguments(here, capsys, arguments, words):
 def test_an_unknown_command(capsys):
     assert cli.main(["comprae"]) == 2
     said = capsys.readouterr().err
-    named = "compare, extract, train, encode, reproduce, sweep, demo"
+    named = "compare, contrast, partition, extract, train, encode, reproduce, sweep, demo"
     assert re.fullmatch(rf"superpose: Unknown command [^\n]+{named}\.\n", said)
 
 

@@ -138,7 +138,7 @@ def familywise(scores: Array, nulls: Array) -> Array:
     >>> from superpose.statistics import familywise
     >>> nulls = np.random.default_rng(0).normal(size=(3, 999))
     >>> familywise(np.array([9.0, 2.5, 0.0]), nulls).round(3)
-    array([0.001, 0.021, 0.875])
+    array([0.001, 0.018, 0.854])
     """
     whole = np.column_stack([scores, nulls])
     known = np.isfinite(whole).all(axis=1)

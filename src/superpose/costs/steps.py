@@ -188,4 +188,4 @@ def _read_speed() -> float:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "read.npy"
         np.save(path, np.zeros(READ_BYTES, np.uint8))
-        return READ_BYTES / max(_timed(lambda: np.load(path, mmap_mode="r").max()), 1e-6)
+        return READ_BYTES / max(_timed(lambda: np.load(path, mmap_mode="r", allow_pickle=False).max()), 1e-6)
