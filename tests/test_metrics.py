@@ -15,7 +15,8 @@ import superpose as sp
 from superpose.arrays import group_folds
 from superpose.files import DataError
 from superpose.metrics import ALL, CCA, CKA, CKA_DEBIASED, DEFAULT, PROCRUSTES, RSA, Metric, RegressionMetric
-from superpose.metrics.regression import Plan, fixed_ridge, regression_sums, relative_ridge
+from superpose.metrics.regression import fixed_ridge, regression_sums, relative_ridge
+from superpose.metrics.splits import Plan
 from superpose.moments import of_pair
 
 FROZEN = {

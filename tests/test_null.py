@@ -23,7 +23,7 @@ def test_unrelated_systems_score_nothing(seed):
 
 
 def test_p_is_one_plus_those_as_high_over_one_plus_all(monkeypatch):
-    import superpose.comparison as comparison
+    import superpose.comparison.nulls as nulls
 
     x, y = related(40, 4, 3, seed=0, noise=30.0)
     seen = {}
@@ -32,7 +32,7 @@ def test_p_is_one_plus_those_as_high_over_one_plus_all(monkeypatch):
         seen["score"], seen["null"] = score, null
         return p_value(score, null)
 
-    monkeypatch.setattr(comparison, "p_value", spy)
+    monkeypatch.setattr(nulls, "p_value", spy)
     row = sp.compare({"x": x, "y": y}, metrics=[RSA], permutations=39).iloc[0]
     assert len(seen["null"]) == 39
     assert row.p == (1 + np.sum(seen["null"] >= row.score)) / 40

@@ -27,7 +27,7 @@ from superpose.metrics import (
     SVCCA,
     RegressionMetric,
 )
-from superpose.metrics.regression import split_plan
+from superpose.metrics.splits import split_plan
 from superpose.moments import of_pair, reader, row_blocks
 from superpose.statistics import (
     draw,

@@ -13,7 +13,7 @@ from superpose.arrays import check_paired, contiguous_folds, group_folds, group_
 from superpose.comparison import checked_pairs, checked_seed, checked_systems
 from superpose.files import DataError
 from superpose.metrics.metric import constant_units
-from superpose.metrics.regression import split_plan
+from superpose.metrics.splits import split_plan
 from superpose.statistics import Repairings, repairings
 
 Array = NDArray[Any]

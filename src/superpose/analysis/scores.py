@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from superpose.analysis.job import Job
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare, over_rows
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
-from superpose.metrics.regression import RegressionSums, split_plan
+from superpose.metrics.prediction import RegressionSums
+from superpose.metrics.splits import split_plan
 from superpose.moments import Moments, accumulate_about_means, chunk_rows, mean_of, reader, row_blocks
 from superpose.statistics import interval, standard_error
 

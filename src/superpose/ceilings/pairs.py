@@ -18,7 +18,7 @@ from superpose.ceilings.trials import Trials, as_trials
 from superpose.comparison import IDENTITY, checked_pairs, checked_seed
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, PredictiveMetric
-from superpose.metrics.regression import Plan, split_plan
+from superpose.metrics.splits import Plan, split_plan
 from superpose.statistics import interval, standard_error
 
 Array = NDArray[Any]

@@ -14,7 +14,7 @@ import numpy as np
 from superpose.arrays import check_moderate
 from superpose.comparison import compare
 from superpose.metrics import Metric, MomentMetric, PredictiveMetric
-from superpose.metrics.regression import Plan
+from superpose.metrics.splits import Plan
 from superpose.moments import Cross, Moments, Own, accumulate, mean_of, reader
 from superpose.statistics import repairings, standard_error
 from superpose.timing import timed

@@ -15,7 +15,7 @@ from scipy.sparse import eye_array, kron, vstack
 
 from superpose.blocks import inner
 from superpose.metrics.metric import MomentMetric, Shares, influence_of_shares
-from superpose.metrics.regression import varies
+from superpose.metrics.prediction import varies
 from superpose.moments import Moments
 
 Array = NDArray[Any]

@@ -11,7 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
 from superpose.files import DataError
-from superpose.metrics.regression import FINISH, Fit, Fitted, PredictiveMetric, is_rough, predictive_score, products
+from superpose.metrics.prediction import FINISH, Fit, Fitted, is_rough, products
+from superpose.metrics.regression import PredictiveMetric, predictive_score
 from superpose.moments import Moments
 
 Array = NDArray[Any]

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from superpose.files import DataError
 from superpose.metrics.cka import CKA, CKA_DEBIASED
 from superpose.metrics.kernels import kernel_sums
-from superpose.metrics.regression import REGRESSION_R2, split_plan
+from superpose.metrics.regression import REGRESSION_R2
 from superpose.metrics.rsa import RSA
+from superpose.metrics.splits import split_plan
 from superpose.moments import of_pair
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
 from superpose.paper.claims import Claim

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from superpose.metrics.cka import CKA, CKA_DEBIASED, uncentred_cka
 from superpose.metrics.kernels import kernel_sums
-from superpose.metrics.regression import REGRESSION_R2, Plan
+from superpose.metrics.regression import REGRESSION_R2
 from superpose.metrics.rsa import RSA, uncentred_rsa
+from superpose.metrics.splits import Plan
 from superpose.moments import of_pair
 from superpose.systems import KURTOSIS, sparse_latents
 from superpose.theory import (

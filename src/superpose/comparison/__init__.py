@@ -1,0 +1,39 @@
+"""All pairs of systems under all metrics, as one tidy table with an interval and a null for every score."""
+
+from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked_pairs, checked_seed, checked_systems
+from superpose.comparison.columns import COLUMNS, IDENTITY, OF_NULL, SCORES, SIZES, calibrated
+from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared
+from superpose.comparison.main import compare
+from superpose.comparison.pairs import Block, Directions, influence_of, sums_of
+from superpose.comparison.routes import over_pairs
+from superpose.comparison.rows import over_rows
+from superpose.comparison.sums import shares_held, tiles
+
+__all__ = [
+    "COLUMNS",
+    "IDENTITY",
+    "INTERVALS",
+    "OF_NULL",
+    "SCORES",
+    "SIZES",
+    "Block",
+    "Design",
+    "Directions",
+    "Progress",
+    "Systems",
+    "bytes_of",
+    "calibrated",
+    "checked_draw",
+    "checked_pairs",
+    "checked_seed",
+    "checked_systems",
+    "compare",
+    "influence_of",
+    "over_pairs",
+    "over_rows",
+    "planned_for",
+    "prepared",
+    "shares_held",
+    "sums_of",
+    "tiles",
+]

@@ -1,0 +1,113 @@
+"""How samples are split, grouped, drawn and re-paired, the same for every pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.arrays import (
+    check_paired,
+    group_folds,
+    group_labels,
+)
+from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked_pairs, checked_seed, checked_systems
+from superpose.files import DataError
+from superpose.metrics import Metric, PredictiveMetric
+from superpose.metrics.splits import Plan, split_plan
+from superpose.statistics import Drawn, Repairings, draw, repairings
+
+Array = NDArray[Any]
+
+Progress = Callable[[str, int, int], None]
+
+
+# Samples that the width of an interval is estimated from, where there are more.
+INTERVALS = 5_000
+
+
+@dataclass(frozen=True)
+class Design:
+    """How samples are split, grouped and re-paired, the same for every pair."""
+
+    folds: NDArray[np.int64]
+    plan: Plan
+    groups: NDArray[np.int64] | None
+    drawn: Drawn
+    repairings: Repairings
+    permutations: int
+    seed: int
+    memory: int
+    progress: Progress
+
+    @property
+    def scored(self) -> slice:
+        """The samples that are scored."""
+        return scored_of(self.folds, self.plan)
+
+    @property
+    def count(self) -> int:
+        """How many samples are scored."""
+        return self.scored.stop - self.scored.start
+
+
+def scored_of(folds: NDArray[np.int64], plan: Plan) -> slice:
+    """Return the samples that are scored: one slice, as folds lie end to end and the last, or all, are held out."""
+    return slice(int(np.searchsorted(folds, min(plan.held_out))), len(folds))
+
+
+def prepared(
+    systems: Systems,
+    *,
+    pairs: Sequence[tuple[str, str]] | None,
+    folds: int | ArrayLike | None,
+    test: ArrayLike | None,
+    groups: ArrayLike | None,
+    interval_samples: int | None = INTERVALS,
+    seed: int = 0,
+    memory: int | str | None,
+    progress: Progress | None,
+) -> tuple[dict[str, Array], list[tuple[str, str]], Design]:
+    """Return checked systems with their folds end to end, the chosen pairs, and how samples are split and grouped."""
+    arrays = checked_systems(systems)
+    samples = check_paired(arrays)
+    couples = checked_pairs(arrays, pairs)
+    checked_seed(seed)
+    checked_draw(interval_samples)
+    kept = None if groups is None else group_labels(groups, samples)
+    if test is None and kept is not None and isinstance(folds, int | np.integer):
+        folds = group_folds(kept, int(folds))
+    labels, plan = split_plan(samples, folds, test)
+    labels = np.zeros(samples, dtype=np.int64) if labels is None else labels
+    if (np.diff(labels) < 0).any():
+        # Folds end to end: each is then a slice, read in place by every product below.
+        order = np.argsort(labels, kind="stable")
+        arrays = {name: x[..., order, :] for name, x in arrays.items()}
+        labels, kept = labels[order], kept if kept is None else kept[order]
+    design = Design(
+        folds=labels,
+        plan=plan,
+        groups=kept,
+        drawn=draw(scored_of(labels, plan), labels, kept, interval_samples, seed),
+        repairings=repairings(samples, labels, kept),
+        permutations=0,
+        seed=seed,
+        memory=bytes_of(memory),
+        progress=progress or _silent,
+    )
+    return arrays, couples, design
+
+
+def planned_for(metrics: Sequence[Metric], design: Design) -> list[Any]:
+    """Return the metrics for the folds of a design, each of a name of its own."""
+    names = [m.name for m in metrics]
+    if len(set(names)) < len(names):
+        raise DataError(f"two metrics have the same name, among {', '.join(names)}; give each its own.")
+    return [m.planned(design.plan) if isinstance(m, PredictiveMetric) else m for m in metrics]
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass

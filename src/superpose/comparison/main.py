@@ -1,0 +1,139 @@
+"""All pairs of systems under all metrics, as one tidy table with an interval and a null for every score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.comparison.checks import Systems
+from superpose.comparison.columns import COLUMNS
+from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared
+from superpose.comparison.routes import over_pairs
+from superpose.comparison.scores import closer_sign, pair_scores
+from superpose.files import DataError
+from superpose.metrics import DEFAULT, Metric
+from superpose.statistics import familywise
+
+Array = NDArray[Any]
+
+
+def compare(
+    systems: Systems,
+    *,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    metrics: Sequence[Metric] = DEFAULT,
+    folds: int | ArrayLike | None = 5,
+    test: ArrayLike | None = None,
+    groups: ArrayLike | None = None,
+    permutations: int = 0,
+    interval_samples: int | None = INTERVALS,
+    seed: int = 0,
+    memory: int | str | None = None,
+    progress: Progress | None = None,
+) -> pd.DataFrame:
+    """Score every pair of systems under every metric.
+
+    Parameters
+    ----------
+    systems : mapping of str to array or tensor, (…, samples, units)
+        At least two systems that saw the same samples. Leading axes are repeats, equal in all systems, scored
+        one by one and numbered in the column `repeat`.
+    pairs : sequence of (name, name), optional
+        The pairs to score; None takes all.
+    metrics : sequence of Metric
+        Objects of `superpose.metrics`, or your own callables with `name`, `directed`, `invariances` and
+        `minimum_samples`.
+    folds : int, integer array (samples,) or None
+        As in `superpose.regression`. With `groups` and an integer, folds keep groups whole.
+    test : boolean array, (samples,), optional
+        One fixed split: regressions are fitted where False; every score is taken where True.
+    groups : array-like, (samples,), optional
+        Which samples belong together (sentence, trial, photograph, session): folds, intervals and
+        re-pairings take groups whole.
+    permutations : int
+        How many re-pairings the null is made of; 0 gives the exact mean over all re-pairings of samples, folds
+        and groups aside, where that has a closed form. With groups, the order of the groups is permuted and
+        rows are paired in that order: approximate where group sizes differ.
+    interval_samples : int, optional
+        From how many of the scored samples, drawn at random in whole groups and at least 1,000 of those, the width of
+        intervals is estimated; None takes all. From 5,000 independent samples it is known to one or two per cent.
+    seed : int
+        Seed of the re-pairings and of that draw.
+    memory : int or str, optional
+        How many bytes sums may take, as 2_000_000_000 or "2GB"; None is a quarter of this machine's memory. Rows are
+        read by chunks, from the disk where they are mapped; what does not fit is done by groups of pairs, and each
+        system is read once a group.
+    progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`;
+        `low`, `high`, `error`: 95 % interval and standard error from influence values; `null`, `null_low`, `null_high`:
+        mean, 2.5 % and 97.5 % of the scores of re-paired samples, the regression fitted anew on each; `p` =
+        (1 + b)/(1 + B), one-sided; `p_adjusted`: the same for all pairs of a metric at once
+        (`superpose.statistics.familywise`); `calibrated`: where the score lies between its null mean, 0, and that of
+        identical systems, 1; `samples` scored; `why`: the reason for a NaN and which null was taken.
+
+    Raises
+    ------
+    DataError
+        For fewer than two systems, unusable or unpaired responses, a constant system, or folds and groups
+        that do not fit the samples.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> x = np.random.default_rng(0).normal(size=(100, 8))
+    >>> table = sp.compare({"x": x, "mixed": x @ np.random.default_rng(1).normal(size=(8, 8))})
+    >>> table.query("metric == 'regression_r'").score.round(3).tolist()
+    [1.0, 1.0]
+    """
+    if not isinstance(permutations, int | np.integer) or permutations < 0:
+        raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
+    arrays, couples, design = prepared(
+        systems,
+        pairs=pairs,
+        folds=folds,
+        test=test,
+        groups=groups,
+        interval_samples=interval_samples,
+        seed=seed,
+        memory=memory,
+        progress=progress,
+    )
+    design = replace(design, permutations=int(permutations))
+    planned = planned_for(metrics, design)
+    repeats = next(iter(arrays.values())).shape[:-2]
+    if any(x.shape[:-2] != repeats for x in arrays.values()):
+        raise DataError(
+            f"the systems have repeats {sorted({x.shape[:-2] for x in arrays.values()})}; expected the same leading "
+            "axes in all."
+        )
+    tables = []
+    for number, index in enumerate(np.ndindex(repeats)):
+        table = _table({name: x[index] for name, x in arrays.items()}, couples, planned, design)
+        tables.append(table.assign(**({"repeat": number} if repeats else {})))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _table(
+    arrays: dict[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
+) -> pd.DataFrame:
+    visit = partial(pair_scores, metrics=metrics, design=design)
+    found = dict(over_pairs(arrays, couples, metrics, design, visit))
+    scored = [row for couple in couples for row in found[couple]]
+    table = pd.DataFrame([row for row, _ in scored], columns=COLUMNS)
+    for metric in metrics:
+        nulls = {i: null for i, (row, null) in enumerate(scored) if row["metric"] == metric.name and null is not None}
+        if nulls:
+            sign, known = closer_sign(metric), table.score[list(nulls)].to_numpy()
+            table.loc[list(nulls), "p_adjusted"] = familywise(sign * known, sign * np.stack(list(nulls.values())))
+    return table

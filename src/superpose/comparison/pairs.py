@@ -1,0 +1,76 @@
+"""One pair of systems, with the sums that metrics share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superpose.metrics import MomentMetric
+from superpose.moments import (
+    Moments,
+    RowReader,
+)
+
+Array = NDArray[Any]
+
+# A fold, and the rows of one chunk of it.
+Block = tuple[int, slice | NDArray[np.int64]]
+
+
+@dataclass
+class Pair:
+    """One ordered pair: its names, readers of rows about their means, moments, and the sums that metrics share.
+
+    `over` are the moments of all folds and of those that are scored; without them, all sums that will be asked for are
+    there.
+    """
+
+    names: tuple[str, str]
+    read: tuple[RowReader, RowReader]
+    units: tuple[int, int]
+    over: tuple[Moments, Moments] | None
+    sums: dict[Any, Any] = field(default_factory=dict)
+    row_sums: dict[Any, Any] = field(default_factory=dict)
+
+    def swapped(self) -> Pair:
+        """Return the pair in the other direction."""
+        over = None if self.over is None else (self.moments.swapped(), self.scored.swapped())
+        return Pair(self.names[::-1], self.read[::-1], self.units[::-1], over)
+
+    @property
+    def moments(self) -> Moments:
+        """The moments of all folds."""
+        assert self.over is not None
+        return self.over[0]
+
+    @property
+    def scored(self) -> Moments:
+        """The moments of the folds that are scored."""
+        assert self.over is not None
+        return self.over[1]
+
+
+Directions = tuple[Pair, Pair]
+
+
+def sums_of(pair: Pair, metric: MomentMetric) -> Any:
+    """Return the sums that a metric is made of, taken once for all that share them."""
+    if metric.sums not in pair.sums:
+        pair.sums[metric.sums] = metric.sums(terms(pair, metric))
+    return pair.sums[metric.sums]
+
+
+def influence_of(pair: Pair, metric: MomentMetric) -> Array | None:
+    """Return each drawn row's influence on a score that exists, or None for a metric that has no such values."""
+    if metric.influence is None:
+        return None
+    influence: Array = metric.influence(sums_of(pair, metric), pair.row_sums[metric.row_sums])
+    return influence
+
+
+def terms(pair: Pair, metric: MomentMetric) -> Moments:
+    """Return the sums of all folds where the metric fits on some and scores on others, else of those scored."""
+    return pair.moments if metric.split else pair.scored

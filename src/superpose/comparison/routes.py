@@ -1,0 +1,116 @@
+"""The sums of every pair, by products of units or over tiles of samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superpose.comparison.design import Design
+from superpose.comparison.pairs import Block, Directions, Pair, sums_of
+from superpose.comparison.rows import take_rows
+from superpose.comparison.sums import Held, Sums, shares_held, tiles
+from superpose.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
+from superpose.metrics import MomentMetric
+from superpose.metrics.kernels import cross_rows, kernel_sums
+from superpose.moments import (
+    compact,
+    mean_of,
+    reader,
+    row_blocks,
+)
+
+Array = NDArray[Any]
+
+Found = TypeVar("Found")
+
+
+def over_pairs(
+    arrays: dict[str, Array],
+    couples: Sequence[tuple[str, str]],
+    metrics: Sequence[Any],
+    design: Design,
+    visit: Callable[[Directions, tuple[Array, Array], Sequence[Block]], Found],
+) -> Iterator[tuple[tuple[str, str], Found]]:
+    """Yield each pair with what `visit` makes of it, tile by tile; a system's own sums are taken once."""
+    if _kernels_alone(arrays, couples, metrics, design):
+        yield from _over_kernels(arrays, couples, design, visit)
+        return
+    folds = int(design.folds.max()) + 1
+    held = Held({}, {}, {})
+    done = 0
+    for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
+        names = list(dict.fromkeys(name for couple in some for name in couple))
+        tile = {name: arrays[name] for name in names}
+        for (a, b), directions, blocks in _tile(tile, some, metrics, design, held):
+            yield (a, b), visit(directions, (arrays[a], arrays[b]), blocks)
+            if not shares_held(len(held.rows), len(design.drawn.index), design.memory):
+                held.rows.clear()
+            done += 1
+            design.progress("pairs", done, len(couples))
+
+
+def _kernels_alone(
+    arrays: Mapping[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
+) -> bool:
+    """Say whether nothing but sums of kernels is asked for, and tiles of samples give those for less."""
+    if design.permutations or not all(isinstance(m, MomentMetric) and m.sums is kernel_sums for m in metrics):
+        return False
+    units, drawn = {name: arrays[name].shape[-1] for couple in couples for name in couple}, len(design.drawn.index)
+    pairs = [(units[a], units[b]) for a, b in couples]
+    fits = bytes_held(list(units.values()), drawn) <= design.memory
+    return fits and are_cheaper(list(units.values()), pairs, design.count, drawn)
+
+
+def _over_kernels(
+    arrays: Mapping[str, Array],
+    couples: Sequence[tuple[str, str]],
+    design: Design,
+    visit: Callable[[Directions, tuple[Array, Array], Sequence[Block]], Found],
+) -> Iterator[tuple[tuple[str, str], Found]]:
+    names = dict.fromkeys(name for couple in couples for name in couple)
+    read = {name: reader(arrays[name], mean_of(arrays[name], design.scored), SIDE) for name in names}
+    found = kernel_tiles(read, design.scored, design.drawn.index, partial(design.progress, "tiles of samples"))
+    for done, (a, b) in enumerate(couples, start=1):
+        units = (arrays[a].shape[-1], arrays[b].shape[-1])
+        sums, rows = {kernel_sums: found.sums(a, b)}, {cross_rows: found.shares(a, b)}
+        pair = Pair((a, b), (read[a], read[b]), units, None, sums, rows)
+        yield (a, b), visit((pair, pair), (arrays[a], arrays[b]), [])
+        design.progress("pairs", done, len(couples))
+
+
+def _tile(
+    arrays: dict[str, Array],
+    couples: Sequence[tuple[str, str]],
+    metrics: Sequence[Any],
+    design: Design,
+    held: Held,
+) -> Iterator[tuple[tuple[str, str], Directions, list[Block]]]:
+    units = {name: x.shape[-1] for name, x in arrays.items()}
+    # A rotation of the units is free only where no metric can see it.
+    rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
+    compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
+    held.means.update({name: mean_of(x, design.scored) for name, x in compacted.items() if name not in held.means})
+    known = {name: held.sums[name] for name in arrays if name in held.sums}
+    sums = Sums(compacted, couples, design, held.means, known=known)
+    held.sums.update(sums.own)
+    for a, b in couples:
+        pair, rows = sums.pair(a, b, units), sums.rows
+        directions = (pair, pair.swapped())
+        exact = any(_blurred(direction, metrics) for direction in directions)
+        if exact:
+            again = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, held.means, np.float64)
+            pair, rows = again.pair(a, b, units), again.rows
+            directions = (pair, pair.swapped())
+        blocks = list(row_blocks(len(design.folds), rows, design.folds))
+        take_rows(directions, metrics, design, rows, {} if exact else held.rows)
+        yield (a, b), directions, blocks
+
+
+def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
+    """Whether a regression of the pair needs products in float64."""
+    fitted = (sums_of(pair, m) for m in metrics if isinstance(m, MomentMetric) and m.split)
+    return any(sums.blurred for sums in fitted)

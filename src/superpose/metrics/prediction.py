@@ -1,0 +1,200 @@
+"""Held-out prediction from moments: weights of training folds, evaluated on a held-out one, and its scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superpose.metrics.splits import Plan
+from superpose.moments import Array, Moments
+
+# A unit whose variance is below this many rounding errors of its second moment is constant.
+ROUNDING = 256
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Weights from predictors to targets, (…, units_x, units_y); `reason`, `blurred` as in `RegressionSums`.
+
+    `inverse` takes B, (units_x, units_y), to (X'X + penalty)⁻¹B, and `freedom` gives the effective degrees of freedom;
+    None for weights that are not linear in the targets.
+    """
+
+    weights: Array
+    reason: str = ""
+    blurred: bool = False
+    inverse: Callable[[Array], Array] | None = None
+    freedom: Callable[[], float] | None = None
+
+
+@dataclass(frozen=True)
+class RegressionSums:
+    """Per held-out fold and unit of y, about the fold's means: prediction·target, prediction², target², residual².
+
+    Each is (rounds, …, units_y), of `samples` rows in all; `reason` says why they are NaN, if they are. `blurred`: the
+    rounding of float32 products hides some direction of x; products in float64 would show it.
+    """
+
+    fit: Array
+    prediction: Array
+    target: Array
+    residual: Array
+    fitted: tuple[Fitted, ...]
+    samples: int
+    reason: str
+    blurred: bool
+
+
+# Of what score, and averaged over what, in the order of `RegressionRows`.
+KINDS = (("r", "pooled"), ("r2", "pooled"), ("r", "units"), ("r2", "units"))
+
+
+# Moments and the folds to train on → weights.
+Fit = Callable[[Moments, tuple[int, ...]], Fitted]
+
+
+def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
+    """Fit on the training folds' moments and evaluate on the held-out fold's, for every round of the plan."""
+    parts: list[tuple[Array, Array, Array, Array]] = []
+    fits = []
+    reason, blurred = "", False
+    for held_out, training in plan.rounds:
+        fitted = fit(moments, training)
+        reason, blurred = fitted.reason or reason, blurred or fitted.blurred
+        fits.append(fitted)
+        if fitted.reason:
+            empty = np.full(moments.y.diagonal.shape[1:], np.nan)
+            parts.append((empty, empty, empty, empty))
+        else:
+            parts.append(_evaluated(moments, held_out, training, fitted.weights))
+    agreement, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
+    samples = int(over(moments.x.samples, plan.held_out))
+    return RegressionSums(agreement, prediction, target, residual, tuple(fits), samples, reason, blurred)
+
+
+@dataclass(frozen=True)
+class Products:
+    """Of the rows of some folds: their number, means and products about those means; constant predictors are 0."""
+
+    samples: int
+    mean_x: Array
+    mean_y: Array
+    gram: Array
+    joint: Array
+
+
+def products(moments: Moments, folds: tuple[int, ...]) -> Products:
+    """Return the products of the given folds together."""
+    x, y, cross = moments.x, moments.y, moments.cross
+    n = int(over(x.samples, folds))
+    mean_x, mean_y = over(x.total, folds) / n, over(y.total, folds) / n
+    gram = over(x.square, folds) - n * mean_x[..., :, None] * mean_x[..., None, :]
+    joint = over(cross.product, folds) - n * mean_x[..., :, None] * mean_y[..., None, :]
+    still = ~varies(np.einsum("...ii->...i", gram), over(x.diagonal, folds), x.resolution)
+    if still.any():
+        gram = np.where(still[..., :, None] | still[..., None, :], 0.0, gram)
+        joint = np.where(still[..., None], 0.0, joint)
+    return Products(n, mean_x, mean_y, gram, joint)
+
+
+def is_rough(moments: Moments) -> bool:
+    """Return whether the products of the predictors ran in less than float64."""
+    return moments.x.resolution > float(np.finfo(np.float64).eps)
+
+
+def _evaluated(
+    moments: Moments, held_out: int, training: tuple[int, ...], w: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Return the four sums of `RegressionSums` over the rows of one held-out fold."""
+    x, y = moments.x, moments.y
+    n_train, n_test = int(over(x.samples, training)), int(x.samples[held_out])
+    mean_x, mean_y = over(x.total, training) / n_train, over(y.total, training) / n_train
+    test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
+    gram, joint = about_means(moments, held_out)
+    fit = np.einsum("...ij,...ij->...j", w, joint)
+    prediction = np.einsum("...ij,...ij->...j", w, gram @ w)
+    target = np.maximum(y.diagonal[held_out] - n_test * test_y**2, 0.0)
+    offset = test_y - mean_y - np.einsum("...i,...ij->...j", test_x - mean_x, w)
+    residual = target - 2 * fit + prediction + n_test * offset**2
+    target = np.where(varies(target, y.diagonal[held_out], y.resolution), target, 0.0)
+    return fit, prediction, target, residual
+
+
+def about_means(moments: Moments, fold: int) -> tuple[Array, Array]:
+    """Return X'X and X'Y of a fold's rows about their means."""
+    n = int(moments.x.samples[fold])
+    mean_x, mean_y = moments.x.total[fold] / n, moments.y.total[fold] / n
+    gram = moments.x.square[fold] - n * mean_x[..., :, None] * mean_x[..., None, :]
+    return gram, moments.cross.product[fold] - n * mean_x[..., :, None] * mean_y[..., None, :]
+
+
+def over(sums: Array, folds: tuple[int, ...]) -> Array:
+    """Return the sum over folds, without the copy that choosing them by a list would make."""
+    return reduce(np.add, (sums[fold] for fold in folds))
+
+
+def varies(variation: Array, square: Array, resolution: float) -> NDArray[np.bool_]:
+    """Return which units vary by more than the rounding of their second moment."""
+    result: NDArray[np.bool_] = variation > ROUNDING * resolution * square
+    return result
+
+
+def correlation(fit: Array, prediction: Array, target: Array) -> Array:
+    """Return r from the sums of products, squared predictions and squared targets."""
+    # Weights that are all zero predict the mean: no correlation, rather than an undefined one.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = fit / np.sqrt(prediction * target)
+    return np.where(target > 0, np.where(prediction > 0, ratio, np.where(np.isnan(fit), np.nan, 0.0)), np.nan)
+
+
+def _explained(residual: Array, target: Array) -> Array:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(target > 0, 1 - residual / target, np.nan)
+
+
+def _pooled_r(sums: RegressionSums) -> Array:
+    return correlation(sums.fit.sum(-1), sums.prediction.sum(-1), sums.target.sum(-1)).mean(0)
+
+
+def _pooled_r2(sums: RegressionSums) -> Array:
+    return _explained(sums.residual.sum(-1), sums.target.sum(-1)).mean(0)
+
+
+def unit_r(sums: RegressionSums) -> Array:
+    """Return each unit's r, averaged over rounds."""
+    return correlation(sums.fit, sums.prediction, sums.target).mean(0)
+
+
+def _unit_r2(sums: RegressionSums) -> Array:
+    return _explained(sums.residual, sums.target).mean(0)
+
+
+def _over_units(score: Callable[[RegressionSums], Array]) -> Callable[[RegressionSums], Array]:
+    def mean(sums: RegressionSums) -> Array:
+        """Average over the units that vary in every held-out fold."""
+        values = score(sums)
+        known = ~np.isnan(values)
+        total = np.where(known, values, 0.0).sum(-1)
+        count = known.sum(-1)
+        return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+    return mean
+
+
+def why_not(sums: RegressionSums) -> str:
+    """Return the reason for a NaN."""
+    return sums.reason or "a target does not vary in a held-out fold"
+
+
+FINISH: dict[tuple[str, str | None], Callable[[RegressionSums], Array]] = {
+    ("r", "pooled"): _pooled_r,
+    ("r", "units"): _over_units(unit_r),
+    ("r", None): unit_r,
+    ("r2", "pooled"): _pooled_r2,
+    ("r2", "units"): _over_units(_unit_r2),
+    ("r2", None): _unit_r2,
+}
