@@ -27,6 +27,8 @@ CROSSED, PREDICTED, INFLUENCE = 1, 4.5, 6
 DESIGNED, DESIGNING = 5, 3
 # Squares, units × units, that a pair takes: kernels, and a regression beside the weights of all rounds.
 KERNEL, SOLVING = 8, 8
+# Those of a round where rows train in others: weights, factors, and what moves them, in both directions.
+TRAINED = 11
 # Values at a time as systems are checked and averaged, and what else a process comes to hold.
 CHECKED, LITTLE = 2**23, 2**21
 
@@ -363,7 +365,7 @@ def _peak(job: _Job, sums: int) -> int:
     widest = max(size.units for size in job.sizes.values())
     chunk = max(_chunk(job, some) for some in job.groups)
     rounds = job.rounds
-    solving = FLOAT * widest**2 * (SOLVING + 3 * rounds)
+    solving = FLOAT * widest**2 * (SOLVING + (3 if rounds == 1 else TRAINED) * rounds)
     regressed = any(metric.split for metric in _families(job))
     numbers = CROSSED + INFLUENCE + (2 * PREDICTED if regressed else 0)
     shares = FLOAT * job.drawn * (numbers + 2 * len(job.sizes) * shares_held(len(job.sizes), job.drawn, job.memory))

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from superpose.metrics.prediction import KINDS, RegressionSums, about_means, correlation, over, unit_r
+from superpose.metrics.prediction import KINDS, RegressionSums, about_means, correlation, is_rough, over, unit_r
 from superpose.metrics.splits import Plan
 from superpose.moments import Array, Moments, Own
 
@@ -93,6 +93,7 @@ def _moves(moments: Moments, sums: RegressionSums, plan: Plan) -> dict[int, Arra
     targets.
     """
     moves: dict[int, Array] = {}
+    kind = np.float32 if is_rough(moments) else np.float64
     for number, (held_out, training) in enumerate(plan.rounds):
         scored_too = [fold for fold in training if fold in plan.held_out]
         fitted = sums.fitted[number]
@@ -100,7 +101,7 @@ def _moves(moments: Moments, sums: RegressionSums, plan: Plan) -> dict[int, Arra
             gram, joint = about_means(moments, held_out)
             predicted = gram @ fitted.weights
             overlap = sums.fit[number].sum() * _reciprocal(sums.prediction[number].sum())
-            move = fitted.inverse(np.hstack([joint - overlap * predicted, joint - predicted]))
+            move = fitted.inverse(np.hstack([joint - overlap * predicted, joint - predicted])).astype(kind)
             for fold in scored_too:
                 moves[fold] = moves.get(fold, 0) + move
     return moves
