@@ -101,7 +101,8 @@ def _moves(moments: Moments, sums: RegressionSums, plan: Plan) -> dict[int, Arra
             gram, joint = about_means(moments, held_out)
             predicted = gram @ fitted.weights
             overlap = sums.fit[number].sum() * _reciprocal(sums.prediction[number].sum())
-            move = fitted.inverse(np.hstack([joint - overlap * predicted, joint - predicted])).astype(kind)
+            rights = (joint - overlap * predicted, joint - predicted)
+            move = np.hstack([fitted.inverse(right).astype(kind) for right in rights])
             for fold in scored_too:
                 moves[fold] = moves.get(fold, 0) + move
     return moves

@@ -131,8 +131,14 @@ def least_squares(moments: Moments, training: tuple[int, ...], *, penalty: Penal
             f"{n} training samples are not more than the predictors: no unique least-squares fit; use a ridge",
         )
     np.einsum("...ii->...i", gram)[...] += alpha[..., None]
-    w, complete, inverse = solve(gram, joint, moments.x.resolution)
+    w, complete = solve(gram, joint, moments.x.resolution)
     width = gram.shape[-1]
+
+    def inverse(right: Array) -> Array:
+        # Factored again: a factor of every round and direction would be held until a pair is done with.
+        again = products(moments, training).gram
+        np.einsum("...ii->...i", again)[...] += alpha[..., None]
+        return solve(again, right, moments.x.resolution)[0]
 
     def freedom() -> float:
         return width - float(alpha * np.trace(inverse(np.eye(width)))) if alpha.any() else float(width)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 from scipy.linalg.lapack import dpocon
@@ -13,16 +10,13 @@ from superpose.moments import Array
 
 # Rounding of the products, times what multiplies it: below this a held-out score is known to 1e-4.
 BLUR = 1e-4
-
-
 TINY = float(np.finfo(np.float64).tiny)
 
 
-def solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool, Callable[[Array], Array]]:
+def solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool]:
     """Solve gram · w = joint for symmetric gram by Cholesky; else by least norm, and say that directions were left out.
 
-    The third solves for other right-hand sides. With predictors scaled to unit variance, rounding of the products alone
-    gives a direction the variance `floor`.
+    With predictors scaled to unit variance, rounding of the products alone gives a direction the variance `floor`.
     """
     diagonal = np.einsum("...ii->...i", gram)
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
@@ -36,24 +30,12 @@ def solve(gram: Array, joint: Array, resolution: float) -> tuple[Array, bool, Ca
         if (np.einsum("...ii->...i", factor[0]) ** 2).min() > floor:
             weights = cho_solve(factor, target, check_finite=False)
             blur = resolution * _sensitivity(scaled, factor[0], weights, target)
-            return scale[..., :, None] * weights, blur < BLUR, partial(_by_cholesky, factor, scale)
+            return scale[..., :, None] * weights, blur < BLUR
     except LinAlgError:
         pass
     values, vectors = np.linalg.eigh(scaled)
     inverse = np.where(values > floor, 1 / np.where(values > floor, values, 1.0), 0.0)
-    solve = partial(_by_spectrum, vectors, inverse, scale)
-    return solve(joint), False, solve
-
-
-def _by_cholesky(factor: tuple[Array, bool], scale: Array, joint: Array) -> Array:
-    solved: Array = cho_solve(factor, joint * scale[..., :, None], check_finite=False)
-    return scale[..., :, None] * solved
-
-
-def _by_spectrum(vectors: Array, inverse: Array, scale: Array, joint: Array) -> Array:
-    turned = np.swapaxes(vectors, -1, -2) @ (joint * scale[..., :, None])
-    solved: Array = scale[..., :, None] * (vectors @ (inverse[..., :, None] * turned))
-    return solved
+    return scale[..., :, None] * (vectors @ (inverse[..., :, None] * (np.swapaxes(vectors, -1, -2) @ target))), False
 
 
 def _sensitivity(gram: Array, factor: Array, weights: Array, target: Array) -> float:
