@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,11 +38,15 @@ class Design:
     plan: Plan
     groups: NDArray[np.int64] | None
     drawn: Drawn
-    repairings: Repairings
     permutations: int
     seed: int
     memory: int
     progress: Progress
+
+    @cached_property
+    def repairings(self) -> Repairings:
+        """The re-pairings of samples inside folds, with groups kept whole, made when they are asked for."""
+        return repairings(len(self.folds), self.folds, self.groups)
 
     @property
     def scored(self) -> slice:
@@ -92,12 +97,14 @@ def prepared(
         plan=plan,
         groups=kept,
         drawn=draw(scored_of(labels, plan), labels, kept, interval_samples, seed),
-        repairings=repairings(samples, labels, kept),
         permutations=0,
         seed=seed,
         memory=bytes_of(memory),
         progress=progress or _silent,
     )
+    if kept is not None:
+        # A group in two folds is refused whether or not there will be a null.
+        repairings(samples, labels, kept)
     return arrays, couples, design
 
 

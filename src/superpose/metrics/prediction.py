@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 
 import numpy as np
@@ -65,7 +65,9 @@ def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
     for held_out, training in plan.rounds:
         fitted = fit(moments, training)
         reason, blurred = fitted.reason or reason, blurred or fitted.blurred
-        fits.append(fitted)
+        # Rows of float32 take no more of the weights.
+        kept = np.float32 if is_rough(moments) else np.float64
+        fits.append(replace(fitted, weights=fitted.weights.astype(kept)))
         if fitted.reason:
             empty = np.full(moments.y.diagonal.shape[1:], np.nan)
             parts.append((empty, empty, empty, empty))
