@@ -146,9 +146,9 @@ def partition(
     -------
     pandas.DataFrame
         One row a `part`: "A" alone, "A + B" all together, "A beyond the rest", and "shared": what all explain together
-        less what each adds. `score`, its 95 % interval `low`, `high` and standard `error`, with the fitted weights
-        taken as given; `p`, one-sided, that the part is no more than 0; `p_adjusted` for all parts "beyond the rest"
-        at once (Holm 1979); `samples`; `why`: the reason for a NaN.
+        less what each adds. `score`, its 95 % interval `low`, `high` and standard `error`, in which samples count where
+        they train as well; `p`, one-sided, that the part is no more than 0; `p_adjusted` for all parts "beyond the
+        rest" at once (Holm 1979); `samples`; `why`: the reason for a NaN.
 
     Raises
     ------

@@ -32,7 +32,7 @@ INTERVALS = 5_000
 
 @dataclass(frozen=True)
 class Design:
-    """How samples are split, grouped and re-paired, the same for every pair."""
+    """How samples are split, grouped, drawn and re-paired, the same for every pair."""
 
     folds: NDArray[np.int64]
     plan: Plan
@@ -72,6 +72,7 @@ def prepared(
     test: ArrayLike | None,
     groups: ArrayLike | None,
     interval_samples: int | None = INTERVALS,
+    permutations: int = 0,
     seed: int = 0,
     memory: int | str | None,
     progress: Progress | None,
@@ -97,14 +98,14 @@ def prepared(
         plan=plan,
         groups=kept,
         drawn=draw(scored_of(labels, plan), labels, kept, interval_samples, seed),
-        permutations=0,
+        permutations=permutations,
         seed=seed,
         memory=bytes_of(memory),
         progress=progress or _silent,
     )
     if kept is not None:
         # A group in two folds is refused whether or not there will be a null.
-        repairings(samples, labels, kept)
+        _ = design.repairings
     return arrays, couples, design
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -105,11 +104,11 @@ def compare(
         test=test,
         groups=groups,
         interval_samples=interval_samples,
+        permutations=int(permutations),
         seed=seed,
         memory=memory,
         progress=progress,
     )
-    design = replace(design, permutations=int(permutations))
     planned = planned_for(metrics, design)
     repeats = next(iter(arrays.values())).shape[:-2]
     if any(x.shape[:-2] != repeats for x in arrays.values()):

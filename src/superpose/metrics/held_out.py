@@ -34,24 +34,28 @@ def regression_rows(
         w = sums.fitted[number].weights
         mean_x, mean_y = (_mean(own, training) for own in (moments.x, moments.y))
         test_x, test_y = (_mean(own, (held_out,)) for own in (moments.x, moments.y))
-        rounds[held_out] = (w, mean_y - mean_x @ w, test_x, test_y, _scored_weights(sums, number))
+        rounds[held_out] = (w, mean_y - mean_x @ w, test_x @ w, test_y, _scored_weights(sums, number))
     moves = _moves(moments, sums, plan)
-    moved = {fold: _training_weights(moments, sums, plan, fold) for fold in moves}
+    moved = {
+        fold: (_mean(moments.x, (fold,)) @ move, _training_weights(moments, sums, plan, fold))
+        for fold, move in moves.items()
+    }
 
     def shares(x: Array, y: Array, folds: Array) -> RegressionRows:
         """Rows are of one held-out fold."""
         fold, kind = int(folds[0]), x.dtype
-        w, intercept, mean_x, mean_y, weights = rounds[fold]
-        prediction = x @ w.astype(kind)
+        w, intercept, mean_prediction, mean_y, weights = rounds[fold]
+        prediction = x @ w.astype(kind, copy=False)
         residual = y - prediction - intercept.astype(kind)
-        prediction -= (mean_x @ w).astype(kind)
+        prediction -= mean_prediction.astype(kind)
         target = y - mean_y.astype(kind)
         of_score = (prediction * target, prediction**2, target**2, residual**2)
         found = _weighed(of_score, weights)
         if fold in moves:
-            move = x @ moves[fold].astype(kind)
-            move -= (mean_x @ moves[fold]).astype(kind)
-            found += _weighed([half * residual for half in np.split(move, 2, axis=1)], moved[fold])
+            mean_move, training_weights = moved[fold]
+            move = x @ moves[fold].astype(kind, copy=False)
+            move -= mean_move.astype(kind)
+            found += _weighed([half * residual for half in np.split(move, 2, axis=1)], training_weights)
         return RegressionRows(found)
 
     return shares
