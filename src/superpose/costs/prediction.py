@@ -28,7 +28,7 @@ DESIGNED, DESIGNING = 5, 3
 # Squares, units × units, that a pair takes: kernels, and a regression beside the weights of all rounds.
 KERNEL, SOLVING = 8, 8
 # Those of a round where rows train in others: weights, factors, and what moves them, in both directions.
-TRAINED = 11
+TRAINED = 8
 # Values at a time as systems are checked and averaged, and what else a process comes to hold.
 CHECKED, LITTLE = 2**23, 2**21
 
