@@ -60,7 +60,7 @@ class TestCounts:
         "options",
         [
             {},
-            {"memory": (7 + 12 + 4) * SQUARE},
+            {"memory": (7 + 12 + 4) * SQUARE * 8 // 7 + 8},
             {"memory": "1B", "interval_samples": 60},
             {"metrics": [CKA], "folds": None},
             {"permutations": 3, "metrics": [RSA, REGRESSION_R]},
@@ -81,15 +81,20 @@ class TestCounts:
     def test_solutions_and_intervals_by_hand(self):
         sizes = {"x": Size(1000, 30), "y": Size(1000, 20)}
         work = predict(sizes, metrics=[REGRESSION_R]).table.set_index("work").flops
-        one = 30**3 / 3 + 4 * 30**2 * 20
-        other = 20**3 / 3 + 4 * 20**2 * 30
-        assert_allclose(work["solutions"], 5 * (one + other))
+        assert_allclose(work["solutions"], 5 * 4 * (30**2 * 20 + 20**2 * 30))
+        assert_allclose(work["factors"], 5 * (30**3 + 20**3) / 3)
         # What is predicted, and what moves r and R² where a row trains; of no fewer than 1,000 rows.
         assert work["intervals"] == 2 * 3 * (2 * 1000 * 30 * 20)
         few = predict(sizes, metrics=[REGRESSION_R], interval_samples=100).table.set_index("work").flops
         assert few["intervals"] == work["intervals"]
         kernels = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA]).table.set_index("work").flops
         assert kernels["intervals"] == 2 * 1000 * (30 * 20 + 30**2 + 20**2)
+
+    def test_a_predictor_is_factored_once_where_there_is_room(self):
+        sizes = {name: Size(1000, 30) for name in "xyz"}
+        for memory, times in (("1GB", 1), (8 * 3 * 5 * 4 * 30**2 - 1, 2)):
+            work = predict(sizes, metrics=[REGRESSION_R], memory=memory).table.set_index("work").flops
+            assert_allclose(work["factors"], times * 3 * 5 * 30**3 / 3)
 
     def test_a_fixed_split_is_one_round_over_what_it_scores(self):
         sizes = {"x": Size(1000, 30), "y": Size(1000, 20)}

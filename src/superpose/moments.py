@@ -9,9 +9,9 @@ Sums about the same pilot add, whoever accumulated them.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,6 +28,7 @@ Index = slice | NDArray[np.int64]
 # Chosen rows of a system → those rows about its shift.
 RowReader = Callable[[Index], Array]
 Precision = type[np.floating[Any]]
+Kept = TypeVar("Kept")
 
 CHUNK_BYTES = 2**24
 ALL_BYTES = 2**27
@@ -59,6 +60,23 @@ class Own:
     norm_square: Array
     norm_total: Array
     resolution: float
+
+    @functools.cached_property
+    def kept(self) -> dict[Hashable, Any]:
+        """What was made of these sums alone, as factors of `square`: there for further partners until it is cleared."""
+        return {}
+
+    def keep(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """Return what is kept under the key, made if it is not there."""
+        if key not in self.kept:
+            self.kept[key] = make()
+        found: Kept = self.kept[key]
+        return found
+
+    @property
+    def precision(self) -> Precision:
+        """The type that products ran in."""
+        return np.float64 if self.resolution <= np.finfo(np.float64).eps else np.float32
 
     @property
     def crossed(self) -> Cross:

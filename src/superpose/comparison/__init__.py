@@ -7,10 +7,11 @@ from superpose.comparison.main import compare
 from superpose.comparison.pairs import Block, Directions, influence_of, sums_of
 from superpose.comparison.routes import over_pairs
 from superpose.comparison.rows import over_rows
-from superpose.comparison.sums import shares_held, tiles
+from superpose.comparison.sums import FACTORS, shares_held, tiles
 
 __all__ = [
     "COLUMNS",
+    "FACTORS",
     "IDENTITY",
     "INTERVALS",
     "OF_NULL",

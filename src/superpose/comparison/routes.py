@@ -49,6 +49,7 @@ def over_pairs(
             yield (a, b), visit(directions, (arrays[a], arrays[b]), blocks)
             if not shares_held(len(held.rows), len(design.drawn.index), design.memory):
                 held.rows.clear()
+            held.let_go((a, b), design.memory)
             done += 1
             design.progress("pairs", done, len(couples))
 

@@ -25,6 +25,8 @@ Array = NDArray[Any]
 SOLVING = 12
 
 
+# The part of the memory that what fits made of systems' own sums may take.
+FACTORS = 8
 # Bytes of a row's share in a system's own sums, and the part of the memory that such shares may take.
 ROW, SHARE = 16, 16
 # What drawn rows add to a system's own sums, by system and by what takes it.
@@ -38,6 +40,17 @@ class Held:
     means: dict[str, Array]
     sums: dict[str, Own]
     rows: OwnRows
+
+    def let_go(self, names: tuple[str, str], memory: int) -> None:
+        """Leave what fits made of systems' sums only where it has room, first of what these two asked for last."""
+        for name in names:
+            # The last in order are the last that were used.
+            self.sums[name] = self.sums.pop(name)
+        free = memory / FACTORS
+        for own in reversed(self.sums.values()):
+            free -= sum(one.nbytes for one in own.kept.values())
+            if free < 0:
+                own.kept.clear()
 
 
 def shares_held(systems: int, rows: int, memory: int) -> bool:
@@ -91,7 +104,7 @@ def tiles(
     names = list(dict.fromkeys(name for couple in couples for name in couple))
     square = 8 * folds * max(units[name] for name in names) ** 2
     # Every system's own sums are kept, and solving one pair takes the like of some more.
-    free = memory - (len(names) + SOLVING) * square
+    free = memory - memory // FACTORS - (len(names) + SOLVING) * square
     block = next((b for b in range(len(names), 1, -1) if b**2 * square <= free), 1)
     if block >= len(names) / 2 and len(couples) * square <= free:
         return [list(couples)]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from superpose.comparison import INTERVALS, bytes_of, checked_draw, checked_pairs, shares_held, tiles
+from superpose.comparison import FACTORS, INTERVALS, bytes_of, checked_draw, checked_pairs, shares_held, tiles
 from superpose.costs.sizes import Size, sizes_of
 from superpose.costs.steps import Steps, planned_for_rounds, race
 from superpose.files import DataError
@@ -23,12 +23,12 @@ from superpose.statistics import GROUPS
 FLOAT = 8
 # Numbers kept of a row: of one pair's sum and of a regression's, and what one influence takes at a time.
 CROSSED, PREDICTED, INFLUENCE = 1, 4.5, 6
-# Numbers of a sample that splits, groups and re-pairings take, and those more while they are made.
-DESIGNED, DESIGNING = 5, 3
+# Numbers of a sample that its fold and re-pairings take, and those more while they, or the drawn samples, are made.
+DESIGNED, REPAIRED, DESIGNING = 1, 4, 4
 # Squares, units × units, that a pair takes: kernels, and a regression beside the weights of all rounds.
 KERNEL, SOLVING = 8, 8
-# Those of a round where rows train in others: weights, factors, and what moves them, in both directions.
-TRAINED = 8
+# Those of a round where rows train in others, in both directions: sums, and in the rows' precision weights and moves.
+SUMMED, TRAINED = 3, 5
 # Values at a time as systems are checked and averaged, and what else a process comes to hold.
 CHECKED, LITTLE = 2**23, 2**21
 
@@ -180,6 +180,7 @@ def predict(
         [
             _reading(job, reads, known),
             _products(job, known),
+            _factors(job, known),
             _solutions(job, known),
             _intervals(job, known),
             _nulls(job, known),
@@ -264,6 +265,25 @@ def _products(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
     return {"work": "products", "flops": flops, "bytes": 0.0, "seconds": seconds}
 
 
+def _factors(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
+    """A Cholesky factor a fold and predictor: once, or for each pair where there is no room to keep it."""
+    paired = Counter(name for couple in job.couples for name in couple)
+    room = _factor_bytes(job) <= job.memory / FACTORS
+    flops = seconds = 0.0
+    for metric in filter(lambda metric: metric.split, _families(job)):
+        for name, pairs in paired.items():
+            steps, units = _of(job, known, name), job.sizes[name].units
+            times = job.rounds * (1 if room else pairs)
+            flops += times * units**3 / 3
+            seconds += times * steps.factored[metric.sums] * (units / steps.units) ** 3
+    return {"work": "factors", "flops": flops, "bytes": 0.0, "seconds": seconds}
+
+
+def _factor_bytes(job: _Job) -> int:
+    """Return the bytes of all systems' factors, in the precision of their products."""
+    return sum(job.rounds * size.working_bytes * size.units**2 for size in job.sizes.values())
+
+
 def _solutions(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
     """What metrics make of the sums: a solution a fold and direction, or a few passes over the sums."""
     flops = seconds = 0.0
@@ -287,8 +307,8 @@ def _solution(job: _Job, known: Mapping[Any, Steps], metric: MomentMetric, x: st
         # A function of squared sums: passes over what is summed.
         return 2.0 * (p * p + p * q + q * q), steps.solved[metric.sums] * p * q / steps.units**2
     rounds = job.rounds if metric.split else 1
-    # A Cholesky factor, the two triangular solutions, and one product that evaluates the weights.
-    counted = p**3 / 3 + 4.0 * p * p * q
+    # The two triangular solutions, and one product that evaluates the weights.
+    counted = 4.0 * p * p * q
     return rounds * counted, rounds * steps.solved[metric.sums] * p * p * q / steps.units**3
 
 
@@ -361,17 +381,19 @@ def _sums_held(job: _Job) -> int:
 
 def _peak(job: _Job, sums: int) -> int:
     """The sums, the rows of a chunk, which allocators keep when they are done with, and what one pair takes."""
-    designed = FLOAT * DESIGNED * job.samples
+    designed = FLOAT * (DESIGNED + (REPAIRED if job.permutations else 0)) * job.samples
     widest = max(size.units for size in job.sizes.values())
     chunk = max(_chunk(job, some) for some in job.groups)
     rounds = job.rounds
-    solving = FLOAT * widest**2 * (SOLVING + (3 if rounds == 1 else TRAINED) * rounds)
+    trained = 0 if rounds == 1 else TRAINED * max(size.working_bytes for size in job.sizes.values()) / FLOAT
+    solving = FLOAT * widest**2 * (SOLVING + (SUMMED + trained) * rounds)
     regressed = any(metric.split for metric in _families(job))
+    factors = min(_factor_bytes(job), job.memory // FACTORS) if regressed else 0
     numbers = CROSSED + INFLUENCE + (2 * PREDICTED if regressed else 0)
     shares = FLOAT * job.drawn * (numbers + 2 * len(job.sizes) * shares_held(len(job.sizes), job.drawn, job.memory))
     one = (solving if regressed else KERNEL * FLOAT * widest**2) + shares
     making = FLOAT * DESIGNING * job.samples
-    return int(LITTLE + designed + max(making, CHECKED, sums + chunk + one))
+    return int(LITTLE + designed + max(making, CHECKED, sums + factors + chunk + one))
 
 
 def _chunk(job: _Job, some: Sequence[tuple[str, str]]) -> int:

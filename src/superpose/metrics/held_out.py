@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from superpose.metrics.prediction import KINDS, RegressionSums, about_means, correlation, is_rough, over, unit_r
+from superpose.metrics.prediction import KINDS, RegressionSums, about_means, correlation, over, predicted, unit_r
 from superpose.metrics.splits import Plan
 from superpose.moments import Array, Moments, Own
 
@@ -97,16 +97,15 @@ def _moves(moments: Moments, sums: RegressionSums, plan: Plan) -> dict[int, Arra
     targets.
     """
     moves: dict[int, Array] = {}
-    kind = np.float32 if is_rough(moments) else np.float64
     for number, (held_out, training) in enumerate(plan.rounds):
         scored_too = [fold for fold in training if fold in plan.held_out]
         fitted = sums.fitted[number]
         if scored_too and fitted.inverse is not None:
             gram, joint = about_means(moments, held_out)
-            predicted = gram @ fitted.weights
+            prediction = predicted(gram, fitted.weights, moments.x.precision)
             overlap = sums.fit[number].sum() * _reciprocal(sums.prediction[number].sum())
-            rights = (joint - overlap * predicted, joint - predicted)
-            move = np.hstack([fitted.inverse(right).astype(kind) for right in rights])
+            rights = (joint - overlap * prediction, joint - prediction)
+            move = np.hstack([fitted.inverse(right).astype(moments.x.precision, copy=False) for right in rights])
             for fold in scored_too:
                 moves[fold] = moves.get(fold, 0) + move
     return moves

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
 from superpose.files import DataError
-from superpose.metrics.prediction import FINISH, Fit, Fitted, is_rough, products
+from superpose.metrics.prediction import FINISH, Fit, Fitted, is_rough, training_rows
 from superpose.metrics.regression import PredictiveMetric, predictive_score
 from superpose.moments import Moments
 
@@ -82,10 +82,11 @@ def pls(
 
 def partial_least_squares(moments: Moments, training: tuple[int, ...], *, components: int) -> Fitted:
     """Return the weights through the given number of components."""
-    fitted = products(moments, training)
-    weights = np.zeros_like(fitted.joint)
+    rows, gram = training_rows(moments.x, training)
+    joint = rows.joint(moments)
+    weights = np.zeros_like(joint)
     for index in np.ndindex(weights.shape[:-2]):
-        weights[index] = _weights(fitted.gram[index], fitted.joint[index], components)
+        weights[index] = _weights(gram[index], joint[index], components)
     return Fitted(weights, blurred=is_rough(moments))
 
 

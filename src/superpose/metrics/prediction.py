@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.metrics.splits import Plan
-from superpose.moments import Array, Moments
+from superpose.moments import Array, Moments, Own, Precision
 
 # A unit whose variance is below this many rounding errors of its second moment is constant.
 ROUNDING = 256
@@ -66,8 +66,7 @@ def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
         fitted = fit(moments, training)
         reason, blurred = fitted.reason or reason, blurred or fitted.blurred
         # Rows of float32 take no more of the weights.
-        kept = np.float32 if is_rough(moments) else np.float64
-        fits.append(replace(fitted, weights=fitted.weights.astype(kept)))
+        fits.append(replace(fitted, weights=fitted.weights.astype(moments.x.precision, copy=False)))
         if fitted.reason:
             empty = np.full(moments.y.diagonal.shape[1:], np.nan)
             parts.append((empty, empty, empty, empty))
@@ -79,33 +78,36 @@ def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
 
 
 @dataclass(frozen=True)
-class Products:
-    """Of the rows of some folds: their number, means and products about those means; constant predictors are 0."""
+class Training:
+    """Predictors over the rows of some folds: how many, their mean, and which units are `still`, constant there."""
 
+    folds: tuple[int, ...]
     samples: int
-    mean_x: Array
-    mean_y: Array
-    gram: Array
-    joint: Array
+    mean: Array
+    still: NDArray[np.bool_]
+
+    def joint(self, moments: Moments) -> Array:
+        """Return the products with targets about both means, 0 for predictors that are constant."""
+        mean_y = over(moments.y.total, self.folds) / self.samples
+        joint = over(moments.cross.product, self.folds)
+        joint = joint - self.samples * self.mean[..., :, None] * mean_y[..., None, :]
+        return np.where(self.still[..., None], 0.0, joint) if self.still.any() else joint
 
 
-def products(moments: Moments, folds: tuple[int, ...]) -> Products:
-    """Return the products of the given folds together."""
-    x, y, cross = moments.x, moments.y, moments.cross
+def training_rows(x: Own, folds: tuple[int, ...]) -> tuple[Training, Array]:
+    """Return the predictors over the given folds, and their Gram matrix about their mean, 0 for constant ones."""
     n = int(over(x.samples, folds))
-    mean_x, mean_y = over(x.total, folds) / n, over(y.total, folds) / n
-    gram = over(x.square, folds) - n * mean_x[..., :, None] * mean_x[..., None, :]
-    joint = over(cross.product, folds) - n * mean_x[..., :, None] * mean_y[..., None, :]
+    mean = over(x.total, folds) / n
+    gram = over(x.square, folds) - n * mean[..., :, None] * mean[..., None, :]
     still = ~varies(np.einsum("...ii->...i", gram), over(x.diagonal, folds), x.resolution)
     if still.any():
         gram = np.where(still[..., :, None] | still[..., None, :], 0.0, gram)
-        joint = np.where(still[..., None], 0.0, joint)
-    return Products(n, mean_x, mean_y, gram, joint)
+    return Training(folds, n, mean, still), gram
 
 
 def is_rough(moments: Moments) -> bool:
     """Return whether the products of the predictors ran in less than float64."""
-    return moments.x.resolution > float(np.finfo(np.float64).eps)
+    return moments.x.precision is not np.float64
 
 
 def _evaluated(
@@ -118,12 +120,18 @@ def _evaluated(
     test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
     gram, joint = about_means(moments, held_out)
     fit = np.einsum("...ij,...ij->...j", w, joint)
-    prediction = np.einsum("...ij,...ij->...j", w, gram @ w)
+    prediction = np.einsum("...ij,...ij->...j", w, predicted(gram, w, x.precision))
     target = np.maximum(y.diagonal[held_out] - n_test * test_y**2, 0.0)
     offset = test_y - mean_y - np.einsum("...i,...ij->...j", test_x - mean_x, w)
     residual = target - 2 * fit + prediction + n_test * offset**2
     target = np.where(varies(target, y.diagonal[held_out], y.resolution), target, 0.0)
     return fit, prediction, target, residual
+
+
+def predicted(gram: Array, w: Array, precision: Precision) -> Array:
+    """Return X'X · w in the precision of the products in X'X, whose rounding that does not exceed."""
+    product: Array = gram.astype(precision, copy=False) @ w.astype(precision, copy=False)
+    return product
 
 
 def about_means(moments: Moments, fold: int) -> tuple[Array, Array]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,10 +14,20 @@ from superpose.arrays import choose, like_input
 from superpose.files import DataError
 from superpose.metrics.held_out import INFLUENCE, regression_rows
 from superpose.metrics.metric import MomentMetric, paired
-from superpose.metrics.prediction import FINISH, Fit, Fitted, RegressionSums, fitted_sums, is_rough, products, why_not
-from superpose.metrics.solving import solve
+from superpose.metrics.prediction import (
+    FINISH,
+    Fit,
+    Fitted,
+    RegressionSums,
+    Training,
+    fitted_sums,
+    is_rough,
+    training_rows,
+    why_not,
+)
+from superpose.metrics.solving import Cholesky, LeastNorm, factored
 from superpose.metrics.splits import Plan, split_plan
-from superpose.moments import Array, Moments, compact, of_pair
+from superpose.moments import Array, Moments, Own, compact, of_pair
 
 Penalty = Callable[[int, Array], Array]
 
@@ -122,28 +132,59 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
 
 def least_squares(moments: Moments, training: tuple[int, ...], *, penalty: Penalty) -> Fitted:
     """Return the weights of (ridge) least squares with an intercept."""
-    fitted = products(moments, training)
-    n, gram, joint = fitted.samples, fitted.gram, fitted.joint
-    alpha = penalty(n, np.einsum("...ii->...i", gram) / n)
-    if n <= gram.shape[-1] and not (alpha > 0).all():
+    equations = normal_equations(moments.x, training, penalty)
+    n, width = equations.rows.samples, equations.rows.mean.shape[-1]
+    if n <= width and not (equations.penalty > 0).all():
         return Fitted(
-            np.full(joint.shape, np.nan),
+            np.full(moments.cross.product.shape[1:], np.nan),
             f"{n} training samples are not more than the predictors: no unique least-squares fit; use a ridge",
         )
-    np.einsum("...ii->...i", gram)[...] += alpha[..., None]
-    w, complete = solve(gram, joint, moments.x.resolution)
-    width = gram.shape[-1]
+    w, complete = equations.gram.solve(equations.rows.joint(moments))
 
-    def inverse(right: Array) -> Array:
-        # Factored again: a factor of every round and direction would be held until a pair is done with.
-        again = products(moments, training).gram
-        np.einsum("...ii->...i", again)[...] += alpha[..., None]
-        return solve(again, right, moments.x.resolution)[0]
+    def again() -> NormalEquations:
+        # Kept where there is room; a factor of every round and direction is not held for what may never ask for it.
+        return normal_equations(moments.x, training, penalty)
 
-    def freedom() -> float:
-        return width - float(alpha * np.trace(inverse(np.eye(width)))) if alpha.any() else float(width)
+    return Fitted(
+        w,
+        blurred=not complete and is_rough(moments),
+        inverse=lambda right: again().gram.solve(right)[0],
+        freedom=lambda: again().freedom,
+    )
 
-    return Fitted(w, blurred=not complete and is_rough(moments), inverse=inverse, freedom=freedom)
+
+@dataclass(frozen=True)
+class NormalEquations:
+    """What least squares solves for any targets: training rows, and their Gram matrix plus the penalty, factored."""
+
+    rows: Training
+    penalty: Array
+    gram: Cholesky | LeastNorm
+
+    @property
+    def nbytes(self) -> int:
+        """What is held, to speak of."""
+        return self.gram.nbytes
+
+    @cached_property
+    def freedom(self) -> float:
+        """The effective degrees of freedom."""
+        width = self.rows.mean.shape[-1]
+        if not self.penalty.any():
+            return float(width)
+        return width - float(self.penalty * np.trace(self.gram.solve(np.eye(width))[0]))
+
+
+def normal_equations(x: Own, training: tuple[int, ...], penalty: Penalty) -> NormalEquations:
+    """Return what the predictors bring to a fit on some folds, kept with their sums."""
+
+    def made() -> NormalEquations:
+        rows, gram = training_rows(x, training)
+        alpha = penalty(rows.samples, np.einsum("...ii->...i", gram) / rows.samples)
+        np.einsum("...ii->...i", gram)[...] += alpha[..., None]
+        return NormalEquations(rows, alpha, factored(gram, x.precision))
+
+    return x.keep((normal_equations, training, penalty), made)
 
 
 UNPENALISED = fixed_ridge(0.0)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
-from superpose.metrics.prediction import FINISH, Fit, Fitted, is_rough, products
+from superpose.metrics.prediction import FINISH, Fit, Fitted, Training, is_rough, over, training_rows
 from superpose.metrics.regression import PredictiveMetric, predictive_score
-from superpose.moments import Moments
+from superpose.moments import Moments, Own
 
 Array = NDArray[Any]
 
@@ -83,38 +83,35 @@ def chosen_ridge(moments: Moments, training: tuple[int, ...], *, grid: tuple[flo
     inner = [(fold, tuple(f for f in training if f != fold)) for fold in training]
     error = sum(_errors(moments, left_out, rest, fractions) for left_out, rest in inner)
     best = fractions[np.argmin(error, axis=0)]
-    spectrum = _Spectrum.of(moments, training)
+    spectrum = spectrum_of(moments.x, training)
     shrunk = spectrum.shrinkage(best[None])[0]
-    w = spectrum.vectors @ (shrunk[..., :, None] * spectrum.joint)
 
     def inverse(joint: Array) -> Array:
-        turned = np.swapaxes(spectrum.vectors, -1, -2) @ joint
-        solved: Array = spectrum.vectors @ (shrunk[..., :, None] * turned)
+        vectors = spectrum_of(moments.x, training).vectors
+        solved: Array = vectors @ (shrunk[..., :, None] * (np.swapaxes(vectors, -1, -2) @ joint))
         return solved
 
-    def freedom() -> float:
-        return float((shrunk * spectrum.values).sum())
-
-    return Fitted(w, blurred=is_rough(moments), inverse=inverse, freedom=freedom)
+    return Fitted(
+        inverse(spectrum.rows.joint(moments)),
+        blurred=is_rough(moments),
+        inverse=inverse,
+        freedom=lambda: float((shrunk * spectrum_of(moments.x, training).values).sum()),
+    )
 
 
 @dataclass(frozen=True)
-class _Spectrum:
-    """One training set's eigenvalues and vectors of X'X, X'Y in that basis, means, and the unit of its penalties."""
+class Spectrum:
+    """The predictors of some training rows: eigenvalues and vectors of X'X, and the unit of its penalties."""
 
+    rows: Training
     values: Array
     vectors: Array
-    joint: Array
-    mean_x: Array
-    mean_y: Array
     unit: Array
 
-    @classmethod
-    def of(cls, moments: Moments, folds: tuple[int, ...]) -> _Spectrum:
-        p = products(moments, folds)
-        values, vectors = np.linalg.eigh(p.gram)
-        unit = np.einsum("...ii->...", p.gram) / min(p.samples, p.gram.shape[-1])
-        return cls(np.maximum(values, 0), vectors, np.swapaxes(vectors, -1, -2) @ p.joint, p.mean_x, p.mean_y, unit)
+    @property
+    def nbytes(self) -> int:
+        """What is held, to speak of."""
+        return int(self.vectors.nbytes)
 
     def shrinkage(self, fractions: Array) -> Array:
         """Return 1/(eigenvalue + penalty) for penalties (penalties, …): (penalties, …, units_x)."""
@@ -122,14 +119,26 @@ class _Spectrum:
         return np.where(sums > 0, 1 / np.where(sums > 0, sums, 1.0), 0.0)
 
 
+def spectrum_of(x: Own, folds: tuple[int, ...]) -> Spectrum:
+    """Return the spectrum of the predictors over some folds, kept with their sums."""
+
+    def made() -> Spectrum:
+        rows, gram = training_rows(x, folds)
+        values, vectors = np.linalg.eigh(gram)
+        unit = np.einsum("...ii->...", gram) / min(rows.samples, gram.shape[-1])
+        return Spectrum(rows, np.maximum(values, 0), vectors, unit)
+
+    return x.keep((spectrum_of, folds), made)
+
+
 def _errors(moments: Moments, left_out: int, rest: tuple[int, ...], fractions: Array) -> Array:
     """Return the squared error on one fold of weights from others, (penalties, …).
 
     With weights V D V'X'Y the error is y² − 2 d·b + d'M d, quadratic in the diagonal d of D.
     """
-    s = _Spectrum.of(moments, rest)
+    s = spectrum_of(moments.x, rest)
     x, y, n = moments.x, moments.y, moments.x.samples[left_out]
-    u, w = s.mean_x, s.mean_y
+    u, w = s.rows.mean, over(y.total, rest) / s.rows.samples
     total_x, total_y = x.total[left_out], y.total[left_out]
     # Products of the left-out rows about the means of the others.
     gram = (
@@ -142,8 +151,9 @@ def _errors(moments: Moments, left_out: int, rest: tuple[int, ...], fractions: A
     )
     target = (y.diagonal[left_out] - 2 * w * total_y + n * w**2).sum(-1)
     back = np.swapaxes(s.vectors, -1, -2)
-    linear = (s.joint * (back @ joint)).sum(-1)
-    quadratic = (back @ gram @ s.vectors) * (s.joint @ np.swapaxes(s.joint, -1, -2))
+    trained = back @ s.rows.joint(moments)
+    linear = (trained * (back @ joint)).sum(-1)
+    quadratic = (back @ gram @ s.vectors) * (trained @ np.swapaxes(trained, -1, -2))
     d = s.shrinkage(fractions.reshape(-1, *(1,) * s.unit.ndim) * np.ones_like(s.unit))
     fit = np.einsum("...i,...i->...", d, linear)
     return target - 2 * fit + np.einsum("...i,...ij,...j->...", d, quadratic, d)
