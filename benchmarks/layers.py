@@ -1,7 +1,7 @@
 """All pairs of many layers that lie on the disk: 36 layers × 50,000 samples × 768 units, in at most 4 GB.
 
 RSA, CKA, debiased CKA and held-out least squares (r and R², both directions) of float16 files, with intervals whose
-width comes from 10,000 samples. Measures wall and CPU time, the peak of anonymous memory over what the imports
+width comes from 5,000 samples, the default. Measures wall and CPU time, the peak of anonymous memory over what the imports
 took, and how often each layer was read; ends in an assertion at the full size.
 
     python benchmarks/layers.py                    # about thirteen minutes on two cores
@@ -95,7 +95,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=LAYERS)
     parser.add_argument("--samples", type=int, default=SAMPLES)
     parser.add_argument("--units", type=int, default=UNITS)
-    parser.add_argument("--intervals", type=int, default=10_000, help="samples that intervals come from; 0: all")
+    parser.add_argument("--intervals", type=int, default=5_000, help="samples that intervals come from; 0: all")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="where the files go (2.8 GB); by default the temporary folder")
     parser.add_argument("--out", type=Path, default=HERE.parent / "results")

@@ -76,18 +76,30 @@ def kernel_tiles(
     count = len(read)
     products, rows = np.zeros((count, count)), np.zeros((len(drawn), count, count))
     diagonals = np.empty((count, samples.stop - samples.start))
+    # Used again for every tile: fresh memory would cost as much as a part of the products.
+    one = [take(slice(samples.start, samples.start + 1)) for take in read.values()]
+    held = [np.empty((SIDE, x.shape[1]), x.dtype) for x in one]
+    space = np.empty(count * SIDE**2, np.result_type(*one))
     for i, block in enumerate(blocks):
         # The next reading overwrites what a reader gave.
-        first = [np.array(take(block)) for take in read.values()]
-        for number, x in enumerate(first):
+        first = [x[: block.stop - block.start] for x in held]
+        for number, (x, take) in enumerate(zip(first, read.values(), strict=True)):
+            x[...] = take(block)
             diagonals[number, block.start - samples.start : block.stop - samples.start] = inner(x, x)
         for j in range(i, len(blocks)):
-            tile = np.stack([x @ take(blocks[j]).T for x, take in zip(first, read.values(), strict=True)])
+            tile = space[: count * (block.stop - block.start) * (blocks[j].stop - blocks[j].start)]
+            tile = tile.reshape(count, block.stop - block.start, -1)
+            across = np.empty((len(wanted[j]) if j > i else 0, count, len(first[0])), tile.dtype)
+            for number, (x, take) in enumerate(zip(first, read.values(), strict=True)):
+                # Of rows with themselves, half the products are enough: NumPy sees that they are one array.
+                np.matmul(x, (x if i == j else take(blocks[j])).T, out=tile[number])
+                # While it is in cache: columns lie far apart.
+                across[:, number] = tile[number].T[wanted[j][: len(across)]]
             flat = tile.reshape(count, -1)
             products += (1 if i == j else 2) * (flat @ flat.T).astype(np.float64)
             rows[ends[i] : ends[i + 1]] += _by_row(tile.transpose(1, 0, 2)[wanted[i]])
             if j > i:
-                rows[ends[j] : ends[j + 1]] += _by_row(tile.transpose(2, 0, 1)[wanted[j]])
+                rows[ends[j] : ends[j + 1]] += _by_row(across)
         progress(i + 1, len(blocks))
     return KernelTiles({name: i for i, name in enumerate(read)}, products, rows, diagonals, drawn - samples.start)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from math import ceil, lgamma, log
 from typing import Any
 
@@ -60,8 +61,14 @@ def interval(
     """Return the interval of a score with Student's quantile over `count` groups, cut to the score's range."""
     if not np.isfinite(error) or count < 2:
         return float("nan"), float("nan")
-    half = float(student.ppf((1 + level) / 2, count - 1)) * error
+    half = _quantile((1 + level) / 2, count) * error
     return max(score - half, bounds[0]), min(score + half, bounds[1])
+
+
+@cache
+def _quantile(share: float, count: int) -> float:
+    """Return Student's quantile over so many groups: the same for all scores of a table."""
+    return float(student.ppf(share, count - 1))
 
 
 @dataclass(frozen=True)
