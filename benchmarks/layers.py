@@ -1,8 +1,8 @@
 """All pairs of many layers that lie on the disk: 36 layers × 50,000 samples × 768 units, in at most 4 GB.
 
 RSA, CKA, debiased CKA and held-out least squares (r and R², both directions) of float16 files, with intervals whose
-width comes from 5,000 samples, the default. Measures wall and CPU time, the peak of anonymous memory over what the imports
-took, and how often each layer was read; ends in an assertion at the full size.
+width comes from 5,000 samples, the default. Measures wall and CPU time, the peak of anonymous memory over what the
+imports took, and how often each layer was read; ends in an assertion at the full size.
 
     python benchmarks/layers.py                    # about thirteen minutes on two cores
     python benchmarks/layers.py --layers 6         # what 36 will take, by counting pairs: half a minute
