@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -32,12 +33,12 @@ def regression_rows(
     rounds = {}
     for number, (held_out, training) in enumerate(plan.rounds):
         w = sums.fitted[number].weights
-        mean_x, mean_y = (_mean(own, training) for own in (moments.x, moments.y))
-        test_x, test_y = (_mean(own, (held_out,)) for own in (moments.x, moments.y))
+        mean_x, mean_y = (_mean(own, training, w.dtype) for own in (moments.x, moments.y))
+        test_x, test_y = (_mean(own, (held_out,), w.dtype) for own in (moments.x, moments.y))
         rounds[held_out] = (w, mean_y - mean_x @ w, test_x @ w, test_y, _scored_weights(sums, number))
     moves = _moves(moments, sums, plan)
     moved = {
-        fold: (_mean(moments.x, (fold,)) @ move, _training_weights(moments, sums, plan, fold))
+        fold: (_mean(moments.x, (fold,), move.dtype) @ move, _training_weights(moments, sums, plan, fold))
         for fold, move in moves.items()
     }
 
@@ -101,11 +102,12 @@ def _moves(moments: Moments, sums: RegressionSums, plan: Plan) -> dict[int, Arra
         scored_too = [fold for fold in training if fold in plan.held_out]
         fitted = sums.fitted[number]
         if scored_too and fitted.inverse is not None:
-            gram, joint = about_means(moments, held_out)
-            prediction = predicted(gram, fitted.weights, moments.x.precision)
-            overlap = sums.fit[number].sum() * _reciprocal(sums.prediction[number].sum())
+            kind = moments.x.precision
+            gram, joint = (part.astype(kind, copy=False) for part in about_means(moments, held_out))
+            prediction = predicted(gram, fitted.weights, kind)
+            overlap = kind(sums.fit[number].sum() * _reciprocal(sums.prediction[number].sum()))
             rights = (joint - overlap * prediction, joint - prediction)
-            move = np.hstack([fitted.inverse(right).astype(moments.x.precision, copy=False) for right in rights])
+            move = np.hstack([fitted.inverse(right).astype(kind, copy=False) for right in rights])
             for fold in scored_too:
                 moves[fold] = moves.get(fold, 0) + move
     return moves
@@ -137,9 +139,10 @@ def _reciprocal(sums: Array) -> Array:
     return np.where(sums > 0, 1 / np.where(sums > 0, sums, 1.0), 0.0)
 
 
-def _mean(own: Own, folds: tuple[int, ...]) -> Array:
+def _mean(own: Own, folds: tuple[int, ...], kind: np.dtype[Any]) -> Array:
+    # In the type of what it multiplies, which would be converted otherwise.
     mean: Array = own.shift + over(own.total, folds) / over(own.samples, folds)
-    return mean
+    return mean.astype(kind)
 
 
 def _influence(sums: RegressionSums, rows: RegressionRows, kind: tuple[str, str]) -> Array:
