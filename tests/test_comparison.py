@@ -366,3 +366,25 @@ def test_files_that_are_mapped_give_the_table_of_arrays(tmp_path):
     held = {name: np.array(x) for name, x in mapped.items()}
     for options in ({}, {"test": np.arange(200) >= 150}, {"folds": None}, {"permutations": 5}):
         assert_frame_equal(sp.compare(mapped, **options), sp.compare(held, **options), rtol=1e-5)
+
+
+class TestWorkers:
+    def test_scores_of_several_processes_are_those_of_one(self):
+        draw = np.random.default_rng(0)
+        z = draw.normal(size=(120, 4))
+        systems = {name: z @ draw.normal(size=(4, 6)) + draw.normal(size=(120, 6)) for name in "abcde"}
+        options = {"permutations": 25, "metrics": [*DEFAULT, TestOwnMetric.Overlap()], "groups": np.arange(120) // 2}
+        told = []
+        shared = sp.compare(systems, workers=2, progress=lambda *done: told.append(done), **options)
+        assert_frame_equal(shared, sp.compare(systems, **options), rtol=1e-9)
+        assert told[-1] == ("pairs", 10, 10)
+
+    def test_repeats_and_one_pair(self):
+        x, y = np.random.default_rng(0).normal(size=(2, 3, 40, 4))
+        assert_frame_equal(sp.compare({"x": x, "y": y}, workers=3), sp.compare({"x": x, "y": y}), rtol=1e-9)
+
+    @pytest.mark.parametrize("workers", [0, -1, True, 1.5, "2"])
+    def test_workers_that_are_refused(self, workers):
+        x, y = np.random.default_rng(0).normal(size=(2, 40, 4))
+        with pytest.raises(DataError, match="expected how many processes"):
+            sp.compare({"x": x, "y": y}, workers=workers)

@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.comparison.checks import Systems
 from superpose.comparison.columns import COLUMNS
 from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared
-from superpose.comparison.routes import over_pairs
+from superpose.comparison.routes import kernels_alone, over_pairs
 from superpose.comparison.scores import closer_sign, pair_scores
+from superpose.comparison.workers import scored_by
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric
 from superpose.statistics import familywise
@@ -34,6 +35,7 @@ def compare(
     interval_samples: int | None = INTERVALS,
     seed: int = 0,
     memory: int | str | None = None,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Score every pair of systems under every metric.
@@ -68,6 +70,9 @@ def compare(
         How many bytes sums may take, as 2_000_000_000 or "2GB"; None is a quarter of this machine's memory. Rows are
         read by chunks, from the disk where they are mapped; what does not fit is done by groups of pairs, and each
         system is read once a group.
+    workers : int
+        Processes that score groups of pairs and share cores and memory; they take some seconds to start. Worth it where
+        pairs are many: a solution, or a small product, gains little from a second thread. Scores agree to rounding.
     progress : callable, optional
         Called with (what, done, total).
 
@@ -97,6 +102,8 @@ def compare(
     """
     if not isinstance(permutations, int | np.integer) or permutations < 0:
         raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
+    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
+        raise DataError(f"workers is {workers!r}; expected how many processes, an integer of at least 1.")
     arrays, couples, design = prepared(
         systems,
         pairs=pairs,
@@ -118,16 +125,18 @@ def compare(
         )
     tables = []
     for number, index in enumerate(np.ndindex(repeats)):
-        table = _table({name: x[index] for name, x in arrays.items()}, couples, planned, design)
+        table = _table({name: x[index] for name, x in arrays.items()}, couples, planned, design, int(workers))
         tables.append(table.assign(**({"repeat": number} if repeats else {})))
     return pd.concat(tables, ignore_index=True)
 
 
 def _table(
-    arrays: dict[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
+    arrays: dict[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design, workers: int
 ) -> pd.DataFrame:
-    visit = partial(pair_scores, metrics=metrics, design=design)
-    found = dict(over_pairs(arrays, couples, metrics, design, visit))
+    if workers > 1 and len(couples) > 1 and not kernels_alone(arrays, couples, metrics, design):
+        found = scored_by(workers, arrays, couples, metrics, design)
+    else:
+        found = dict(over_pairs(arrays, couples, metrics, design, partial(pair_scores, metrics=metrics, design=design)))
     scored = [row for couple in couples for row in found[couple]]
     table = pd.DataFrame([row for row, _ in scored], columns=COLUMNS)
     for metric in metrics:

@@ -36,7 +36,7 @@ def over_pairs(
     visit: Callable[[Directions, tuple[Array, Array], Sequence[Block]], Found],
 ) -> Iterator[tuple[tuple[str, str], Found]]:
     """Yield each pair with what `visit` makes of it, tile by tile; a system's own sums are taken once."""
-    if _kernels_alone(arrays, couples, metrics, design):
+    if kernels_alone(arrays, couples, metrics, design):
         yield from _over_kernels(arrays, couples, design, visit)
         return
     folds = int(design.folds.max()) + 1
@@ -54,7 +54,7 @@ def over_pairs(
             design.progress("pairs", done, len(couples))
 
 
-def _kernels_alone(
+def kernels_alone(
     arrays: Mapping[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
 ) -> bool:
     """Say whether nothing but sums of kernels is asked for, and tiles of samples give those for less."""

@@ -1,0 +1,64 @@
+"""Pairs in groups, scored by several processes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from numpy.typing import NDArray
+
+from superpose.comparison.design import Design
+from superpose.comparison.routes import over_pairs
+from superpose.comparison.scores import pair_scores
+from superpose.engines import engine
+
+Array = NDArray[Any]
+Couple = tuple[str, str]
+# Blocks of systems for each process, so that groups of pairs are several times as many as processes.
+BLOCKS = 2
+
+
+def scored_by(
+    workers: int, arrays: dict[str, Array], couples: Sequence[Couple], metrics: Sequence[Any], design: Design
+) -> dict[Couple, Any]:
+    """Return the rows of each pair, by so many processes that share memory and cores and map large arrays."""
+    share = replace(design, memory=design.memory // workers, progress=_silent)
+    score = partial(_scored, arrays=arrays, metrics=metrics, design=share)
+    found: dict[Couple, Any] = {}
+    for rows in engine(f"local:{workers}")(score, groups(couples, BLOCKS * workers)):
+        found |= rows
+        design.progress("pairs", len(found), len(couples))
+    return found
+
+
+def groups(couples: Sequence[Couple], blocks: int) -> list[list[Couple]]:
+    """Return the pairs in groups, the largest first: blocks of systems, each with itself and with each other.
+
+    A process takes the own sums of a group's systems once, for many more pairs.
+
+    Examples
+    --------
+    >>> from superpose.comparison.workers import groups
+    >>> pairs = [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "d")]
+    >>> groups(pairs, 2)
+    [[('a', 'c'), ('a', 'd'), ('b', 'c'), ('b', 'd')], [('a', 'b')], [('c', 'd')]]
+    """
+    names = list(dict.fromkeys(name for couple in couples for name in couple))
+    found: dict[tuple[int, ...], list[Couple]] = {}
+    for couple in couples:
+        place = tuple(sorted(names.index(name) * blocks // len(names) for name in couple))
+        found.setdefault(place, []).append(couple)
+    return sorted(found.values(), key=len, reverse=True)
+
+
+def _scored(
+    couples: Sequence[Couple], *, arrays: dict[str, Array], metrics: Sequence[Any], design: Design
+) -> dict[Couple, Any]:
+    visit = partial(pair_scores, metrics=metrics, design=design)
+    return dict(over_pairs(arrays, couples, metrics, design, visit))
+
+
+def _silent(what: str, done: int, total: int) -> None:
+    pass
