@@ -24,7 +24,7 @@ def clean_environment(script: Path, threads: int = 1) -> None:
 
 
 class Peak:
-    """The most anonymous memory of this process, in bytes, over what it began with."""
+    """The most anonymous memory of this process and of those that it starts, in bytes, over what it began with."""
 
     def __init__(self) -> None:
         self.before = resident("RssAnon")
@@ -32,7 +32,10 @@ class Peak:
 
     def look(self) -> None:
         """Take notice of what is held now."""
-        self.peak = max(self.peak, resident("RssAnon") - self.before)
+        tasks = Path("/proc/self/task").glob("*/children")
+        started = [int(number) for task in tasks for number in task.read_text().split()]
+        held = resident("RssAnon") + sum(resident("RssAnon", number) for number in started)
+        self.peak = max(self.peak, held - self.before)
 
 
 @contextmanager
@@ -53,10 +56,13 @@ def memory_watched() -> Iterator[Peak]:
         watcher.join()
 
 
-def resident(field: str) -> int:
-    """Return a line of this process's memory status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+def resident(field: str, process: int | str = "self") -> int:
+    """Return a line of a process's memory status, in bytes; 0 for one that has ended."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return 1024 * int(next((line.split()[1] for line in lines if line.startswith(field)), 0))
 
 
 def processor() -> str:
