@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import like_input
-from superpose.metrics.metric import paired
+from superpose.metrics.metric import NO_INTERVAL, paired
 from superpose.moments import compact
 
 Array = NDArray[Any]
@@ -57,7 +57,7 @@ class PairwiseMetric:
     directed: bool = False
     higher_is_closer: bool = True
     influence: Callable[[Array, Array], Array] | None = None
-    no_interval: str = "no interval for this metric"
+    no_interval: str = NO_INTERVAL
     bounds: tuple[float, float] = (-1.0, 1.0)
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
