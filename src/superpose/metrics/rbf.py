@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
+from superpose.metrics.kernels import VANISHING
 from superpose.metrics.pairwise import PairwiseMetric, influence_of_left_out, squared_distances, tiles
 from superpose.metrics.rsa import RANKED_PAIRS, pair_pieces
 
@@ -140,7 +141,7 @@ def _influence(x: Array, y: Array, width: float, hsic: Any) -> Array:
 
     xy = without(products[0], 0, 1, of_k[1], of_l[0])
     xx, yy = without(products[1], 0, 0, of_k[0], of_k[0]), without(products[2], 1, 1, of_l[1], of_l[1])
-    known = (xx > 0) & (yy > 0)
+    known = (xx > VANISHING * products[1].sum()) & (yy > VANISHING * products[2].sum())
     scores = np.where(known, xy / np.sqrt(np.where(known, xx * yy, 1.0)), np.nan)
     influence = influence_of_left_out(scores)
 
@@ -206,7 +207,7 @@ CKA_RBF = PairwiseMetric(
     score=partial(_alignment, width=1.0, hsic=_biased),
     why="more than half the samples of a system are equal, or its debiased variance is not positive",
     influence=partial(_influence, width=1.0, hsic=_biased),
-    no_interval="no interval: without one of the samples a system's debiased variance is not positive",
+    no_interval="no interval: without one of the samples a system's kernel does not vary",
     bounds=(0.0, 1.0),
 )
 CKA_RBF_DEBIASED = replace(
