@@ -32,7 +32,6 @@ from superpose.metrics.neighbour_influence import aligned_influence, shared_infl
 from superpose.statistics import standard_error
 
 PAIRWISE = [MUTUAL_KNN, CKNNA, CKA_RBF, CKA_RBF_DEBIASED, RSA_KENDALL]
-SMOOTH = PAIRWISE[1:]
 by_name = pytest.mark.parametrize("metric", PAIRWISE, ids=lambda m: m.name)
 SAMPLES = 70
 DEGENERATE = "no interval: without one of the samples a system's kernel does not vary"
@@ -278,7 +277,7 @@ def test_error_of_groups_against_fresh_draws(metric):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_intervals_hold_what_scores_tend_to(kind):
-    metrics = [PWCCA, SHAPE, *PAIRWISE[:4]]
+    metrics = [PWCCA, SHAPE, *PAIRWISE]
     draw = {"sparse": lambda seed: sparse(80, seed), "gaussian": fixed_gaussian}[kind]
     found = []
     for seed in range(100):
@@ -287,12 +286,12 @@ def test_intervals_hold_what_scores_tend_to(kind):
         found.append(table[table.system_a == "x"][["score", "low", "high", "error"]].to_numpy())
     scores, low, high, errors = np.moveaxis(found, 2, 0)
     held = ((low <= scores.mean(axis=0)) & (scores.mean(axis=0) <= high)).mean(axis=0)
-    # Standard error of a share of .95 among 100 is .022; what leaves out samples is rather too wide (Efron & Stein 1981).
+    # Standard error of a share of .95 among 100 is .022. Leaving out samples is rather too wide (Efron & Stein 1981).
     assert (held >= 0.95 - 3 * 0.022).all(), dict(zip([m.name for m in metrics], held, strict=True))
     ratio = errors.mean(axis=0) / scores.std(axis=0, ddof=1)
     # The spread of 100 scores is known to 7 %: never too narrow, and by neighbours up to half too wide.
     assert (ratio > 0.8).all(), ratio
-    assert (ratio[[1, 4, 5]] < 1.45).all(), ratio
+    assert (ratio[[1, 4, 5, 6]] < 1.45).all(), ratio
     assert (ratio < 1.9).all(), ratio
 
 

@@ -121,14 +121,24 @@ def _projection_weighted(m: Moments) -> Array:
     return without_room((weights * values).sum(-1) / weights.sum(-1), ranks, m)
 
 
+def turning(one: Array, other: Array, samples: int) -> Array:
+    """Return the variance over Gaussian samples of what turns one variate to another, of these squared correlations.
+
+    Divided by the squared gap between them it is that of a canonical weight (Anderson, Asymptotic theory for canonical
+    correlation analysis, Journal of Multivariate Analysis 70, 1999).
+    """
+    variance: Array = (1 - one) * (one + other - 2 * one * other) / samples
+    return variance
+
+
 def weighted_shares(moments: Moments, sums: Moments) -> Callable[[Array, Array, Array], Shares]:
     """Return what gives each row's share in the weighted mean, as it turns the variates and with them the weights.
 
     In canonical coordinates u, v a row moves ρ_i by u_i v_i − ρ_i (u_i² + v_i²)/2, and with z = ρ v turns variate i
     of x towards variate j by (u_j z_i + u_i z_j − z_i z_j − ρ_i² u_i u_j)/(ρ_i² − ρ_j²). Over Gaussian samples that
-    numerator has the variance s² = (1 − ρ_i²)(ρ_i² + ρ_j² − 2 ρ_i² ρ_j²)/N (Anderson 1999). Variates that samples turn
-    by radians do not turn in proportion, so that the gap g = ρ_i² − ρ_j² counts as g + s²/g. Where g and s are both
-    rounding (directions that are shared without noise) the variates are not unique: NaN.
+    numerator has the variance s² of `turning`. Variates that samples turn by radians do not turn in proportion, so that
+    the gap g = ρ_i² − ρ_j² counts as g + s²/g. Where g and s are both rounding (directions that are shared without
+    noise) the variates are not unique: NaN.
     """
     (root, basis), (root_y, basis_y) = (spectrum(own) for own in (sums.x, sums.y))
     white_x, white_y = basis / root, basis_y / root_y
@@ -141,10 +151,10 @@ def weighted_shares(moments: Moments, sums: Moments) -> Callable[[Array, Array, 
     weights = turned.diagonal()
     beyond = rho - (weights * rho).sum() / weights.sum()
     padded = np.concatenate([rho, np.zeros(len(left) - rank)])
-    one, other = rho[:, None] ** 2, padded**2
-    gaps, variances = one - other, (1 - one) * (one + other - 2 * one * other) / sums.x.samples[0]
+    squares = rho[:, None] ** 2, padded**2
+    gaps = squares[0] - squares[1]
     np.fill_diagonal(gaps, np.inf)
-    reach = gaps**2 + variances
+    reach = gaps**2 + turning(*squares, int(sums.x.samples[0]))
     if reach.min(initial=np.inf) <= (TIED * sums.x.resolution) ** 2:
         return lambda x, y, folds: Shares(np.full(len(x), np.nan))
     np.fill_diagonal(gaps, 0.0)
