@@ -77,7 +77,8 @@ def pwcca(x: ArrayLike, y: ArrayLike) -> Any:
 
     The weight of a canonical variate of x is the sum, over units of x, of the absolute value of its product with the
     unit, so that the score depends on the axes of x, but on no invertible map of y: it is directed. Where correlations
-    tie (as where two systems share directions without noise) the variates, and with them the weights, are not unique.
+    tie (as where two systems share directions without noise) the variates, and with them the weights, are not unique,
+    and `compare` gives no interval.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ def shared_influence(x: Array, y: Array, k: int) -> Array:
 def aligned_influence(x: Array, y: Array, k: int) -> Array:
     """Return each sample's influence on the kernel alignment over shared neighbours, (samples,).
 
-    The scores without the sample, but for the mean, which moves by 1/(samples − 1) of the sample, to first order.
+    The scores without the sample; what the mean of the others takes from the inner products enters to first order.
     """
     samples = len(x)
     # Sums over shared pairs of K L, over x's of K K and over y's of L L; what each loses with a sample; and their

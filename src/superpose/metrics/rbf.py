@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
-from superpose.metrics.kernels import VANISHING
-from superpose.metrics.pairwise import PairwiseMetric, influence_of_left_out, squared_distances, tiles
+from superpose.metrics.pairwise import PairwiseMetric, squared_distances, tiles
+from superpose.metrics.rbf_influence import Width, kernel_influence, without_diagonal
 from superpose.metrics.rsa import RANKED_PAIRS, pair_pieces
 
 Array = NDArray[Any]
@@ -101,87 +101,15 @@ def _alignment(x: Array, y: Array, width: float, hsic: Any) -> float:
 
 
 def _influence(x: Array, y: Array, width: float, hsic: Any) -> Array:
-    """Return each sample's influence on the alignment, (samples,): the scores without it, and as it moves the widths.
-
-    Without sample d the sums over i ≠ j lose its row and its column, which takes sums of K and L with the row sums r
-    and s of both: Σ_{i≠d} (r_i − K_id)(s_i − L_id). A kernel's derivative to the logarithm of its width is −2 K log K.
-    """
-    samples = len(x)
-    middles = [_quantiles(z, (0.4, 0.5, 0.6)) for z in (x, y)]
-    scales = [2 * (width * middle[1]) ** 2 for middle in middles]
-    if min(scales) <= 0:
-        return np.full(samples, np.nan)
-    products, (of_k, of_l) = np.empty((3, samples)), np.zeros((2, 2, samples))
-    sums, slopes, nearer = np.empty((3, 2, samples))
-    wider = np.zeros((2, 2))
-    for rows in tiles(samples):
-        exponents = [squared_distances(z, rows) / scale for z, scale in zip((x, y), scales, strict=True)]
-        # Nearer than the median distance, at which the exponent is 1 / 2 width².
-        nearer[:, rows] = [np.count_nonzero(e <= 0.5 / width**2, axis=1) - 1 for e in exponents]
-        kernels = k, l = [_without_diagonal(np.exp(-e), rows) for e in exponents]
-        sums[:, rows] = k.sum(axis=1), l.sum(axis=1)
-        products[:, rows] = [np.einsum("ij,ij->i", a, b) for a, b in ((k, l), (k, k), (l, l))]
-        # Both kernels are symmetric: rows of them are columns.
-        of_k += sums[:, rows] @ k
-        of_l += sums[:, rows] @ l
-        for side, e in enumerate(exponents):
-            e *= 2 * kernels[side]
-            slopes[side, rows] = e.sum(axis=1)
-            wider[side] += [np.einsum("ij,ij->", e, other) for other in (kernels[1 - side], kernels[side])]
-
-    def without(product: Array, a: int, b: int, left: Array, right: Array) -> Array:
-        found: Array = hsic(
-            samples - 1,
-            product.sum() - 2 * product,
-            sums[a] @ sums[b] - sums[a] * sums[b] - left - right + product,
-            sums[a].sum() - 2 * sums[a],
-            sums[b].sum() - 2 * sums[b],
-        )
-        return found
-
-    xy = without(products[0], 0, 1, of_k[1], of_l[0])
-    xx, yy = without(products[1], 0, 0, of_k[0], of_k[0]), without(products[2], 1, 1, of_l[1], of_l[1])
-    known = (xx > VANISHING * products[1].sum()) & (yy > VANISHING * products[2].sum())
-    scores = np.where(known, xy / np.sqrt(np.where(known, xx * yy, 1.0)), np.nan)
-    influence = influence_of_left_out(scores)
-
-    def between(product: float, a: Array, b: Array) -> float:
-        return float(hsic(samples, product, a @ b, a.sum(), b.sum()))
-
-    whole = [between(products[i].sum(), sums[a], sums[b]) for i, (a, b) in enumerate(((0, 1), (0, 0), (1, 1)))]
-    for side, middle in enumerate(middles):
-        # HSIC is linear in either kernel, and that of a kernel with itself moves twice as much.
-        moved = [
-            between(base + change, sums[side] + slopes[side], sums[other]) - value
-            for base, change, other, value in zip(
-                (products[0].sum(), products[1 + side].sum()), wider[side], (1 - side, side),
-                (whole[0], whole[1 + side]), strict=True,
-            )
-        ]  # fmt: skip
-        slope = (moved[0] - whole[0] / whole[1 + side] * moved[1]) / np.sqrt(whole[1] * whole[2])
-        influence += slope * _influence_on_width(nearer[side] / (samples - 1), middle)
-    return influence
-
-
-def _influence_on_width(nearer: Array, middle: Array) -> Array:
-    """Return each sample's influence on the logarithm of the median distance, a quantile of pairs (Serfling 1984).
-
-    From the share of its distances that are less, and the density about the median: a fifth of all pairs lie between
-    their quantiles .4 and .6. A median that so many pairs share does not move.
-    """
-    low, _, high = middle
-    spread = np.log(high / low) if low > 0 else 0.0
-    influence: Array = 2 * (nearer.mean() - nearer) * spread / 0.2
-    return influence
+    widths = []
+    for z in (x, y):
+        low, median, high = (float(q) for q in _quantiles(z, (0.4, 0.5, 0.6)))
+        widths.append(Width(width * median, median, low, high))
+    return kernel_influence(x, y, (widths[0], widths[1]), hsic)
 
 
 def _kernel(x: Array, rows: NDArray[np.int64], scale: float) -> Array:
-    return _without_diagonal(np.exp(-squared_distances(x, rows) / scale), rows)
-
-
-def _without_diagonal(kernel: Array, rows: NDArray[np.int64]) -> Array:
-    kernel[np.arange(len(rows)), rows] = 0.0
-    return kernel
+    return without_diagonal(np.exp(-squared_distances(x, rows) / scale), rows)
 
 
 def _median(x: Array) -> float:
