@@ -17,11 +17,13 @@ RANKED = 2**16
 
 
 class Concordance(NamedTuple):
-    """Of each pair (a, b), how many others lie in the same order in both lists less how many do not, as a share.
+    """The cell of a grid that each pair (a, b) lies in, (numbers,), and what holds in each cell, (cells,).
 
-    `slope_a` and `slope_b` are its derivatives as one of its numbers moves; each has one value a pair.
+    `shares` is how many pairs lie in the same order in both lists as those of the cell, less how many do not, as a
+    share of all; `slope_a` and `slope_b` are its derivatives as one of their numbers moves.
     """
 
+    cells: NDArray[np.int64]
     shares: Array
     slope_a: Array
     slope_b: Array
@@ -40,7 +42,8 @@ def concordance(a: Array, b: Array) -> Concordance:
     --------
     >>> import numpy as np
     >>> from superpose.metrics.concordance import concordance
-    >>> concordance(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0])).shares.round(2)
+    >>> found = concordance(np.array([1.0, 2.0, 3.0]), np.array([1.0, 3.0, 2.0]))
+    >>> found.shares[found.cells].round(2)
     array([0.67, 0.  , 0.  ])
     """
     of_a, of_b = _bins(a), _bins(b)
@@ -48,11 +51,8 @@ def concordance(a: Array, b: Array) -> Concordance:
     cells = of_a * sizes[1] + of_b
     counts = np.bincount(cells, minlength=sizes[0] * sizes[1]).reshape(sizes)
     grid = _below_less_above(_below_less_above(counts, 0), 1) / len(a)
-    return Concordance(
-        grid.ravel()[cells],
-        _slopes(grid, _centres(of_a, a)).ravel()[cells],
-        _slopes(grid.T, _centres(of_b, b)).T.ravel()[cells],
-    )
+    slope_a, slope_b = _slopes(grid, _centres(of_a, a)), _slopes(grid.T, _centres(of_b, b)).T
+    return Concordance(cells, grid.ravel(), slope_a.ravel(), slope_b.ravel())
 
 
 def _bins(values: Array) -> NDArray[np.int64]:

@@ -69,7 +69,7 @@ def _between(x: Array, y: Array, entries: Any) -> float:
 def _influence(x: Array, y: Array) -> Array:
     """Return each sample's influence on tau-a over inner products of centred responses, (samples,).
 
-    As the sample gains weight so do the entries that it is in, and the mean that is subtracted moves towards it: every
+    As sample d gains weight so do the entries that it is in, and the mean that is subtracted moves towards it: every
     entry i, j loses (K_id + K_jd)/samples.
     """
     samples = len(x)
@@ -77,16 +77,19 @@ def _influence(x: Array, y: Array) -> Array:
     entries = MATRICES["dot"].entries
     a, b = (np.concatenate([entries(z, i, j) for i, j in pieces]) for z in (x, y))
     found = concordance(a, b)
-    ends = [np.concatenate(side) for side in zip(*pieces, strict=True)]
-
-    def by_sample(values: Array | None) -> Array:
-        first, second = (np.bincount(end, values, samples) for end in ends)
-        return first + second
-
+    count, shares, slope_x, slope_y = np.zeros((4, samples))
+    start = 0
+    for i, j in pieces:
+        cells = found.cells[start : start + len(i)]
+        start += len(i)
+        for ends in (i, j):
+            count += np.bincount(ends, minlength=samples)
+            for total, values in ((shares, found.shares), (slope_x, found.slope_a), (slope_y, found.slope_b)):
+                total += np.bincount(ends, values[cells], samples)
     # Sampled entries may leave a sample out.
-    influence = 4 * (by_sample(found.shares) / np.maximum(by_sample(None), 1) - found.shares.mean())
-    for z, slope in ((x, found.slope_a), (y, found.slope_b)):
-        influence -= 2 / len(a) * (z @ (z.T @ by_sample(slope)))
+    influence = 4 * shares / np.maximum(count, 1)
+    for z, slope in ((x, slope_x), (y, slope_y)):
+        influence -= 2 / len(a) * (z @ (z.T @ slope))
     return influence - influence.mean()
 
 
