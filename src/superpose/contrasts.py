@@ -261,7 +261,8 @@ def _of_pairs(scored: tuple[Array, Array], metric: PairwiseMetric, design: Desig
 
 
 def _share(score: float, influence: Array | None, no_interval: str) -> Share:
-    return Share(score, influence, "" if np.isfinite(influence).all() else no_interval)
+    known = influence is not None and bool(np.isfinite(influence).all())
+    return Share(score, influence, "" if known else no_interval)
 
 
 def _row(

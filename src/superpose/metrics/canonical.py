@@ -166,8 +166,8 @@ def weighted_shares(moments: Moments, sums: Moments) -> Callable[[Array, Array, 
     xy = towards.T * rho
     xy[:rank] += towards[:, :rank] * rho + np.diag(weights)
     yy = -rho[:, None] * towards[:, :rank] * rho - np.diag(weights * rho / 2)
-    form = RowForm(white_x @ left, white_y @ right[:rank].T, *(part / weights.sum() for part in (xx, yy, xy)))
-    return form.shares(sums)
+    xx, yy, xy = (part / weights.sum() for part in (xx, yy, xy))
+    return RowForm(white_x @ left, white_y @ right[:rank].T, xx=xx, yy=yy, xy=xy).shares(sums)
 
 
 SVCCA = replace(

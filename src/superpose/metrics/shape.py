@@ -285,7 +285,8 @@ def whitened_angle_shares(moments: Moments, sums: Moments, *, alpha: float) -> C
     ):
         whitening = -(1 - alpha) * (agreed * root) / (root[:, None] + root) / size
         forms.append(slope * (whitening - cosine / 2 * np.diag(alpha * root * back) / norm))
-    return RowForm(of_x, of_y, *forms, slope * back_x[:, None] * polar * back_y / size).shares(sums)
+    crossing = slope * back_x[:, None] * polar * back_y / size
+    return RowForm(of_x, of_y, xx=forms[0], yy=forms[1], xy=crossing).shares(sums)
 
 
 def no_room(sums: Moments) -> str:
