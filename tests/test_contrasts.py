@@ -1,5 +1,7 @@
 """Differences of scores on the same samples: against the scores themselves, the jackknife, and fresh draws."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from conftest import related
@@ -12,8 +14,10 @@ from superpose.files import DataError
 from superpose.metrics import (
     CCA,
     CKA_DEBIASED,
+    CKA_RBF,
     MUTUAL_KNN,
     PROCRUSTES,
+    PWCCA,
     REGRESSION_R,
     REGRESSION_R2,
     RIDGE_R2,
@@ -46,7 +50,9 @@ class TestContrast:
         assert (table.p_adjusted >= table.p).all()
         assert (table.p_adjusted <= 3 * table.p + 1e-15).all()
 
-    @pytest.mark.parametrize("metric", [CKA_DEBIASED, RSA, CCA, PROCRUSTES], ids=lambda m: m.name)
+    @pytest.mark.parametrize(
+        "metric", [CKA_DEBIASED, RSA, CCA, PROCRUSTES, SHAPE, MUTUAL_KNN, CKA_RBF], ids=lambda m: m.name
+    )
     def test_error_against_the_jackknife(self, systems, metric):
         row = sp.contrast(systems, to="V4", metrics=[metric]).iloc[0]
         a, b, v4 = (systems[name] for name in (row.system_a, row.system_b, "V4"))
@@ -62,6 +68,24 @@ class TestContrast:
         table = sp.contrast({"V4": systems["V4"], "a": systems["layer 1"], "b": turned}, to="V4")
         assert np.abs(table.difference).max() < 1e-10
         assert np.abs(table.error).max() < 1e-10
+
+    def test_a_difference_of_scores_without_an_interval(self, systems):
+        """A system and its copy: canonical correlations tie, and nothing is left without a kernel."""
+        table = sp.contrast({**systems, "copy": systems["V4"].copy()}, to="V4", metrics=[PWCCA])
+        tied = table.system_b == "copy"
+        assert table.difference.notna().all()
+        assert (table.error.isna() == tied).all()
+        assert (
+            table.why[tied] == "copy: no interval: canonical correlations tie, so that the weights are not unique"
+        ).all()
+        few = {name: x[:9] for name, x in systems.items()}
+        row = sp.contrast(few, to="V4", metrics=[MUTUAL_KNN], folds=None).iloc[0]
+        assert np.isnan(row.difference)
+        assert row.why.startswith("layer 1: 9 samples are too few (at least 12)")
+        still = {**systems, "layer 1": np.where(np.arange(200)[:, None] < 180, 0.0, systems["layer 1"])}
+        row = sp.contrast(still, to="V4", metrics=[CKA_RBF]).iloc[0]
+        assert np.isnan(row.difference)
+        assert row.why.startswith("layer 1: more than half the samples of a system are equal")
 
     def test_groups_widen(self, systems):
         repeated = {name: np.repeat(x, 4, axis=0) for name, x in systems.items()}
@@ -97,8 +121,8 @@ class TestContrast:
         ("change", "words"),
         [
             ({"to": "V5"}, "expected 'V5' among at least three systems; there are layer 1, V4"),
-            ({"metrics": [SHAPE]}, "shape has no interval, so that its differences have none; leave it out"),
-            ({"metrics": [MUTUAL_KNN]}, "mutual_knn has no interval"),
+            ({"metrics": [replace(SHAPE, influence=None)]}, "shape has no interval, so that its differences have none"),
+            ({"metrics": [replace(MUTUAL_KNN, influence=None)]}, "mutual_knn has no interval, .*; leave it out"),
         ],
     )
     def test_refusals(self, systems, change, words):

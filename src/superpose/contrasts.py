@@ -16,8 +16,10 @@ from superpose.comparison import (
     Block,
     Design,
     Directions,
+    Pair,
     Progress,
     Systems,
+    drawn_influence,
     influence_of,
     over_pairs,
     planned_for,
@@ -33,6 +35,7 @@ from superpose.metrics import (
     RSA,
     Metric,
     MomentMetric,
+    PairwiseMetric,
     PredictiveMetric,
 )
 from superpose.statistics import holm, interval, one_sided_p, two_sided_p
@@ -206,7 +209,7 @@ def _influences(
         raise DataError(f"{to} has shape {arrays[to].shape}; expected (samples, units). Pass one repeat at a time.")
     planned = planned_for(metrics, design)
     for metric in planned:
-        if not isinstance(metric, MomentMetric) or metric.influence is None:
+        if not isinstance(metric, MomentMetric | PairwiseMetric) or metric.influence is None:
             raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
     visit = partial(_shares, metrics=planned, design=design)
     found = dict(over_pairs(arrays, couples, planned, design, visit))
@@ -226,25 +229,45 @@ def _shares(
     originals: tuple[Array, Array],
     blocks: Sequence[Block],
     *,
-    metrics: Sequence[MomentMetric],
+    metrics: Sequence[MomentMetric | PairwiseMetric],
     design: Design,
 ) -> dict[str, Share]:
-    pair = directions[0]
+    scored = (originals[0][design.scored], originals[1][design.scored])
     found = {}
     for metric in metrics:
         if design.count < metric.minimum_samples:
             why = f"{design.count} samples are too few (at least {metric.minimum_samples})"
             found[metric.name] = Share(np.nan, None, why)
-            continue
-        sums = sums_of(pair, metric)
-        score = float(metric.score(sums))
-        known = np.isfinite(score)
-        influence = influence_of(pair, metric) if known else None
-        found[metric.name] = Share(score, influence, "" if known else metric.why(sums))
+        elif isinstance(metric, MomentMetric):
+            found[metric.name] = _of_moments(directions[0], metric)
+        else:
+            found[metric.name] = _of_pairs(scored, metric, design)
     return found
 
 
-def _row(to: str, a: str, b: str, metric: MomentMetric, one: Share, other: Share, design: Design) -> dict[str, Any]:
+def _of_moments(pair: Pair, metric: MomentMetric) -> Share:
+    sums = sums_of(pair, metric)
+    score = float(metric.score(sums))
+    if not np.isfinite(score):
+        return Share(np.nan, None, metric.why(sums))
+    return _share(score, influence_of(pair, metric), metric.no_interval)
+
+
+def _of_pairs(scored: tuple[Array, Array], metric: PairwiseMetric, design: Design) -> Share:
+    score = float(metric(*scored))
+    if not np.isfinite(score):
+        return Share(np.nan, None, metric.why)
+    return _share(score, drawn_influence(metric, scored, design), metric.no_interval)
+
+
+def _share(score: float, influence: Array | None, no_interval: str) -> Share:
+    known = influence is not None and bool(np.isfinite(influence).all())
+    return Share(score, influence, "" if known else no_interval)
+
+
+def _row(
+    to: str, a: str, b: str, metric: MomentMetric | PairwiseMetric, one: Share, other: Share, design: Design
+) -> dict[str, Any]:
     row = dict.fromkeys(COLUMNS, np.nan) | {
         "to": to,
         "system_a": a,

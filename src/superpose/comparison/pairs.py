@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.metrics import MomentMetric
+from superpose.comparison.design import Design
+from superpose.metrics import MomentMetric, PairwiseMetric
 from superpose.moments import (
     Moments,
     RowReader,
@@ -69,6 +70,12 @@ def influence_of(pair: Pair, metric: MomentMetric) -> Array | None:
         return None
     influence: Array = metric.influence(sums_of(pair, metric), pair.row_sums[metric.row_sums])
     return influence
+
+
+def drawn_influence(metric: Any, scored: tuple[Array, Array], design: Design) -> Array | None:
+    """Return each drawn sample's influence on a score of pairs of samples, or None for a metric without such values."""
+    influence = metric.influences(*scored) if isinstance(metric, PairwiseMetric) else None
+    return None if influence is None else influence[design.drawn.index - design.scored.start]
 
 
 def terms(pair: Pair, metric: MomentMetric) -> Moments:

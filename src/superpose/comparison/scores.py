@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from superpose.comparison.columns import COLUMNS, calibrated
 from superpose.comparison.design import Design
 from superpose.comparison.nulls import null_columns, null_distributions
-from superpose.comparison.pairs import Block, Directions, Pair, influence_of, sums_of
+from superpose.comparison.pairs import Block, Directions, Pair, drawn_influence, influence_of, sums_of
 from superpose.metrics import MomentMetric
+from superpose.metrics.metric import NO_INTERVAL
 from superpose.statistics import FEWEST, interval
 
 Array = NDArray[Any]
@@ -63,9 +64,7 @@ def _row(
     elif isinstance(metric, MomentMetric):
         row |= _moment_scores(pair, metric, design, why)
     else:
-        row["score"] = float(metric(*(x[design.scored] for x in originals)))
-        known = np.isfinite(row["score"])
-        why.append("no interval for this metric" if known else getattr(metric, "why", "this metric gave no score"))
+        row |= _called_scores(metric, (originals[0][design.scored], originals[1][design.scored]), design, why)
     if null is not None and np.isfinite(row["score"]):
         row |= null_columns(row["score"], null, closer_sign(metric), design, why)
     if np.isfinite(row["null"]):
@@ -81,17 +80,30 @@ def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[s
     if not np.isfinite(score):
         why.append(metric.why(sums))
         return {}
-    result = {"score": score}
-    influence = influence_of(pair, metric)
-    if influence is None:
-        why.append("no interval for this metric")
-    else:
-        result["error"], count = design.drawn.error(influence)
-        result["low"], result["high"] = interval(score, result["error"], count, metric.bounds)
+    result = {"score": score} | _interval(score, influence_of(pair, metric), metric, design, why)
     if not design.permutations and metric.null_mean is not None:
         result["null"] = float(metric.null_mean(sums))
         why.append(EXACT_NULL)
     return result
+
+
+def _called_scores(metric: Any, scored: tuple[Array, Array], design: Design, why: list[str]) -> dict[str, float]:
+    score = float(metric(*scored))
+    if not np.isfinite(score):
+        why.append(getattr(metric, "why", "this metric gave no score"))
+        return {"score": score}
+    return {"score": score} | _interval(score, drawn_influence(metric, scored, design), metric, design, why)
+
+
+def _interval(score: float, influence: Array | None, metric: Any, design: Design, why: list[str]) -> dict[str, float]:
+    if influence is None or not np.isfinite(influence).all():
+        why.append(getattr(metric, "no_interval", NO_INTERVAL))
+        return {}
+    error, count = design.drawn.error(influence)
+    if count < 2:
+        why.append("no interval: all that is scored is of one group")
+    low, high = interval(score, error, count, metric.bounds)
+    return {"error": error, "low": low, "high": high}
 
 
 def closer_sign(metric: Any) -> float:

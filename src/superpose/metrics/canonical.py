@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -10,10 +11,22 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
-from superpose.metrics.shape import CCA, canonical_pairs, correlation_shares, mean_correlation, without_room
+from superpose.metrics.forms import RowForm
+from superpose.metrics.metric import Shares
+from superpose.metrics.shape import (
+    CCA,
+    canonical_pairs,
+    correlation_shares,
+    mean_correlation,
+    spectrum,
+    without_room,
+)
 from superpose.moments import Moments
 
 Array = NDArray[Any]
+
+# Squared correlations so many times the rounding of the products apart are equal.
+TIED = 1_000
 
 
 def svcca(x: ArrayLike, y: ArrayLike, *, variance: float = 0.99) -> Any:
@@ -64,7 +77,8 @@ def pwcca(x: ArrayLike, y: ArrayLike) -> Any:
 
     The weight of a canonical variate of x is the sum, over units of x, of the absolute value of its product with the
     unit, so that the score depends on the axes of x, but on no invertible map of y: it is directed. Where correlations
-    tie (as where two systems share directions without noise) the variates, and with them the weights, are not unique.
+    tie (as where two systems share directions without noise) the variates, and with them the weights, are not unique,
+    and `compare` gives no interval.
 
     Parameters
     ----------
@@ -108,6 +122,54 @@ def _projection_weighted(m: Moments) -> Array:
     return without_room((weights * values).sum(-1) / weights.sum(-1), ranks, m)
 
 
+def turning(one: Array, other: Array, samples: int) -> Array:
+    """Return the variance over Gaussian samples of what turns one variate to another, of these squared correlations.
+
+    Divided by the squared gap between them it is that of a canonical weight (Anderson, Asymptotic theory for canonical
+    correlation analysis, Journal of Multivariate Analysis 70, 1999).
+    """
+    variance: Array = (1 - one) * (one + other - 2 * one * other) / samples
+    return variance
+
+
+def weighted_shares(moments: Moments, sums: Moments) -> Callable[[Array, Array, Array], Shares]:
+    """Return what gives each row's share in the weighted mean, as it turns the variates and with them the weights.
+
+    In canonical coordinates u, v a row moves ρ_i by u_i v_i − ρ_i (u_i² + v_i²)/2, and with z = ρ v turns variate i
+    of x towards variate j by (u_j z_i + u_i z_j − z_i z_j − ρ_i² u_i u_j)/(ρ_i² − ρ_j²). Over Gaussian samples that
+    numerator has the variance s² of `turning`. Variates that samples turn by radians do not turn in proportion, so that
+    the gap g = ρ_i² − ρ_j² counts as g + s²/g. Where g and s are both rounding (directions that are shared without
+    noise) the variates are not unique: NaN.
+    """
+    (root, basis), (root_y, basis_y) = (spectrum(own) for own in (sums.x, sums.y))
+    white_x, white_y = basis / root, basis_y / root_y
+    left, rho, right = np.linalg.svd(white_x.T @ sums.cross.product[0] @ white_y)
+    rho = np.clip(rho, 0, 1)
+    rank = len(rho)
+    # Products of the variates, one a column, with the units; and how they add up to the weights as variates turn.
+    explained = (basis * root) @ left
+    turned = np.sign(explained[:, :rank]).T @ explained
+    weights = turned.diagonal()
+    beyond = rho - (weights * rho).sum() / weights.sum()
+    padded = np.concatenate([rho, np.zeros(len(left) - rank)])
+    squares = rho[:, None] ** 2, padded**2
+    gaps = squares[0] - squares[1]
+    np.fill_diagonal(gaps, np.inf)
+    reach = gaps**2 + turning(*squares, int(sums.x.samples[0]))
+    if reach.min(initial=np.inf) <= (TIED * sums.x.resolution) ** 2:
+        return lambda x, y, folds: Shares(np.full(len(x), np.nan))
+    np.fill_diagonal(gaps, 0.0)
+    towards = beyond[:, None] * turned * gaps / reach
+    xx = np.zeros((len(left), len(left)))
+    xx[:rank] = beyond[:, None] * turned - rho[:, None] ** 2 * towards
+    xx[np.diag_indices(rank)] -= weights * (beyond + rho) / 2
+    xy = towards.T * rho
+    xy[:rank] += towards[:, :rank] * rho + np.diag(weights)
+    yy = -rho[:, None] * towards[:, :rank] * rho - np.diag(weights * rho / 2)
+    xx, yy, xy = (part / weights.sum() for part in (xx, yy, xy))
+    return RowForm(white_x @ left, white_y @ right[:rank].T, xx=xx, yy=yy, xy=xy).shares(sums)
+
+
 SVCCA = replace(
     CCA,
     name="svcca",
@@ -121,6 +183,6 @@ PWCCA = replace(
     directed=True,
     invariances=frozenset({"scale", "permutation", "translation"}),
     score=_projection_weighted,
-    row_sums=None,
-    influence=None,
+    row_sums=weighted_shares,
+    no_interval="no interval: canonical correlations tie, so that the weights are not unique",
 )

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau
 
 from superpose.arrays import choose
+from superpose.metrics.concordance import concordance
 from superpose.metrics.pairwise import PairwiseMetric, about_mean
 from superpose.metrics.rsa import CENTRED_RDMS, RDMS, pair_pieces
 
@@ -65,6 +66,33 @@ def _between(x: Array, y: Array, entries: Any) -> float:
     return tau_a(*(np.concatenate([entries(z, i, j) for i, j in pieces]) for z in (x, y)))
 
 
+def _influence(x: Array, y: Array) -> Array:
+    """Return each sample's influence on tau-a over inner products of centred responses, (samples,).
+
+    As sample d gains weight so do the entries that it is in, and the mean that is subtracted moves towards it: every
+    entry i, j loses (K_id + K_jd)/samples.
+    """
+    samples = len(x)
+    pieces = pair_pieces(samples, max(x.shape[1], y.shape[1]))
+    entries = MATRICES["dot"].entries
+    a, b = (np.concatenate([entries(z, i, j) for i, j in pieces]) for z in (x, y))
+    found = concordance(a, b)
+    count, shares, slope_x, slope_y = np.zeros((4, samples))
+    start = 0
+    for i, j in pieces:
+        cells = found.cells[start : start + len(i)]
+        start += len(i)
+        for ends in (i, j):
+            count += np.bincount(ends, minlength=samples)
+            for total, values in ((shares, found.shares), (slope_x, found.slope_a), (slope_y, found.slope_b)):
+                total += np.bincount(ends, values[cells], samples)
+    # Sampled entries may leave a sample out.
+    influence = 4 * shares / np.maximum(count, 1)
+    for z, slope in ((x, slope_x), (y, slope_y)):
+        influence -= 2 / len(a) * (z @ (z.T @ slope))
+    return influence - influence.mean()
+
+
 def tau_a(a: Array, b: Array) -> float:
     """Return Kendall's tau-a of two lists of numbers, in O(count · log count); NaN where one is constant."""
     # tau-b divides by the pairs that are not tied instead of by all.
@@ -84,4 +112,5 @@ RSA_KENDALL = PairwiseMetric(
     score=partial(_between, entries=MATRICES["dot"].entries),
     why="all entries of a system's matrix are equal",
     rows=about_mean,
+    influence=_influence,
 )

@@ -19,6 +19,9 @@ Array = NDArray[Any]
 INVARIANCES = frozenset({"rotation", "scale", "permutation", "translation", "linear"})
 
 
+NO_INTERVAL = "no interval for this metric"
+
+
 @runtime_checkable
 class Metric(Protocol):
     """Anything that scores two paired arrays and describes itself.
@@ -73,6 +76,8 @@ class MomentMetric:
     influence : callable or None
         (sums, row sums) → each row's influence on the score, (rows,): over all samples, their squared sum over
         samples² is the score's variance. With `own_rows`, the row sums are three: the pair's and each system's own.
+    no_interval : str
+        Why there is no interval, where influence does not exist.
     bounds : tuple of float
         The range of the score.
     higher_is_closer : bool
@@ -93,6 +98,7 @@ class MomentMetric:
     row_sums: Callable[..., Any] | None = None
     own_rows: Callable[..., Any] | None = None
     influence: Callable[[Any, Any], Array] | None = None
+    no_interval: str = NO_INTERVAL
     bounds: tuple[float, float] = (-1.0, 1.0)
     higher_is_closer: bool = True
     split: bool = False

@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
+from superpose.metrics.neighbour_influence import aligned_influence, shared_influence
+from superpose.metrics.neighbour_lists import among
 from superpose.metrics.pairwise import PairwiseMetric, squared_distances, tiles
 
 Array = NDArray[Any]
@@ -111,15 +113,8 @@ def nearest(x: Array, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
 def _shared(x: Array, y: Array, k: int) -> float:
     count = 0
     for rows in tiles(len(x)):
-        count += int(_both(nearest(x, rows, k), nearest(y, rows, k), len(x)).sum())
+        count += int(among(nearest(x, rows, k), nearest(y, rows, k), len(x)).sum())
     return count / (k * len(x))
-
-
-def _both(near: NDArray[np.int64], others: NDArray[np.int64], samples: int) -> NDArray[np.bool_]:
-    """Return which neighbours are among the other neighbours of the same sample, (rows, k)."""
-    mask = np.zeros((len(near), samples), dtype=bool)
-    np.put_along_axis(mask, others, True, axis=1)
-    return np.take_along_axis(mask, near, axis=1)
 
 
 def _aligned(x: Array, y: Array, k: int) -> float:
@@ -127,7 +122,7 @@ def _aligned(x: Array, y: Array, k: int) -> float:
     for rows in tiles(len(x)):
         near_x, near_y = nearest(x, rows, k), nearest(y, rows, k)
         kernel_x, kernel_y = _products(x, rows, near_x), _products(y, rows, near_x)
-        both += float((kernel_x * kernel_y)[_both(near_x, near_y, len(x))].sum())
+        both += float((kernel_x * kernel_y)[among(near_x, near_y, len(x))].sum())
         own_x += float((kernel_x**2).sum())
         own_y += float((_products(y, rows, near_y) ** 2).sum())
     return both / np.sqrt(own_x * own_y) if own_x > 0 and own_y > 0 else np.nan
@@ -144,6 +139,8 @@ MUTUAL_KNN = PairwiseMetric(
     minimum_samples=12,
     score=partial(_shared, k=10),
     why="no neighbours",
+    influence=partial(shared_influence, k=10),
+    bounds=(0.0, 1.0),
 )
 CKNNA = PairwiseMetric(
     name="cknna",
@@ -151,4 +148,6 @@ CKNNA = PairwiseMetric(
     minimum_samples=12,
     score=partial(_aligned, k=10),
     why="a system's neighbours have no inner products",
+    influence=partial(aligned_influence, k=10),
+    no_interval="no interval: without one of the samples a system's neighbours have no inner products",
 )

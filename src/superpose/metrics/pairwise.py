@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import like_input
-from superpose.metrics.metric import paired
+from superpose.metrics.metric import NO_INTERVAL, paired
 from superpose.moments import compact
 
 Array = NDArray[Any]
@@ -39,6 +39,13 @@ class PairwiseMetric:
         The reason for a NaN.
     rows : callable
         Responses → rows that may be rotated; by default about the mean.
+    influence : callable or None
+        (x, y), rows of two systems → each sample's influence on the score, (samples,): their squared sum over samples²
+        is the score's variance.
+    no_interval : str
+        Why there is no interval where a sample's influence does not exist.
+    bounds : tuple of float
+        The range of the score.
     """
 
     name: str
@@ -49,14 +56,27 @@ class PairwiseMetric:
     rows: Callable[[Array], Array] = about_mean
     directed: bool = False
     higher_is_closer: bool = True
+    influence: Callable[[Array, Array], Array] | None = None
+    no_interval: str = NO_INTERVAL
+    bounds: tuple[float, float] = (-1.0, 1.0)
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
         """Score paired responses, (…, samples, units_x) and (…, samples, units_y), to (…)."""
         return like_input(self._evaluate)(x, y)
 
+    def influences(self, x: ArrayLike, y: ArrayLike) -> Array | None:
+        """Return each sample's influence on the score of paired responses, (samples, units_x) and (samples, units_y).
+
+        None for a metric that has no such values; NaN where they do not exist.
+        """
+        return None if self.influence is None else self.influence(*self._paired_rows(x, y))
+
+    def _paired_rows(self, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
+        first, second = (compact(self.rows(a.astype(np.float64))) for a in paired(x, y, self.minimum_samples))
+        return first, second
+
     def _evaluate(self, x: ArrayLike, y: ArrayLike) -> Array:
-        responses = paired(x, y, self.minimum_samples)
-        first, second = (compact(self.rows(a.astype(np.float64))) for a in responses)
+        first, second = self._paired_rows(x, y)
         repeats = np.broadcast_shapes(first.shape[:-2], second.shape[:-2])
         first, second = (np.broadcast_to(a, repeats + a.shape[-2:]) for a in (first, second))
         scores = np.empty(repeats)
@@ -82,3 +102,13 @@ def squared_distances(x: Array, rows: NDArray[np.int64]) -> Array:
     distances = sums - 2 * x[rows] @ x.T
     distances[distances <= ROUNDING * sums] = 0.0
     return distances
+
+
+def influence_of_left_out(scores: Array) -> Array:
+    """Return each sample's influence from the scores without it, (samples,): jackknife pseudo-values about their mean.
+
+    Their squared sum over samples², times samples/(samples − 1), is the variance of the delete-one jackknife
+    (Efron 1982).
+    """
+    influence: Array = (len(scores) - 1) * (scores.mean() - scores)
+    return influence

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
 from superpose.metrics.pairwise import PairwiseMetric, squared_distances, tiles
+from superpose.metrics.rbf_influence import Width, kernel_influence, without_diagonal
 from superpose.metrics.rsa import RANKED_PAIRS, pair_pieces
 
 Array = NDArray[Any]
@@ -99,21 +100,32 @@ def _alignment(x: Array, y: Array, width: float, hsic: Any) -> float:
     return xy / np.sqrt(xx * yy) if xx > 0 and yy > 0 else np.nan
 
 
+def _influence(x: Array, y: Array, width: float, hsic: Any) -> Array:
+    widths = []
+    for z in (x, y):
+        low, median, high = (float(q) for q in _quantiles(z, (0.4, 0.5, 0.6)))
+        widths.append(Width(width * median, median, low, high))
+    return kernel_influence(x, y, (widths[0], widths[1]), hsic)
+
+
 def _kernel(x: Array, rows: NDArray[np.int64], scale: float) -> Array:
-    kernel = np.exp(-squared_distances(x, rows) / scale)
-    kernel[np.arange(len(rows)), rows] = 0.0
-    return kernel
+    return without_diagonal(np.exp(-squared_distances(x, rows) / scale), rows)
 
 
 def _median(x: Array) -> float:
-    """Return the median distance over pairs of samples, or over a random sample of the pairs of many."""
+    return float(_quantiles(x, (0.5,))[0])
+
+
+def _quantiles(x: Array, shares: tuple[float, ...]) -> Array:
+    """Return quantiles of the distance over pairs of samples, or over a random sample of the pairs of many."""
     samples = len(x)
     if samples * (samples - 1) // 2 <= RANKED_PAIRS:
         squares = [squared_distances(x, rows)[np.arange(samples) > rows[:, None]] for rows in tiles(samples)]
     else:
         gaps = (x[i] - x[j] for i, j in pair_pieces(samples, x.shape[1]))
         squares = [np.einsum("ij,ij->i", gap, gap) for gap in gaps]
-    return float(np.median(np.sqrt(np.concatenate(squares))))
+    found: Array = np.quantile(np.sqrt(np.concatenate(squares)), shares)
+    return found
 
 
 CKA_RBF = PairwiseMetric(
@@ -122,5 +134,14 @@ CKA_RBF = PairwiseMetric(
     minimum_samples=4,
     score=partial(_alignment, width=1.0, hsic=_biased),
     why="more than half the samples of a system are equal, or its debiased variance is not positive",
+    influence=partial(_influence, width=1.0, hsic=_biased),
+    no_interval="no interval: without one of the samples a system's kernel does not vary",
+    bounds=(0.0, 1.0),
 )
-CKA_RBF_DEBIASED = replace(CKA_RBF, name="cka_rbf_debiased", score=partial(_alignment, width=1.0, hsic=_unbiased))
+CKA_RBF_DEBIASED = replace(
+    CKA_RBF,
+    name="cka_rbf_debiased",
+    score=partial(_alignment, width=1.0, hsic=_unbiased),
+    influence=partial(_influence, width=1.0, hsic=_unbiased),
+    bounds=(-1.0, 1.0),
+)

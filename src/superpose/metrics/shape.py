@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.blocks import inner
 from superpose.files import DataError
+from superpose.metrics.forms import RowForm
 from superpose.metrics.metric import MomentMetric, Shares, influence_of_shares
 from superpose.moments import Moments, Own
 
@@ -251,6 +252,43 @@ def _partly_whitened(own: Own, alpha: float) -> tuple[Array, Array, Array]:
     return (vectors * root[..., None, :]) @ np.swapaxes(vectors, -1, -2), norm, kept.sum(-1)
 
 
+def spectrum(own: Own) -> tuple[Array, Array]:
+    """Return the norms of one system's principal components that have any, and their directions."""
+    values, vectors = np.linalg.eigh(own.square[0])
+    kept = values > 16 * own.resolution * values[-1]
+    return np.sqrt(values[kept]), vectors[:, kept]
+
+
+def whitened_angle_shares(moments: Moments, sums: Moments, *, alpha: float) -> Callable[[Array, Array, Array], Shares]:
+    """Return what gives each row's share in the angle of partly whitened systems, as it moves their whitening too.
+
+    With W = αI + (1 − α) S^(−1/2) and P = UV' the polar factor of W_x C W_y, the nuclear norm moves by
+    tr(P'd(W_x C W_y)). In the eigenvectors of S, with eigenvalues l, S^(−1/2) moves by
+    −dS_ij/(√l_i √l_j (√l_i + √l_j)) (Daleckii & Krein 1965), and ‖XW‖² by α tr(W dS). An angle of nothing cannot move.
+    """
+    sides = [spectrum(own) for own in (sums.x, sums.y)]
+    # Whitened coordinates x · of have a sum of squares of 1 each; `back` takes them to those of the mapped system.
+    (root_x, of_x), (root_y, of_y) = ((root, vectors / root) for root, vectors in sides)
+    back_x, back_y = (alpha * root + 1 - alpha for root in (root_x, root_y))
+    crossed = of_x.T @ sums.cross.product[0] @ of_y
+    left, values, right = np.linalg.svd(back_x[:, None] * crossed * back_y, full_matrices=False)
+    kept = values > 16 * sums.x.resolution * values[0]
+    polar = left[:, kept] @ right[kept]
+    norm_x, norm_y = float(np.square(back_x).sum()), float(np.square(back_y).sum())
+    size = np.sqrt(norm_x * norm_y)
+    cosine = min(float(values.sum()) / size, 1.0)
+    slope = -1 / np.sqrt(1 - cosine**2) if cosine < 1 else 0.0
+    forms = []
+    for root, back, norm, agreed in (
+        (root_x, back_x, norm_x, (polar * back_y) @ crossed.T),
+        (root_y, back_y, norm_y, (polar.T * back_x) @ crossed),
+    ):
+        whitening = -(1 - alpha) * (agreed * root) / (root[:, None] + root) / size
+        forms.append(slope * (whitening - cosine / 2 * np.diag(alpha * root * back) / norm))
+    crossing = slope * back_x[:, None] * polar * back_y / size
+    return RowForm(of_x, of_y, xx=forms[0], yy=forms[1], xy=crossing).shares(sums)
+
+
 def no_room(sums: Moments) -> str:
     """Return the reason for a NaN of `without_room`."""
     return "a system spans as many dimensions as the samples: any two would correlate perfectly"
@@ -289,6 +327,5 @@ SHAPE = replace(
     invariances=PROCRUSTES.invariances - {"scale"},
     score=partial(_whitened_angle, alpha=0.5),
     why=no_room,
-    row_sums=None,
-    influence=None,
+    row_sums=partial(whitened_angle_shares, alpha=0.5),
 )
