@@ -25,7 +25,6 @@ Array = NDArray[Any]
 
 Progress = Callable[[str, int, int], None]
 
-
 # Samples that the width of an interval is estimated from, where there are more.
 INTERVALS = 5_000
 
