@@ -41,6 +41,7 @@ from superpose.statistics import (
     samples_needed,
     standard_error,
     two_sided_p,
+    uncertainty,
 )
 
 SYMMETRIC = [CKA, CKA_DEBIASED, RSA]
@@ -226,6 +227,15 @@ class TestInterval:
     def test_without_an_error_is_missing(self):
         assert np.isnan(interval(0.5, float("nan"), 21, (0.0, 1.0))).all()
         assert np.isnan(interval(0.5, 0.1, 1, (0.0, 1.0))).all()
+
+    @pytest.mark.parametrize("groups", [None, np.array([0, 0, 3, 3, 4, 4, 4, 9])], ids=["samples", "groups"])
+    def test_comes_with_its_error_and_the_groups_that_hold_samples(self, groups):
+        values = np.random.default_rng(0).normal(size=8)
+        error, count = standard_error(values, groups), 8 if groups is None else 4
+        expected = (*interval(0.5, error, count, (0.0, 1.0)), error, count)
+        assert uncertainty(0.5, values, (0.0, 1.0), groups) == expected
+        drawn = draw(slice(0, 8), np.zeros(8, dtype=np.int64), groups, None, 0)
+        assert_allclose(drawn.uncertainty(0.5, values, (0.0, 1.0)), expected, rtol=1e-12)
 
     @pytest.mark.slow
     def test_covers(self):

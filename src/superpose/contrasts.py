@@ -35,7 +35,7 @@ from superpose.metrics import (
     MomentMetric,
     PredictiveMetric,
 )
-from superpose.statistics import holm, interval, one_sided_p, two_sided_p
+from superpose.statistics import holm, one_sided_p, two_sided_p
 
 Array = NDArray[Any]
 
@@ -259,11 +259,10 @@ def _row(to: str, a: str, b: str, metric: MomentMetric, one: Share, other: Share
     if one.influence is None or other.influence is None:
         return row
     difference = one.score - other.score
-    error, count = design.drawn.error(one.influence - other.influence)
     width = metric.bounds[1] - metric.bounds[0]
-    low, high = interval(difference, error, count, (-width, width))
-    p = two_sided_p(difference, error, count)
-    return row | {"difference": difference, "low": low, "high": high, "error": error, "p": p}
+    found = design.drawn.uncertainty(difference, one.influence - other.influence, (-width, width))
+    p = two_sided_p(difference, found.error, found.groups)
+    return row | {"difference": difference, "p": p} | found.columns
 
 
 def _part(part: str, weights: dict[str, int], shares: dict[str, Share], design: Design) -> dict[str, Any]:
@@ -274,9 +273,8 @@ def _part(part: str, weights: dict[str, int], shares: dict[str, Share], design: 
     if len(terms) < len(known):
         return row
     score = float(sum(term for term, _ in terms))
-    error, count = design.drawn.error(np.sum([term for _, term in terms], axis=0))
-    low, high = interval(score, error, count, (-np.inf, np.inf))
-    return row | {"score": score, "low": low, "high": high, "error": error, "p": one_sided_p(score, error, count)}
+    found = design.drawn.uncertainty(score, np.sum([term for _, term in terms], axis=0), (-np.inf, np.inf))
+    return row | {"score": score, "p": one_sided_p(score, found.error, found.groups)} | found.columns
 
 
 def _of_unit_variance(x: Array) -> Array:

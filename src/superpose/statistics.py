@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from math import ceil, lgamma, log
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,15 @@ def standard_error(influence: Array, groups: NDArray[np.int64] | None = None) ->
     True
     """
     parts = influence if groups is None else np.bincount(groups, weights=influence)
-    # Groups that hold no scored sample are not part of the sample.
-    count = len(parts) if groups is None else len(np.unique(groups))
+    count = independent(len(influence), groups)
     if count < 2:
         return float("nan")
     return float(np.sqrt(count / (count - 1) * np.square(parts).sum()) / len(influence))
+
+
+def independent(samples: int, groups: NDArray[np.int64] | None) -> int:
+    """Return how many draws samples are: their groups, of which those that hold none of them do not count."""
+    return samples if groups is None else len(np.unique(groups))
 
 
 def interval(
@@ -62,6 +66,46 @@ def interval(
         return float("nan"), float("nan")
     half = float(student.ppf((1 + level) / 2, count - 1)) * error
     return max(score - half, bounds[0]), min(score + half, bounds[1])
+
+
+class Uncertainty(NamedTuple):
+    """How sure a score is: its 95 % interval, its standard error, and from how many independent groups."""
+
+    low: float
+    high: float
+    error: float
+    groups: int
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """What a table says of it."""
+        return {"low": self.low, "high": self.high, "error": self.error}
+
+
+def uncertainty(
+    score: float, influence: Array, bounds: tuple[float, float], groups: NDArray[np.int64] | None = None
+) -> Uncertainty:
+    """Return how sure a score in the given range is, from the influence of every sample on it.
+
+    Parameters
+    ----------
+    score : float
+    influence, groups
+        As in `standard_error`.
+    bounds : tuple of float
+        The range of the score, which its interval is cut to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.statistics import uncertainty
+    >>> x = np.array([1.0, 2.0, 3.0, 6.0])
+    >>> found = uncertainty(x.mean(), x - x.mean(), (0.0, np.inf))
+    >>> [round(float(value), 1) for value in found]
+    [0.0, 6.4, 1.1, 4.0]
+    """
+    error, count = standard_error(influence, groups), independent(len(influence), groups)
+    return Uncertainty(*interval(score, error, count, bounds), error, count)
 
 
 @dataclass(frozen=True)
@@ -86,10 +130,15 @@ class Drawn:
 
     def error(self, influence: Array) -> tuple[float, int]:
         """Return the standard error of a score of all scored samples, from so many groups of drawn ones."""
-        count = len(self.index) if self.groups is None else len(np.unique(self.groups))
+        count = independent(len(self.index), self.groups)
         # The drawn stand for all: sums of squares grow with groups, and the mean is over samples.
         share = len(self.index) / self.samples * np.sqrt(self.count / count)
         return float(share * standard_error(influence, self.groups)), count
+
+    def uncertainty(self, score: float, influence: Array, bounds: tuple[float, float]) -> Uncertainty:
+        """Return how sure a score of all scored samples is, from the influence of the drawn ones."""
+        error, count = self.error(influence)
+        return Uncertainty(*interval(score, error, count, bounds), error, count)
 
 
 def draw(
@@ -99,7 +148,7 @@ def draw(
     index = np.arange(scored.start, scored.stop)
     samples = len(index)
     labels = index if groups is None else groups[scored]
-    count = samples if groups is None else len(np.unique(labels))
+    count = independent(samples, None if groups is None else labels)
     if most is not None and most < samples:
         names, sizes = np.unique(labels, return_counts=True)
         order = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0]).permutation(len(names))

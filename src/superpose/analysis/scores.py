@@ -15,7 +15,7 @@ from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMe
 from superpose.metrics.prediction import RegressionSums
 from superpose.metrics.splits import split_plan
 from superpose.moments import Moments, accumulate_about_means, chunk_rows, mean_of, reader, row_blocks
-from superpose.statistics import interval, standard_error
+from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
 
@@ -137,7 +137,4 @@ def _interval(job: Job, metric: MomentMetric, found: _Fitted, score: float) -> d
         return {}
     influence = metric.influence(found.sums, found.rows)
     groups = None if job.groups is None else job.groups[job.held_out]
-    count = len(influence) if groups is None else len(np.unique(groups))
-    error = standard_error(influence, groups)
-    low, high = interval(score, error, count, metric.bounds)
-    return {"low": low, "high": high, "error": error}
+    return uncertainty(score, influence, metric.bounds, groups).columns

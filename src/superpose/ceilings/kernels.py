@@ -17,7 +17,7 @@ from superpose.files import DataError
 from superpose.metrics.cka import hsic
 from superpose.metrics.kernels import pair_part, pair_share
 from superpose.moments import compact
-from superpose.statistics import interval, standard_error
+from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
 
@@ -233,10 +233,8 @@ def corrected(
     score = float(np.sqrt(across / within))
     relative = (part.relative for part in means.values())
     one, two, own_x, own_y = relative
-    error = standard_error(score / 2 * (one + two - own_x - own_y), labels)
-    count = first.samples if labels is None else len(np.unique(labels))
-    low, high = interval(score, error, count, (0.0, np.inf))
-    return Corrected(score, low, high, "over 1, as chance can take an estimate" if score > 1 else "")
+    found = uncertainty(score, score / 2 * (one + two - own_x - own_y), (0.0, np.inf), labels)
+    return Corrected(score, found.low, found.high, "over 1, as chance can take an estimate" if score > 1 else "")
 
 
 def _both(first: Trials, second: Trials, splits: int, seed: int) -> Iterator[tuple[list[Array], list[Array]]]:

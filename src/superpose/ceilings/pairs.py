@@ -19,7 +19,7 @@ from superpose.comparison import IDENTITY, checked_pairs, checked_seed
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, PredictiveMetric
 from superpose.metrics.splits import Plan, split_plan
-from superpose.statistics import interval, standard_error
+from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
 
@@ -173,8 +173,8 @@ class Design:
     def bounded(self, value: float, influence: Array) -> tuple[float, float]:
         """Return the interval of a ceiling, whole groups resampled together."""
         groups = None if self.groups is None else self.groups[self.scored]
-        count = len(influence) if groups is None else len(np.unique(groups))
-        return interval(value, standard_error(influence, groups), count, (-np.inf, 1.0))
+        found = uncertainty(value, influence, (-np.inf, 1.0), groups)
+        return found.low, found.high
 
     def kernels(self, trials: Trials) -> Parted:
         """Return a system's kernels, computed once for all its pairs and metrics."""
