@@ -714,6 +714,11 @@ class TestOfPairs:
             ({"a": np.ones((2, 9, 2)), "b": np.ones((2, 8, 2))}, {}, "the systems differ in samples \\(a 9, b 8\\)"),
             ({"a": np.ones((2, 9, 2)), "b": np.ones((9, 2))}, {"pairs": [("a", "c")]}, "no pair of two systems"),
             ({"a": np.ones((2, 9, 2)), "b": np.ones((9, 2))}, {"seed": -1}, "seed is -1"),
+            (
+                {"a": np.ones((2, 9, 2)), "b": np.ones((9, 2))},
+                {"groups": np.arange(9) // 2, "folds": np.arange(9) % 2},
+                "a group has samples in more than one fold",
+            ),
         ],
     )
     def test_what_cannot_be_paired_is_refused(self, systems, settings, words):

@@ -351,6 +351,14 @@ class Repairings:
             yield index
 
 
+def check_whole(groups: NDArray[np.int64], folds: NDArray[np.int64]) -> None:
+    """Raise a DataError if a group lies in two folds."""
+    first = np.zeros(int(groups.max()) + 1, dtype=np.int64)
+    first[groups] = folds
+    if (first[groups] != folds).any():
+        raise DataError("a group has samples in more than one fold; make the folds with superpose.arrays.group_folds.")
+
+
 def repairings(
     samples: int, folds: NDArray[np.int64] | None = None, groups: NDArray[np.int64] | None = None
 ) -> Repairings:
@@ -363,11 +371,11 @@ def repairings(
     """
     fold_of = np.zeros(samples, dtype=np.int64) if folds is None else folds
     group_of = np.arange(samples) if groups is None else groups
+    if groups is not None:
+        check_whole(group_of, fold_of)
     blocks = []
     for fold in np.unique(fold_of):
         rows = np.flatnonzero(fold_of == fold)
         members = rows[np.argsort(group_of[rows], kind="stable")]
         blocks.append(Block(members, np.unique(group_of[rows], return_counts=True)[1]))
-    if sum(len(block.sizes) for block in blocks) > len(np.unique(group_of)):
-        raise DataError("a group has samples in more than one fold; make the folds with superpose.arrays.group_folds.")
     return Repairings(tuple(blocks), samples)

@@ -10,15 +10,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.arrays import group_folds, group_labels
 from superpose.ceilings.explainable import R2, R, parts_of, share_influence
 from superpose.ceilings.halves import unsplittable
 from superpose.ceilings.kernels import FEWEST_SAMPLES, UNBIASED, Parted, kernel_reliability, parted
 from superpose.ceilings.trials import Trials, as_trials
-from superpose.comparison import IDENTITY, checked_pairs, checked_seed
+from superpose.comparison import IDENTITY, checked_pairs, checked_seed, split_of
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, PredictiveMetric
-from superpose.metrics.splits import Plan, split_plan
+from superpose.metrics.splits import Plan
 from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
@@ -94,11 +93,7 @@ def of_pairs(
     samples = _shared_samples(known)
     chosen = checked_pairs(known, pairs)
     checked_seed(seed)
-    labels = None if groups is None else group_labels(groups, samples)
-    if test is None and labels is not None and isinstance(folds, int | np.integer):
-        folds = group_folds(labels, int(folds))
-    split, plan = split_plan(samples, folds, test)
-    design = Design(np.zeros(samples, dtype=np.int64) if split is None else split, plan, labels, splits, seed)
+    design = Design(*split_of(samples, folds=folds, test=test, groups=groups), splits, seed)
     scored = {name: trials.of(design.scored) for name, trials in known.items()}
     rows = []
     for a, b in chosen:
