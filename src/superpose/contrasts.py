@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,13 +16,13 @@ from superpose.comparison import (
     Block,
     Design,
     Directions,
+    Outcome,
     Progress,
     Systems,
-    influence_of,
+    outcome_of,
     over_pairs,
     planned_for,
     prepared,
-    sums_of,
 )
 from superpose.files import DataError
 from superpose.metrics import (
@@ -198,7 +198,7 @@ def partition(
 
 def _influences(
     systems: Systems, to: str, metrics: Sequence[Metric], **how: Any
-) -> tuple[dict[str, dict[str, Share]], Design, list[Any]]:
+) -> tuple[dict[str, dict[str, Outcome]], Design, list[Any]]:
     """Return every other system's scores with one, and what each sample adds to them, by system and metric."""
     pairs = [(str(name), to) for name in systems if str(name) != to]
     arrays, couples, design = prepared(systems, pairs=pairs, **how)
@@ -208,43 +208,23 @@ def _influences(
     for metric in planned:
         if not isinstance(metric, MomentMetric) or metric.influence is None:
             raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
-    visit = partial(_shares, metrics=planned, design=design)
+    visit = partial(_outcomes, metrics=planned, design=design)
     found = dict(over_pairs(arrays, couples, planned, design, visit))
     return {name: found[name, to] for name, _ in couples}, design, planned
 
 
-class Share(NamedTuple):
-    """A score with each sample's influence on it, or the reason why there is none."""
-
-    score: float
-    influence: Array | None
-    why: str
-
-
-def _shares(
+def _outcomes(
     directions: Directions,
     originals: tuple[Array, Array],
     blocks: Sequence[Block],
     *,
     metrics: Sequence[MomentMetric],
     design: Design,
-) -> dict[str, Share]:
-    pair = directions[0]
-    found = {}
-    for metric in metrics:
-        if design.count < metric.minimum_samples:
-            why = f"{design.count} samples are too few (at least {metric.minimum_samples})"
-            found[metric.name] = Share(np.nan, None, why)
-            continue
-        sums = sums_of(pair, metric)
-        score = float(metric.score(sums))
-        known = np.isfinite(score)
-        influence = influence_of(pair, metric) if known else None
-        found[metric.name] = Share(score, influence, "" if known else metric.why(sums))
-    return found
+) -> dict[str, Outcome]:
+    return {metric.name: outcome_of(directions[0], metric, design.count) for metric in metrics}
 
 
-def _row(to: str, a: str, b: str, metric: MomentMetric, one: Share, other: Share, design: Design) -> dict[str, Any]:
+def _row(to: str, a: str, b: str, metric: MomentMetric, one: Outcome, other: Outcome, design: Design) -> dict[str, Any]:
     row = dict.fromkeys(COLUMNS, np.nan) | {
         "to": to,
         "system_a": a,
@@ -265,7 +245,7 @@ def _row(to: str, a: str, b: str, metric: MomentMetric, one: Share, other: Share
     return row | {"difference": difference, "p": p} | found.columns
 
 
-def _part(part: str, weights: dict[str, int], shares: dict[str, Share], design: Design) -> dict[str, Any]:
+def _part(part: str, weights: dict[str, int], shares: dict[str, Outcome], design: Design) -> dict[str, Any]:
     row = dict.fromkeys(PARTS, np.nan) | {"part": part, "samples": design.count}
     row["why"] = "; ".join(f"{model}: {shares[model].why}" for model in weights if shares[model].why)
     known = [(weight, shares[model].score, shares[model].influence) for model, weight in weights.items()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,28 @@ def influence_of(pair: Pair, metric: MomentMetric) -> Array | None:
         return None
     influence: Array = metric.influence(sums_of(pair, metric), pair.row_sums[metric.row_sums])
     return influence
+
+
+class Outcome(NamedTuple):
+    """A score with each drawn row's influence on it, or NaN and the reason why there is none.
+
+    A metric that has no such values has None.
+    """
+
+    score: float
+    influence: Array | None
+    why: str
+
+
+def outcome_of(pair: Pair, metric: MomentMetric, samples: int) -> Outcome:
+    """Return the score of so many samples, and what each drawn row adds to it."""
+    if samples < metric.minimum_samples:
+        return Outcome(np.nan, None, f"{samples} samples are too few (at least {metric.minimum_samples})")
+    sums = sums_of(pair, metric)
+    score = float(metric.score(sums))
+    if not np.isfinite(score):
+        return Outcome(np.nan, None, metric.why(sums))
+    return Outcome(score, influence_of(pair, metric), "")
 
 
 def terms(pair: Pair, metric: MomentMetric) -> Moments:
