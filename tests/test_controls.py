@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from scipy.spatial.distance import pdist, squareform
 
 import superpose as sp
+from superpose import statistics
 from superpose.analysis import analyse, nonlinear, spaces
 from superpose.analysis.job import Job, prepare
 from superpose.analysis.nonlinear import kernel_features
@@ -75,6 +76,19 @@ class TestPredicted:
             assert_allclose(got[name], expected[name], rtol=1e-9)
         for name in ("system_a", "system_b", "metric", "samples", "units_a", "units_b"):
             assert got[name].tolist() == expected[name].tolist()
+
+    def test_its_interval_is_of_the_rows_that_raw_scores_draw(self, monkeypatch):
+        monkeypatch.setattr(statistics, "GROUPS", 2)
+        whole = job_of(small(), groups=np.arange(120) // 2)
+        few = replace(whole, interval_samples=12)
+        (_, of_all), (raw, of_few) = (
+            (scored(job, job.arrays), predicted(job, "x", job.arrays["x"], {"y": job.arrays["y"]}))
+            for job in (whole, few)
+        )
+        raw = raw[raw.directed.astype(bool) & (raw.system_a == "x")]
+        assert_allclose(of_few.error, raw.error, rtol=1e-9)
+        assert (of_few.error != of_all.error).all()
+        assert (of_few.score == of_all.score).all()
 
     def test_float32_that_hides_a_direction_is_multiplied_in_float64(self):
         draw = np.random.default_rng(0)

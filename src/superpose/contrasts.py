@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_paired
 from superpose.comparison import (
+    INTERVALS,
     Block,
     Design,
     Directions,
@@ -55,6 +56,7 @@ def contrast(
     folds: int | ArrayLike | None = 5,
     test: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    interval_samples: int | None = INTERVALS,
     memory: int | str | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -71,7 +73,7 @@ def contrast(
         The system that the others are held against. Directed metrics predict it from them.
     metrics : sequence of Metric
         Those that have an interval in `superpose.compare`.
-    folds, test, groups, memory, progress
+    folds, test, groups, interval_samples, memory, progress
         As in `superpose.compare`.
 
     Returns
@@ -102,8 +104,9 @@ def contrast(
     if len(systems) < 3 or to not in systems:
         raise DataError(f"expected {to!r} among at least three systems; there are {', '.join(map(str, systems))}.")
     found, design, planned = _influences(
-        systems, to, metrics, folds=folds, test=test, groups=groups, memory=memory, progress=progress
-    )
+        systems, to, metrics, folds=folds, test=test, groups=groups,
+        interval_samples=interval_samples, memory=memory, progress=progress,
+    )  # fmt: skip
     rows = [
         _row(to, one, other, metric, found[one][metric.name], found[other][metric.name], design)
         for metric in planned
@@ -122,6 +125,7 @@ def partition(
     metric: PredictiveMetric = RIDGE_R2,
     folds: int | ArrayLike = 5,
     groups: ArrayLike | None = None,
+    interval_samples: int | None = INTERVALS,
     memory: int | str | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -139,7 +143,7 @@ def partition(
         The system that is predicted from the others.
     metric : PredictiveMetric
         A regression scored by R², as `superpose.metrics.RIDGE_R2`, or by r: its parts then do not add up.
-    folds, groups, memory, progress
+    folds, groups, interval_samples, memory, progress
         As in `superpose.compare`.
 
     Returns
@@ -184,7 +188,8 @@ def partition(
     models |= {label: np.hstack([x for name, x in alike.items() if name != left]) for left, label in without.items()}
     found, design, (planned,) = _influences(
         {**models, target: systems[target]},
-        target, [metric], folds=folds, test=None, groups=groups, memory=memory, progress=progress,
+        target, [metric], folds=folds, test=None, groups=groups,
+        interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
     shares = {model: scored[planned.name] for model, scored in found.items()}
     beyond = {f"{name} beyond the rest": {together: 1, without[name]: -1} for name in names}

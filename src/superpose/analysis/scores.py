@@ -14,8 +14,8 @@ from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare, over
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
 from superpose.metrics.prediction import RegressionSums
 from superpose.metrics.splits import split_plan
-from superpose.moments import Moments, accumulate_about_means, chunk_rows, mean_of, reader, row_blocks
-from superpose.statistics import uncertainty
+from superpose.moments import Moments, accumulate_about_means, chunk_rows, mean_of, reader
+from superpose.statistics import Drawn
 
 Array = NDArray[Any]
 
@@ -42,6 +42,7 @@ def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0) -> pd.
         test=job.held_out,
         groups=job.groups,
         permutations=permutations,
+        interval_samples=job.interval_samples,
         seed=job.seed,
         memory=job.memory,
         progress=job.progress,
@@ -96,10 +97,11 @@ def noted(table: pd.DataFrame, note: str) -> pd.DataFrame:
 
 
 class _Fitted(NamedTuple):
-    """What a regression was fitted to and left, and what each held-out row adds to that."""
+    """What a regression was fitted to and left, and what each of the drawn rows adds to that."""
 
     sums: RegressionSums
     rows: Any
+    drawn: Drawn
 
 
 def _fitted(job: Job, regression: MomentMetric, pair: Mapping[str, Array]) -> _Fitted:
@@ -114,10 +116,10 @@ def _fitted(job: Job, regression: MomentMetric, pair: Mapping[str, Array]) -> _F
         return _fitted(job, regression, {side: part.astype(np.float64) for side, part in pair.items()})
     count = min(chunk_rows(pair.values()), len(folds))
     x, y = (reader(part, means[side], count) for side, part in pair.items())
-    unseen = [(fold, index) for fold, index in row_blocks(len(folds), count, folds) if fold]
+    drawn = job.drawn
     assert regression.row_sums is not None
-    (rows,) = over_rows([regression.row_sums(moments, sums)], (x, y), unseen)
-    return _Fitted(sums, rows)
+    (rows,) = over_rows([regression.row_sums(moments, sums)], (x, y), drawn.blocks(count))
+    return _Fitted(sums, rows, drawn)
 
 
 def _row(job: Job, metric: MomentMetric, found: _Fitted) -> dict[str, Any]:
@@ -129,12 +131,6 @@ def _row(job: Job, metric: MomentMetric, found: _Fitted) -> dict[str, Any]:
         "samples": int(job.held_out.sum()),
         "why": "" if np.isfinite(score) else metric.why(found.sums),
     }
-    return row | _interval(job, metric, found, score)
-
-
-def _interval(job: Job, metric: MomentMetric, found: _Fitted, score: float) -> dict[str, Any]:
     if metric.influence is None or not np.isfinite(score):
-        return {}
-    influence = metric.influence(found.sums, found.rows)
-    groups = None if job.groups is None else job.groups[job.held_out]
-    return uncertainty(score, influence, metric.bounds, groups).columns
+        return row
+    return row | found.drawn.uncertainty(score, metric.influence(found.sums, found.rows), metric.bounds).columns
