@@ -21,6 +21,8 @@ Array = NDArray[Any]
 FEWEST = 20
 # From fewer groups the width of an interval is known to no better than 2 %.
 GROUPS = 1_000
+# Equal scores differ by rounding alone: by less than this part of their spread over re-pairings.
+TIED = 1e-6
 
 
 def standard_error(influence: Array, groups: NDArray[np.int64] | None = None) -> float:
@@ -159,7 +161,7 @@ def draw(
 
 def p_value(score: float, null: Array) -> float:
     """Return (1 + b)/(1 + B), with b of the B null scores at least as high (Phipson & Smyth 2010)."""
-    return float((1 + np.sum(null >= score)) / (1 + len(null)))
+    return float((1 + np.sum(null >= score - TIED * null.std())) / (1 + len(null)))
 
 
 def familywise(scores: Array, nulls: Array) -> Array:
@@ -197,8 +199,7 @@ def familywise(scores: Array, nulls: Array) -> Array:
         # The scores themselves count among those that they are measured by: all B + 1 are then on one footing.
         spread = some.std(axis=1, keepdims=True)
         deviations = (some - some.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
-        # Equal scores differ by rounding alone.
-        reached = deviations[:, 1:].max(axis=0) >= deviations[:, :1] - 1e-9
+        reached = deviations[:, 1:].max(axis=0) >= deviations[:, :1] - TIED
         found[known] = (1 + reached.sum(axis=1)) / whole.shape[1]
     return found
 
