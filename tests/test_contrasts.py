@@ -64,6 +64,19 @@ class TestContrast:
         assert np.abs(table.difference).max() < 1e-10
         assert np.abs(table.error).max() < 1e-10
 
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    @pytest.mark.parametrize("samples", [200, 20_000])
+    def test_rounding_is_no_evidence(self, systems, kind, samples):
+        """Influences on the scores of a system and of its rotation are equal: any difference is beyond its error."""
+        draw = np.random.default_rng(0)
+        many = {n: np.repeat(x, samples // 200, axis=0) for n, x in systems.items()}
+        many["layer 1"] = many["layer 1"] + draw.normal(size=many["layer 1"].shape)
+        turned = many["layer 1"] @ np.linalg.qr(draw.normal(size=(8, 8)))[0]
+        few = {"V4": many["V4"] + 5, "a": many["layer 1"] + 3, "b": turned + 3}
+        table = sp.contrast({name: x.astype(kind) for name, x in few.items()}, to="V4")
+        assert (table.difference == 0).all()
+        assert (table.p == 1).all()
+
     def test_groups_widen(self, systems):
         repeated = {name: np.repeat(x, 4, axis=0) for name, x in systems.items()}
         groups = np.repeat(np.arange(200), 4)
@@ -106,9 +119,13 @@ class TestContrast:
         with pytest.raises(DataError, match=words):
             sp.contrast(systems, **({"to": "V4"} | change))
 
-    def test_repeats_one_by_one(self, systems):
-        with pytest.raises(DataError, match="Pass one repeat at a time"):
-            sp.contrast({name: np.stack([x, x]) for name, x in systems.items()}, to="V4")
+    @pytest.mark.parametrize("stacked", [{"V4"}, {"layer 2"}, {"V4", "layer 1", "layer 2", "layer 3"}])
+    def test_repeats_one_by_one(self, systems, stacked):
+        given = {name: np.stack([x, x]) if name in stacked else x for name, x in systems.items()}
+        with pytest.raises(DataError, match=r"has shape \(2, 200, \d\); expected \(samples, units\). Pass one repeat"):
+            sp.contrast(given, to="V4")
+        with pytest.raises(DataError, match=r"has shape \(2, 200, \d\); expected \(samples, units\). Pass one repeat"):
+            sp.partition(given, target="V4")
 
 
 @pytest.mark.parametrize(
@@ -193,6 +210,13 @@ class TestPartition:
         # Standard errors √(.05 · .95 / 300) = .0126.
         assert np.mean(alarms) < 0.05 + 3 * 0.0126
         assert abs(np.mean(covered) - 0.95) < 4 * 0.0126
+
+    def test_a_name_that_several_systems_together_have(self, parts):
+        more = {"a": parts["a"], "b": parts["b"], "all but a": parts["a"][:, :2], "V4": parts["V4"]}
+        with pytest.raises(DataError, match="'all but a' is also what several systems together are called; rename it"):
+            sp.partition(more, target="V4")
+        with pytest.raises(DataError, match=r"'a \+ b' is also what several systems together are called; rename it"):
+            sp.partition({"a": parts["a"], "b": parts["b"], "a + b": parts["V4"]}, target="a + b")
 
     def test_refusals(self, parts):
         with pytest.raises(DataError, match="expected 'V5' among at least three systems"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
 from typing import Any
@@ -36,10 +37,13 @@ from superpose.metrics import (
     MomentMetric,
     PredictiveMetric,
 )
+from superpose.moments import working_type
 from superpose.statistics import holm, one_sided_p, two_sided_p
 
 Array = NDArray[Any]
 
+# So many roundings of a product may part two scores that are equal.
+ROUNDING = 64
 METRICS = (CKA_DEBIASED, RSA, REGRESSION_R, REGRESSION_R2)
 PARTS = ("part", "score", "low", "high", "error", "p", "p_adjusted", "samples", "why")
 COLUMNS = (
@@ -80,9 +84,9 @@ def contrast(
     -------
     pandas.DataFrame
         One row a pair of the others and a metric: `difference` = `score_a` − `score_b`, the scores of `system_a` and
-        `system_b` with `to`; `low`, `high`, `error`: its 95 % interval and standard error; `p`: two-sided, of no
-        difference; `p_adjusted`: for all rows of a metric at once (Holm 1979); `why`: the reason for a NaN. For a
-        distance the lesser is the closer.
+        `system_b` with `to`, 0 where it is their rounding; `low`, `high`, `error`: its 95 % interval and standard
+        error; `p`: two-sided, of no difference; `p_adjusted`: for all rows of a metric at once (Holm 1979); `why`: the
+        reason for a NaN. For a distance the lesser is the closer.
 
     Raises
     ------
@@ -103,14 +107,14 @@ def contrast(
     """
     if len(systems) < 3 or to not in systems:
         raise DataError(f"expected {to!r} among at least three systems; there are {', '.join(map(str, systems))}.")
-    found, design, planned = _influences(
-        systems, to, metrics, folds=folds, test=test, groups=groups,
+    found = _scored(
+        _of_one_repeat(systems), to, metrics, folds=folds, test=test, groups=groups,
         interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
     rows = [
-        _row(to, one, other, metric, found[one][metric.name], found[other][metric.name], design)
-        for metric in planned
-        for one, other in combinations(found, 2)
+        _row(to, one, other, metric, found)
+        for metric in found.metrics
+        for one, other in combinations(found.outcomes, 2)
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for index in table.groupby("metric").groups.values():
@@ -178,44 +182,50 @@ def partition(
     names = [str(name) for name in systems if str(name) != target]
     if len(names) < 2 or len(names) == len(systems):
         raise DataError(f"expected {target!r} among at least three systems; there are {', '.join(map(str, systems))}.")
-    alike = {
-        str(name): _of_unit_variance(as_responses(x, str(name))) for name, x in systems.items() if str(name) in names
-    }
-    check_paired(alike)
+    arrays = _of_one_repeat(systems)
+    check_paired(arrays)
+    alike = {name: _of_unit_variance(arrays[name]) for name in names}
     together = " + ".join(names)
     without = {name: f"all but {name}" for name in names}
     models = {**alike, together: np.hstack(list(alike.values()))}
     models |= {label: np.hstack([x for name, x in alike.items() if name != left]) for left, label in without.items()}
-    found, design, (planned,) = _influences(
-        {**models, target: systems[target]},
-        target, [metric], folds=folds, test=None, groups=groups,
+    for name in systems:
+        if name in (together, *without.values()):
+            raise DataError(f"{name!r} is also what several systems together are called; rename it.")
+    found = _scored(
+        {**models, target: arrays[target]}, target, [metric], folds=folds, test=None, groups=groups,
         interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
-    shares = {model: scored[planned.name] for model, scored in found.items()}
     beyond = {f"{name} beyond the rest": {together: 1, without[name]: -1} for name in names}
     shared = {together: 1 - len(names)} | {without[name]: 1 for name in names}
     parts = {name: {name: 1} for name in names} | {together: {together: 1}} | beyond | {"shared": shared}
-    table = pd.DataFrame([_part(part, weights, shares, design) for part, weights in parts.items()], columns=list(PARTS))
+    table = pd.DataFrame([_part(part, weights, found) for part, weights in parts.items()], columns=list(PARTS))
     adding = table.part.isin(list(beyond))
     table.loc[adding, "p_adjusted"] = holm(table.p[adding].to_numpy())
     return table
 
 
-def _influences(
-    systems: Systems, to: str, metrics: Sequence[Metric], **how: Any
-) -> tuple[dict[str, dict[str, Outcome]], Design, list[Any]]:
-    """Return every other system's scores with one, and what each sample adds to them, by system and metric."""
-    pairs = [(str(name), to) for name in systems if str(name) != to]
+@dataclass(frozen=True)
+class _Scored:
+    """Every other system's scores with one, by system and metric; equal ones may differ by `resolution`."""
+
+    outcomes: dict[str, dict[str, Outcome]]
+    design: Design
+    metrics: list[Any]
+    resolution: float
+
+
+def _scored(systems: Systems, to: str, metrics: Sequence[Metric], **how: Any) -> _Scored:
+    pairs = [(name, to) for name in systems if name != to]
     arrays, couples, design = prepared(systems, pairs=pairs, **how)
-    if arrays[to].ndim > 2:
-        raise DataError(f"{to} has shape {arrays[to].shape}; expected (samples, units). Pass one repeat at a time.")
     planned = planned_for(metrics, design)
     for metric in planned:
         if not isinstance(metric, MomentMetric) or metric.influence is None:
             raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
     visit = partial(_outcomes, metrics=planned, design=design)
     found = dict(over_pairs(arrays, couples, planned, design, visit))
-    return {name: found[name, to] for name, _ in couples}, design, planned
+    eps = max(float(np.finfo(working_type(x)).eps) for x in arrays.values())
+    return _Scored({name: found[name, to] for name, _ in couples}, design, planned, ROUNDING * eps)
 
 
 def _outcomes(
@@ -229,7 +239,8 @@ def _outcomes(
     return {metric.name: outcome_of(directions[0], metric, design.count) for metric in metrics}
 
 
-def _row(to: str, a: str, b: str, metric: MomentMetric, one: Outcome, other: Outcome, design: Design) -> dict[str, Any]:
+def _row(to: str, a: str, b: str, metric: MomentMetric, found: _Scored) -> dict[str, Any]:
+    one, other = (found.outcomes[name][metric.name] for name in (a, b))
     row = dict.fromkeys(COLUMNS, np.nan) | {
         "to": to,
         "system_a": a,
@@ -238,28 +249,41 @@ def _row(to: str, a: str, b: str, metric: MomentMetric, one: Outcome, other: Out
         "directed": metric.directed,
         "score_a": one.score,
         "score_b": other.score,
-        "samples": design.count,
-        "why": "; ".join(f"{name}: {share.why}" for name, share in ((a, one), (b, other)) if share.why),
+        "samples": found.design.count,
+        "why": "; ".join(f"{name}: {outcome.why}" for name, outcome in ((a, one), (b, other)) if outcome.why),
     }
     if one.influence is None or other.influence is None:
         return row
     difference = one.score - other.score
+    if abs(difference) <= found.resolution * max(1.0, abs(one.score), abs(other.score)):
+        # Influences on equal scores are equal too: rounding would be many times its own error.
+        difference = 0.0
     width = metric.bounds[1] - metric.bounds[0]
-    found = design.drawn.uncertainty(difference, one.influence - other.influence, (-width, width))
-    p = two_sided_p(difference, found.error, found.groups)
-    return row | {"difference": difference, "p": p} | found.columns
+    sure = found.design.drawn.uncertainty(difference, one.influence - other.influence, (-width, width))
+    p = two_sided_p(difference, sure.error, sure.groups)
+    return row | {"difference": difference, "p": p} | sure.columns
 
 
-def _part(part: str, weights: dict[str, int], shares: dict[str, Outcome], design: Design) -> dict[str, Any]:
-    row = dict.fromkeys(PARTS, np.nan) | {"part": part, "samples": design.count}
-    row["why"] = "; ".join(f"{model}: {shares[model].why}" for model in weights if shares[model].why)
-    known = [(weight, shares[model].score, shares[model].influence) for model, weight in weights.items()]
+def _part(part: str, weights: dict[str, int], found: _Scored) -> dict[str, Any]:
+    (metric,) = found.metrics
+    outcomes = {model: found.outcomes[model][metric.name] for model in weights}
+    row = dict.fromkeys(PARTS, np.nan) | {"part": part, "samples": found.design.count}
+    row["why"] = "; ".join(f"{model}: {outcome.why}" for model, outcome in outcomes.items() if outcome.why)
+    known = [(weights[model], outcome.score, outcome.influence) for model, outcome in outcomes.items()]
     terms = [(weight * score, weight * influence) for weight, score, influence in known if influence is not None]
     if len(terms) < len(known):
         return row
     score = float(sum(term for term, _ in terms))
-    found = design.drawn.uncertainty(score, np.sum([term for _, term in terms], axis=0), (-np.inf, np.inf))
-    return row | {"score": score, "p": one_sided_p(score, found.error, found.groups)} | found.columns
+    sure = found.design.drawn.uncertainty(score, np.sum([term for _, term in terms], axis=0), (-np.inf, np.inf))
+    return row | {"score": score, "p": one_sided_p(score, sure.error, sure.groups)} | sure.columns
+
+
+def _of_one_repeat(systems: Systems) -> dict[str, Array]:
+    arrays = {str(name): as_responses(x, str(name)) for name, x in systems.items()}
+    for name, x in arrays.items():
+        if x.ndim > 2:
+            raise DataError(f"{name} has shape {x.shape}; expected (samples, units). Pass one repeat at a time.")
+    return arrays
 
 
 def _of_unit_variance(x: Array) -> Array:
