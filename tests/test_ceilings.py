@@ -695,6 +695,13 @@ class TestOfPairs:
         assert "a: reliability estimated at" in found.ceiling_why
         assert "cut at 1" in found.ceiling_why
 
+    def test_a_target_that_stands_still_in_a_fold_is_not_taken_for_noise(self):
+        trials = {n: noisy(projected(50, 4, 0, weights=w)[0], 3, 0.5, w) for w, n in enumerate("ab")}
+        trials["b"][:, :10] = 1.0
+        found = ceilings.of_pairs(trials, metrics=[sp.metrics.REGRESSION_R]).set_index("system_b")
+        assert np.isfinite(found.ceiling["a"])
+        assert found.ceiling_why["b"] == "b does not vary in a held-out fold"
+
     def test_results_do_not_depend_on_the_order_of_repeats_or_units_and_scale(self):
         trials = {n: noisy(projected(80, 5, 0, weights=w)[0], 2, 1.0, w) for w, n in enumerate("ab")}
         changed = {name: 3 * x[::-1, :, ::-1] + 7 for name, x in trials.items()}

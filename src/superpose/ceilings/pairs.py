@@ -248,7 +248,9 @@ def _predictive(target: Trials, kind: tuple[str, str], design: Design) -> Ceilin
     # Before the root: it would take the chance of single folds for signal.
     loss = np.mean(losses, axis=0)
     known, silent = np.isfinite(loss), loss >= 1
-    if not known.any() or silent[known].all():
+    if not known.any():
+        return Ceiling(why=f"{target.name} does not vary in a held-out fold")
+    if silent[known].all():
         return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials")
     value = float(np.where(silent, 0.0, greatest.value(loss))[known].mean())
     influence = np.where(silent, 0.0, greatest.slope(loss) * change)[:, known].mean(axis=1)
