@@ -111,6 +111,16 @@ class TestPredicted:
 
 
 class TestNonlinear:
+    @pytest.mark.parametrize(
+        ("rows", "groups"), [(400, np.arange(400) // 100), (400, np.arange(400) // 200), (16, None), (4, None)]
+    )
+    def test_its_width_is_chosen_on_as_many_folds_as_there_are(self, rows, groups):
+        found = nonlinear.nonlinear(
+            job_of(small(rows), held_out=np.arange(rows) >= rows // 2, groups=groups), source="x"
+        )
+        assert len(found) == 3
+        assert np.isfinite(found.score).all()
+
     def test_with_all_rows_as_landmarks_products_of_features_are_the_kernel(self, monkeypatch):
         monkeypatch.setattr(nonlinear, "ROWS_A_LANDMARK", 1)
         x = np.random.default_rng(0).normal(size=(300, 3)) + 5
