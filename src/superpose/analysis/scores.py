@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from superpose.analysis.job import Job
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare, over_rows
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
+from superpose.metrics.metric import is_constant
 from superpose.metrics.prediction import RegressionSums
 from superpose.metrics.splits import split_plan
 from superpose.moments import Moments, accumulate_about_means, chunk_rows, mean_of, reader
@@ -34,10 +35,25 @@ ORDER = (*IDENTITY, *FIT, *SCORES, *SIZES, "training_samples", "predictors", *QU
 
 
 def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0) -> pd.DataFrame:
-    """Return the scores of one space: the one pure function that every space and control goes through."""
+    """Return the scores of one space: the one pure function that every space and control goes through.
+
+    What a dictionary makes of a system may stand still, as that of one that is never active: such scores are NaN.
+    """
+    still = {name for name, x in systems.items() if is_constant(x)}
+    pairs = job.within(systems)
+    able = [pair for pair in pairs if still.isdisjoint(pair)]
+    rows = [_unscored(job, systems, pair, still) for pair in pairs if pair not in able]
+    varying = {name: x for name, x in systems.items() if name not in still}
+    tables = [_compared(job, varying, able, permutations)] if able else []
+    return pd.concat([*tables, *rows], ignore_index=True)
+
+
+def _compared(
+    job: Job, systems: Mapping[str, Array], pairs: Sequence[tuple[str, str]], permutations: int
+) -> pd.DataFrame:
     return compare(
         systems,
-        pairs=job.within(systems),
+        pairs=pairs,
         metrics=METRICS,
         test=job.held_out,
         groups=job.groups,
@@ -47,6 +63,31 @@ def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0) -> pd.
         memory=job.memory,
         progress=job.progress,
     )
+
+
+def unvarying(names: Sequence[str]) -> str:
+    """Return why systems have no score of what a dictionary makes of them."""
+    return f"{' and '.join(names)}: the same in all rows"
+
+
+def _unscored(job: Job, systems: Mapping[str, Array], pair: tuple[str, str], still: Collection[str]) -> pd.DataFrame:
+    """Return the rows of a pair of which a system does not vary."""
+    why = unvarying([name for name in pair if name in still])
+    rows = [
+        {
+            "system_a": a,
+            "system_b": b,
+            "metric": metric.name,
+            "directed": metric.directed,
+            "samples": int(job.held_out.sum()),
+            "units_a": systems[a].shape[-1],
+            "units_b": systems[b].shape[-1],
+            "why": why,
+        }
+        for metric in METRICS
+        for a, b in ([pair, pair[::-1]] if metric.directed else [pair])
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Array]) -> pd.DataFrame:
