@@ -417,6 +417,22 @@ class TestKernels:
         assert found.std() == pytest.approx(knife.std(), rel=0.1)
 
 
+def test_influence_on_an_agreement_near_zero_is_that_of_leaving_one_out():
+    """Rows of one size in both systems: the terms that make HSIC unbiased are then as large as what is left of it."""
+    ratios = []
+    for seed in range(60):
+        draw = np.random.default_rng((100, seed))
+        size = np.exp(draw.normal(size=(100, 1)))
+        x, y = size * draw.normal(size=(100, 4)), size * draw.normal(size=(100, 4))
+        found = agreed([shares(x, y)], UNBIASED["cka_debiased"]).influence
+        knife = jackknifed(
+            lambda rows, x=x, y=y: agreed([shares(x[rows], y[rows])], UNBIASED["cka_debiased"]).value, 100
+        )
+        ratios.append(found.std() / knife.std())
+    assert 0.9 < np.median(ratios) < 1.1
+    assert 0.5 < min(ratios) <= max(ratios) < 2
+
+
 class TestCorrected:
     @pytest.mark.parametrize("metric", sorted(UNBIASED))
     @pytest.mark.parametrize(("repeats", "samples", "units"), [(2, 300, 8), (5, 300, 8), (3, 60, 100)])

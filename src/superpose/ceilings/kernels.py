@@ -44,10 +44,10 @@ def shares(x: Array, y: Array) -> Shares:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The c(P, Q) of a score c(P, Q)/√(c(P, P) c(Q, Q)), and each sample's influence on its logarithm."""
+    """The c(P, Q) of a score c(P, Q)/√(c(P, P) c(Q, Q)), and each sample's influence on it."""
 
     value: Callable[[Shares], Array]
-    relative: Callable[[Shares], Array]
+    influence: Callable[[Shares], Array]
 
 
 def _square_norm(rows: Shares) -> Array:
@@ -63,23 +63,27 @@ def _covariance(rows: Shares) -> Array:
 
 
 def _of_all(rows: Shares) -> Array:
-    return _excess(rows.products)
+    return _over_pairs(rows.products)
 
 
 def _of_distinct(rows: Shares) -> Array:
-    """To first order the unbiased sum, too, is one over pairs of distinct samples."""
     n, _, _, d, e = rows.sums
-    return _excess(pair_share(n, rows.products, (rows.d, rows.e), (d, e)))
+    return _over_pairs(pair_share(n, rows.products, (rows.d, rows.e), (d, e)))
 
 
-def _excess(parts: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative: Array = 2 * (parts / parts.mean() - 1)
-    return relative
+def _of_hsic(rows: Shares) -> Array:
+    """To first order the unbiased sum, too, is one over pairs of distinct samples."""
+    n = len(rows.d)
+    return _of_distinct(rows) / (n * (n - 3))
+
+
+def _over_pairs(parts: Array) -> Array:
+    influence: Array = 2 * (len(parts) * parts - parts.sum())
+    return influence
 
 
 # Noise that is independent between P and Q adds nothing to these, in expectation.
-UNBIASED = {"cka_debiased": Agreement(_hsic, _of_distinct), "rsa": Agreement(_covariance, _of_distinct)}
+UNBIASED = {"cka_debiased": Agreement(_hsic, _of_hsic), "rsa": Agreement(_covariance, _of_distinct)}
 AGREEMENTS = {**UNBIASED, "cka": Agreement(_square_norm, _of_all)}
 FEWEST_SAMPLES = 4
 
@@ -99,8 +103,7 @@ class Agreed:
 
 def agreed(parts: Sequence[Shares], agreement: Agreement) -> Agreed:
     """Return the mean agreement of the kernels of several pairs of responses, and of each sample's influence on it."""
-    values = [float(agreement.value(part)) for part in parts]
-    influences = [value * agreement.relative(part) for value, part in zip(values, parts, strict=True)]
+    values, influences = ([of(part) for part in parts] for of in (agreement.value, agreement.influence))
     return Agreed(float(np.mean(values)), np.mean(influences, axis=0))
 
 
