@@ -38,7 +38,8 @@ def cka(x: ArrayLike, y: ArrayLike, *, debiased: bool = False) -> Any:
     y : array or tensor, (…, samples, units_y)
         Responses of the other to the same samples.
     debiased : bool
-        Use the unbiased estimators of HSIC (at least 4 samples) instead of the published biased ones.
+        Use the unbiased estimators of HSIC (at least 4 samples) instead of the published biased ones. Samples that come
+        in groups bias these too: see `superpose.metrics.grouped_cka`.
 
     Returns
     -------
