@@ -211,6 +211,19 @@ class TestPartition:
         assert np.mean(alarms) < 0.05 + 3 * 0.0126
         assert abs(np.mean(covered) - 0.95) < 4 * 0.0126
 
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    def test_rounding_is_no_evidence(self, kind):
+        """Where one system leaves nothing to explain, what another adds is rounding, beyond its error or not."""
+        for seed in range(10):
+            draw = np.random.default_rng(seed)
+            all_of_it, nothing = draw.normal(size=(2, 300, 5))
+            target = all_of_it @ draw.normal(size=(5, 4)) + 3
+            systems = {"all": all_of_it, "nothing": nothing, "V4": target}
+            given = {name: x.astype(kind) for name, x in systems.items()}
+            table = sp.partition(given, target="V4", metric=REGRESSION_R2).set_index("part")
+            assert table.score["nothing beyond the rest"] == 0
+            assert table.p["nothing beyond the rest"] == 0.5
+
     def test_a_name_that_several_systems_together_have(self, parts):
         more = {"a": parts["a"], "b": parts["b"], "all but a": parts["a"][:, :2], "V4": parts["V4"]}
         with pytest.raises(DataError, match="'all but a' is also what several systems together are called; rename it"):

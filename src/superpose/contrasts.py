@@ -214,6 +214,13 @@ class _Scored:
     metrics: list[Any]
     resolution: float
 
+    def known(self, total: float, terms: Sequence[float]) -> float:
+        """Return a sum of scores, 0 where rounding is all that is left.
+
+        Influences on equal scores are equal too: rounding would be many times its own error.
+        """
+        return total if abs(total) > self.resolution * max(1.0, *map(abs, terms)) else 0.0
+
 
 def _scored(systems: Systems, to: str, metrics: Sequence[Metric], **how: Any) -> _Scored:
     pairs = [(name, to) for name in systems if name != to]
@@ -254,10 +261,7 @@ def _row(to: str, a: str, b: str, metric: MomentMetric, found: _Scored) -> dict[
     }
     if one.influence is None or other.influence is None:
         return row
-    difference = one.score - other.score
-    if abs(difference) <= found.resolution * max(1.0, abs(one.score), abs(other.score)):
-        # Influences on equal scores are equal too: rounding would be many times its own error.
-        difference = 0.0
+    difference = found.known(one.score - other.score, (one.score, other.score))
     width = metric.bounds[1] - metric.bounds[0]
     sure = found.design.drawn.uncertainty(difference, one.influence - other.influence, (-width, width))
     p = two_sided_p(difference, sure.error, sure.groups)
@@ -273,7 +277,8 @@ def _part(part: str, weights: dict[str, int], found: _Scored) -> dict[str, Any]:
     terms = [(weight * score, weight * influence) for weight, score, influence in known if influence is not None]
     if len(terms) < len(known):
         return row
-    score = float(sum(term for term, _ in terms))
+    scores = [term for term, _ in terms]
+    score = found.known(float(sum(scores)), scores)
     sure = found.design.drawn.uncertainty(score, np.sum([term for _, term in terms], axis=0), (-np.inf, np.inf))
     return row | {"score": score, "p": one_sided_p(score, sure.error, sure.groups)} | sure.columns
 
