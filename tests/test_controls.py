@@ -224,6 +224,18 @@ class TestLinearSelection:
         assert float(sp.regression(x, y, test=test)) < 0.95
         assert float(sp.regression(first, second, test=test, ridge=1e-3)) > 0.99
 
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    @pytest.mark.parametrize(("samples", "features", "units"), [(100, 5, 8), (100, 3, 60), (60, 200, 200)])
+    def test_units_that_depend_on_others_or_are_many_beside_rows(self, kind, samples, features, units):
+        draw = np.random.default_rng(0)
+        z, training = draw.normal(size=(samples, features)), samples * 4 // 5
+        x, y = ((z @ draw.normal(size=(features, n)) + 7).astype(kind) for n in (units, units // 2))
+        (whole, part), ranks = shared_parts(x, y, (0.0, 0.2), training)
+        assert ranks[1] <= min(features, training)
+        assert_allclose(whole[:training], x[:training], atol=2e-3 * x.std())
+        left = part[:training] - y[:training]
+        assert (left**2).sum() <= (0.2 + 1e-3) * ((y[:training] - y[:training].mean(0)) ** 2).sum()
+
     def test_a_poor_dictionary_leaves_one_direction_and_a_perfect_one_all(self):
         x, y = small(400).values()
         _, ranks = shared_parts(x, y, (1.5, 0.0), 320)
