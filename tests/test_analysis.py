@@ -151,7 +151,8 @@ class TestTable:
     def test_settings_tell_what_the_numbers_follow_from(self, found):
         assert found.settings == {
             "pairs": [["x", "y"], ["x", "w"], ["y", "w"]], "groups": None, "labels": None, "training_samples": 96,
-            "test_samples": 24, "ridge": "1e-3 of the mean variance of the predictors", "seed": 0, "folds": 5,
+            "test_samples": 24, "interval_samples": 5000, "ridge": "1e-3 of the mean variance of the predictors",
+            "seed": 0, "folds": 5,
             "latents": 8, "active": 2, "fit": "pairwise", "mode": "detached", "controls": ["shuffled_fit"],
             "permutations": 3, "steps": 20, "batch": 64, "learning_rate": 1e-2, "seeds": 1, "engine": "serial",
             "device": "cpu", "dictionaries": {}, "preset": "default",

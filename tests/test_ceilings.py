@@ -417,6 +417,22 @@ class TestKernels:
         assert found.std() == pytest.approx(knife.std(), rel=0.1)
 
 
+def test_influence_on_an_agreement_near_zero_is_that_of_leaving_one_out():
+    """Rows of one size in both systems: the terms that make HSIC unbiased are then as large as what is left of it."""
+    ratios = []
+    for seed in range(60):
+        draw = np.random.default_rng((100, seed))
+        size = np.exp(draw.normal(size=(100, 1)))
+        x, y = size * draw.normal(size=(100, 4)), size * draw.normal(size=(100, 4))
+        found = agreed([shares(x, y)], UNBIASED["cka_debiased"]).influence
+        knife = jackknifed(
+            lambda rows, x=x, y=y: agreed([shares(x[rows], y[rows])], UNBIASED["cka_debiased"]).value, 100
+        )
+        ratios.append(found.std() / knife.std())
+    assert 0.9 < np.median(ratios) < 1.1
+    assert 0.5 < min(ratios) <= max(ratios) < 2
+
+
 class TestCorrected:
     @pytest.mark.parametrize("metric", sorted(UNBIASED))
     @pytest.mark.parametrize(("repeats", "samples", "units"), [(2, 300, 8), (5, 300, 8), (3, 60, 100)])
@@ -695,6 +711,13 @@ class TestOfPairs:
         assert "a: reliability estimated at" in found.ceiling_why
         assert "cut at 1" in found.ceiling_why
 
+    def test_a_target_that_stands_still_in_a_fold_is_not_taken_for_noise(self):
+        trials = {n: noisy(projected(50, 4, 0, weights=w)[0], 3, 0.5, w) for w, n in enumerate("ab")}
+        trials["b"][:, :10] = 1.0
+        found = ceilings.of_pairs(trials, metrics=[sp.metrics.REGRESSION_R]).set_index("system_b")
+        assert np.isfinite(found.ceiling["a"])
+        assert found.ceiling_why["b"] == "b does not vary in a held-out fold"
+
     def test_results_do_not_depend_on_the_order_of_repeats_or_units_and_scale(self):
         trials = {n: noisy(projected(80, 5, 0, weights=w)[0], 2, 1.0, w) for w, n in enumerate("ab")}
         changed = {name: 3 * x[::-1, :, ::-1] + 7 for name, x in trials.items()}
@@ -714,6 +737,11 @@ class TestOfPairs:
             ({"a": np.ones((2, 9, 2)), "b": np.ones((2, 8, 2))}, {}, "the systems differ in samples \\(a 9, b 8\\)"),
             ({"a": np.ones((2, 9, 2)), "b": np.ones((9, 2))}, {"pairs": [("a", "c")]}, "no pair of two systems"),
             ({"a": np.ones((2, 9, 2)), "b": np.ones((9, 2))}, {"seed": -1}, "seed is -1"),
+            (
+                {"a": np.ones((2, 9, 2)), "b": np.ones((9, 2))},
+                {"groups": np.arange(9) // 2, "folds": np.arange(9) % 2},
+                "a group has samples in more than one fold",
+            ),
         ],
     )
     def test_what_cannot_be_paired_is_refused(self, systems, settings, words):

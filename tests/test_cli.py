@@ -16,8 +16,10 @@ import pytest
 import superpose
 import superpose.cli as cli
 import superpose.cli.progress
+import superpose.statistics
 from superpose.analysis import analyse, raw
 from superpose.cli.progress import Progress
+from superpose.comparison import INTERVALS
 from superpose.files import sha256
 
 FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
@@ -133,6 +135,18 @@ def test_raw_only(here, capsys):
     np.testing.assert_allclose(table.score, expected.score, rtol=1e-12)
     assert "recovered features were not asked for" in out
     assert sorted(os.listdir("out")) == FILES
+
+
+@pytest.mark.parametrize(
+    ("asked", "samples"), [([], INTERVALS), (["--interval-samples", 20], 20), (["--interval-samples", "all"], None)]
+)
+def test_samples_of_intervals(here, monkeypatch, asked, samples):
+    monkeypatch.setattr(superpose.statistics, "GROUPS", 2)
+    assert compare("x.npy", "y.npy", "--out", "out", "--folds", 2, *asked, *RAW) == 0
+    systems = {name: np.load(f"{name}.npy") for name in "xy"}
+    expected = raw(systems, folds=2, interval_samples=samples)
+    np.testing.assert_array_equal(pd.read_parquet("out/alignment.parquet").error, expected.table.error)
+    assert json.loads(Path("out/run.json").read_text())["settings"]["interval_samples"] == samples
 
 
 def test_json(here, capsys):
@@ -373,6 +387,8 @@ def test_bad_files(here, capsys, content, name, words):
         (["x.npy", "y.npy", "--out", "out", "--seed", "-1"], "seed is -1; expected an integer of at least 0"),
         (["x.npy", "y.npy", "--out", "out", "--seed", "-1", "--no-latents"], "seed is -1; expected an integer"),
         (["x.npy", "y.npy", "--out", "out", "--permutations", "-1"], "permutations is -1"),
+        (["x.npy", "y.npy", "--out", "out", "--interval-samples", "1"], "interval_samples is 1; expected an integer"),
+        (["x.npy", "y.npy", "--out", "out", "--interval-samples", "few"], "--interval-samples"),
         (["x.npy", "y.npy", "--out", "out", "--fit", "both"], "fit is 'both'; expected one of 'pairwise'"),
         (["x.npy", "y.npy", "--out", "out", "--mode", "sum", *QUICK], "mode is 'sum'; expected one of 'separate'"),
         (["x.npy", "y.npy", "--out", "out", "--folds", "1"], "folds is 1; expected an integer of at least 2"),
@@ -600,17 +616,18 @@ class TestDryRun:
         assert sorted(os.listdir()) == before
         lines = [line.split("\t") for line in out.splitlines()]
         assert lines[0] == ["work", "flops", "bytes", "seconds"]
-        assert [line[0] for line in lines[1:]] == ["reading", "products", "solutions", "intervals", "nulls", "rest"]
+        works = ["reading", "products", "factors", "solutions", "intervals", "nulls", "rest"]
+        assert [line[0] for line in lines[1:]] == works
         assert "seconds of one core of this machine" in err
 
     def test_numbers_are_those_of_the_prediction(self, here, capsys):
         from superpose.analysis.scores import METRICS
 
-        options = ("--permutations", 0, "--memory", "1MB", "--folds", 4)
+        options = ("--permutations", 0, "--memory", "1MB", "--folds", 4, "--interval-samples", "all")
         assert compare("x.npy", "y.npy", "--out", "results", "--dry-run", "--json", *options) == 0
         found = json.loads(capsys.readouterr().out)
         sizes = {"x": superpose.costs.Size(60, 5, "float64"), "y": superpose.costs.Size(60, 4, "float64")}
-        costs = superpose.costs.predict(sizes, metrics=METRICS, test=1 / 4, memory="1MB")
+        costs = superpose.costs.predict(sizes, metrics=METRICS, test=1 / 4, memory="1MB", interval_samples=None)
         assert found["reads"] == costs.reads
         assert found["flops"] == costs.flops
         assert found["memory"] == costs.memory

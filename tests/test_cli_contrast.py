@@ -10,6 +10,7 @@ from pandas.testing import assert_frame_equal
 
 import superpose as sp
 import superpose.cli as cli
+from superpose import statistics
 
 
 @pytest.fixture
@@ -42,6 +43,15 @@ class TestTable:
         found = pd.read_csv(io.StringIO(capsys.readouterr().out), sep="\t", na_values="nan", keep_default_na=False)
         expected = table(groups=np.repeat(np.arange(40), 2), folds=4)
         assert_frame_equal(found.drop(columns="why"), expected.drop(columns="why"), check_dtype=False)
+
+    @pytest.mark.parametrize(("asked", "samples"), [("20", 20), ("all", None)])
+    def test_samples_of_intervals(self, here, capsys, monkeypatch, name, asked, samples):
+        monkeypatch.setattr(statistics, "GROUPS", 2)
+        arguments, table = COMMANDS[name]
+        assert cli.main([name, *FILES, *arguments, "--interval-samples", asked, "--json"]) == 0
+        errors = [row["error"] for row in json.loads(capsys.readouterr().out)]
+        np.testing.assert_allclose(errors, table(interval_samples=samples).error, rtol=1e-7)
+        assert np.allclose(errors, table().error, rtol=1e-7) == (samples is None)
 
     def test_as_json(self, here, capsys, name):
         arguments, table = COMMANDS[name]

@@ -9,6 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import kstest
 
 import superpose as sp
+from superpose import statistics
 from superpose.contrasts import COLUMNS, METRICS, PARTS
 from superpose.files import DataError
 from superpose.metrics import (
@@ -87,6 +88,19 @@ class TestContrast:
         assert np.isnan(row.difference)
         assert row.why.startswith("layer 1: more than half the samples of a system are equal")
 
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    @pytest.mark.parametrize("samples", [200, 20_000])
+    def test_rounding_is_no_evidence(self, systems, kind, samples):
+        """Influences on the scores of a system and of its rotation are equal: any difference is beyond its error."""
+        draw = np.random.default_rng(0)
+        many = {n: np.repeat(x, samples // 200, axis=0) for n, x in systems.items()}
+        many["layer 1"] = many["layer 1"] + draw.normal(size=many["layer 1"].shape)
+        turned = many["layer 1"] @ np.linalg.qr(draw.normal(size=(8, 8)))[0]
+        few = {"V4": many["V4"] + 5, "a": many["layer 1"] + 3, "b": turned + 3}
+        table = sp.contrast({name: x.astype(kind) for name, x in few.items()}, to="V4")
+        assert (table.difference == 0).all()
+        assert (table.p == 1).all()
+
     def test_groups_widen(self, systems):
         repeated = {name: np.repeat(x, 4, axis=0) for name, x in systems.items()}
         groups = np.repeat(np.arange(200), 4)
@@ -129,9 +143,36 @@ class TestContrast:
         with pytest.raises(DataError, match=words):
             sp.contrast(systems, **({"to": "V4"} | change))
 
-    def test_repeats_one_by_one(self, systems):
-        with pytest.raises(DataError, match="Pass one repeat at a time"):
-            sp.contrast({name: np.stack([x, x]) for name, x in systems.items()}, to="V4")
+    @pytest.mark.parametrize("stacked", [{"V4"}, {"layer 2"}, {"V4", "layer 1", "layer 2", "layer 3"}])
+    def test_repeats_one_by_one(self, systems, stacked):
+        given = {name: np.stack([x, x]) if name in stacked else x for name, x in systems.items()}
+        with pytest.raises(DataError, match=r"has shape \(2, 200, \d\); expected \(samples, units\). Pass one repeat"):
+            sp.contrast(given, to="V4")
+        with pytest.raises(DataError, match=r"has shape \(2, 200, \d\); expected \(samples, units\). Pass one repeat"):
+            sp.partition(given, target="V4")
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        lambda systems, **options: sp.contrast(systems, to="V4", metrics=[CKA_DEBIASED, REGRESSION_R], **options),
+        lambda systems, **options: sp.partition(systems, target="V4", metric=REGRESSION_R2, **options),
+    ],
+    ids=["contrast", "partition"],
+)
+class TestIntervalSamples:
+    def test_widths_are_of_so_many_and_the_rest_of_all(self, monkeypatch, systems, table):
+        monkeypatch.setattr(statistics, "GROUPS", 2)
+        whole, few = (table(systems, interval_samples=n) for n in (None, 120))
+        value = "difference" if "difference" in whole else "score"
+        assert (few[value] == whole[value]).all()
+        # A width of n samples is known to √(kurtosis/4n): with tails of kurtosis 9 to 14 %.
+        assert_allclose(few.error, whole.error, rtol=4 * 0.14)
+        assert (few.error != whole.error).all()
+
+    def test_what_is_no_number_of_samples(self, systems, table):
+        with pytest.raises(DataError, match="interval_samples is 1; expected an integer of at least 2, or None for"):
+            table(systems, interval_samples=1)
 
 
 @pytest.fixture(scope="module")
@@ -193,6 +234,26 @@ class TestPartition:
         # Standard errors √(.05 · .95 / 300) = .0126.
         assert np.mean(alarms) < 0.05 + 3 * 0.0126
         assert abs(np.mean(covered) - 0.95) < 4 * 0.0126
+
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    def test_rounding_is_no_evidence(self, kind):
+        """Where one system leaves nothing to explain, what another adds is rounding, beyond its error or not."""
+        for seed in range(10):
+            draw = np.random.default_rng(seed)
+            all_of_it, nothing = draw.normal(size=(2, 300, 5))
+            target = all_of_it @ draw.normal(size=(5, 4)) + 3
+            systems = {"all": all_of_it, "nothing": nothing, "V4": target}
+            given = {name: x.astype(kind) for name, x in systems.items()}
+            table = sp.partition(given, target="V4", metric=REGRESSION_R2).set_index("part")
+            assert table.score["nothing beyond the rest"] == 0
+            assert table.p["nothing beyond the rest"] == 0.5
+
+    def test_a_name_that_several_systems_together_have(self, parts):
+        more = {"a": parts["a"], "b": parts["b"], "all but a": parts["a"][:, :2], "V4": parts["V4"]}
+        with pytest.raises(DataError, match="'all but a' is also what several systems together are called; rename it"):
+            sp.partition(more, target="V4")
+        with pytest.raises(DataError, match=r"'a \+ b' is also what several systems together are called; rename it"):
+            sp.partition({"a": parts["a"], "b": parts["b"], "a + b": parts["V4"]}, target="a + b")
 
     def test_refusals(self, parts):
         with pytest.raises(DataError, match="expected 'V5' among at least three systems"):

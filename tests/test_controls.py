@@ -11,6 +11,7 @@ from numpy.testing import assert_allclose
 from scipy.spatial.distance import pdist, squareform
 
 import superpose as sp
+from superpose import statistics
 from superpose.analysis import analyse, nonlinear, spaces
 from superpose.analysis.job import Job, prepare
 from superpose.analysis.nonlinear import kernel_features
@@ -76,6 +77,19 @@ class TestPredicted:
         for name in ("system_a", "system_b", "metric", "samples", "units_a", "units_b"):
             assert got[name].tolist() == expected[name].tolist()
 
+    def test_its_interval_is_of_the_rows_that_raw_scores_draw(self, monkeypatch):
+        monkeypatch.setattr(statistics, "GROUPS", 2)
+        whole = job_of(small(), groups=np.arange(120) // 2)
+        few = replace(whole, interval_samples=12)
+        (_, of_all), (raw, of_few) = (
+            (scored(job, job.arrays), predicted(job, "x", job.arrays["x"], {"y": job.arrays["y"]}))
+            for job in (whole, few)
+        )
+        raw = raw[raw.directed.astype(bool) & (raw.system_a == "x")]
+        assert_allclose(of_few.error, raw.error, rtol=1e-9)
+        assert (of_few.error != of_all.error).all()
+        assert (of_few.score == of_all.score).all()
+
     def test_float32_that_hides_a_direction_is_multiplied_in_float64(self):
         draw = np.random.default_rng(0)
         x = draw.normal(size=(500, 3))
@@ -97,6 +111,16 @@ class TestPredicted:
 
 
 class TestNonlinear:
+    @pytest.mark.parametrize(
+        ("rows", "groups"), [(400, np.arange(400) // 100), (400, np.arange(400) // 200), (16, None), (4, None)]
+    )
+    def test_its_width_is_chosen_on_as_many_folds_as_there_are(self, rows, groups):
+        found = nonlinear.nonlinear(
+            job_of(small(rows), held_out=np.arange(rows) >= rows // 2, groups=groups), source="x"
+        )
+        assert len(found) == 3
+        assert np.isfinite(found.score).all()
+
     def test_with_all_rows_as_landmarks_products_of_features_are_the_kernel(self, monkeypatch):
         monkeypatch.setattr(nonlinear, "ROWS_A_LANDMARK", 1)
         x = np.random.default_rng(0).normal(size=(300, 3)) + 5
@@ -199,6 +223,18 @@ class TestLinearSelection:
         test = np.arange(4000) >= 3200
         assert float(sp.regression(x, y, test=test)) < 0.95
         assert float(sp.regression(first, second, test=test, ridge=1e-3)) > 0.99
+
+    @pytest.mark.parametrize("kind", [np.float32, np.float64])
+    @pytest.mark.parametrize(("samples", "features", "units"), [(100, 5, 8), (100, 3, 60), (60, 200, 200)])
+    def test_units_that_depend_on_others_or_are_many_beside_rows(self, kind, samples, features, units):
+        draw = np.random.default_rng(0)
+        z, training = draw.normal(size=(samples, features)), samples * 4 // 5
+        x, y = ((z @ draw.normal(size=(features, n)) + 7).astype(kind) for n in (units, units // 2))
+        (whole, part), ranks = shared_parts(x, y, (0.0, 0.2), training)
+        assert ranks[1] <= min(features, training)
+        assert_allclose(whole[:training], x[:training], atol=2e-3 * x.std())
+        left = part[:training] - y[:training]
+        assert (left**2).sum() <= (0.2 + 1e-3) * ((y[:training] - y[:training].mean(0)) ** 2).sum()
 
     def test_a_poor_dictionary_leaves_one_direction_and_a_perfect_one_all(self):
         x, y = small(400).values()

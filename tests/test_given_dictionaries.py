@@ -38,6 +38,25 @@ def test_they_score_as_their_codes_do_and_stand_beside_the_fitted_ones():
     assert given[given.system_b == "y"].fvu_b.to_numpy() == pytest.approx(unexplained, abs=1e-6)
 
 
+def test_one_that_is_never_active_leaves_the_rest():
+    systems = small(names="xyz")
+    known = {name: trained(x) for name, x in systems.items()}
+    silent = SparseAutoencoder(5, 8, JumpReLU(), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        silent.encoder_bias.fill_(-1e6)
+    lines = ["latent_to_raw", "linear_selection", "closed_form"]
+    table = analyse(systems, dictionaries={**known, "x": silent}, controls=lines, **QUICK).table
+    whole = analyse(systems, dictionaries=known, controls=lines, **QUICK).table
+    assert len(table) == len(whole)
+    given = table[(table.fit == "given") & table.space.isin(["latent", "reconstruction"])]
+    of_it = (given.system_a == "x") | (given.system_b == "x")
+    assert given.score[of_it].isna().all()
+    assert (given.why[of_it] == "x: the same in all rows").all()
+    key = ["system_a", "system_b", "metric", "space"]
+    others = whole[whole.fit == "given"].set_index(key).score[given[~of_it].set_index(key).index]
+    np.testing.assert_array_equal(given.score[~of_it], others)
+
+
 def test_a_system_without_one_is_left_out():
     systems = small(names="xyz")
     known = {name: trained(systems[name]) for name in "xz"}

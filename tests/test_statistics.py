@@ -41,6 +41,7 @@ from superpose.statistics import (
     samples_needed,
     standard_error,
     two_sided_p,
+    uncertainty,
 )
 
 SYMMETRIC = [CKA, CKA_DEBIASED, RSA]
@@ -226,6 +227,15 @@ class TestInterval:
     def test_without_an_error_is_missing(self):
         assert np.isnan(interval(0.5, float("nan"), 21, (0.0, 1.0))).all()
         assert np.isnan(interval(0.5, 0.1, 1, (0.0, 1.0))).all()
+
+    @pytest.mark.parametrize("groups", [None, np.array([0, 0, 3, 3, 4, 4, 4, 9])], ids=["samples", "groups"])
+    def test_comes_with_its_error_and_the_groups_that_hold_samples(self, groups):
+        values = np.random.default_rng(0).normal(size=8)
+        error, count = standard_error(values, groups), 8 if groups is None else 4
+        expected = (*interval(0.5, error, count, (0.0, 1.0)), error, count)
+        assert uncertainty(0.5, values, (0.0, 1.0), groups) == expected
+        drawn = draw(slice(0, 8), np.zeros(8, dtype=np.int64), groups, None, 0)
+        assert_allclose(drawn.uncertainty(0.5, values, (0.0, 1.0)), expected, rtol=1e-12)
 
     @pytest.mark.slow
     def test_covers(self):
@@ -471,6 +481,20 @@ def test_intervals_of_few_samples_are_near_those_of_all():
     # A width from n samples is known to about sqrt(kurtosis / 4n).
     assert_allclose(part.high - part.low, whole.high - whole.low, rtol=0.2)
     assert (part.low != whole.low).all()
+
+
+def test_errors_of_debiased_scores_near_zero_are_those_of_the_jackknife():
+    """Rows of one size in both systems: the terms that make HSIC unbiased are then as large as what is left of it."""
+    ratios = []
+    for seed in range(60):
+        draw = np.random.default_rng((100, seed))
+        size = np.exp(draw.normal(size=(100, 1)))
+        x, y = size * draw.normal(size=(100, 4)), size * draw.normal(size=(100, 4))
+        exact = standard_error(jackknife(CKA_DEBIASED, x, y))
+        ratios.append(standard_error(influence(CKA_DEBIASED, x, y)) / exact)
+    # With such tails neither is exact.
+    assert 0.5 < np.median(ratios) < 1.1
+    assert 0.2 < min(ratios) <= max(ratios) < 2
 
 
 @pytest.mark.parametrize("samples", [0, 1, 2.5, "all"])

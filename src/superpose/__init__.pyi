@@ -9,6 +9,7 @@ from . import formats as formats
 from . import losses as losses
 from . import metrics as metrics
 from . import paper as paper
+from . import statistics as statistics
 from . import systems as systems
 from . import theory as theory
 from .analysis import Analysis as Analysis

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,18 +14,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_paired
 from superpose.comparison import (
+    INTERVALS,
     Block,
     Design,
     Directions,
-    Pair,
+    Outcome,
     Progress,
     Systems,
-    drawn_influence,
-    influence_of,
+    outcome_of,
     over_pairs,
     planned_for,
     prepared,
-    sums_of,
 )
 from superpose.files import DataError
 from superpose.metrics import (
@@ -38,10 +38,13 @@ from superpose.metrics import (
     PairwiseMetric,
     PredictiveMetric,
 )
-from superpose.statistics import holm, interval, one_sided_p, two_sided_p
+from superpose.moments import working_type
+from superpose.statistics import holm, one_sided_p, two_sided_p
 
 Array = NDArray[Any]
 
+# So many roundings of a product may part two scores that are equal.
+ROUNDING = 64
 METRICS = (CKA_DEBIASED, RSA, REGRESSION_R, REGRESSION_R2)
 PARTS = ("part", "score", "low", "high", "error", "p", "p_adjusted", "samples", "why")
 COLUMNS = (
@@ -58,6 +61,7 @@ def contrast(
     folds: int | ArrayLike | None = 5,
     test: ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    interval_samples: int | None = INTERVALS,
     memory: int | str | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -74,16 +78,16 @@ def contrast(
         The system that the others are held against. Directed metrics predict it from them.
     metrics : sequence of Metric
         Those that have an interval in `superpose.compare`.
-    folds, test, groups, memory, progress
+    folds, test, groups, interval_samples, memory, progress
         As in `superpose.compare`.
 
     Returns
     -------
     pandas.DataFrame
         One row a pair of the others and a metric: `difference` = `score_a` − `score_b`, the scores of `system_a` and
-        `system_b` with `to`; `low`, `high`, `error`: its 95 % interval and standard error; `p`: two-sided, of no
-        difference; `p_adjusted`: for all rows of a metric at once (Holm 1979); `why`: the reason for a NaN. For a
-        distance the lesser is the closer.
+        `system_b` with `to`, 0 where it is their rounding; `low`, `high`, `error`: its 95 % interval and standard
+        error; `p`: two-sided, of no difference; `p_adjusted`: for all rows of a metric at once (Holm 1979); `why`: the
+        reason for a NaN. For a distance the lesser is the closer.
 
     Raises
     ------
@@ -104,13 +108,14 @@ def contrast(
     """
     if len(systems) < 3 or to not in systems:
         raise DataError(f"expected {to!r} among at least three systems; there are {', '.join(map(str, systems))}.")
-    found, design, planned = _influences(
-        systems, to, metrics, folds=folds, test=test, groups=groups, memory=memory, progress=progress
-    )
+    found = _scored(
+        _of_one_repeat(systems), to, metrics, folds=folds, test=test, groups=groups,
+        interval_samples=interval_samples, memory=memory, progress=progress,
+    )  # fmt: skip
     rows = [
-        _row(to, one, other, metric, found[one][metric.name], found[other][metric.name], design)
-        for metric in planned
-        for one, other in combinations(found, 2)
+        _row(to, one, other, metric, found)
+        for metric in found.metrics
+        for one, other in combinations(found.outcomes, 2)
     ]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     for index in table.groupby("metric").groups.values():
@@ -125,6 +130,7 @@ def partition(
     metric: PredictiveMetric = RIDGE_R2,
     folds: int | ArrayLike = 5,
     groups: ArrayLike | None = None,
+    interval_samples: int | None = INTERVALS,
     memory: int | str | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
@@ -142,7 +148,7 @@ def partition(
         The system that is predicted from the others.
     metric : PredictiveMetric
         A regression scored by R², as `superpose.metrics.RIDGE_R2`, or by r: its parts then do not add up.
-    folds, groups, memory, progress
+    folds, groups, interval_samples, memory, progress
         As in `superpose.compare`.
 
     Returns
@@ -177,97 +183,72 @@ def partition(
     names = [str(name) for name in systems if str(name) != target]
     if len(names) < 2 or len(names) == len(systems):
         raise DataError(f"expected {target!r} among at least three systems; there are {', '.join(map(str, systems))}.")
-    alike = {
-        str(name): _of_unit_variance(as_responses(x, str(name))) for name, x in systems.items() if str(name) in names
-    }
-    check_paired(alike)
+    arrays = _of_one_repeat(systems)
+    check_paired(arrays)
+    alike = {name: _of_unit_variance(arrays[name]) for name in names}
     together = " + ".join(names)
     without = {name: f"all but {name}" for name in names}
     models = {**alike, together: np.hstack(list(alike.values()))}
     models |= {label: np.hstack([x for name, x in alike.items() if name != left]) for left, label in without.items()}
-    found, design, (planned,) = _influences(
-        {**models, target: systems[target]},
-        target, [metric], folds=folds, test=None, groups=groups, memory=memory, progress=progress,
+    for name in systems:
+        if name in (together, *without.values()):
+            raise DataError(f"{name!r} is also what several systems together are called; rename it.")
+    found = _scored(
+        {**models, target: arrays[target]}, target, [metric], folds=folds, test=None, groups=groups,
+        interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
-    shares = {model: scored[planned.name] for model, scored in found.items()}
     beyond = {f"{name} beyond the rest": {together: 1, without[name]: -1} for name in names}
     shared = {together: 1 - len(names)} | {without[name]: 1 for name in names}
     parts = {name: {name: 1} for name in names} | {together: {together: 1}} | beyond | {"shared": shared}
-    table = pd.DataFrame([_part(part, weights, shares, design) for part, weights in parts.items()], columns=list(PARTS))
+    table = pd.DataFrame([_part(part, weights, found) for part, weights in parts.items()], columns=list(PARTS))
     adding = table.part.isin(list(beyond))
     table.loc[adding, "p_adjusted"] = holm(table.p[adding].to_numpy())
     return table
 
 
-def _influences(
-    systems: Systems, to: str, metrics: Sequence[Metric], **how: Any
-) -> tuple[dict[str, dict[str, Share]], Design, list[Any]]:
-    """Return every other system's scores with one, and what each sample adds to them, by system and metric."""
-    pairs = [(str(name), to) for name in systems if str(name) != to]
+@dataclass(frozen=True)
+class _Scored:
+    """Every other system's scores with one, by system and metric; equal ones may differ by `resolution`."""
+
+    outcomes: dict[str, dict[str, Outcome]]
+    design: Design
+    metrics: list[Any]
+    resolution: float
+
+    def known(self, total: float, terms: Sequence[float]) -> float:
+        """Return a sum of scores, 0 where rounding is all that is left.
+
+        Influences on equal scores are equal too: rounding would be many times its own error.
+        """
+        return 0.0 if abs(total) <= self.resolution * max(1.0, *map(abs, terms)) else total
+
+
+def _scored(systems: Systems, to: str, metrics: Sequence[Metric], **how: Any) -> _Scored:
+    pairs = [(name, to) for name in systems if name != to]
     arrays, couples, design = prepared(systems, pairs=pairs, **how)
-    if arrays[to].ndim > 2:
-        raise DataError(f"{to} has shape {arrays[to].shape}; expected (samples, units). Pass one repeat at a time.")
     planned = planned_for(metrics, design)
     for metric in planned:
         if not isinstance(metric, MomentMetric | PairwiseMetric) or metric.influence is None:
             raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
-    visit = partial(_shares, metrics=planned, design=design)
+    visit = partial(_outcomes, metrics=planned, design=design)
     found = dict(over_pairs(arrays, couples, planned, design, visit))
-    return {name: found[name, to] for name, _ in couples}, design, planned
+    eps = max(float(np.finfo(working_type(x)).eps) for x in arrays.values())
+    return _Scored({name: found[name, to] for name, _ in couples}, design, planned, ROUNDING * eps)
 
 
-class Share(NamedTuple):
-    """A score with each sample's influence on it, or the reason why there is none."""
-
-    score: float
-    influence: Array | None
-    why: str
-
-
-def _shares(
+def _outcomes(
     directions: Directions,
     originals: tuple[Array, Array],
     blocks: Sequence[Block],
     *,
     metrics: Sequence[MomentMetric | PairwiseMetric],
     design: Design,
-) -> dict[str, Share]:
-    scored = (originals[0][design.scored], originals[1][design.scored])
-    found = {}
-    for metric in metrics:
-        if design.count < metric.minimum_samples:
-            why = f"{design.count} samples are too few (at least {metric.minimum_samples})"
-            found[metric.name] = Share(np.nan, None, why)
-        elif isinstance(metric, MomentMetric):
-            found[metric.name] = _of_moments(directions[0], metric)
-        else:
-            found[metric.name] = _of_pairs(scored, metric, design)
-    return found
+) -> dict[str, Outcome]:
+    return {metric.name: outcome_of(directions[0], metric, originals, design) for metric in metrics}
 
 
-def _of_moments(pair: Pair, metric: MomentMetric) -> Share:
-    sums = sums_of(pair, metric)
-    score = float(metric.score(sums))
-    if not np.isfinite(score):
-        return Share(np.nan, None, metric.why(sums))
-    return _share(score, influence_of(pair, metric), metric.no_interval)
-
-
-def _of_pairs(scored: tuple[Array, Array], metric: PairwiseMetric, design: Design) -> Share:
-    score = float(metric(*scored))
-    if not np.isfinite(score):
-        return Share(np.nan, None, metric.why)
-    return _share(score, drawn_influence(metric, scored, design), metric.no_interval)
-
-
-def _share(score: float, influence: Array | None, no_interval: str) -> Share:
-    known = influence is not None and bool(np.isfinite(influence).all())
-    return Share(score, influence, "" if known else no_interval)
-
-
-def _row(
-    to: str, a: str, b: str, metric: MomentMetric | PairwiseMetric, one: Share, other: Share, design: Design
-) -> dict[str, Any]:
+def _row(to: str, a: str, b: str, metric: MomentMetric | PairwiseMetric, found: _Scored) -> dict[str, Any]:
+    one, other = (found.outcomes[name][metric.name] for name in (a, b))
     row = dict.fromkeys(COLUMNS, np.nan) | {
         "to": to,
         "system_a": a,
@@ -276,30 +257,39 @@ def _row(
         "directed": metric.directed,
         "score_a": one.score,
         "score_b": other.score,
-        "samples": design.count,
-        "why": "; ".join(f"{name}: {share.why}" for name, share in ((a, one), (b, other)) if share.why),
+        "samples": found.design.count,
+        "why": "; ".join(f"{name}: {outcome.why}" for name, outcome in ((a, one), (b, other)) if outcome.why),
     }
+    difference = found.known(one.score - other.score, (one.score, other.score))
     if one.influence is None or other.influence is None:
-        return row
-    difference = one.score - other.score
-    error, count = design.drawn.error(one.influence - other.influence)
+        return row | {"difference": difference}
     width = metric.bounds[1] - metric.bounds[0]
-    low, high = interval(difference, error, count, (-width, width))
-    p = two_sided_p(difference, error, count)
-    return row | {"difference": difference, "low": low, "high": high, "error": error, "p": p}
+    sure = found.design.drawn.uncertainty(difference, one.influence - other.influence, (-width, width))
+    p = two_sided_p(difference, sure.error, sure.groups)
+    return row | {"difference": difference, "p": p} | sure.columns
 
 
-def _part(part: str, weights: dict[str, int], shares: dict[str, Share], design: Design) -> dict[str, Any]:
-    row = dict.fromkeys(PARTS, np.nan) | {"part": part, "samples": design.count}
-    row["why"] = "; ".join(f"{model}: {shares[model].why}" for model in weights if shares[model].why)
-    known = [(weight, shares[model].score, shares[model].influence) for model, weight in weights.items()]
+def _part(part: str, weights: dict[str, int], found: _Scored) -> dict[str, Any]:
+    (metric,) = found.metrics
+    outcomes = {model: found.outcomes[model][metric.name] for model in weights}
+    row = dict.fromkeys(PARTS, np.nan) | {"part": part, "samples": found.design.count}
+    row["why"] = "; ".join(f"{model}: {outcome.why}" for model, outcome in outcomes.items() if outcome.why)
+    known = [(weights[model], outcome.score, outcome.influence) for model, outcome in outcomes.items()]
     terms = [(weight * score, weight * influence) for weight, score, influence in known if influence is not None]
     if len(terms) < len(known):
         return row
-    score = float(sum(term for term, _ in terms))
-    error, count = design.drawn.error(np.sum([term for _, term in terms], axis=0))
-    low, high = interval(score, error, count, (-np.inf, np.inf))
-    return row | {"score": score, "low": low, "high": high, "error": error, "p": one_sided_p(score, error, count)}
+    scores = [term for term, _ in terms]
+    score = found.known(float(sum(scores)), scores)
+    sure = found.design.drawn.uncertainty(score, np.sum([term for _, term in terms], axis=0), (-np.inf, np.inf))
+    return row | {"score": score, "p": one_sided_p(score, sure.error, sure.groups)} | sure.columns
+
+
+def _of_one_repeat(systems: Systems) -> dict[str, Array]:
+    arrays = {str(name): as_responses(x, str(name)) for name, x in systems.items()}
+    for name, x in arrays.items():
+        if x.ndim > 2:
+            raise DataError(f"{name} has shape {x.shape}; expected (samples, units). Pass one repeat at a time.")
+    return arrays
 
 
 def _of_unit_variance(x: Array) -> Array:

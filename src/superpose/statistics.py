@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from math import ceil, lgamma, log
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ Array = NDArray[Any]
 FEWEST = 20
 # From fewer groups the width of an interval is known to no better than 2 %.
 GROUPS = 1_000
+# Equal scores differ by rounding alone: by less than this part of their spread over re-pairings.
+TIED = 1e-6
 
 
 def standard_error(influence: Array, groups: NDArray[np.int64] | None = None) -> float:
@@ -48,11 +50,15 @@ def standard_error(influence: Array, groups: NDArray[np.int64] | None = None) ->
     True
     """
     parts = influence if groups is None else np.bincount(groups, weights=influence)
-    # Groups that hold no scored sample are not part of the sample.
-    count = len(parts) if groups is None else len(np.unique(groups))
+    count = independent(len(influence), groups)
     if count < 2:
         return float("nan")
     return float(np.sqrt(count / (count - 1) * np.square(parts).sum()) / len(influence))
+
+
+def independent(samples: int, groups: NDArray[np.int64] | None) -> int:
+    """Return how many draws samples are: their groups, of which those that hold none of them do not count."""
+    return samples if groups is None else len(np.unique(groups))
 
 
 def interval(
@@ -69,6 +75,46 @@ def interval(
 def _quantile(share: float, count: int) -> float:
     """Return Student's quantile over so many groups: the same for all scores of a table."""
     return float(student.ppf(share, count - 1))
+
+
+class Uncertainty(NamedTuple):
+    """How sure a score is: its 95 % interval, its standard error, and from how many independent groups."""
+
+    low: float
+    high: float
+    error: float
+    groups: int
+
+    @property
+    def columns(self) -> dict[str, float]:
+        """What a table says of it."""
+        return {"low": self.low, "high": self.high, "error": self.error}
+
+
+def uncertainty(
+    score: float, influence: Array, bounds: tuple[float, float], groups: NDArray[np.int64] | None = None
+) -> Uncertainty:
+    """Return how sure a score in the given range is, from the influence of every sample on it.
+
+    Parameters
+    ----------
+    score : float
+    influence, groups
+        As in `standard_error`.
+    bounds : tuple of float
+        The range of the score, which its interval is cut to.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.statistics import uncertainty
+    >>> x = np.array([1.0, 2.0, 3.0, 6.0])
+    >>> found = uncertainty(x.mean(), x - x.mean(), (0.0, np.inf))
+    >>> [round(float(value), 1) for value in found]
+    [0.0, 6.4, 1.1, 4.0]
+    """
+    error, count = standard_error(influence, groups), independent(len(influence), groups)
+    return Uncertainty(*interval(score, error, count, bounds), error, count)
 
 
 @dataclass(frozen=True)
@@ -93,10 +139,15 @@ class Drawn:
 
     def error(self, influence: Array) -> tuple[float, int]:
         """Return the standard error of a score of all scored samples, from so many groups of drawn ones."""
-        count = len(self.index) if self.groups is None else len(np.unique(self.groups))
+        count = independent(len(self.index), self.groups)
         # The drawn stand for all: sums of squares grow with groups, and the mean is over samples.
         share = len(self.index) / self.samples * np.sqrt(self.count / count)
         return float(share * standard_error(influence, self.groups)), count
+
+    def uncertainty(self, score: float, influence: Array, bounds: tuple[float, float]) -> Uncertainty:
+        """Return how sure a score of all scored samples is, from the influence of the drawn ones."""
+        error, count = self.error(influence)
+        return Uncertainty(*interval(score, error, count, bounds), error, count)
 
 
 def draw(
@@ -106,7 +157,7 @@ def draw(
     index = np.arange(scored.start, scored.stop)
     samples = len(index)
     labels = index if groups is None else groups[scored]
-    count = samples if groups is None else len(np.unique(labels))
+    count = independent(samples, None if groups is None else labels)
     if most is not None and most < samples:
         names, sizes = np.unique(labels, return_counts=True)
         order = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0]).permutation(len(names))
@@ -117,7 +168,7 @@ def draw(
 
 def p_value(score: float, null: Array) -> float:
     """Return (1 + b)/(1 + B), with b of the B null scores at least as high (Phipson & Smyth 2010)."""
-    return float((1 + np.sum(null >= score)) / (1 + len(null)))
+    return float((1 + np.sum(null >= score - TIED * null.std())) / (1 + len(null)))
 
 
 def familywise(scores: Array, nulls: Array) -> Array:
@@ -155,8 +206,7 @@ def familywise(scores: Array, nulls: Array) -> Array:
         # The scores themselves count among those that they are measured by: all B + 1 are then on one footing.
         spread = some.std(axis=1, keepdims=True)
         deviations = (some - some.mean(axis=1, keepdims=True)) / np.where(spread > 0, spread, 1.0)
-        # Equal scores differ by rounding alone.
-        reached = deviations[:, 1:].max(axis=0) >= deviations[:, :1] - 1e-9
+        reached = deviations[:, 1:].max(axis=0) >= deviations[:, :1] - TIED
         found[known] = (1 + reached.sum(axis=1)) / whole.shape[1]
     return found
 
@@ -309,6 +359,14 @@ class Repairings:
             yield index
 
 
+def check_whole(groups: NDArray[np.int64], folds: NDArray[np.int64]) -> None:
+    """Raise a DataError if a group lies in two folds."""
+    first = np.zeros(int(groups.max()) + 1, dtype=np.int64)
+    first[groups] = folds
+    if (first[groups] != folds).any():
+        raise DataError("a group has samples in more than one fold; make the folds with superpose.arrays.group_folds.")
+
+
 def repairings(
     samples: int, folds: NDArray[np.int64] | None = None, groups: NDArray[np.int64] | None = None
 ) -> Repairings:
@@ -321,11 +379,11 @@ def repairings(
     """
     fold_of = np.zeros(samples, dtype=np.int64) if folds is None else folds
     group_of = np.arange(samples) if groups is None else groups
+    if groups is not None:
+        check_whole(group_of, fold_of)
     blocks = []
     for fold in np.unique(fold_of):
         rows = np.flatnonzero(fold_of == fold)
         members = rows[np.argsort(group_of[rows], kind="stable")]
         blocks.append(Block(members, np.unique(group_of[rows], return_counts=True)[1]))
-    if sum(len(block.sizes) for block in blocks) > len(np.unique(group_of)):
-        raise DataError("a group has samples in more than one fold; make the folds with superpose.arrays.group_folds.")
     return Repairings(tuple(blocks), samples)

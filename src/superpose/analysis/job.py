@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import check_paired, contiguous_folds, group_folds, group_labels
-from superpose.comparison import checked_pairs, checked_seed, checked_systems
+from superpose.comparison import INTERVALS, checked_draw, checked_pairs, checked_seed, checked_systems
 from superpose.files import DataError
 from superpose.metrics.metric import constant_units
 from superpose.metrics.splits import split_plan
-from superpose.statistics import Repairings, repairings
+from superpose.statistics import Drawn, Repairings, draw, repairings
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
@@ -30,6 +30,7 @@ class Job:
     groups: NDArray[np.int64] | None
     labels: NDArray[np.int64] | None
     fit: str
+    interval_samples: int | None
     seed: int
     memory: int | str | None
     progress: Progress
@@ -50,6 +51,12 @@ class Job:
         return self.repairings.enough([0]) and self.repairings.enough([1])
 
     @property
+    def drawn(self) -> Drawn:
+        """The held-out rows that the width of intervals is estimated from: those that `superpose.compare` draws."""
+        folds = self.held_out.astype(np.int64)
+        return draw(slice(self.training, len(folds)), folds, self.groups, self.interval_samples, self.seed)
+
+    @property
     def settings(self) -> dict[str, Any]:
         """The settings that every score follows from."""
         return {
@@ -58,6 +65,7 @@ class Job:
             "labels": None if self.labels is None else int(self.labels.max()) + 1,
             "training_samples": self.training,
             "test_samples": int(self.held_out.sum()),
+            "interval_samples": self.interval_samples,
             "ridge": "1e-3 of the mean variance of the predictors",
             "seed": self.seed,
         }
@@ -99,6 +107,7 @@ def prepare(
     groups: ArrayLike | None,
     labels: ArrayLike | None,
     test: ArrayLike | None,
+    interval_samples: int | None = INTERVALS,
     seed: int,
     memory: int | str | None = None,
     progress: Progress | None,
@@ -107,6 +116,7 @@ def prepare(
     arrays, dropped = _varying(checked_systems(systems))
     samples = check_paired(arrays)
     checked_seed(seed)
+    checked_draw(interval_samples)
     group_of = None if groups is None else group_labels(groups, samples)
     label_of = None if labels is None else _labels(labels, samples)
     held_out = held_out_rows(samples, folds, group_of, test)
@@ -117,7 +127,19 @@ def prepare(
         held_out = held_out[order]
         group_of, label_of = (None if part is None else part[order] for part in (group_of, label_of))
     chosen = checked_pairs(arrays, pairs)
-    return Job(arrays, chosen, held_out, group_of, label_of, fit, seed, memory, progress or silent), dropped
+    job = Job(
+        arrays=arrays,
+        pairs=chosen,
+        held_out=held_out,
+        groups=group_of,
+        labels=label_of,
+        fit=fit,
+        interval_samples=interval_samples,
+        seed=seed,
+        memory=memory,
+        progress=progress or silent,
+    )
+    return job, dropped
 
 
 def silent(what: str, done: int, total: int) -> None:

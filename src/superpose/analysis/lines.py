@@ -7,11 +7,12 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from superpose.analysis.recovery import Line, Recovered
-from superpose.analysis.scores import described, noted, predicted, scored
+from superpose.analysis.scores import described, noted, predicted, scored, unvarying
 from superpose.analysis.selection import shared_parts
 from superpose.comparison import COLUMNS
 from superpose.diagnostics import fvu, match_latents
 from superpose.metrics import CKA, CKA_DEBIASED
+from superpose.metrics.metric import is_constant
 from superpose.theory import cka as gram_cosine
 
 
@@ -63,17 +64,18 @@ def closed_form(recovered: Recovered) -> pd.DataFrame:
         whole = block_diag(*decoders)
         first, second = whole[: len(decoders[0])], whole[len(decoders[0]) :]
         covariance = np.cov(np.hstack([recovered.unseen[name] for name in (a, b)]), rowvar=False)
+        still = [name for name in (a, b) if is_constant(recovered.unseen[name])]
         rows.append(
             {
                 "system_a": a,
                 "system_b": b,
                 "metric": CKA.name,
                 "directed": False,
-                "score": float(gram_cosine(first, second, covariance)),
+                "score": np.nan if still else float(gram_cosine(first, second, covariance)),
                 "samples": len(recovered.unseen[a]),
                 "units_a": len(first),
                 "units_b": len(second),
-                "why": "closed form on the decoders with the codes' covariance",
+                "why": unvarying(still) if still else "closed form on the decoders with the codes' covariance",
             }
         )
     table = pd.DataFrame(rows, columns=COLUMNS)

@@ -23,7 +23,7 @@ from superpose.analysis.seeds import over_seeds
 from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
 from superpose.analysis.verdict import sentences
 from superpose.arrays import choose
-from superpose.comparison import OF_NULL, SCORES, calibrated, checked_systems
+from superpose.comparison import INTERVALS, OF_NULL, SCORES, calibrated, checked_systems
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError
@@ -98,6 +98,7 @@ def analyse(
     test: ArrayLike | None = None,
     dictionaries: Mapping[str, SparseAutoencoder] | None = None,
     permutations: int = 0,
+    interval_samples: int | None = INTERVALS,
     steps: int = 1000,
     preset: str = "default",
     batch: int | None = None,
@@ -163,6 +164,8 @@ def analyse(
         here. Whether these have seen the held-out rows, only their makers know.
     permutations : int
         Re-pairings behind the null of each raw score.
+    interval_samples : int, optional
+        From how many held-out rows the width of intervals is estimated, as in `superpose.compare`; None takes all.
     steps, batch, learning_rate
         Training of the dictionaries, as in `superpose.fit`.
     preset : {"default", "paper"}
@@ -220,6 +223,7 @@ def analyse(
         groups=groups,
         labels=labels,
         test=test,
+        interval_samples=interval_samples,
         seed=seed,
         memory=memory,
         progress=progress,
@@ -287,6 +291,7 @@ def raw(
     groups: ArrayLike | None = None,
     test: ArrayLike | None = None,
     permutations: int = 0,
+    interval_samples: int | None = INTERVALS,
     seed: int = 0,
     memory: int | str | None = None,
     progress: Progress | None = None,
@@ -311,6 +316,7 @@ def raw(
         groups=groups,
         labels=None,
         test=test,
+        interval_samples=interval_samples,
         seed=seed,
         memory=memory,
         progress=progress,

@@ -26,6 +26,7 @@ ROWS_A_LANDMARK = 8
 JITTER = 1e-4
 # Kernel widths tried, as multiples of the median squared distance, on so many training rows and landmarks at most.
 WIDTHS = (0.125, 0.25, 0.5, 1.0, 2.0)
+FOLDS = 5
 TRIAL_ROWS = 8192
 TRIAL_LANDMARKS = 512
 
@@ -34,7 +35,8 @@ def nonlinear(job: Job, *, source: str) -> pd.DataFrame:
     """Score how well nonlinear functions of one system's activity predict the raw activity of others.
 
     An encoder that is nonlinear can score above linear regression without any superposition; this is how much. The
-    width of the kernel is chosen on training rows, of which a fifth (whole groups) is kept aside for that.
+    width of the kernel is chosen on training rows, of which a fifth (whole groups, and more where those are fewer than
+    five) is kept aside for that. A single group leaves nothing to choose on: the width is then the middle one.
 
     Parameters
     ----------
@@ -120,9 +122,13 @@ def kernel_features(x: Array, training: int, width: float, landmarks: int, seed:
 def _width(job: Job, source: str, targets: dict[str, Array], seed: int) -> float:
     """Return the width that predicts best what it was not fitted on, among training rows."""
     groups = None if job.groups is None else job.groups[: job.training]
-    fold = contiguous_folds(job.training, 5) if groups is None else group_folds(groups, 5)
+    folds = min(FOLDS, job.training // 2 if groups is None else len(np.unique(groups)))
+    if folds < 2:
+        # Nothing to choose on.
+        return WIDTHS[len(WIDTHS) // 2]
+    fold = contiguous_folds(job.training, folds) if groups is None else group_folds(groups, folds)
     draw = np.random.default_rng((seed, 1))
-    sides = [np.flatnonzero(fold != 4), np.flatnonzero(fold == 4)]
+    sides = [np.flatnonzero(fold < folds - 1), np.flatnonzero(fold == folds - 1)]
     sizes = (TRIAL_ROWS, TRIAL_ROWS // 4)
     few = [np.sort(draw.permutation(side)[:most]) for side, most in zip(sides, sizes, strict=True)]
     rows = np.concatenate(few)

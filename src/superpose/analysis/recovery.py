@@ -47,9 +47,10 @@ class Recovered:
 
     @cached_property
     def used(self) -> dict[str, Array]:
-        """The codes without latents that no training row activates."""
+        """The codes without latents that no training row activates; all of them where none is activated."""
         alive = {name: rates > 0 for name, rates in self.rates.items()}
-        return {name: z if alive[name].all() else z[:, alive[name]] for name, z in self.codes.items()}
+        kept = {name: active if active.any() else ~active for name, active in alive.items()}
+        return {name: z if kept[name].all() else z[:, kept[name]] for name, z in self.codes.items()}
 
     @cached_property
     def rates(self) -> dict[str, NDArray[np.float64]]:

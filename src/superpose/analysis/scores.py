@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from superpose.analysis.job import Job
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare, over_rows
 from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
+from superpose.metrics.metric import is_constant
 from superpose.metrics.prediction import RegressionSums
 from superpose.metrics.splits import split_plan
-from superpose.moments import Moments, accumulate_about_means, chunk_rows, mean_of, reader, row_blocks
-from superpose.statistics import interval, standard_error
+from superpose.moments import Moments, accumulate_about_means, chunk_rows, mean_of, reader
+from superpose.statistics import Drawn
 
 Array = NDArray[Any]
 
@@ -34,18 +35,59 @@ ORDER = (*IDENTITY, *FIT, *SCORES, *SIZES, "training_samples", "predictors", *QU
 
 
 def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0) -> pd.DataFrame:
-    """Return the scores of one space: the one pure function that every space and control goes through."""
+    """Return the scores of one space: the one pure function that every space and control goes through.
+
+    What a dictionary makes of a system may stand still, as that of one that is never active: such scores are NaN.
+    """
+    still = {name for name, x in systems.items() if is_constant(x)}
+    pairs = job.within(systems)
+    able = [pair for pair in pairs if still.isdisjoint(pair)]
+    rows = [_unscored(job, systems, pair, still) for pair in pairs if pair not in able]
+    varying = {name: x for name, x in systems.items() if name not in still}
+    tables = [_compared(job, varying, able, permutations)] if able else []
+    return pd.concat([*tables, *rows], ignore_index=True)
+
+
+def _compared(
+    job: Job, systems: Mapping[str, Array], pairs: Sequence[tuple[str, str]], permutations: int
+) -> pd.DataFrame:
     return compare(
         systems,
-        pairs=job.within(systems),
+        pairs=pairs,
         metrics=METRICS,
         test=job.held_out,
         groups=job.groups,
         permutations=permutations,
+        interval_samples=job.interval_samples,
         seed=job.seed,
         memory=job.memory,
         progress=job.progress,
     )
+
+
+def unvarying(names: Sequence[str]) -> str:
+    """Return why systems have no score of what a dictionary makes of them."""
+    return f"{' and '.join(names)}: the same in all rows"
+
+
+def _unscored(job: Job, systems: Mapping[str, Array], pair: tuple[str, str], still: Collection[str]) -> pd.DataFrame:
+    """Return the rows of a pair of which a system does not vary."""
+    why = unvarying([name for name in pair if name in still])
+    rows = [
+        {
+            "system_a": a,
+            "system_b": b,
+            "metric": metric.name,
+            "directed": metric.directed,
+            "samples": int(job.held_out.sum()),
+            "units_a": systems[a].shape[-1],
+            "units_b": systems[b].shape[-1],
+            "why": why,
+        }
+        for metric in METRICS
+        for a, b in ([pair, pair[::-1]] if metric.directed else [pair])
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Array]) -> pd.DataFrame:
@@ -96,10 +138,11 @@ def noted(table: pd.DataFrame, note: str) -> pd.DataFrame:
 
 
 class _Fitted(NamedTuple):
-    """What a regression was fitted to and left, and what each held-out row adds to that."""
+    """What a regression was fitted to and left, and what each of the drawn rows adds to that."""
 
     sums: RegressionSums
     rows: Any
+    drawn: Drawn
 
 
 def _fitted(job: Job, regression: MomentMetric, pair: Mapping[str, Array]) -> _Fitted:
@@ -114,10 +157,10 @@ def _fitted(job: Job, regression: MomentMetric, pair: Mapping[str, Array]) -> _F
         return _fitted(job, regression, {side: part.astype(np.float64) for side, part in pair.items()})
     count = min(chunk_rows(pair.values()), len(folds))
     x, y = (reader(part, means[side], count) for side, part in pair.items())
-    unseen = [(fold, index) for fold, index in row_blocks(len(folds), count, folds) if fold]
+    drawn = job.drawn
     assert regression.row_sums is not None
-    (rows,) = over_rows([regression.row_sums(moments, sums)], (x, y), unseen)
-    return _Fitted(sums, rows)
+    (rows,) = over_rows([regression.row_sums(moments, sums)], (x, y), drawn.blocks(count))
+    return _Fitted(sums, rows, drawn)
 
 
 def _row(job: Job, metric: MomentMetric, found: _Fitted) -> dict[str, Any]:
@@ -129,15 +172,6 @@ def _row(job: Job, metric: MomentMetric, found: _Fitted) -> dict[str, Any]:
         "samples": int(job.held_out.sum()),
         "why": "" if np.isfinite(score) else metric.why(found.sums),
     }
-    return row | _interval(job, metric, found, score)
-
-
-def _interval(job: Job, metric: MomentMetric, found: _Fitted, score: float) -> dict[str, Any]:
     if metric.influence is None or not np.isfinite(score):
-        return {}
-    influence = metric.influence(found.sums, found.rows)
-    groups = None if job.groups is None else job.groups[job.held_out]
-    count = len(influence) if groups is None else len(np.unique(groups))
-    error = standard_error(influence, groups)
-    low, high = interval(score, error, count, metric.bounds)
-    return {"low": low, "high": high, "error": error}
+        return row
+    return row | found.drawn.uncertainty(score, metric.influence(found.sums, found.rows), metric.bounds).columns

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cholesky, eigh, solve_triangular
+from scipy.linalg import eigh, qr
 
 from superpose.arrays import chunks
 from superpose.products import matmul
@@ -97,12 +97,14 @@ def _inverse_root(covariance: Array) -> Array:
 
 def _projection(directions: Array, covariance: Array, unexplained: float) -> tuple[Array, int]:
     """Return least squares on the first directions, as a map from rows to rows, and how many suffice."""
-    square = directions.T @ covariance @ directions
-    jitter = np.finfo(np.float64).eps * len(square) * square.diagonal().max()
-    upper = cholesky(square + jitter * np.eye(len(square)))
+    values, vectors = eigh(covariance)
+    # Units that are many beside rows, or combinations of others, leave directions without variance.
+    known = values > np.finfo(np.float64).eps * len(values) * values.max()
+    root = np.sqrt(np.where(known, values, 0.0))
     # Columns uncorrelated with those before them: each then explains a share of its own.
-    directions = solve_triangular(upper, directions.T, trans="T").T
-    loadings = covariance @ directions
+    whitened, _ = qr(root[:, None] * (vectors.T @ directions))
+    loadings = vectors @ (root[:, None] * whitened)
     explained = np.cumsum(np.square(loadings).sum(axis=0)) / np.trace(covariance)
     rank = min(int(np.searchsorted(explained, (1 - unexplained) * (1 - 1e-9))) + 1, len(explained))
-    return directions[:, :rank] @ loadings[:, :rank].T, rank
+    inverse = np.where(known, 1 / np.where(known, root, 1.0), 0.0)
+    return vectors @ (inverse[:, None] * whitened[:, :rank]) @ loadings[:, :rank].T, rank

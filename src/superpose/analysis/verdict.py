@@ -23,7 +23,6 @@ HELD_AGAINST = {
     "re-pairing within labels": ("control", "within_labels"),
 }
 
-
 CEILED = {"regression_r": "regression r", "cka_debiased": "debiased CKA"}
 
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.arrays import group_labels
 from superpose.ceilings.trials import Trials, as_trials
 from superpose.files import DataError
-from superpose.statistics import interval, standard_error
+from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
 
@@ -217,7 +217,6 @@ def _pooled(parts: Parts, groups: Array | None, greatest: Greatest) -> tuple[flo
     with np.errstate(divide="ignore", invalid="ignore"):
         loss = greatest.loss(np.asarray(noise.sum() / total.sum()), n)
     value = float(greatest.value(loss))
-    error = standard_error(greatest.slope(loss) * greatest.loss(share_influence(noise, total), n), groups)
-    count = n if groups is None else len(np.unique(groups))
-    low, high = interval(value, error, count, (-np.inf, 1.0))
-    return value, low, high
+    influence = greatest.slope(loss) * greatest.loss(share_influence(noise, total), n)
+    found = uncertainty(value, influence, (-np.inf, 1.0), groups)
+    return value, found.low, found.high

@@ -17,7 +17,7 @@ from superpose.files import DataError
 from superpose.metrics.cka import hsic
 from superpose.metrics.kernels import pair_part, pair_share
 from superpose.moments import compact
-from superpose.statistics import interval, standard_error
+from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
 
@@ -44,10 +44,10 @@ def shares(x: Array, y: Array) -> Shares:
 
 @dataclass(frozen=True)
 class Agreement:
-    """The c(P, Q) of a score c(P, Q)/√(c(P, P) c(Q, Q)), and each sample's influence on its logarithm."""
+    """The c(P, Q) of a score c(P, Q)/√(c(P, P) c(Q, Q)), and each sample's influence on it."""
 
     value: Callable[[Shares], Array]
-    relative: Callable[[Shares], Array]
+    influence: Callable[[Shares], Array]
 
 
 def _square_norm(rows: Shares) -> Array:
@@ -63,23 +63,27 @@ def _covariance(rows: Shares) -> Array:
 
 
 def _of_all(rows: Shares) -> Array:
-    return _excess(rows.products)
+    return _over_pairs(rows.products)
 
 
 def _of_distinct(rows: Shares) -> Array:
-    """To first order the unbiased sum, too, is one over pairs of distinct samples."""
     n, _, _, d, e = rows.sums
-    return _excess(pair_share(n, rows.products, (rows.d, rows.e), (d, e)))
+    return _over_pairs(pair_share(n, rows.products, (rows.d, rows.e), (d, e)))
 
 
-def _excess(parts: Array) -> Array:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        relative: Array = 2 * (parts / parts.mean() - 1)
-    return relative
+def _of_hsic(rows: Shares) -> Array:
+    """To first order the unbiased sum, too, is one over pairs of distinct samples."""
+    n = len(rows.d)
+    return _of_distinct(rows) / (n * (n - 3))
+
+
+def _over_pairs(parts: Array) -> Array:
+    influence: Array = 2 * (len(parts) * parts - parts.sum())
+    return influence
 
 
 # Noise that is independent between P and Q adds nothing to these, in expectation.
-UNBIASED = {"cka_debiased": Agreement(_hsic, _of_distinct), "rsa": Agreement(_covariance, _of_distinct)}
+UNBIASED = {"cka_debiased": Agreement(_hsic, _of_hsic), "rsa": Agreement(_covariance, _of_distinct)}
 AGREEMENTS = {**UNBIASED, "cka": Agreement(_square_norm, _of_all)}
 FEWEST_SAMPLES = 4
 
@@ -99,8 +103,7 @@ class Agreed:
 
 def agreed(parts: Sequence[Shares], agreement: Agreement) -> Agreed:
     """Return the mean agreement of the kernels of several pairs of responses, and of each sample's influence on it."""
-    values = [float(agreement.value(part)) for part in parts]
-    influences = [value * agreement.relative(part) for value, part in zip(values, parts, strict=True)]
+    values, influences = ([of(part) for part in parts] for of in (agreement.value, agreement.influence))
     return Agreed(float(np.mean(values)), np.mean(influences, axis=0))
 
 
@@ -233,10 +236,8 @@ def corrected(
     score = float(np.sqrt(across / within))
     relative = (part.relative for part in means.values())
     one, two, own_x, own_y = relative
-    error = standard_error(score / 2 * (one + two - own_x - own_y), labels)
-    count = first.samples if labels is None else len(np.unique(labels))
-    low, high = interval(score, error, count, (0.0, np.inf))
-    return Corrected(score, low, high, "over 1, as chance can take an estimate" if score > 1 else "")
+    found = uncertainty(score, score / 2 * (one + two - own_x - own_y), (0.0, np.inf), labels)
+    return Corrected(score, found.low, found.high, "over 1, as chance can take an estimate" if score > 1 else "")
 
 
 def _both(first: Trials, second: Trials, splits: int, seed: int) -> Iterator[tuple[list[Array], list[Array]]]:

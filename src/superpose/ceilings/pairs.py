@@ -10,16 +10,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.arrays import group_folds, group_labels
 from superpose.ceilings.explainable import R2, R, parts_of, share_influence
 from superpose.ceilings.halves import unsplittable
 from superpose.ceilings.kernels import FEWEST_SAMPLES, UNBIASED, Parted, kernel_reliability, parted
 from superpose.ceilings.trials import Trials, as_trials
-from superpose.comparison import IDENTITY, checked_pairs, checked_seed
+from superpose.comparison import IDENTITY, checked_pairs, checked_seed, split_of
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, PredictiveMetric
-from superpose.metrics.splits import Plan, split_plan
-from superpose.statistics import interval, standard_error
+from superpose.metrics.splits import Plan
+from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
 
@@ -94,11 +93,7 @@ def of_pairs(
     samples = _shared_samples(known)
     chosen = checked_pairs(known, pairs)
     checked_seed(seed)
-    labels = None if groups is None else group_labels(groups, samples)
-    if test is None and labels is not None and isinstance(folds, int | np.integer):
-        folds = group_folds(labels, int(folds))
-    split, plan = split_plan(samples, folds, test)
-    design = Design(np.zeros(samples, dtype=np.int64) if split is None else split, plan, labels, splits, seed)
+    design = Design(*split_of(samples, folds=folds, test=test, groups=groups), splits, seed)
     scored = {name: trials.of(design.scored) for name, trials in known.items()}
     rows = []
     for a, b in chosen:
@@ -173,8 +168,8 @@ class Design:
     def bounded(self, value: float, influence: Array) -> tuple[float, float]:
         """Return the interval of a ceiling, whole groups resampled together."""
         groups = None if self.groups is None else self.groups[self.scored]
-        count = len(influence) if groups is None else len(np.unique(groups))
-        return interval(value, standard_error(influence, groups), count, (-np.inf, 1.0))
+        found = uncertainty(value, influence, (-np.inf, 1.0), groups)
+        return found.low, found.high
 
     def kernels(self, trials: Trials) -> Parted:
         """Return a system's kernels, computed once for all its pairs and metrics."""
@@ -253,7 +248,9 @@ def _predictive(target: Trials, kind: tuple[str, str], design: Design) -> Ceilin
     # Before the root: it would take the chance of single folds for signal.
     loss = np.mean(losses, axis=0)
     known, silent = np.isfinite(loss), loss >= 1
-    if not known.any() or silent[known].all():
+    if not known.any():
+        return Ceiling(why=f"{target.name} does not vary in a held-out fold")
+    if silent[known].all():
         return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials")
     value = float(np.where(silent, 0.0, greatest.value(loss))[known].mean())
     influence = np.where(silent, 0.0, greatest.slope(loss) * change)[:, known].mean(axis=1)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.progress import Progress
 from superpose.cli.show import show_analysis, show_comparison
 from superpose.files import DataError, sha256
@@ -30,6 +31,7 @@ def compare(
     permutations: int = 999,
     no_latents: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
+    interval_samples: Samples = INTERVALS,
     memory: str | None = None,
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
@@ -76,6 +78,9 @@ def compare(
         Raw scores only: fit no dictionary, and ignore the options of dictionaries.
     seed
         Everything random is derived from it.
+    interval_samples
+        From how many of the rows that are scored, drawn at random, the width of intervals is estimated where there are
+        more, or all: from 5,000 it is known to one or two per cent.
     memory
         How much memory the sums behind scores may take, such as 512MB; by default a quarter of the machine's. Rows of
         .npy files, and of HDF5 in one piece, are read from the disk by chunks.
@@ -118,8 +123,9 @@ def compare(
     from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems
     from superpose.analysis.results import check_free, write
 
+    drawn = samples_of(interval_samples)
     if dry_run:
-        return show_comparison(costs_of(files, folds, permutations, memory), as_json=json)
+        return show_comparison(costs_of(files, folds, permutations, drawn, memory), as_json=json)
     started = time.perf_counter()
     systems, found_groups, inputs, trials = read_systems(files)
     belonging = read_groups(groups) if groups is not None else found_groups
@@ -131,6 +137,7 @@ def compare(
         "folds": folds,
         "groups": belonging,
         "permutations": permutations,
+        "interval_samples": drawn,
         "seed": seed,
         "memory": memory,
         "progress": progress,
@@ -167,7 +174,9 @@ def compare(
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)
 
 
-def costs_of(files: Sequence[Path], folds: int, permutations: int, memory: str | None) -> Costs:
+def costs_of(
+    files: Sequence[Path], folds: int, permutations: int, interval_samples: int | None, memory: str | None
+) -> Costs:
     """Return what the raw scores of files will cost, of which the headers are read and nothing else."""
     from superpose.analysis.inputs import names_of
     from superpose.analysis.scores import METRICS
@@ -180,4 +189,11 @@ def costs_of(files: Sequence[Path], folds: int, permutations: int, memory: str |
     sizes = {name: Size(samples, of.shape[1], of.dtype, of.mapped) for name, of in found.items()}
     if folds < 2:
         raise DataError(f"folds is {folds}; expected an integer of at least 2.")
-    return predict(sizes, metrics=METRICS, test=1 / folds, permutations=permutations, memory=memory)
+    return predict(
+        sizes,
+        metrics=METRICS,
+        test=1 / folds,
+        permutations=permutations,
+        interval_samples=interval_samples,
+        memory=memory,
+    )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from cyclopts import Parameter
 
+from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.progress import Progress
 from superpose.cli.show import show_table
 
@@ -22,6 +23,7 @@ def contrast(
     to: str,
     groups: Path | None = None,
     folds: int = 5,
+    interval_samples: Samples = INTERVALS,
     memory: str | None = None,
     json: Json = False,
 ) -> None:
@@ -41,6 +43,9 @@ def contrast(
         File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
     folds
         Of held-out regressions.
+    interval_samples
+        From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
+        5,000 it is known to one or two per cent.
     memory
         How much memory the sums behind scores may take, such as 512MB.
     json
@@ -50,7 +55,15 @@ def contrast(
 
     systems, belonging = _read(files, groups)
     with Progress() as progress:
-        table = contrasted(systems, to=to, folds=folds, groups=belonging, memory=memory, progress=progress)
+        table = contrasted(
+            systems,
+            to=to,
+            folds=folds,
+            groups=belonging,
+            interval_samples=samples_of(interval_samples),
+            memory=memory,
+            progress=progress,
+        )
     show_table(table, CONTRAST, as_json=json)
 
 
@@ -59,6 +72,7 @@ def partition(
     target: str,
     groups: Path | None = None,
     folds: int = 5,
+    interval_samples: Samples = INTERVALS,
     memory: str | None = None,
     json: Json = False,
 ) -> None:
@@ -77,6 +91,9 @@ def partition(
         File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
     folds
         Of held-out regressions.
+    interval_samples
+        From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
+        5,000 it is known to one or two per cent.
     memory
         How much memory the sums behind scores may take, such as 512MB.
     json
@@ -86,7 +103,15 @@ def partition(
 
     systems, belonging = _read(files, groups)
     with Progress() as progress:
-        table = partitioned(systems, target=target, folds=folds, groups=belonging, memory=memory, progress=progress)
+        table = partitioned(
+            systems,
+            target=target,
+            folds=folds,
+            groups=belonging,
+            interval_samples=samples_of(interval_samples),
+            memory=memory,
+            progress=progress,
+        )
     show_table(table, PARTITION, as_json=json)
 
 

@@ -2,9 +2,9 @@
 
 from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked_pairs, checked_seed, checked_systems
 from superpose.comparison.columns import COLUMNS, IDENTITY, OF_NULL, SCORES, SIZES, calibrated
-from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared
+from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared, split_of
 from superpose.comparison.main import compare
-from superpose.comparison.pairs import Block, Directions, Pair, drawn_influence, influence_of, sums_of
+from superpose.comparison.pairs import Block, Directions, Outcome, outcome_of
 from superpose.comparison.routes import over_pairs
 from superpose.comparison.rows import over_rows
 from superpose.comparison.sums import FACTORS, shares_held, tiles
@@ -20,7 +20,7 @@ __all__ = [
     "Block",
     "Design",
     "Directions",
-    "Pair",
+    "Outcome",
     "Progress",
     "Systems",
     "bytes_of",
@@ -30,13 +30,12 @@ __all__ = [
     "checked_seed",
     "checked_systems",
     "compare",
-    "drawn_influence",
-    "influence_of",
+    "outcome_of",
     "over_pairs",
     "over_rows",
     "planned_for",
     "prepared",
     "shares_held",
-    "sums_of",
+    "split_of",
     "tiles",
 ]

@@ -10,17 +10,9 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 IDENTITY = ("system_a", "system_b", "metric", "directed")
-
-
 OF_NULL = ("null", "null_low", "null_high", "p", "p_adjusted", "calibrated")
-
-
 SCORES = ("score", "low", "high", "error", *OF_NULL)
-
-
 SIZES = ("samples", "units_a", "units_b")
-
-
 COLUMNS = (*IDENTITY, *SCORES, *SIZES, "why")
 
 

@@ -19,12 +19,11 @@ from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked
 from superpose.files import DataError
 from superpose.metrics import Metric, PredictiveMetric
 from superpose.metrics.splits import Plan, split_plan
-from superpose.statistics import Drawn, Repairings, draw, repairings
+from superpose.statistics import Drawn, Repairings, check_whole, draw, repairings
 
 Array = NDArray[Any]
 
 Progress = Callable[[str, int, int], None]
-
 
 # Samples that the width of an interval is estimated from, where there are more.
 INTERVALS = 5_000
@@ -64,6 +63,26 @@ def scored_of(folds: NDArray[np.int64], plan: Plan) -> slice:
     return slice(int(np.searchsorted(folds, min(plan.held_out))), len(folds))
 
 
+def split_of(
+    samples: int, *, folds: int | ArrayLike | None, test: ArrayLike | None, groups: ArrayLike | None
+) -> tuple[NDArray[np.int64], Plan, NDArray[np.int64] | None]:
+    """Return each sample's fold, which folds train for which, and each sample's group, of which none is in two folds.
+
+    Raises
+    ------
+    DataError
+        For folds, a test or groups that do not fit the samples, or a group in two folds.
+    """
+    kept = None if groups is None else group_labels(groups, samples)
+    if test is None and kept is not None and isinstance(folds, int | np.integer):
+        folds = group_folds(kept, int(folds))
+    labels, plan = split_plan(samples, folds, test)
+    labels = np.zeros(samples, dtype=np.int64) if labels is None else labels
+    if kept is not None:
+        check_whole(kept, labels)
+    return labels, plan, kept
+
+
 def prepared(
     systems: Systems,
     *,
@@ -83,11 +102,7 @@ def prepared(
     couples = checked_pairs(arrays, pairs)
     checked_seed(seed)
     checked_draw(interval_samples)
-    kept = None if groups is None else group_labels(groups, samples)
-    if test is None and kept is not None and isinstance(folds, int | np.integer):
-        folds = group_folds(kept, int(folds))
-    labels, plan = split_plan(samples, folds, test)
-    labels = np.zeros(samples, dtype=np.int64) if labels is None else labels
+    labels, plan, kept = split_of(samples, folds=folds, test=test, groups=groups)
     if (np.diff(labels) < 0).any():
         # Folds end to end: each is then a slice, read in place by every product below.
         order = np.argsort(labels, kind="stable")
@@ -103,9 +118,6 @@ def prepared(
         memory=bytes_of(memory),
         progress=progress or _silent,
     )
-    if kept is not None:
-        # A group in two folds is refused whether or not there will be a null.
-        _ = design.repairings
     return arrays, couples, design
 
 

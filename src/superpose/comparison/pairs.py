@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
 from superpose.metrics import MomentMetric, PairwiseMetric
+from superpose.metrics.metric import NO_INTERVAL
 from superpose.moments import (
     Moments,
     RowReader,
@@ -72,10 +73,34 @@ def influence_of(pair: Pair, metric: MomentMetric) -> Array | None:
     return influence
 
 
-def drawn_influence(metric: Any, scored: tuple[Array, Array], design: Design) -> Array | None:
-    """Return each drawn sample's influence on a score of pairs of samples, or None for a metric without such values."""
-    influence = metric.influences(*scored) if isinstance(metric, PairwiseMetric) else None
-    return None if influence is None else influence[design.drawn.index - design.scored.start]
+class Outcome(NamedTuple):
+    """A score with each drawn sample's influence on it; NaN or None, and the reason, for what there is not."""
+
+    score: float
+    influence: Array | None
+    why: str
+
+
+def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design) -> Outcome:
+    """Return a score, and what each drawn sample adds to it, from sums or from the responses themselves."""
+    if design.count < metric.minimum_samples:
+        return Outcome(np.nan, None, f"{design.count} samples are too few (at least {metric.minimum_samples})")
+    if isinstance(metric, MomentMetric):
+        sums = sums_of(pair, metric)
+        score = float(metric.score(sums))
+        if not np.isfinite(score):
+            return Outcome(np.nan, None, metric.why(sums))
+        influence = influence_of(pair, metric)
+    else:
+        scored = (originals[0][design.scored], originals[1][design.scored])
+        score = float(metric(*scored))
+        if not np.isfinite(score):
+            return Outcome(np.nan, None, getattr(metric, "why", "this metric gave no score"))
+        influence = metric.influences(*scored) if isinstance(metric, PairwiseMetric) else None
+        influence = None if influence is None else influence[design.drawn.index - design.scored.start]
+    if influence is None or not np.isfinite(influence).all():
+        return Outcome(score, None, getattr(metric, "no_interval", NO_INTERVAL))
+    return Outcome(score, influence, "")
 
 
 def terms(pair: Pair, metric: MomentMetric) -> Moments:

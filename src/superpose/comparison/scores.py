@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 from superpose.comparison.columns import COLUMNS, calibrated
 from superpose.comparison.design import Design
 from superpose.comparison.nulls import null_columns, null_distributions
-from superpose.comparison.pairs import Block, Directions, Pair, drawn_influence, influence_of, sums_of
-from superpose.metrics import MomentMetric
-from superpose.metrics.metric import NO_INTERVAL
-from superpose.statistics import FEWEST, interval
+from superpose.comparison.pairs import Block, Directions, Pair, outcome_of, sums_of
+from superpose.statistics import FEWEST
 
 Array = NDArray[Any]
 
@@ -47,24 +45,26 @@ def _row(
     originals: tuple[Array, Array],
     design: Design,
 ) -> dict[str, Any]:
-    scored = design.count
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
     row |= {
         "system_a": pair.names[0],
         "system_b": pair.names[1],
         "metric": metric.name,
         "directed": metric.directed,
-        "samples": scored,
+        "samples": design.count,
         "units_a": pair.units[0],
         "units_b": pair.units[1],
     }
-    why: list[str] = []
-    if scored < metric.minimum_samples:
-        why.append(f"{scored} samples are too few (at least {metric.minimum_samples})")
-    elif isinstance(metric, MomentMetric):
-        row |= _moment_scores(pair, metric, design, why)
-    else:
-        row |= _called_scores(metric, (originals[0][design.scored], originals[1][design.scored]), design, why)
+    score, influence, reason = outcome_of(pair, metric, originals, design)
+    row["score"], why = score, [reason] if reason else []
+    if influence is not None:
+        sure = design.drawn.uncertainty(score, influence, metric.bounds)
+        row |= sure.columns
+        if sure.groups < 2:
+            why.append("no interval: all that is scored is of one group")
+    if np.isfinite(score) and not design.permutations and getattr(metric, "null_mean", None) is not None:
+        row["null"] = float(metric.null_mean(sums_of(pair, metric)))
+        why.append(EXACT_NULL)
     if null is not None and np.isfinite(row["score"]):
         row |= null_columns(row["score"], null, closer_sign(metric), design, why)
     if np.isfinite(row["null"]):
@@ -72,38 +72,6 @@ def _row(
     if design.permutations and not design.repairings.enough(design.plan.held_out):
         why.append(f"no null: fewer than {FEWEST} distinct re-pairings of what is scored")
     return row | {"why": "; ".join(why)}
-
-
-def _moment_scores(pair: Pair, metric: MomentMetric, design: Design, why: list[str]) -> dict[str, float]:
-    sums = sums_of(pair, metric)
-    score = float(metric.score(sums))
-    if not np.isfinite(score):
-        why.append(metric.why(sums))
-        return {}
-    result = {"score": score} | _interval(score, influence_of(pair, metric), metric, design, why)
-    if not design.permutations and metric.null_mean is not None:
-        result["null"] = float(metric.null_mean(sums))
-        why.append(EXACT_NULL)
-    return result
-
-
-def _called_scores(metric: Any, scored: tuple[Array, Array], design: Design, why: list[str]) -> dict[str, float]:
-    score = float(metric(*scored))
-    if not np.isfinite(score):
-        why.append(getattr(metric, "why", "this metric gave no score"))
-        return {"score": score}
-    return {"score": score} | _interval(score, drawn_influence(metric, scored, design), metric, design, why)
-
-
-def _interval(score: float, influence: Array | None, metric: Any, design: Design, why: list[str]) -> dict[str, float]:
-    if influence is None or not np.isfinite(influence).all():
-        why.append(getattr(metric, "no_interval", NO_INTERVAL))
-        return {}
-    error, count = design.drawn.error(influence)
-    if count < 2:
-        why.append("no interval: all that is scored is of one group")
-    low, high = interval(score, error, count, metric.bounds)
-    return {"error": error, "low": low, "high": high}
 
 
 def closer_sign(metric: Any) -> float:

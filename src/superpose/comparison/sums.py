@@ -23,8 +23,6 @@ Array = NDArray[Any]
 
 # Sums of one pair, own or crossed, that a regression has in hand at once.
 SOLVING = 12
-
-
 # The part of the memory that what fits made of systems' own sums may take.
 FACTORS = 8
 # Bytes of a row's share in a system's own sums, and the part of the memory that such shares may take.

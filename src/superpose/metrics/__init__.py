@@ -7,6 +7,7 @@ families. :doc:`/metrics` says what each ignores and what it costs.
 from superpose.metrics.canonical import PWCCA, SVCCA, pwcca, svcca
 from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
+from superpose.metrics.grouped import grouped_cka
 from superpose.metrics.kendall import RSA_KENDALL, rsa_kendall
 from superpose.metrics.matching import MATCHING_HARD, MATCHING_SOFT, matching_hard, matching_soft
 from superpose.metrics.metric import Metric, MomentMetric
@@ -84,6 +85,7 @@ __all__ = [
     "cka_rbf",
     "cknna",
     "fixed_ridge",
+    "grouped_cka",
     "matching_hard",
     "matching_soft",
     "mutual_knn",

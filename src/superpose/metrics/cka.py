@@ -38,7 +38,8 @@ def cka(x: ArrayLike, y: ArrayLike, *, debiased: bool = False) -> Any:
     y : array or tensor, (…, samples, units_y)
         Responses of the other to the same samples.
     debiased : bool
-        Use the unbiased estimators of HSIC (at least 4 samples) instead of the published biased ones.
+        Use the unbiased estimators of HSIC (at least 4 samples) instead of the published biased ones. Samples that come
+        in groups bias these too: see `superpose.metrics.grouped_cka`.
 
     Returns
     -------
@@ -113,9 +114,15 @@ def _debiased_influence(sums: KernelSums, rows: KernelRows) -> Array:
     return pair_influence(_debiased(sums), sums, rows)
 
 
+def _still(sums: KernelSums) -> str:
+    return "a system does not vary"
+
+
 def _too_few(sums: KernelSums) -> str:
     if sums.samples < 4:
         return f"{sums.samples} samples are too few for a debiased score (at least 4)"
+    if not (sums.aa > 0 and sums.bb > 0):
+        return _still(sums)
     return "a system's debiased variance is not positive: too few samples for its dimension"
 
 
@@ -126,7 +133,7 @@ CKA = MomentMetric(
     minimum_samples=3,
     sums=kernel_sums,
     score=_biased,
-    why=lambda sums: "a system does not vary",
+    why=_still,
     repaired=repaired_sums,
     # Over re-pairings Σ_ij KL averages Σd Σe / (N − 1).
     null_mean=lambda sums: sums.d * sums.e / (sums.samples - 1) / np.sqrt(sums.aa * sums.bb),

@@ -126,13 +126,11 @@ def _form(product: Array, x: Own, y: Own) -> Callable[[Array, Array], Array]:
 def cosine_influence(n: int, score: Array, parts: tuple[Array, Array, Array], rows: Iterable[Array]) -> Array:
     """Return each row's influence on ab/√(aa·bb), sums over pairs of samples, given its share in each.
 
-    A sum over pairs has first-order influence 2 (row share − mean share), so the logarithm of the ratio has
-    the difference of the relative ones (Hoeffding 1948).
+    A sum over pairs has first-order influence 2 (row share − mean share) (Hoeffding 1948). That of ab is not taken
+    relative to ab itself: a score that is unbiased by further terms may be far from ab/√(aa·bb) where both are near 0.
     """
-    influence = np.zeros(())
-    for sign, share, total in zip((2.0, -1.0, -1.0), rows, parts, strict=True):
-        relative = n / total * share - 1 if total else np.zeros_like(share)
-        influence = influence + sign * score * relative
+    (ab, aa, bb), (share, own_x, own_y) = parts, rows
+    influence: Array = 2 * (n * share - ab) / np.sqrt(aa * bb) - score * (n * own_x / aa + n * own_y / bb - 2)
     return influence
 
 

@@ -52,7 +52,6 @@ class RegressionSums:
 # Of what score, and averaged over what, in the order of `RegressionRows`.
 KINDS = (("r", "pooled"), ("r2", "pooled"), ("r", "units"), ("r2", "units"))
 
-
 # Moments and the folds to train on → weights.
 Fit = Callable[[Moments, tuple[int, ...]], Fitted]
 

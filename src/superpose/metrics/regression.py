@@ -266,11 +266,6 @@ def _planned_rows(plan: Plan) -> Callable[..., Any]:
 
 BOUNDS = {"r": (-1.0, 1.0), "r2": (-np.inf, 1.0)}
 
-
 REGRESSION_R = RegressionMetric("regression_r", ("r", "pooled"))
-
-
 REGRESSION_R2 = RegressionMetric("regression_r2", ("r2", "pooled"))
-
-
 REGRESSION_R_UNITS = RegressionMetric("regression_r_units", ("r", "units"))

@@ -207,7 +207,6 @@ SCALES: dict[str, dict[str, Any]] = {
 }
 STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
 
-
 DOTTED: dict[str, Any] = {"ls": (0, (1, 1.2)), "lw": 1.2, "color": "#56B4E9", "zorder": 3.5}
 FILLED: dict[str, Any] = {"ls": "", "markersize": 1.8, "mew": 0, "zorder": 5}
 CROSS: dict[str, Any] = {"ls": "", "marker": "x", "markersize": 3.0, "mew": 0.8, "zorder": 4}

@@ -1,0 +1,138 @@
+"""Debiased CKA of samples in groups: against sums over all tuples of samples, the jackknife, and the truth."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import related
+from numpy.testing import assert_allclose
+from test_coverage import World
+
+import superpose as sp
+from superpose.files import DataError
+from superpose.metrics import grouped, grouped_cka
+from superpose.statistics import standard_error, uncertainty
+
+UNEQUAL = np.array([0, 0, 0, 1, 1, 2, 3, 3, 4, 5, 5, 5])
+
+
+def hsic(x, y, groups):
+    """Song et al. 2012, Theorem 1, over tuples of samples of groups that all differ."""
+    k, l, apart = x @ x.T, y @ y.T, groups[:, None] != groups
+    three = apart[:, :, None] & apart[:, None, :] & apart[None, :, :]
+    four = three[..., None] & apart[:, None, None, :] & apart[None, :, None, :] & apart[None, None, :, :]
+    return (
+        (k * l)[apart].mean()
+        + (k[:, :, None, None] * l[None, None])[four].mean()
+        - 2 * (k[:, :, None] * l[:, None, :])[three].mean()
+    )
+
+
+def brute(x, y, groups):
+    x, y = x - x.mean(0), y - y.mean(0)
+    return hsic(x, y, groups) / np.sqrt(hsic(x, x, groups) * hsic(y, y, groups))
+
+
+def in_groups(count, size, seed=0, units=(4, 3)):
+    """Return systems of which part is shared, each in groups of rows that are alike."""
+    draw = np.random.default_rng(seed)
+    z = np.repeat(draw.normal(size=(count, 5)), size, axis=0)
+    x, y = (z @ draw.normal(size=(5, n)) + draw.normal(size=(count * size, n)) for n in units)
+    return x, y, np.repeat(np.arange(count), size)
+
+
+@pytest.mark.parametrize(
+    "groups", [UNEQUAL, UNEQUAL[::-1], UNEQUAL[[3, 0, 9, 6, 1, 4, 5, 2, 7, 8]], np.arange(12) // 2]
+)
+@pytest.mark.parametrize("units", [(4, 3), (2, 2), (40, 1)])
+def test_it_is_the_sum_over_tuples_of_different_groups(groups, units):
+    x, y = related(len(groups), *units, seed=2)
+    assert_allclose(grouped_cka(x, y, groups)[0], brute(x, y, groups), rtol=1e-9)
+
+
+def test_pieces_change_nothing(monkeypatch):
+    x, y, groups = in_groups(30, 3)
+    whole = grouped_cka(x, y, groups)
+    monkeypatch.setattr(grouped, "PIECE", 1)
+    for one, other in zip(grouped_cka(x, y, groups), whole, strict=True):
+        assert_allclose(one, other, rtol=1e-12)
+
+
+def test_of_single_samples_it_is_debiased_cka():
+    x, y = related(40, 6, 5, seed=0)
+    score, influence = grouped_cka(x, y, np.arange(40))
+    assert_allclose(score, sp.cka(x, y, debiased=True), rtol=1e-10)
+    error = sp.compare({"x": x, "y": y}, metrics=[sp.metrics.CKA_DEBIASED]).error[0]
+    assert standard_error(influence) == pytest.approx(error, rel=0.1)
+
+
+def test_repeats_and_tensors():
+    x, y, groups = in_groups(12, 3)
+    both, single = grouped_cka(np.stack([x, 2 * x[::-1] + 1]), y, groups), grouped_cka(x, y, groups)
+    assert both[0].shape == (2,)
+    assert both[1].shape == (2, 12)
+    for found, one in zip(both, single, strict=True):
+        assert_allclose(found[0], one, rtol=1e-10)
+    score, influence = grouped_cka(torch.from_numpy(x), torch.from_numpy(y), groups)
+    assert isinstance(score, torch.Tensor)
+    assert_allclose(influence.numpy(), single[1], rtol=1e-10)
+
+
+def test_order_scale_rotation_and_translation_change_nothing():
+    x, y, groups = in_groups(15, 3)
+    order = np.random.default_rng(0).permutation(45)
+    turned = 3 * x[order] @ np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))[0] + 7
+    score, influence = grouped_cka(x, y, groups)
+    again, moved = grouped_cka(turned, y[order], groups[order])
+    assert_allclose(again, score, rtol=1e-9)
+    _, first = np.unique(groups[order], return_index=True)
+    assert_allclose(moved, influence[groups[order][np.sort(first)]], rtol=1e-7, atol=1e-12)
+    assert_allclose(grouped_cka(x, 2 * x, groups)[0], 1, rtol=1e-12)
+    assert np.abs(grouped_cka(x, 2 * x, groups)[1]).max() < 1e-9
+
+
+@pytest.mark.parametrize("sizes", [np.full(60, 4), np.arange(60) % 5 + 1])
+def test_influence_is_that_of_leaving_a_group_out(sizes):
+    x, y, _ = in_groups(60, 5)
+    groups = np.repeat(np.arange(60), sizes)
+    x, y = x[: len(groups)], y[: len(groups)]
+    left_out = np.array([grouped_cka(x[groups != g], y[groups != g], groups[groups != g])[0] for g in range(60)])
+    knife = 59 * (left_out.mean() - left_out)
+    influence = grouped_cka(x, y, groups)[1]
+    assert np.corrcoef(influence, knife)[0, 1] > 0.98
+    assert standard_error(influence) == pytest.approx(standard_error(knife), rel=0.15)
+
+
+def test_it_is_without_bias_and_its_interval_holds_the_truth():
+    """50 groups of four rows, as in the documentation: there debiased CKA is half as high again as the truth."""
+    world, scores, ungrouped, held = World.of("groups"), [], [], []
+    for number in range(1000):
+        x, y, groups = world.draw(200, np.random.default_rng((200, number)))
+        score, influence = grouped_cka(x, y, groups)
+        low, high, *_ = uncertainty(float(score), influence, (-1.0, 1.0))
+        scores.append(score)
+        ungrouped.append(sp.cka(x, y, debiased=True))
+        held.append(low <= world.alignment <= high)
+    # A ratio of unbiased estimates keeps a bias of the order of one in 50 groups.
+    assert abs(np.mean(scores) - world.alignment) < 3 * np.std(scores) / np.sqrt(1000) + world.alignment / 50
+    assert np.mean(ungrouped) > 1.4 * world.alignment
+    # Standard error of a share of .95 among 1,000 is .007.
+    assert 0.93 <= np.mean(held) <= 0.97
+
+
+def test_what_does_not_exist_is_nan():
+    """Of four groups one that differs from the rest is all the variance there is, and none of it is left unbiased."""
+    _, y, groups = in_groups(4, 2)
+    score, influence = grouped_cka(np.where(groups[:, None] == 1, 5.0, 2.0), y, groups)
+    assert np.isnan(score)
+    assert np.isnan(influence).all()
+    assert np.isnan(uncertainty(float(score), influence, (-1.0, 1.0)).low)
+
+
+def test_refusals():
+    x, y = related(12, 3, 3, seed=0)
+    with pytest.raises(DataError, match=r"3 group\(s\) are too few for a debiased score; expected at least 4"):
+        grouped_cka(x, y, np.arange(12) // 4)
+    with pytest.raises(DataError, match=r"groups has shape \(5,\); expected one label a sample"):
+        grouped_cka(x, y, np.arange(5))
+    with pytest.raises(DataError, match="every system must have"):
+        grouped_cka(x, y[:-1], np.arange(12))
