@@ -121,7 +121,8 @@ def compare(
     if dry_run:
         return show_comparison(costs_of(files, folds, permutations, memory), as_json=json)
     started = time.perf_counter()
-    systems, found_groups, inputs, trials = read_systems(files)
+    with Progress() as reading:
+        systems, found_groups, inputs, trials = read_systems(files, reading)
     belonging = read_groups(groups) if groups is not None else found_groups
     known, known_record = read_dictionaries(dictionaries or [])
     shown = None if labels is None else read_groups(labels, "--labels")

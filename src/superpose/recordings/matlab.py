@@ -79,7 +79,7 @@ def _matrix(file: Path, node: Any) -> Array:
     if _kind(node) == "sparse":
         rows, columns = _shape(node)
         return compressed(file, node, (rows, columns), ("data", "ir", "jc"), "csc")
-    return values(file, node).T
+    return values(file, node, range(node.ndim)[::-1])
 
 
 def _label(file: Path, source: Any, node: Any) -> Array:
