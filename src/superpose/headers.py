@@ -71,7 +71,7 @@ def header(path: str | os.PathLike[str]) -> Header:
 
 
 def _read_whole(file: Path, key: str | None) -> Header:
-    content = read(file)
+    content = read(file if key is None else f"{file}:{key}")
     responses = content.responses if isinstance(content, Recording) else content
     return Header(responses.shape, str(responses.dtype), is_mapped(responses))
 

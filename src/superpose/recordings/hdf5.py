@@ -16,8 +16,10 @@ from superpose.recordings.choice import choose
 from superpose.recordings.completeness import check_stored
 from superpose.recordings.heaps import check_heaps
 from superpose.recordings.packages import package
+from superpose.recordings.recording import two_dimensional
 from superpose.recordings.unpacking import kept, unpacked
 
+NUMBERS = "iufb"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -55,9 +57,10 @@ def values(file: Path, dataset: Any, axes: Sequence[int] | None = None) -> NDArr
 
     What is mapped is as read-only as the file. Other numbers have the type that responses are kept in.
     """
+    if axes is None and dataset.ndim > 2:
+        two_dimensional(dataset, str(file))
     if not in_one_piece(dataset):
         return converted(file, dataset, axes)
-    _check_numbers(file, dataset)
     check_complete(file, dataset)
     mapped = np.memmap(file, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
     return mapped.transpose(axes or range(dataset.ndim))
@@ -67,7 +70,7 @@ def in_one_piece(dataset: Any) -> bool:
     """Return whether the numbers of a dataset lie in the file as NumPy would have them."""
     from h5py import h5d, h5t
 
-    if _layout(dataset) != h5d.CONTIGUOUS or dataset.id.get_offset() is None:
+    if dataset.dtype.kind not in NUMBERS or _layout(dataset) != h5d.CONTIGUOUS or dataset.id.get_offset() is None:
         return False
     # Some types of HDF5 have no like in NumPy and are converted as they are read.
     return bool(h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()))
@@ -125,5 +128,5 @@ def _layout(dataset: Any) -> Any:
 
 def _check_numbers(file: Path, dataset: Any) -> None:
     # Objects, of which Python's own kind would be pickled, and references to other parts of a file.
-    if dataset.dtype.kind not in "iufb":
+    if dataset.dtype.kind not in NUMBERS:
         raise DataError(f"{file}: {dataset.name} holds values of type {dataset.dtype}; expected real numbers.")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.recordings.choice import choose
-from superpose.recordings.unpacking import TILE, is_large, kept, report, spread
+from superpose.recordings.unpacking import is_large, kept, report, spread, tiles
 
 
 def read_npy(file: Path, key: str | None) -> dict[str, Any]:
@@ -52,18 +52,18 @@ def _member(file: Path, archive: Any, name: str) -> NDArray[Any]:
         if dtype.kind not in "fiub" or announced > stored.file_size:
             return np.asarray(archive[name])
         laid = shape[::-1] if fortran else shape
-        array = spread(file, name, laid, kept(dtype), partial(_fill, file, stream, dtype))
+        array = spread(f"{file}: {name}", laid, kept(dtype), partial(_fill, file, stream, dtype))
         return array.T if fortran else array
 
 
 def _fill(file: Path, stream: Any, dtype: np.dtype[Any], out: NDArray[Any]) -> None:
     flat = out.reshape(-1)
-    for start in range(0, out.size, TILE // 8):
-        part = flat[start : start + TILE // 8]
+    for (at,) in tiles(flat.shape, (1,), max(dtype.itemsize, out.itemsize)):
+        part = flat[at]
         content = stream.read(part.size * dtype.itemsize)
         if len(content) < part.size * dtype.itemsize:
             raise DataError(f"{file} ends before its array does; write it again.")
         part[:] = np.frombuffer(content, dtype)
-        report(file, (start + part.size) * out.itemsize, out.nbytes)
+        report(file, at.stop * out.itemsize, out.nbytes)
     # The checksum is looked at where a member ends.
     stream.read(1)

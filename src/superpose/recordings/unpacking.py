@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,12 +22,15 @@ from superpose.files import DataError, StorageError
 
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
+Fill = Callable[[Array], None]
 
 # Bytes of an array that is held in memory. No share of the machine's: several files are read, containers have less, and
 # writing pages that the system may keep costs little beside unpacking them.
 HELD = 2**28
 # Bytes that are unpacked at once, where a chunk has no more.
 TILE = 2**25
+MB = 10**6
+REMEDY = "set TMPDIR to a folder with more room, or keep it as a contiguous HDF5 dataset or a .npy."
 
 
 def _silent(what: str, done: int, total: int) -> None: ...
@@ -48,7 +51,7 @@ def told(progress: Progress | None) -> Iterator[None]:
 
 def report(file: Path, done: int, total: int) -> None:
     """Tell how many bytes of how many are unpacked."""
-    _told.get()(f"{file.name}: MB unpacked", done // 10**6, total // 10**6)
+    _told.get()(f"{file.name}: MB unpacked", done // MB, total // MB)
 
 
 def kept(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -120,25 +123,57 @@ def unpacked(
             done += view[tile].nbytes
             report(file, done, out.nbytes)
 
-    return spread(file, name, tuple(source.shape[axis] for axis in order), dtype, fill)
+    return spread(f"{file}: {name}", tuple(source.shape[axis] for axis in order), dtype, fill)
 
 
-def spread(file: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Callable[[Array], None]) -> Array:
+def filled(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
+    """Return an array that a function fills, in memory or, where it is large, as `spread` does."""
+    if is_large(shape, dtype):
+        return spread(what, shape, dtype, fill)
+    out = np.empty(shape, dtype)
+    fill(out)
+    return out
+
+
+def spread(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
     """Return an array that a function fills, mapped from a nameless file: no end of this process leaves it behind.
 
     It is an ordinary array over the mapping: a `numpy.memmap` whose file has no name cannot be sent by joblib.
     """
     size, folder = math.prod(shape) * dtype.itemsize, tempfile.gettempdir()
-    _check_room(file, name, shape, size, folder)
+    needs = f"{what}, shape {shape}, takes {size} bytes ({size / 1e9:.1f} GB) unpacked"
+    _check_room(needs, size, folder)
     try:
         with tempfile.TemporaryFile(dir=folder) as place:
-            reserve(place, size)
+            reserve(place.fileno(), size)
             fill(np.ndarray(shape, dtype, buffer=mmap.mmap(place.fileno(), size)))
             return np.ndarray(shape, dtype, buffer=mmap.mmap(place.fileno(), size, access=mmap.ACCESS_READ))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise StorageError(_too_large(file, name, shape, size, f"{folder} is full")) from None
+            raise StorageError(f"{needs}, and {folder} is full; {REMEDY}") from None
         raise
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Reserve room for a file, since writing to a mapped page that the disk has no room for ends the process."""
+    getattr(os, "posix_fallocate", _written)(descriptor, 0, size)
+
+
+def _written(descriptor: int, start: int, size: int) -> None:
+    """Write zeros, where the system has no call for it."""
+    zeros = memoryview(bytes(2**20))
+    os.lseek(descriptor, start, os.SEEK_SET)
+    while size:
+        size -= os.write(descriptor, zeros[:size])
+
+
+def _check_room(needs: str, size: int, folder: str) -> None:
+    disk = shutil.disk_usage(folder)
+    # A damaged header may announce anything, which is no fault of the disk.
+    if size > disk.total:
+        raise DataError(f"{needs}, and the disk of {folder} has {disk.total / 1e9:.1f} GB; {REMEDY}")
+    if size > disk.free:
+        raise StorageError(f"{needs}, and {folder} has {disk.free / 1e9:.1f} GB free; {REMEDY}")
 
 
 def tiles(shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> Iterator[tuple[slice, ...]]:
@@ -156,32 +191,3 @@ def tiles(shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> Iterato
         step[axis] = min(shape[axis], fit * step[axis])
     for starts in itertools.product(*(range(0, size, by) for size, by in zip(shape, step, strict=True))):
         yield tuple(slice(start, min(start + by, size)) for start, by, size in zip(starts, step, shape, strict=True))
-
-
-def fill_with_zeros(descriptor: int, start: int, size: int) -> None:
-    """Reserve room in a file where the system has no call for it."""
-    zeros = memoryview(bytes(2**20))
-    os.lseek(descriptor, start, os.SEEK_SET)
-    while size:
-        size -= os.write(descriptor, zeros[:size])
-
-
-def reserve(place: IO[bytes], size: int) -> None:
-    """Reserve room for a file, since writing to a mapped page that the disk has no room for ends the process."""
-    getattr(os, "posix_fallocate", fill_with_zeros)(place.fileno(), 0, size)
-
-
-def _check_room(file: Path, name: str, shape: tuple[int, ...], size: int, folder: str) -> None:
-    disk = shutil.disk_usage(folder)
-    # A damaged header may announce anything, which is no fault of the disk.
-    if size > disk.total:
-        raise DataError(_too_large(file, name, shape, size, f"the disk of {folder} has {disk.total / 1e9:.1f} GB"))
-    if size > disk.free:
-        raise StorageError(_too_large(file, name, shape, size, f"{folder} has {disk.free / 1e9:.1f} GB free"))
-
-
-def _too_large(file: Path, name: str, shape: tuple[int, ...], size: int, there: str) -> str:
-    return (
-        f"{file}: {name}, shape {shape}, takes {size} bytes ({size / 1e9:.1f} GB) unpacked, and {there}; set TMPDIR to "
-        "a folder with more room, or keep it as a contiguous HDF5 dataset or a .npy."
-    )

@@ -15,6 +15,7 @@ from superpose.files import DataError
 from superpose.recordings.choice import choose
 from superpose.recordings.completeness import check_stored
 from superpose.recordings.packages import package
+from superpose.recordings.recording import two_dimensional
 from superpose.recordings.unpacking import kept, unpacked
 
 # Others are refused: a codec may run what it decodes, as that of pickles does.
@@ -50,6 +51,8 @@ def arrays_of(file: Path) -> dict[str, Any]:
 
 def _values(file: Path, array: Any) -> NDArray[Any]:
     name = _checked(file, array, "iufb")
+    if array.ndim > 2:
+        two_dimensional(array, str(file))
     return unpacked(file, name, array, array.chunks, kept(array.dtype))
 
 
