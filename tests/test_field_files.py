@@ -666,3 +666,19 @@ def test_heaps_of_text_that_have_no_end(tmp_path, suffix):
     code = f"from superpose.recordings import read; read({str(path)!r})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert f"{path} has a damaged block of text at byte {heap}; copy the file again" in done.stderr
+
+
+@pytest.mark.parametrize("chunks", [None, (4,)])
+def test_texts_that_are_longer_than_their_file(tmp_path, chunks):
+    """HDF5 would make as many bytes ready as are announced, gigabytes, before it finds that they are not there."""
+    path = tmp_path / "m.h5"
+    with h5py.File(path, "w") as file:
+        file["responses"] = VALUES
+        made = file.create_dataset("stimuli", data=IDS, dtype=h5py.string_dtype(), chunks=chunks).id
+        at = made.get_chunk_info(1).byte_offset if chunks else made.get_offset()
+    assert read(path).stimuli.tolist() == IDS
+    content = bytearray(path.read_bytes())
+    content[at + 3] = 255
+    path.write_bytes(content)
+    with pytest.raises(DataError, match=f"{path}: /stimuli has a text longer than the file, and is damaged; copy it"):
+        read(path)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from superpose.files import DataError
 from superpose.recordings.choice import choose
 from superpose.recordings.completeness import check_stored
-from superpose.recordings.heaps import check_heaps
+from superpose.recordings.heaps import check_heaps, check_lengths
 from superpose.recordings.packages import package
 from superpose.recordings.recording import two_dimensional
 from superpose.recordings.unpacking import kept, unpacked
@@ -90,10 +90,13 @@ def labels(file: Path, dataset: Any) -> NDArray[Any]:
     """Return a dataset of labels: numbers, or text."""
     from h5py import check_string_dtype
 
-    if check_string_dtype(dataset.dtype) is None:
+    text = check_string_dtype(dataset.dtype)
+    if text is None:
         return whole(file, dataset)
     check_complete(file, dataset)
     check_heaps(file)
+    if text.length is None:
+        check_lengths(file, dataset)
     return np.asarray(dataset.asstr()[()], dtype=object)
 
 
