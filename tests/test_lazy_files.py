@@ -16,12 +16,15 @@ import zipfile
 
 import h5py
 import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import xarray
 import zarr
 from scipy import sparse
 from test_disk_full import disk
 from test_field_files import array_of, lose, matlab_73, nwb_series, observed
+from test_fuzz import fuzzed
 
 from superpose.arrays import is_mapped
 from superpose.cli import main
@@ -84,6 +87,12 @@ def compressed_matlab(path):
         file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
 
 
+def table(path):
+    columns = {f"u{i}": column for i, column in enumerate(VALUES.astype(np.float32).T)}
+    frame = pd.DataFrame(columns).assign(u3=COUNTS[:, 3], u5=None, trial=np.arange(ROWS), stimulus=list("abcdef") * 10)
+    frame.to_parquet(path, index=False, row_group_size=25)
+
+
 def h5ad(make, **options):
     return lambda path: observed(make(COUNTS.astype(np.float32))).write_h5ad(path, **options)
 
@@ -113,6 +122,7 @@ FILES = {
     **{f"netCDF 4, {name}": ("m.nc", assembly(axes), None) for name, axes in ORDERS.items()},
     "netCDF 4, packed": ("m.nc", assembly(ORDERS["units first"], **PACKED), None),
     "netCDF 4, packed, one piece": ("m.nc", assembly(ORDERS["in order"], **PACKED, zlib=False, chunksizes=None), None),
+    "parquet": ("m.parquet", table, None),
     "NWB": ("m.nwb", lambda path: nwb_series(path, COUNTS.astype(np.int16)), "acquisition/fluorescence"),
     "AnnData": ("m.h5ad", h5ad(np.asarray, compression="gzip"), None),
     "AnnData, rows": ("m.h5ad", h5ad(sparse.csr_matrix, compression="gzip"), None),
@@ -157,7 +167,7 @@ def test_rows_lie_together(tmp_path, lazily, name):
 def test_headers_say_what_is_mapped(tmp_path, lazily, monkeypatch, name):
     path = written(tmp_path, name)
     responses = array_of(read(path))
-    if name.startswith(("HDF5", "zarr", "np")):
+    if name.startswith(("HDF5", "zarr", "np", "parquet")):
         monkeypatch.setattr(unpacking, "spread", None)
     assert header(path) == (responses.shape, responses.dtype.name, True)
 
@@ -237,6 +247,25 @@ def test_archives_that_end_early(tmp_path, lazily, kept):
             archive.writestr("x.npy", content[: int(kept * len(content))])
         with pytest.raises(DataError, match=r"m\.npz"):
             read(tmp_path / "m.npz")
+
+
+LAZY = ("npy", "npz", "parquet", "hdf5", "hdf5 in chunks", "zarr 2", "zarr 3", "netcdf 4", "nwb", "h5ad")
+
+
+@pytest.mark.parametrize("name", LAZY)
+def test_mutated_files(tmp_path, lazily, capfd, name):
+    assert fuzzed(name, tmp_path, 64)["refused"] > 8
+    gc.collect()
+    assert list(lazily.iterdir()) == []
+    assert capfd.readouterr() == ("", "")
+
+
+def test_rows_that_a_parquet_lacks(tmp_path, monkeypatch, lazily):
+    table(tmp_path / "m.parquet")
+    batches = pq.ParquetFile.iter_batches
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", lambda *args, **options: list(batches(*args, **options))[:-1])
+    with pytest.raises(DataError, match=r"m\.parquet announces 60 rows and has \d+; write it again"):
+        read(tmp_path / "m.parquet")
 
 
 @pytest.mark.parametrize("name", ["HDF5, rows", "zarr 3, <f8", "npz, <f8"])

@@ -123,7 +123,7 @@ def _of_parquet(file: Path, key: str | None) -> Header:
         # A table's unnamed index.
         names = names[1:] if names[:1] == [""] else names
         units = [name for name in names if not any(name in spellings for spellings in LABELS.values())]
-        return Header((source.metadata.num_rows, len(units)), "float64", False)
+        return _header((source.metadata.num_rows, len(units)), np.dtype(np.float64), mapped=False)
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype[Any], *, mapped: bool) -> Header:

@@ -176,6 +176,11 @@ def _check_room(needs: str, size: int, folder: str) -> None:
         raise StorageError(f"{needs}, and {folder} has {disk.free / 1e9:.1f} GB free; {REMEDY}")
 
 
+def at_once(size: int) -> int:
+    """Return how many of some bytes are unpacked at once: at least one."""
+    return max(1, TILE // size)
+
+
 def tiles(shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> Iterator[tuple[slice, ...]]:
     """Yield the parts of an array that are made of whole chunks, as many as `TILE` bytes hold, the last axis first.
 
@@ -187,7 +192,6 @@ def tiles(shape: Sequence[int], chunks: Sequence[int], itemsize: int) -> Iterato
     """
     step = [max(1, min(chunk, size)) for chunk, size in zip(chunks, shape, strict=True)]
     for axis in reversed(range(len(shape))):
-        fit = max(1, TILE // (math.prod(step) * itemsize))
-        step[axis] = min(shape[axis], fit * step[axis])
+        step[axis] = min(shape[axis], at_once(math.prod(step) * itemsize) * step[axis])
     for starts in itertools.product(*(range(0, size, by) for size, by in zip(shape, step, strict=True))):
         yield tuple(slice(start, min(start + by, size)) for start, by, size in zip(starts, step, shape, strict=True))
