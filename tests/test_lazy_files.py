@@ -167,9 +167,14 @@ def test_rows_lie_together(tmp_path, lazily, name):
 def test_headers_say_what_is_mapped(tmp_path, lazily, monkeypatch, name):
     path = written(tmp_path, name)
     responses = array_of(read(path))
-    if name.startswith(("HDF5", "zarr", "np", "parquet")):
-        monkeypatch.setattr(unpacking, "spread", None)
+    monkeypatch.setattr(unpacking, "reserve", None)
     assert header(path) == (responses.shape, responses.dtype.name, True)
+
+
+def test_text_tables_are_read_for_their_headers(tmp_path, lazily):
+    frame = pd.DataFrame(VALUES[:, :3], columns=list("uvw")).assign(stimulus=np.arange(ROWS))
+    frame.to_csv(tmp_path / "m.csv", index=False)
+    assert header(tmp_path / "m.csv") == ((ROWS, 3), "float64", True)
 
 
 def test_what_is_small_stays_in_memory(tmp_path):

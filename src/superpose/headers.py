@@ -19,7 +19,7 @@ from superpose.recordings.labels import LABELS
 from superpose.recordings.numpyfiles import array_header
 from superpose.recordings.reading import existing, read, readable
 from superpose.recordings.recording import Recording
-from superpose.recordings.unpacking import is_large, kept
+from superpose.recordings.unpacking import is_large, kept, unfilled
 from superpose.recordings.zarrs import arrays_of
 
 # As safetensors names them.
@@ -37,7 +37,8 @@ class Header(NamedTuple):
 def header(path: str | os.PathLike[str]) -> Header:
     """Read how large the responses of a file are, as `superpose.read` would give them.
 
-    Only a text table, which has no header that counts its rows, is read to its end.
+    Only a text table, which has no header that counts its rows, is read to its end, and what netCDF, NWB, AnnData and
+    MATLAB files hold of labels and small arrays.
 
     Parameters
     ----------
@@ -73,7 +74,13 @@ def header(path: str | os.PathLike[str]) -> Header:
 def _read_whole(file: Path, key: str | None) -> Header:
     content = read(file if key is None else f"{file}:{key}")
     responses = content.responses if isinstance(content, Recording) else content
-    return Header(responses.shape, str(responses.dtype), is_mapped(responses))
+    # Without strides, zeros stand for what would be unpacked.
+    return Header(responses.shape, str(responses.dtype), is_mapped(responses) or not any(responses.strides))
+
+
+def _read_but_large(file: Path, key: str | None) -> Header:
+    with unfilled():
+        return _read_whole(file, key)
 
 
 def _of_npy(file: Path, key: str | None) -> Header:
@@ -142,4 +149,5 @@ HEADERS: Mapping[str, Callable[[Path, str | None], Header]] = {
     ".h5": _of_hdf5,
     ".hdf5": _of_hdf5,
     ".zarr": _of_zarr,
+    **dict.fromkeys((".nc", ".nwb", ".h5ad", ".mat"), _read_but_large),
 }

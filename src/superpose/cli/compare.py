@@ -78,7 +78,8 @@ def compare(
         Everything random is derived from it.
     memory
         How much memory the sums behind scores may take, such as 512MB; by default a quarter of the machine's. Rows of
-        .npy files, and of HDF5 in one piece, are read from the disk by chunks.
+        .npy files, and of HDF5 in one piece, are read from the disk by chunks; large files that are compressed are
+        unpacked first, in the folder of temporary files (TMPDIR).
     json
         Print the table, sentences and warnings as JSON.
     overwrite

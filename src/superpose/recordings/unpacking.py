@@ -136,10 +136,13 @@ def filled(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) 
 
 
 def spread(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
-    """Return an array that a function fills, mapped from a nameless file: no end of this process leaves it behind.
+    """Return a large array that a function fills, mapped from a nameless file, or one that stands for it."""
+    return _place.get()(what, shape, dtype, fill)
 
-    It is an ordinary array over the mapping: a `numpy.memmap` whose file has no name cannot be sent by joblib.
-    """
+
+def _on_disk(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
+    # No end of this process leaves a file without a name behind. An ordinary array lies over the mapping: a memmap
+    # whose file has no name cannot be sent by joblib.
     size, folder = math.prod(shape) * dtype.itemsize, tempfile.gettempdir()
     needs = f"{what}, shape {shape}, takes {size} bytes ({size / 1e9:.1f} GB) unpacked"
     _check_room(needs, size, folder)
@@ -152,6 +155,23 @@ def spread(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StorageError(f"{needs}, and {folder} is full; {REMEDY}") from None
         raise
+
+
+def _unfilled(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
+    return np.broadcast_to(np.zeros((), dtype), shape)
+
+
+_place: ContextVar[Callable[[str, tuple[int, ...], np.dtype[Any], Fill], Array]] = ContextVar("place", default=_on_disk)
+
+
+@contextmanager
+def unfilled() -> Iterator[None]:
+    """Have zeros, of which one is stored, stand for large arrays meanwhile, where only sizes are asked for."""
+    before = _place.set(_unfilled)
+    try:
+        yield
+    finally:
+        _place.reset(before)
 
 
 def reserve(descriptor: int, size: int) -> None:
