@@ -443,7 +443,7 @@ def sample():
         peak = max(peak, resident())
         time.sleep(0.002)
 
-import h5py, zarr, torch, pandas  # what reading imports is no part of what it holds
+import h5py, zarr  # what reading imports is no part of what it holds
 start, began = resident(), time.perf_counter()
 sampler = threading.Thread(target=sample)
 sampler.start()
@@ -471,7 +471,9 @@ def write_rows(path, samples, units, seed):
     mixing = np.random.default_rng(seed).normal(size=(16, units)).astype(np.float32)
     if path.suffix == ".h5":
         file = h5py.File(path, "w")
-        array = file.create_dataset("x", (samples, units), "f4", chunks=(500, units), compression="gzip")
+        array = file.create_dataset(
+            "x", (samples, units), "f4", chunks=(500, units), compression="gzip", compression_opts=1
+        )
     else:
         array = zarr.create_array(path, shape=(samples, units), dtype="f4", chunks=(500, units))
     for start in range(0, samples, block):
@@ -487,12 +489,12 @@ def write_rows(path, samples, units, seed):
 class TestMemory:
     @pytest.mark.parametrize("suffix", [".h5", ".zarr"])
     def test_little_is_held_while_unpacking(self, tmp_path, suffix):
-        path = write_rows(tmp_path / f"a{suffix}", 40_000, 512, 0)
+        path = write_rows(tmp_path / f"a{suffix}", 32_000, 512, 0)
         found = measured("read", [path], held=4 * MIB, tile=4 * MIB)
-        # The file takes 78 MiB: a few tiles, chunks on their way, and what allocators keep.
+        # The array takes 62 MiB: a few tiles, chunks on their way, and what allocators keep.
         assert found["peak"] - found["start"] < 40 * MIB
         whole = measured("read", [path])
-        assert whole["peak"] - whole["start"] > 75 * MIB
+        assert whole["peak"] - whole["start"] > 60 * MIB
 
     @pytest.mark.slow
     def test_comparing_compressed_files(self, tmp_path):
@@ -501,5 +503,7 @@ class TestMemory:
         lazily = measured("compare", paths)
         whole = measured("compare", paths, held=2**40)
         print(f"unpacked {lazily}, whole {whole}, {time.perf_counter() - started:.0f} s")
-        assert lazily["peak"] < 640 * MIB
+        # Beside what is unpacked, 256 MB of sums and numbers for each of the rows.
+        assert lazily["peak"] < 768 * MIB
+        assert lazily["read"] < 2 * whole["read"]
         assert lazily["scores"] == whole["scores"]
