@@ -167,7 +167,8 @@ def test_rows_lie_together(tmp_path, lazily, name):
 def test_headers_say_what_is_mapped(tmp_path, lazily, monkeypatch, name):
     path = written(tmp_path, name)
     responses = array_of(read(path))
-    monkeypatch.setattr(unpacking, "reserve", None)
+    if not name.endswith(("AnnData, rows", "AnnData, columns", "sparse")):
+        monkeypatch.setattr(unpacking, "reserve", None)
     assert header(path) == (responses.shape, responses.dtype.name, True)
 
 

@@ -17,7 +17,7 @@ from superpose.recordings.completeness import check_stored
 from superpose.recordings.heaps import check_heaps, check_lengths
 from superpose.recordings.packages import package
 from superpose.recordings.recording import two_dimensional
-from superpose.recordings.unpacking import kept, unpacked
+from superpose.recordings.unpacking import kept, on_disk, unpacked
 
 NUMBERS = "iufb"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -104,7 +104,8 @@ def whole(file: Path, dataset: Any) -> NDArray[Any]:
     """Return the numbers of a dataset as they are, in memory unless they are many."""
     _check_numbers(file, dataset)
     check_complete(file, dataset)
-    return unpacked(file, dataset.name, dataset, _chunks(dataset), dataset.dtype.newbyteorder("="))
+    # Other arrays are made of these, so that their values count where those of responses do not.
+    return unpacked(file, dataset.name, dataset, _chunks(dataset), dataset.dtype.newbyteorder("="), place=on_disk)
 
 
 def check_complete(file: Path, dataset: Any) -> None:

@@ -23,6 +23,8 @@ from superpose.files import DataError, StorageError
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 Fill = Callable[[Array], None]
+# Of what it is called in messages, its shape, its type and what fills it.
+Place = Callable[[str, tuple[int, ...], np.dtype[Any], Fill], Array]
 
 # Bytes of an array that is held in memory. No share of the machine's: several files are read, containers have less, and
 # writing pages that the system may keep costs little beside unpacking them.
@@ -82,6 +84,7 @@ def unpacked(
     dtype: np.dtype[Any],
     axes: Sequence[int] | None = None,
     convert: Callable[[Any], Array] = np.asarray,
+    place: Place | None = None,
 ) -> Array:
     """Return an array of a file in memory or, where it is large, in a nameless file that is gone when nobody uses it.
 
@@ -99,6 +102,8 @@ def unpacked(
         The order of the source's axes in the result; None leaves them. A large result lies in that order on the disk.
     convert : callable
         Makes numbers of a part, value by value.
+    place : callable, optional
+        Where a large one goes; None is `spread`.
 
     Returns
     -------
@@ -123,7 +128,7 @@ def unpacked(
             done += view[tile].nbytes
             report(file, done, out.nbytes)
 
-    return spread(f"{file}: {name}", tuple(source.shape[axis] for axis in order), dtype, fill)
+    return (place or spread)(f"{file}: {name}", tuple(source.shape[axis] for axis in order), dtype, fill)
 
 
 def filled(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
@@ -140,9 +145,11 @@ def spread(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) 
     return _place.get()(what, shape, dtype, fill)
 
 
-def _on_disk(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
-    # No end of this process leaves a file without a name behind. An ordinary array lies over the mapping: a memmap
-    # whose file has no name cannot be sent by joblib.
+def on_disk(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
+    """Return an array that a function fills, mapped from a nameless file: no end of this process leaves it behind.
+
+    It is an ordinary array over the mapping: a `numpy.memmap` whose file has no name cannot be sent by joblib.
+    """
     size, folder = math.prod(shape) * dtype.itemsize, tempfile.gettempdir()
     needs = f"{what}, shape {shape}, takes {size} bytes ({size / 1e9:.1f} GB) unpacked"
     _check_room(needs, size, folder)
@@ -161,7 +168,7 @@ def _unfilled(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fil
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-_place: ContextVar[Callable[[str, tuple[int, ...], np.dtype[Any], Fill], Array]] = ContextVar("place", default=_on_disk)
+_place: ContextVar[Place] = ContextVar("place", default=on_disk)
 
 
 @contextmanager
