@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from mmap import mmap
 from typing import Any, TypeVar
 
 import numpy as np
@@ -86,6 +87,21 @@ def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
     if 0 in array.shape:
         raise DataError(f"{name} is empty, shape {array.shape}; expected at least one sample and one unit.")
     return array
+
+
+def is_mapped(x: Any) -> bool:
+    """Return whether an array is a view of a file.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.arrays import is_mapped
+    >>> is_mapped(np.ones(3))
+    False
+    """
+    while x is not None and not isinstance(x, np.memmap | mmap):
+        x = getattr(x, "base", None)
+    return x is not None
 
 
 def check_finite(x: NDArray[Any], name: str = "x") -> None:

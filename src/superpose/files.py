@@ -21,6 +21,10 @@ class DataError(ValueError):
     """
 
 
+class StorageError(DataError):
+    """Input that needs more room on a disk than there is. The command line exits with status 3."""
+
+
 class PartError(RuntimeError):
     """Part of the work failed, named in one line; what succeeded is kept. The command line exits with status 1."""
 

@@ -11,11 +11,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from superpose.arrays import is_mapped
 from superpose.files import DataError
 from superpose.recordings.choice import chosen
+from superpose.recordings.hdf5 import datasets, in_one_piece, opened
 from superpose.recordings.labels import LABELS
+from superpose.recordings.numpyfiles import array_header
 from superpose.recordings.reading import existing, read, readable
 from superpose.recordings.recording import Recording
+from superpose.recordings.unpacking import is_large, kept, unfilled
+from superpose.recordings.zarrs import arrays_of
 
 # As safetensors names them.
 SAFE_TYPES = {"F16": "float16", "BF16": "float32", "F32": "float32"}
@@ -32,7 +37,8 @@ class Header(NamedTuple):
 def header(path: str | os.PathLike[str]) -> Header:
     """Read how large the responses of a file are, as `superpose.read` would give them.
 
-    Only a text table, which has no header that counts its rows, is read to its end.
+    Only a text table, which has no header that counts its rows, is read to its end, and what netCDF, NWB, AnnData and
+    MATLAB files hold of labels and small arrays.
 
     Parameters
     ----------
@@ -66,35 +72,46 @@ def header(path: str | os.PathLike[str]) -> Header:
 
 
 def _read_whole(file: Path, key: str | None) -> Header:
-    content = read(file)
+    content = read(file if key is None else f"{file}:{key}")
     responses = content.responses if isinstance(content, Recording) else content
-    return Header(responses.shape, str(responses.dtype), False)
+    # Without strides, zeros stand for what would be unpacked.
+    return Header(responses.shape, str(responses.dtype), is_mapped(responses) or not any(responses.strides))
+
+
+def _read_but_large(file: Path, key: str | None) -> Header:
+    with unfilled():
+        return _read_whole(file, key)
 
 
 def _of_npy(file: Path, key: str | None) -> Header:
     with open(file, "rb") as stream:
-        shape, dtype = _array_header(stream)
+        shape, _, dtype = array_header(stream)
         announced = stream.tell() + math.prod(shape) * dtype.itemsize
     there = os.path.getsize(file)
     if there < announced:
         raise DataError(f"{file} has {there} bytes and announces {announced}; it was cut off: write it again.")
-    # Integers become floats when they are read, so they are held.
-    return Header(shape, _kept_as(dtype), dtype.kind == "f")
+    return _header(shape, dtype, mapped=True)
 
 
 def _of_npz(file: Path, key: str | None) -> Header:
     with zipfile.ZipFile(file) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
         with archive.open(f"{chosen(file, key, dict.fromkeys(names))}.npy") as stream:
-            shape, dtype = _array_header(stream)
-        return Header(shape, _kept_as(dtype), False)
+            shape, _, dtype = array_header(stream)
+        return _header(shape, dtype, mapped=False)
 
 
-def _array_header(stream: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
-    version = np.lib.format.read_magic(stream)
-    of_version = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-    shape, _, dtype = of_version(stream)
-    return shape, dtype
+def _of_hdf5(file: Path, key: str | None) -> Header:
+    with opened(file) as source:
+        found = datasets(source)
+        dataset = found[chosen(file, key, {name: dataset.ndim for name, dataset in found.items()})]
+        return _header(dataset.shape, dataset.dtype, mapped=in_one_piece(dataset))
+
+
+def _of_zarr(file: Path, key: str | None) -> Header:
+    arrays = arrays_of(file)
+    array = arrays[chosen(file, key, {name: array.ndim for name, array in arrays.items()})]
+    return _header(array.shape, array.dtype, mapped=False)
 
 
 def _of_safetensors(file: Path, key: str | None) -> Header:
@@ -113,14 +130,15 @@ def _of_parquet(file: Path, key: str | None) -> Header:
         # A table's unnamed index.
         names = names[1:] if names[:1] == [""] else names
         units = [name for name in names if not any(name in spellings for spellings in LABELS.values())]
-        return Header((source.metadata.num_rows, len(units)), "float64", False)
+        return _header((source.metadata.num_rows, len(units)), np.dtype(np.float64), mapped=False)
 
 
-def _kept_as(dtype: np.dtype[Any]) -> str:
-    """Return the type that `superpose.arrays.as_responses` keeps numbers in."""
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any], *, mapped: bool) -> Header:
+    """Return the header of numbers that lie in a file as they are, or do not."""
     if dtype.kind not in "fiub":
         raise DataError(f"the responses are of type {dtype}; expected real numbers.")
-    return dtype.newbyteorder("=").name if dtype.kind == "f" and dtype.itemsize <= 8 else "float64"
+    # What is converted as it is read is held, unless it is large.
+    return Header(shape, kept(dtype).name, (mapped and dtype == kept(dtype)) or is_large(shape, kept(dtype)))
 
 
 HEADERS: Mapping[str, Callable[[Path, str | None], Header]] = {
@@ -128,4 +146,8 @@ HEADERS: Mapping[str, Callable[[Path, str | None], Header]] = {
     ".npz": _of_npz,
     ".parquet": _of_parquet,
     ".safetensors": _of_safetensors,
+    ".h5": _of_hdf5,
+    ".hdf5": _of_hdf5,
+    ".zarr": _of_zarr,
+    **dict.fromkeys((".nc", ".nwb", ".h5ad", ".mat"), _read_but_large),
 }

@@ -17,6 +17,7 @@ from superpose.files import DataError, sha256, sha256_of_folder
 from superpose.formats import digest
 from superpose.formats import read as read_foreign
 from superpose.recordings import Recording, match, read
+from superpose.recordings.unpacking import Progress
 from superpose.sae import SparseAutoencoder, load
 
 Array = NDArray[Any]
@@ -31,8 +32,8 @@ class Systems(NamedTuple):
     trials: dict[str, Trials] | None
 
 
-def read_systems(files: Sequence[Path]) -> Systems:
-    """Return the systems that files hold, paired by stimulus id or by position.
+def read_systems(files: Sequence[Path], progress: Progress | None = None) -> Systems:
+    """Return the systems that files hold, paired by stimulus id or by position; progress is told of unpacking.
 
     Raises
     ------
@@ -41,7 +42,7 @@ def read_systems(files: Sequence[Path]) -> Systems:
     """
     if len(files) < 2:
         raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")
-    contents, inputs = _read(files)
+    contents, inputs = _read(files, progress)
     recordings = [
         Recording(name, r.responses, r.stimuli, r.repeats, r.groups)
         for name, r in contents.items()
@@ -67,7 +68,7 @@ def _trials(recordings: Sequence[Recording], stimuli: Array) -> dict[str, Trials
     return trials if any(own.repeated for own in trials.values()) else None
 
 
-def read_files(files: Sequence[Path]) -> tuple[dict[str, Array], dict[str, Any]]:
+def read_files(files: Sequence[Path], progress: Progress | None = None) -> tuple[dict[str, Array], dict[str, Any]]:
     """Return {name: array} of files as they are, their rows not paired, and what to record of each file.
 
     Raises
@@ -77,7 +78,7 @@ def read_files(files: Sequence[Path]) -> tuple[dict[str, Array], dict[str, Any]]
     """
     if not files:
         raise DataError("no file given; expected at least one file of activity, (samples, units).")
-    contents, inputs = _read(files)
+    contents, inputs = _read(files, progress)
     arrays = {name: c.responses if isinstance(c, Recording) else c for name, c in contents.items()}
     return {name: as_responses(x, name) for name, x in arrays.items()}, inputs
 
@@ -122,8 +123,8 @@ def read_groups(path: Path, option: str = "--groups") -> Array:
         raise DataError(f"{path} cannot be read as group labels: {' '.join(str(error).split())[:200]}.") from None
 
 
-def _read(files: Sequence[Path]) -> tuple[dict[str, Any], dict[str, Any]]:
-    contents = {name: read(path) for name, path in zip(names_of(files), files, strict=True)}
+def _read(files: Sequence[Path], progress: Progress | None) -> tuple[dict[str, Any], dict[str, Any]]:
+    contents = {name: read(path, progress=progress) for name, path in zip(names_of(files), files, strict=True)}
     inputs = {
         name: {"path": str(path), "sha256": _digest(_file(path)), "shape": _shape(content)}
         for (name, content), path in zip(contents.items(), files, strict=True)

@@ -16,7 +16,7 @@ from superpose.cli.demo import demo
 from superpose.cli.encode import encode
 from superpose.cli.extract import extract
 from superpose.cli.train import train
-from superpose.files import DataError, PartError
+from superpose.files import DataError, PartError, StorageError
 
 PART_FAILED, BAD_INPUT, STORAGE_FULL, INTERRUPTED = 1, 2, 3, 130
 
@@ -61,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(None if arguments is None else list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _fail(" ".join(str(error).split()), BAD_INPUT)
+    except StorageError as error:
+        return _fail(str(error), STORAGE_FULL)
     except DataError as error:
         return _fail(str(error), BAD_INPUT)
     except PartError as error:

@@ -83,7 +83,8 @@ def compare(
         more, or all: from 5,000 it is known to one or two per cent.
     memory
         How much memory the sums behind scores may take, such as 512MB; by default a quarter of the machine's. Rows of
-        .npy files, and of HDF5 in one piece, are read from the disk by chunks.
+        .npy files, and of HDF5 in one piece, are read from the disk by chunks; large files that are compressed are
+        unpacked first, in the folder of temporary files (TMPDIR).
     json
         Print the table, sentences and warnings as JSON.
     overwrite
@@ -127,7 +128,8 @@ def compare(
     if dry_run:
         return show_comparison(costs_of(files, folds, permutations, drawn, memory), as_json=json)
     started = time.perf_counter()
-    systems, found_groups, inputs, trials = read_systems(files)
+    with Progress() as reading:
+        systems, found_groups, inputs, trials = read_systems(files, reading)
     belonging = read_groups(groups) if groups is not None else found_groups
     known, known_record = read_dictionaries(dictionaries or [])
     shown = None if labels is None else read_groups(labels, "--labels")

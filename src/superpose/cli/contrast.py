@@ -118,5 +118,6 @@ def partition(
 def _read(files: tuple[Path, ...], groups: Path | None) -> tuple[dict[str, Any], Any]:
     from superpose.analysis.inputs import read_groups, read_systems
 
-    found = read_systems(files)
+    with Progress() as reading:
+        found = read_systems(files, reading)
     return found.arrays, found.groups if groups is None else read_groups(groups)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from superpose.cli.progress import Progress
+
 
 def encode(dictionary: Path, file: Path, *, out: Path) -> None:
     """Write the sparse codes of a file of activity, one row a sample, one column a latent.
@@ -31,7 +33,8 @@ def encode(dictionary: Path, file: Path, *, out: Path) -> None:
     if out.suffix != ".npy":
         raise DataError(f"--out is {out}; expected a file name that ends in .npy.")
     sae = read_dictionary(dictionary)
-    systems, _ = read_files([file])
+    with Progress() as reading:
+        systems, _ = read_files([file], reading)
     (x,) = systems.values()
     codes = sae.encode(x)
     out.parent.mkdir(parents=True, exist_ok=True)

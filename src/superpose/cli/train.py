@@ -53,7 +53,8 @@ def train(
     from superpose.diagnostics import dead_share, fvu, l0
     from superpose.sae import save
 
-    systems, inputs = read_files(files)
+    with Progress() as reading:
+        systems, inputs = read_files(files, reading)
     widest = max(x.shape[-1] for x in systems.values())
     latents = 4 * widest if latents is None else latents
     active = max(1, min(32, latents // 16)) if active is None else active

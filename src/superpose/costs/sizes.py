@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from superpose.arrays import as_responses, check_paired
+from superpose.arrays import as_responses, check_paired, is_mapped
 from superpose.files import DataError
 from superpose.moments import working_type
 
@@ -87,10 +87,4 @@ def _size(x: Any, name: str) -> Size:
     if array.ndim != 2:
         raise DataError(f"{name} has shape {array.shape}; costs are those of (samples, units), once for each repeat.")
     samples, units = array.shape
-    return Size(samples, units, array.dtype.newbyteorder("=").name, _is_mapped(array))
-
-
-def _is_mapped(array: Any) -> bool:
-    while array is not None and not isinstance(array, np.memmap):
-        array = getattr(array, "base", None)
-    return array is not None
+    return Size(samples, units, array.dtype.newbyteorder("=").name, is_mapped(array))

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
@@ -18,7 +17,7 @@ from superpose.recordings.choice import listed
 from superpose.recordings.hdf5 import labels, opened, values, whole
 from superpose.recordings.heaps import check_heaps
 from superpose.recordings.labels import LABELS, plain
-from superpose.recordings.room import check_room
+from superpose.recordings.unpacking import kept, unpacked
 
 Array = NDArray[Any]
 
@@ -65,11 +64,11 @@ def compressed(file: Path, group: Any, shape: tuple[int, int], names: tuple[str,
     """Return a sparse matrix of HDF5 in full: values, indices and where each row ("csr") or column ("csc") starts."""
     from scipy import sparse
 
-    check_room(file, group.name, shape, group[names[0]].dtype.itemsize)
     parts = tuple(whole(file, group[name]) for name in names)
     made = getattr(sparse, f"{kind}_array")(parts, shape=shape)
     made.check_format(full_check=True)
-    return np.asarray(made.toarray())
+    chunks = {"csr": (1, shape[1]), "csc": (shape[0], 1)}[kind]
+    return unpacked(file, group.name, made, chunks, kept(made.dtype), convert=lambda part: part.toarray())
 
 
 def _sparse(kind: str) -> Callable[[Path, Any], Array]:

@@ -1,9 +1,9 @@
-"""HDF5: datasets that lie in one piece are mapped, those in chunks read whole."""
+"""HDF5: datasets that lie in one piece are mapped, those in chunks read whole, or unpacked where they are large."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,13 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.recordings.choice import choose
-from superpose.recordings.heaps import check_heaps
+from superpose.recordings.completeness import check_stored
+from superpose.recordings.heaps import check_heaps, check_lengths
 from superpose.recordings.packages import package
-from superpose.recordings.room import check_room, check_stored
+from superpose.recordings.recording import two_dimensional
+from superpose.recordings.unpacking import kept, on_disk, unpacked
 
+NUMBERS = "iufb"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -49,36 +52,60 @@ def datasets(group: Any) -> dict[str, Any]:
     return found
 
 
-def values(file: Path, dataset: Any) -> NDArray[Any]:
-    """Return the numbers of a dataset, mapped where they lie in one piece, as read-only as the file."""
+def values(file: Path, dataset: Any, axes: Sequence[int] | None = None) -> NDArray[Any]:
+    """Return the numbers of a dataset with its axes in some order, mapped where they lie in one piece.
+
+    What is mapped is as read-only as the file. Other numbers have the type that responses are kept in.
+    """
+    if axes is None and dataset.ndim > 2:
+        two_dimensional(dataset, str(file))
+    if not in_one_piece(dataset):
+        return converted(file, dataset, axes)
+    check_complete(file, dataset)
+    mapped = np.memmap(file, dataset.dtype, "r", dataset.id.get_offset(), dataset.shape)
+    return mapped.transpose(axes or range(dataset.ndim))
+
+
+def in_one_piece(dataset: Any) -> bool:
+    """Return whether the numbers of a dataset lie in the file as NumPy would have them."""
     from h5py import h5d, h5t
 
-    _check_numbers(file, dataset)
-    offset = dataset.id.get_offset() if _layout(dataset) == h5d.CONTIGUOUS else None
+    if dataset.dtype.kind not in NUMBERS or _layout(dataset) != h5d.CONTIGUOUS or dataset.id.get_offset() is None:
+        return False
     # Some types of HDF5 have no like in NumPy and are converted as they are read.
-    if offset is None or not h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()):
-        return whole(file, dataset)
+    return bool(h5t.py_create(dataset.dtype, logical=True).equal(dataset.id.get_type()))
+
+
+def converted(
+    file: Path, dataset: Any, axes: Sequence[int] | None, convert: Callable[[Any], NDArray[Any]] = np.asarray
+) -> NDArray[Any]:
+    """Return what a function, from value to value, makes of the numbers of a dataset."""
+    _check_numbers(file, dataset)
     check_complete(file, dataset)
-    return np.memmap(file, dataset.dtype, "r", offset, dataset.shape)
+    dtype = kept(convert(np.empty(0, dataset.dtype)).dtype)
+    return unpacked(file, dataset.name, dataset, _chunks(dataset), dtype, axes, convert)
 
 
 def labels(file: Path, dataset: Any) -> NDArray[Any]:
     """Return a dataset of labels: numbers, or text."""
     from h5py import check_string_dtype
 
-    if check_string_dtype(dataset.dtype) is None:
+    text = check_string_dtype(dataset.dtype)
+    if text is None:
         return whole(file, dataset)
     check_complete(file, dataset)
     check_heaps(file)
+    if text.length is None:
+        check_lengths(file, dataset)
     return np.asarray(dataset.asstr()[()], dtype=object)
 
 
 def whole(file: Path, dataset: Any) -> NDArray[Any]:
-    """Return the numbers of a dataset, in memory."""
+    """Return the numbers of a dataset as they are, in memory unless they are many."""
     _check_numbers(file, dataset)
-    check_room(file, dataset.name, dataset.shape, dataset.dtype.itemsize)
     check_complete(file, dataset)
-    return np.asarray(dataset[()])
+    # Other arrays are made of these, so that their values count where those of responses do not.
+    return unpacked(file, dataset.name, dataset, _chunks(dataset), dataset.dtype.newbyteorder("="), place=on_disk)
 
 
 def check_complete(file: Path, dataset: Any) -> None:
@@ -95,11 +122,15 @@ def check_complete(file: Path, dataset: Any) -> None:
         check_stored(file, dataset.name, 0, 1, dataset.fillvalue)
 
 
+def _chunks(dataset: Any) -> tuple[int, ...]:
+    return dataset.chunks or (1,) * dataset.ndim
+
+
 def _layout(dataset: Any) -> Any:
     return dataset.id.get_create_plist().get_layout()
 
 
 def _check_numbers(file: Path, dataset: Any) -> None:
     # Objects, of which Python's own kind would be pickled, and references to other parts of a file.
-    if dataset.dtype.kind not in "iufb":
+    if dataset.dtype.kind not in NUMBERS:
         raise DataError(f"{file}: {dataset.name} holds values of type {dataset.dtype}; expected real numbers.")

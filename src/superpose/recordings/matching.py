@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.recordings.recording import Recording
+from superpose.recordings.unpacking import filled, tiles
 
 
 class Matched(NamedTuple):
@@ -66,7 +67,7 @@ def match(recordings: Iterable[Recording]) -> Matched:
         )
     stimuli = np.array([stimulus for stimulus in means[0].stimuli.tolist() if stimulus in shared])
     rows = [_rows(mean.stimuli, stimuli) for mean in means]
-    systems = {mean.name: _taken(mean.responses, row) for mean, row in zip(means, rows, strict=True)}
+    systems = {mean.name: _taken(mean.name, mean.responses, row) for mean, row in zip(means, rows, strict=True)}
     grouped = [(mean.name, mean.groups[row]) for mean, row in zip(means, rows, strict=True) if mean.groups is not None]
     return Matched(systems, stimuli, _one_grouping(grouped))
 
@@ -76,10 +77,17 @@ def _rows(have: NDArray[Any], want: NDArray[Any]) -> NDArray[np.int64]:
     return np.array([place[stimulus] for stimulus in want.tolist()], dtype=np.int64)
 
 
-def _taken(responses: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
+def _taken(name: str, responses: NDArray[Any], rows: NDArray[np.int64]) -> NDArray[Any]:
     """Return rows; without a copy where they follow one another, so that a mapped file stays on the disk."""
     run = slice(rows[0], rows[0] + len(rows))
-    return responses[run] if np.array_equal(rows, np.arange(run.start, run.stop)) else responses[rows]
+    if np.array_equal(rows, np.arange(run.start, run.stop)):
+        return responses[run]
+
+    def fill(out: NDArray[Any]) -> None:
+        for part, _ in tiles(out.shape, (1, out.shape[1]), out.itemsize):
+            out[part] = responses[rows[part]]
+
+    return filled(name, (len(rows), responses.shape[1]), responses.dtype, fill)
 
 
 def _mean_of_trials(recording: Recording) -> Recording:
@@ -88,10 +96,21 @@ def _mean_of_trials(recording: Recording) -> Recording:
     stimuli, first, which, trials = np.unique(
         recording.stimuli, return_index=True, return_inverse=True, return_counts=True
     )
-    total = np.zeros((len(stimuli), recording.responses.shape[1]))
-    np.add.at(total, which, recording.responses)
     order = np.argsort(first)
-    mean = (total / trials[:, None])[order].astype(recording.responses.dtype)
+    # The rows of the stimuli one after another, those of each in their order.
+    place = np.empty_like(order)
+    place[order] = np.arange(len(order))
+    rows, ends = np.argsort(place[which], kind="stable"), np.cumsum(trials[order])
+
+    def fill(out: NDArray[Any]) -> None:
+        for part, _ in tiles(out.shape, (1, out.shape[1]), 8 * -(-len(rows) // len(out))):
+            own = rows[ends[part.start] - trials[order[part.start]] : ends[part.stop - 1]]
+            total = np.zeros(out[part].shape)
+            np.add.at(total, place[which[own]] - part.start, recording.responses[own])
+            out[part] = total / trials[order[part], None]
+
+    shape = (len(stimuli), recording.responses.shape[1])
+    mean = filled(recording.name, shape, recording.responses.dtype, fill)
     groups = recording.groups
     if groups is not None:
         split = groups != groups[first][which]

@@ -13,6 +13,7 @@ from superpose.recordings.choice import choose
 from superpose.recordings.h5ad import compressed
 from superpose.recordings.hdf5 import SIGNATURE, labels, opened, values
 from superpose.recordings.oldmatlab import variables
+from superpose.recordings.recording import two_dimensional
 
 Array = NDArray[Any]
 
@@ -79,7 +80,9 @@ def _matrix(file: Path, node: Any) -> Array:
     if _kind(node) == "sparse":
         rows, columns = _shape(node)
         return compressed(file, node, (rows, columns), ("data", "ir", "jc"), "csc")
-    return values(file, node).T
+    if node.ndim > 2:
+        two_dimensional(node, str(file))
+    return values(file, node, range(node.ndim)[::-1])
 
 
 def _label(file: Path, source: Any, node: Any) -> Array:

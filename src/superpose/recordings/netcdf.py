@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.recordings.choice import chosen, listed
-from superpose.recordings.hdf5 import SIGNATURE, datasets, labels, opened, values
+from superpose.recordings.hdf5 import SIGNATURE, converted, datasets, labels, opened, values
 from superpose.recordings.heaps import check_heaps
 from superpose.recordings.labels import KINDS, LABELS, plain
 
@@ -26,11 +26,11 @@ BARE = b"This is a netCDF dimension but not a netCDF variable"
 
 
 class Variable(NamedTuple):
-    """A variable of a file: the names of its axes, their lengths, and what reads it as numbers or as labels."""
+    """A variable of a file: the names of its axes, their lengths, and what reads it, as numbers in an order of axes."""
 
     axes: tuple[str, ...]
     shape: tuple[int, ...]
-    numbers: Callable[[], Array]
+    numbers: Callable[[Sequence[int]], Array]
     labels: Callable[[], Array]
 
     @property
@@ -60,7 +60,7 @@ def _assembly(file: Path, key: str | None, variables: Mapping[str, Variable]) ->
     order = [variable.axes.index(axis) for axis in (*samples, units)]
     # What is left out has length 1.
     rest = [i for i in range(len(variable.axes)) if i not in order]
-    responses = variable.numbers().transpose(*order, *rest).reshape(-1, variable.sizes[units])
+    responses = variable.numbers([*order, *rest]).reshape(-1, variable.sizes[units])
     group = name.rpartition("/")[0]
     beside = {other.lower(): found for other, found in variables.items() if other.rpartition("/")[0] == group}
     coordinates = {name.rpartition("/")[2]: found for name, found in beside.items() if set(found.axes) <= set(samples)}
@@ -120,32 +120,35 @@ def _stands_for(axis: str) -> str:
 
 def _old(variable: Any) -> Variable:
     attributes = {name: getattr(variable, name) for name in PACKING if hasattr(variable, name)}
-    return _variable(
-        variable.dimensions, variable.data.dtype, variable.shape, lambda: variable.data.copy(), None, attributes
-    )
+
+    def numbers(order: Sequence[int]) -> Array:
+        return _conversion(attributes)(variable.data.copy()).transpose(order)
+
+    return _variable(variable.dimensions, variable.data.dtype, variable.shape, numbers, lambda: variable.data.copy())
 
 
 def _new(file: Path, source: Any, dataset: Any) -> Variable:
     attributes = {name: dataset.attrs[name] for name in PACKING if name in dataset.attrs}
+
+    def numbers(order: Sequence[int]) -> Array:
+        convert = _conversion(attributes)
+        return values(file, dataset, order) if convert is np.asarray else converted(file, dataset, order, convert)
+
     axes = _scales(source, dataset)
-    return _variable(
-        axes, dataset.dtype, dataset.shape, lambda: values(file, dataset), lambda: labels(file, dataset), attributes
-    )
+    return _variable(axes, dataset.dtype, dataset.shape, numbers, lambda: labels(file, dataset))
 
 
 def _variable(
     axes: tuple[str, ...],
     dtype: np.dtype,
     shape: tuple[int, ...],
-    numbers: Callable[[], Array],
-    words: Callable[[], Array] | None,
-    attributes: Mapping[str, Any],
+    numbers: Callable[[Sequence[int]], Array],
+    words: Callable[[], Array],
 ) -> Variable:
-    read = words or numbers
     if dtype == "S1" and axes:
         # Text of equal lengths, whose last axis is that of the letters.
-        return Variable(axes[:-1], shape[:-1], numbers, lambda: _joined(read()))
-    return Variable(axes, shape, lambda: _unpacked(numbers(), attributes), read)
+        return Variable(axes[:-1], shape[:-1], numbers, lambda: _joined(words()))
+    return Variable(axes, shape, numbers, words)
 
 
 def _joined(letters: Array) -> Array:
@@ -155,15 +158,19 @@ def _joined(letters: Array) -> Array:
 PACKING = ("_FillValue", "missing_value", "scale_factor", "add_offset")
 
 
-def _unpacked(packed: Array, attributes: Mapping[str, Any]) -> Array:
-    """Return numbers as they were before they were packed, with NaN for what is missing (netCDF's conventions)."""
+def _conversion(attributes: Mapping[str, Any]) -> Callable[[Any], Array]:
+    """Return what makes numbers as they were before they were packed, NaN for missing ones (netCDF's conventions)."""
     given = {name: float(np.ravel(value)[0]) for name, value in attributes.items()}
     missing = [given[name] for name in PACKING[:2] if name in given and not np.isnan(given[name])]
     if not missing and not given.keys() & set(PACKING[2:]):
-        return packed
-    array = packed.astype(np.float64)
-    array[np.isin(array, missing)] = np.nan
-    return array * given.get("scale_factor", 1.0) + given.get("add_offset", 0.0)
+        return np.asarray
+
+    def convert(packed: Any) -> Array:
+        array = np.asarray(packed).astype(np.float64)
+        array[np.isin(array, missing)] = np.nan
+        return array * given.get("scale_factor", 1.0) + given.get("add_offset", 0.0)
+
+    return convert
 
 
 def _is_bare(dataset: Any) -> bool:

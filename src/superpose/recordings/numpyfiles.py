@@ -1,14 +1,18 @@
-"""NumPy's files: .npy, mapped, and .npz."""
+"""NumPy's files: .npy, mapped, and .npz, whose arrays are read whole, or unpacked where they are large."""
 
 from __future__ import annotations
 
+import math
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.recordings.choice import choose
+from superpose.recordings.unpacking import is_large, kept, report, spread, tiles
 
 
 def read_npy(file: Path, key: str | None) -> dict[str, Any]:
@@ -28,4 +32,38 @@ def read_npz(file: Path, key: str | None) -> dict[str, Any]:
             raise DataError(f"{file} is not a zip archive, as a .npz file is; write it with numpy.savez.")
         source.seek(0)
         with np.load(source, allow_pickle=False) as archive:
-            return choose(file, key, dict.fromkeys(archive.files), archive.__getitem__)
+            return choose(file, key, dict.fromkeys(archive.files), partial(_member, file, archive))
+
+
+def array_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return the shape of a .npy, whether its first axis is the fastest, and its type."""
+    version = np.lib.format.read_magic(stream)
+    of_version = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return of_version(stream)
+
+
+def _member(file: Path, archive: Any, name: str) -> NDArray[Any]:
+    stored = archive.zip.NameToInfo.get(f"{name}.npy")
+    if stored is None or not is_large((stored.file_size,), np.dtype(np.uint8)):
+        return np.asarray(archive[name])
+    with archive.zip.open(stored) as stream:
+        shape, fortran, dtype = array_header(stream)
+        announced = math.prod(shape) * dtype.itemsize
+        if dtype.kind not in "fiub" or announced > stored.file_size:
+            return np.asarray(archive[name])
+        laid = shape[::-1] if fortran else shape
+        array = spread(f"{file}: {name}", laid, kept(dtype), partial(_fill, file, stream, dtype))
+        return array.T if fortran else array
+
+
+def _fill(file: Path, stream: Any, dtype: np.dtype[Any], out: NDArray[Any]) -> None:
+    flat = out.reshape(-1)
+    for (at,) in tiles(flat.shape, (1,), max(dtype.itemsize, out.itemsize)):
+        part = flat[at]
+        content = stream.read(part.size * dtype.itemsize)
+        if len(content) < part.size * dtype.itemsize:
+            raise DataError(f"{file} ends before its array does; write it again.")
+        part[:] = np.frombuffer(content, dtype)
+        report(file, at.stop * out.itemsize, out.nbytes)
+    # The checksum is looked at where a member ends.
+    stream.read(1)

@@ -18,6 +18,7 @@ from superpose.files import DataError
 from superpose.recordings.choice import listed
 from superpose.recordings.hdf5 import datasets, labels, opened, values, whole
 from superpose.recordings.labels import LABELS, plain
+from superpose.recordings.unpacking import filled
 
 Array = NDArray[Any]
 
@@ -55,11 +56,13 @@ def _counts(file: Path, found: Mapping[str, Any], table: str) -> Array:
     limits = np.concatenate([[0], ends]).astype(np.int64)
     if (np.diff(limits) < 0).any() or limits[-1] != len(times):
         raise DataError(f"{file}: units/spike_times_index does not part the {len(times)} spike times; write it again.")
-    counts = np.empty((len(start), len(ends)))
-    for unit, (first, last) in enumerate(pairwise(limits)):
-        spikes = np.sort(times[first:last])
-        counts[:, unit] = np.searchsorted(spikes, stop) - np.searchsorted(spikes, start)
-    return counts
+
+    def fill(counts: Array) -> None:
+        for unit, (first, last) in enumerate(pairwise(limits)):
+            spikes = np.sort(times[first:last])
+            counts[:, unit] = np.searchsorted(spikes, stop) - np.searchsorted(spikes, start)
+
+    return filled(f"{file}: {table}", (len(start), len(ends)), np.dtype(np.float64), fill)
 
 
 def _numbers(file: Path, found: Mapping[str, Any], name: str) -> Array:

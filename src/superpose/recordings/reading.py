@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.arrays import as_responses
+from superpose.arrays import as_responses, to_numpy
 from superpose.files import DataError
 from superpose.recordings.h5ad import read_h5ad
 from superpose.recordings.hdf5 import read_hdf5
@@ -23,6 +23,7 @@ from superpose.recordings.nwb import read_nwb
 from superpose.recordings.recording import Recording, two_dimensional
 from superpose.recordings.tables import read_csv, read_parquet, read_tsv
 from superpose.recordings.tensors import read_safetensors
+from superpose.recordings.unpacking import Progress, kept, told, unpacked
 from superpose.recordings.zarrs import read_zarr
 
 READERS: Mapping[str, Callable[[Path, str | None], dict[str, Any]]] = {
@@ -44,12 +45,13 @@ SINGLE = (".npy", ".csv", ".tsv", ".parquet")
 FOLDERS = (".zarr",)
 
 
-def read(path: str | os.PathLike[str]) -> NDArray[Any] | Recording:
+def read(path: str | os.PathLike[str], *, progress: Progress | None = None) -> NDArray[Any] | Recording:
     """Read responses from a file, by its suffix: .npy, .npz, .csv, .tsv, .parquet, .safetensors, .h5, .zarr, .nc, …
 
     Nothing is ever unpickled. A .npy file, and a dataset that lies in one piece of an HDF5 file (.h5, .hdf5, .nc, .nwb,
-    .h5ad, .mat of version 7.3), stay on disk, memory-mapped; what is kept in chunks or packed is read whole. A file of
-    several arrays gives the one named `responses`, its only matrix, or the one asked for as "file.npz:name",
+    .h5ad, .mat of version 7.3), stay on disk, memory-mapped; what is kept in chunks or packed is read whole or, beyond
+    256 MiB, unpacked into a nameless file in the folder of temporary files (TMPDIR), which is gone when the array is.
+    A file of several arrays gives the one named `responses`, its only matrix, or the one asked for as "file.npz:name",
     "file.h5:group/name"; "file.h5:group" looks in a group.
 
     A table (csv, tsv, parquet) has one row a sample and one column a unit, with or without a header row. Columns,
@@ -66,6 +68,8 @@ def read(path: str | os.PathLike[str]) -> NDArray[Any] | Recording:
     ----------
     path : path-like
         The file, or folder of a .zarr; where it may hold several arrays, optionally followed by ":" and a name.
+    progress : callable, optional
+        Called with (what, done, total) while a large array is unpacked.
 
     Returns
     -------
@@ -75,7 +79,8 @@ def read(path: str | os.PathLike[str]) -> NDArray[Any] | Recording:
     Raises
     ------
     DataError
-        One line that names the file and the cause, whatever is wrong with it.
+        One line that names the file and the cause, whatever is wrong with it; of the kind `StorageError` where the
+        folder of temporary files has no room for what has to be unpacked.
 
     Examples
     --------
@@ -87,9 +92,9 @@ def read(path: str | os.PathLike[str]) -> NDArray[Any] | Recording:
     (5, 3)
     """
     file, key = existing(path)
-    with readable(file):
+    with told(progress), readable(file):
         columns = READERS[file.suffix.lower()](file, key)
-        responses = _native(two_dimensional(as_responses(columns.pop("responses"), str(file)), str(file)))
+        responses = two_dimensional(as_responses(_kept(file, columns.pop("responses")), str(file)), str(file))
         if not columns:
             return responses
         if "stimuli" not in columns:
@@ -138,7 +143,7 @@ def readable(file: Path) -> Iterator[None]:
             yield
     except DataError as error:
         cause = " ".join(str(error).split())
-        raise DataError(cause if str(file) in cause else f"{file}: {cause}") from None
+        raise type(error)(cause if str(file) in cause else f"{file}: {cause}") from None
     except MemoryError:
         raise DataError(
             f"{file} announces more data than fits in memory; it is damaged, or should be a .npy."
@@ -150,8 +155,8 @@ def readable(file: Path) -> Iterator[None]:
         ) from None
 
 
-def _native(array: NDArray[Any]) -> NDArray[Any]:
-    """Return native float16, float32 or float64, which every consumer (torch included) takes."""
-    size = min(array.dtype.itemsize, 8)
-    dtype = np.dtype(f"=f{size}")
-    return array if array.dtype == dtype else array.astype(dtype)
+def _kept(file: Path, responses: Any) -> NDArray[Any]:
+    """Return numbers as floating ones in this machine's byte order, which every consumer (torch included) takes."""
+    array = np.asarray(to_numpy(responses))
+    dtype = kept(array.dtype)
+    return array if array.dtype == dtype else unpacked(file, "responses", array, (1,) * array.ndim, dtype)

@@ -85,7 +85,8 @@ def _labels(values: ArrayLike, samples: int, what: str) -> NDArray[Any]:
     return labels.astype(str)
 
 
-def two_dimensional(array: NDArray[Any], what: str) -> NDArray[Any]:
+def two_dimensional(array: Any, what: str) -> Any:
+    """Return an array, or what has its shape, or raise a DataError if it has not two axes."""
     if array.ndim != 2:
         raise DataError(
             f"{what} has {array.ndim} dimensions, shape {array.shape}; expected two, (samples, units). Keep each "

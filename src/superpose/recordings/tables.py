@@ -1,8 +1,9 @@
-"""Tables: .csv, .tsv and .parquet, one row a sample and one column a unit."""
+"""Tables: .csv, .tsv and .parquet, one row a sample and one column a unit; a large .parquet is read by rows."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from superpose.files import DataError
 from superpose.recordings.choice import listed
 from superpose.recordings.labels import LABELS
+from superpose.recordings.unpacking import at_once, filled, is_large, report
 
 
 def read_csv(file: Path, key: str | None, delimiter: str = ",") -> dict[str, Any]:
@@ -25,7 +27,7 @@ def read_csv(file: Path, key: str | None, delimiter: str = ",") -> dict[str, Any
         read_options=arrow.ReadOptions(autogenerate_column_names=not named),
         parse_options=arrow.ParseOptions(delimiter=delimiter),
     )
-    return _columns(file, table, named=named)
+    return _columns(file, table.column_names if named else [], table.num_columns, table.num_rows, [table])
 
 
 def read_tsv(file: Path, key: str | None) -> dict[str, Any]:
@@ -35,10 +37,16 @@ def read_tsv(file: Path, key: str | None) -> dict[str, Any]:
 
 def read_parquet(file: Path, key: str | None) -> dict[str, Any]:
     """Read a table of columns."""
-    from pyarrow import parquet
+    from pyarrow import Table, parquet
 
-    with parquet.ParquetFile(file) as source:
-        return _columns(file, source.read(), named=True)
+    # Mapped, because a group of rows, often all of them, would be read at once.
+    with parquet.ParquetFile(file, memory_map=True) as source:
+        names, rows = source.schema_arrow.names, source.metadata.num_rows
+        if not is_large((rows, len(names)), np.dtype(np.float64)):
+            return _columns(file, names, len(names), rows, [source.read()])
+        batches = source.iter_batches(at_once(8 * len(names)), use_threads=False)
+        parts = (Table.from_batches([batch]) for batch in batches)
+        return _columns(file, names, len(names), rows, parts)
 
 
 def _is_header(file: Path, first: list[str]) -> bool:
@@ -64,26 +72,37 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _columns(file: Path, table: Any, *, named: bool) -> dict[str, Any]:
-    """Part a table into labels and a matrix of units."""
-    names = [name.strip().lower() for name in table.column_names] if named else []
+def _columns(file: Path, titles: list[str], count: int, rows: int, parts: Iterable[Any]) -> dict[str, Any]:
+    """Part a table, which comes by rows, into labels and a matrix of units."""
+    names = [name.strip().lower() for name in titles]
     names[:1] = ["id" if name == "" else name for name in names[:1]]
-    found: dict[str, Any] = {}
-    labels: set[int] = set()
+    labels: dict[str, int] = {}
     for kind, spellings in LABELS.items():
         at = [i for i, name in enumerate(names) if name in spellings]
         if len(at) > 1:
             raise DataError(f"{file} has {len(at)} columns for {kind}; expected one of {', '.join(spellings[:2])}.")
         if at:
-            found[kind] = np.array(table.column(at[0]).to_pylist(), dtype=object)
-        labels.update(at)
-    units = [i for i in range(table.num_columns) if i not in labels]
-    if not units or not table.num_rows:
-        raise DataError(f"{file} has {table.num_rows} rows of {len(units)} units; expected at least one of each.")
-    responses = np.empty((table.num_rows, len(units)))
-    for unit, i in enumerate(units):
-        responses[:, unit] = _unit_column(file, table.column_names[i], table.column(i))
-    return {"responses": responses, **found}
+            labels[kind] = at[0]
+    units = [i for i in range(count) if i not in labels.values()]
+    if not units or not rows:
+        raise DataError(f"{file} has {rows} rows of {len(units)} units; expected at least one of each.")
+    found: dict[str, list[Any]] = {kind: [] for kind in labels}
+
+    def fill(out: NDArray[Any]) -> None:
+        start = 0
+        for part in parts:
+            stop = start + part.num_rows
+            for unit, i in enumerate(units):
+                out[start:stop, unit] = _unit_column(file, part.column_names[i], part.column(i))
+            for kind, i in labels.items():
+                found[kind] += part.column(i).to_pylist()
+            start = stop
+            report(file, start * out[0].nbytes, out.nbytes)
+        if start < rows:
+            raise DataError(f"{file} announces {rows} rows and has {start}; write it again.")
+
+    responses = filled(str(file), (rows, len(units)), np.dtype(np.float64), fill)
+    return {"responses": responses, **{kind: np.array(column, dtype=object) for kind, column in found.items()}}
 
 
 def _unit_column(file: Path, name: str, column: Any) -> NDArray[Any]:

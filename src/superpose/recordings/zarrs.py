@@ -1,4 +1,4 @@
-"""Zarr stores: folders of chunks, version 2 or 3, read whole."""
+"""Zarr stores: folders of chunks, version 2 or 3, read whole, or unpacked where they are large."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.recordings.choice import choose
+from superpose.recordings.completeness import check_stored
 from superpose.recordings.packages import package
-from superpose.recordings.room import check_room, check_stored
+from superpose.recordings.recording import two_dimensional
+from superpose.recordings.unpacking import kept, unpacked
 
 # Others are refused: a codec may run what it decodes, as that of pickles does.
 CODECS = {
@@ -28,24 +30,40 @@ METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 
 def read_zarr(file: Path, key: str | None) -> dict[str, Any]:
     """Read one array of a store, and the labels in its group."""
-    zarr = package("zarr", file)
-    node = zarr.open(store=str(file), mode="r")
-    arrays = {file.stem: node} if isinstance(node, zarr.Array) else _members(node, zarr.Array)
+    arrays = arrays_of(file)
     return choose(
         file,
         key,
         {name: array.ndim for name, array in arrays.items()},
-        lambda name: _values(file, arrays[name], "iufb"),
-        lambda name: _values(file, arrays[name], "iufbUSTO"),
+        lambda name: _values(file, arrays[name]),
+        lambda name: _labels(file, arrays[name]),
     )
 
 
-def _members(group: Any, kind: type) -> dict[str, Any]:
-    return {name: node for name, node in sorted(group.members(max_depth=None)) if isinstance(node, kind)}
+def arrays_of(file: Path) -> dict[str, Any]:
+    """Return the arrays of a store by name."""
+    zarr = package("zarr", file)
+    node = zarr.open(store=str(file), mode="r")
+    if isinstance(node, zarr.Array):
+        return {file.stem: node}
+    return {name: inner for name, inner in sorted(node.members(max_depth=None)) if isinstance(inner, zarr.Array)}
 
 
-def _values(file: Path, array: Any, kinds: str) -> NDArray[Any]:
-    name = array.path or file.stem
+def _values(file: Path, array: Any) -> NDArray[Any]:
+    name = _checked(file, array, "iufb")
+    if array.ndim > 2:
+        two_dimensional(array, str(file))
+    return unpacked(file, name, array, array.chunks, kept(array.dtype))
+
+
+def _labels(file: Path, array: Any) -> NDArray[Any]:
+    _checked(file, array, "iufbUSTO")
+    return np.asarray(array[...])
+
+
+def _checked(file: Path, array: Any, kinds: str) -> str:
+    """Return the name of an array of which all can be read."""
+    name: str = array.path or file.stem
     unknown = sorted(
         {codec for codec in _codecs(array.metadata.to_dict()) if codec.removeprefix("numcodecs.") not in CODECS}
     )
@@ -55,9 +73,8 @@ def _values(file: Path, array: Any, kinds: str) -> NDArray[Any]:
         )
     if array.dtype.kind not in kinds:
         raise DataError(f"{file}: {name} holds values of type {array.dtype}; expected real numbers.")
-    check_room(file, name, array.shape, array.dtype.itemsize)
     _check_complete(file, name, array)
-    return np.asarray(array[...])
+    return name
 
 
 def _codecs(metadata: Any) -> Iterator[str]:
