@@ -175,8 +175,8 @@ def test_p5_invariances(as_installed):
     assert min(examples) >= 500
     undeclared = [(metric, name) for metric in metrics for name in sorted(INVARIANCES - metric.invariances)]
     for metric, name in undeclared:
-        # On one side at least, as a directed score may be blind to a change of its predictors, and in nine draws of ten,
-        # as SVCCA of a few units that all count does not see a linear map.
+        # On one side at least, as a directed score may be blind to a change of its predictors, and in nine draws of
+        # ten, as SVCCA of a few units that all count does not see a linear map.
         seen = [max(changes(metric, name, seed)) > 1e-6 for seed in range(500)]
         assert np.mean(seen) >= 0.9, f"{metric.name}, {name}"
     proved(
