@@ -1,5 +1,7 @@
 """Files of the field's own formats, written by their own libraries: numbers, labels, what is mapped, and refused."""
 
+import asyncio
+import gc
 import itertools
 import json
 import os
@@ -19,6 +21,7 @@ import xarray
 import zarr
 from scipy import sparse
 from scipy.io import savemat
+from zarr.core.sync import sync
 
 from superpose.analysis.inputs import read_systems
 from superpose.cli import main
@@ -478,6 +481,19 @@ def test_a_lost_chunk_of_zarr_is_not_zeros(tmp_path, options):
         DataError, match=f"1 of {chunks} chunks of m are not stored, and would be read as 0.0; they are lost"
     ):
         read(tmp_path / "m.zarr")
+
+
+def test_an_error_of_zarr_is_told_once(tmp_path, caplog):
+    """What its loop still had to do is abandoned, and would be logged with a traceback when it is collected."""
+    zarr.create_array(tmp_path / "m.zarr", data=VALUES)
+    read(tmp_path / "m.zarr")
+
+    async def abandon():
+        asyncio.get_running_loop().create_future().set_exception(OSError("no such file"))
+
+    sync(abandon())
+    gc.collect()
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 def test_zarr_chunks_that_were_left_out(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import math
 from collections.abc import Iterator
@@ -43,10 +44,21 @@ def read_zarr(file: Path, key: str | None) -> dict[str, Any]:
 def arrays_of(file: Path) -> dict[str, Any]:
     """Return the arrays of a store by name."""
     zarr = package("zarr", file)
+    _keep_errors_single()
     node = zarr.open(store=str(file), mode="r")
     if isinstance(node, zarr.Array):
         return {file.stem: node}
     return {name: inner for name, inner in sorted(node.members(max_depth=None)) if isinstance(inner, zarr.Array)}
+
+
+def _keep_errors_single() -> None:
+    """Let zarr's own loop forget what it had begun when it met an error: it would print a traceback after our line."""
+    from zarr.core.sync import sync
+
+    async def forget() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+
+    sync(forget())
 
 
 def _values(file: Path, array: Any) -> NDArray[Any]:
