@@ -305,8 +305,8 @@ def test_interruptions_in_full(tmp_path):
     started, found = time.monotonic(), []
     for engine in ("serial", "local:2", "dask:2"):
         for number, group in INTERRUPTIONS:
-            for round in range(4):
-                folder = tmp_path / f"{engine.partition(':')[0]}-{number}-{group}-{round}"
+            for turn in range(4):
+                folder = tmp_path / f"{engine.partition(':')[0]}-{number}-{group}-{turn}"
                 folder.mkdir()
                 found.append(interrupted(folder, engine, number, group))
     slowest, left = max(seconds for seconds, _ in found), sum(len(processes) for _, processes in found)
