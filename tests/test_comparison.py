@@ -334,6 +334,13 @@ def test_each_predictor_is_factored_once_a_fold_where_there_is_room(memory, time
     assert len(made) == 5 * times
 
 
+def test_what_has_no_one_solution_is_not_factored(monkeypatch):
+    module = sys.modules["superpose.metrics.regression"]
+    monkeypatch.setattr(module, "factored", lambda gram, precision: pytest.fail("factored"))
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 30))
+    assert sp.compare({"x": x, "y": y}, metrics=[sp.metrics.REGRESSION_R]).score.isna().all()
+
+
 def test_tiles_give_the_scores_of_one_pass():
     draw = np.random.default_rng(0)
     z = draw.normal(size=(400, 6))

@@ -133,13 +133,13 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
 def least_squares(moments: Moments, training: tuple[int, ...], *, penalty: Penalty) -> Fitted:
     """Return the weights of (ridge) least squares with an intercept."""
     equations = normal_equations(moments.x, training, penalty)
-    n, width = equations.rows.samples, equations.rows.mean.shape[-1]
-    if n <= width and not (equations.penalty > 0).all():
+    if equations.gram is None:
         return Fitted(
             np.full(moments.cross.product.shape[1:], np.nan),
-            f"{n} training samples are not more than the predictors: no unique least-squares fit; use a ridge",
+            f"{equations.rows.samples} training samples are not more than the predictors: no unique least-squares fit; "
+            "use a ridge",
         )
-    w, complete = equations.gram.solve(equations.rows.joint(moments))
+    w, complete = equations.solve(equations.rows.joint(moments))
 
     def again() -> NormalEquations:
         # Kept where there is room; a factor of every round and direction is not held for what may never ask for it.
@@ -148,23 +148,31 @@ def least_squares(moments: Moments, training: tuple[int, ...], *, penalty: Penal
     return Fitted(
         w,
         blurred=not complete and is_rough(moments),
-        inverse=lambda right: again().gram.solve(right)[0],
+        inverse=lambda right: again().solve(right)[0],
         freedom=lambda: again().freedom,
     )
 
 
 @dataclass(frozen=True)
 class NormalEquations:
-    """What least squares solves for any targets: training rows, and their Gram matrix plus the penalty, factored."""
+    """What least squares solves for any targets: training rows, and their Gram matrix plus the penalty, factored.
+
+    Without a factor where too few rows and no penalty leave no one solution.
+    """
 
     rows: Training
     penalty: Array
-    gram: Cholesky | LeastNorm
+    gram: Cholesky | LeastNorm | None
 
     @property
     def nbytes(self) -> int:
         """What is held, to speak of."""
-        return self.gram.nbytes
+        return 0 if self.gram is None else self.gram.nbytes
+
+    def solve(self, joint: Array) -> tuple[Array, bool]:
+        """Return the weights, and whether rounding leaves them known well enough."""
+        assert self.gram is not None
+        return self.gram.solve(joint)
 
     @cached_property
     def freedom(self) -> float:
@@ -172,7 +180,7 @@ class NormalEquations:
         width = self.rows.mean.shape[-1]
         if not self.penalty.any():
             return float(width)
-        return width - float(self.penalty * np.trace(self.gram.solve(np.eye(width))[0]))
+        return width - float(self.penalty * np.trace(self.solve(np.eye(width))[0]))
 
 
 def normal_equations(x: Own, training: tuple[int, ...], penalty: Penalty) -> NormalEquations:
@@ -181,6 +189,8 @@ def normal_equations(x: Own, training: tuple[int, ...], penalty: Penalty) -> Nor
     def made() -> NormalEquations:
         rows, gram = training_rows(x, training)
         alpha = penalty(rows.samples, np.einsum("...ii->...i", gram) / rows.samples)
+        if rows.samples <= gram.shape[-1] and not (alpha > 0).all():
+            return NormalEquations(rows, alpha, None)
         np.einsum("...ii->...i", gram)[...] += alpha[..., None]
         return NormalEquations(rows, alpha, factored(gram, x.precision))
 
