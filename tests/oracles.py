@@ -3,6 +3,7 @@
 from itertools import permutations
 
 import numpy as np
+from scipy.spatial.distance import pdist, squareform
 
 
 def centred(x):
@@ -114,3 +115,12 @@ def procrustes_angle(x, y):
     a, b = a / np.linalg.norm(a), b / np.linalg.norm(b)
     rotation, _ = orthogonal_procrustes(a, b)
     return np.arccos(np.clip(np.sum((a @ rotation) * b), -1, 1))
+
+
+def near(x, k):
+    """Return whether j is among the k nearest of i, by sorting all distances."""
+    distances = squareform(pdist(x))
+    np.fill_diagonal(distances, np.inf)
+    mask = np.zeros(distances.shape, dtype=bool)
+    np.put_along_axis(mask, np.argsort(distances, axis=1)[:, :k], True, axis=1)
+    return mask

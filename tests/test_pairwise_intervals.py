@@ -7,10 +7,10 @@ from functools import partial
 from itertools import product
 
 import numpy as np
+import oracles
 import pytest
 from conftest import related
 from numpy.testing import assert_allclose
-from scipy.spatial.distance import pdist, squareform
 from test_statistics import jackknife
 
 import superpose as sp
@@ -71,7 +71,7 @@ class TestLeavingOut:
     @pytest.mark.parametrize(("k", "seed"), list(product([1, 5, 38], range(3))))
     def test_neighbours_to_the_last_digit(self, k, seed):
         x, y = KINDS["sparse"](40, seed)
-        exact = jackknife(lambda p, q: (near(p, k) & near(q, k)).sum() / (k * len(p)), x, y)
+        exact = jackknife(lambda p, q: (oracles.near(p, k) & oracles.near(q, k)).sum() / (k * len(p)), x, y)
         assert_allclose(shared_influence(x - x.mean(0), y - y.mean(0), k), exact, atol=1e-9)
 
     @pytest.mark.parametrize("k", [2, 30])
@@ -120,15 +120,6 @@ class TestLeavingOut:
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert peak < 30e6
-
-
-def near(x, k):
-    """Return whether j is among the k nearest of i, by sorting all distances."""
-    distances = squareform(pdist(x))
-    np.fill_diagonal(distances, np.inf)
-    mask = np.zeros(distances.shape, dtype=bool)
-    np.put_along_axis(mask, np.argsort(distances, axis=1)[:, :k], True, axis=1)
-    return mask
 
 
 def shares_by_loops(a, b):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,14 +10,21 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import check_paired, contiguous_folds, group_folds, group_labels
-from superpose.comparison import INTERVALS, checked_draw, checked_pairs, checked_seed, checked_systems
+from superpose.comparison import (
+    INTERVALS,
+    Progress,
+    checked_draw,
+    checked_pairs,
+    checked_seed,
+    checked_systems,
+    silent,
+)
 from superpose.files import DataError
 from superpose.metrics.metric import constant_units
 from superpose.metrics.splits import split_plan
 from superpose.statistics import Drawn, Repairings, draw, repairings
 
 Array = NDArray[Any]
-Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -140,10 +147,6 @@ def prepare(
         progress=progress or silent,
     )
     return job, dropped
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Hear progress, and tell nobody."""
 
 
 def _labels(labels: ArrayLike, samples: int) -> NDArray[np.int64]:

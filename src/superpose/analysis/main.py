@@ -17,13 +17,13 @@ from numpy.typing import ArrayLike
 from superpose.analysis.caveats import caveats
 from superpose.analysis.controls import LINES, Cell, cells_of, chosen
 from superpose.analysis.given import cells_of_given, checked
-from superpose.analysis.job import Job, Progress, prepare, silent
+from superpose.analysis.job import Job, prepare
 from superpose.analysis.scores import ORDER, described, scored
 from superpose.analysis.seeds import over_seeds
 from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
 from superpose.analysis.verdict import sentences
 from superpose.arrays import choose
-from superpose.comparison import INTERVALS, OF_NULL, SCORES, calibrated, checked_systems
+from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, calibrated, checked_systems, silent
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError

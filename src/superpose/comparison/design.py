@@ -116,7 +116,7 @@ def prepared(
         permutations=permutations,
         seed=seed,
         memory=bytes_of(memory),
-        progress=progress or _silent,
+        progress=progress or silent,
     )
     return arrays, couples, design
 
@@ -129,5 +129,5 @@ def planned_for(metrics: Sequence[Metric], design: Design) -> list[Any]:
     return [m.planned(design.plan) if isinstance(m, PredictiveMetric) else m for m in metrics]
 
 
-def _silent(what: str, done: int, total: int) -> None:
-    pass
+def silent(what: str, done: int, total: int) -> None:
+    """Take no notice of progress."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.comparison.checks import Systems
 from superpose.comparison.columns import COLUMNS
 from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared
-from superpose.comparison.routes import kernels_alone, over_pairs
-from superpose.comparison.scores import closer_sign, pair_scores
-from superpose.comparison.workers import scored_by
+from superpose.comparison.routes import kernels_alone
+from superpose.comparison.scores import closer_sign
+from superpose.comparison.workers import scored, scored_by
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric
 from superpose.statistics import familywise
@@ -136,11 +135,11 @@ def _table(
     if workers > 1 and len(couples) > 1 and not kernels_alone(arrays, couples, metrics, design):
         found = scored_by(workers, arrays, couples, metrics, design)
     else:
-        found = dict(over_pairs(arrays, couples, metrics, design, partial(pair_scores, metrics=metrics, design=design)))
-    scored = [row for couple in couples for row in found[couple]]
-    table = pd.DataFrame([row for row, _ in scored], columns=COLUMNS)
+        found = scored(couples, arrays=arrays, metrics=metrics, design=design)
+    rows = [row for couple in couples for row in found[couple]]
+    table = pd.DataFrame([row for row, _ in rows], columns=COLUMNS)
     for metric in metrics:
-        nulls = {i: null for i, (row, null) in enumerate(scored) if row["metric"] == metric.name and null is not None}
+        nulls = {i: null for i, (row, null) in enumerate(rows) if row["metric"] == metric.name and null is not None}
         if nulls:
             sign, known = closer_sign(metric), table.score[list(nulls)].to_numpy()
             table.loc[list(nulls), "p_adjusted"] = familywise(sign * known, sign * np.stack(list(nulls.values())))

@@ -9,7 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from superpose.comparison.design import Design
+from superpose.comparison.design import Design, silent
 from superpose.comparison.routes import over_pairs
 from superpose.comparison.scores import pair_scores
 from superpose.engines import engine
@@ -24,8 +24,8 @@ def scored_by(
     workers: int, arrays: dict[str, Array], couples: Sequence[Couple], metrics: Sequence[Any], design: Design
 ) -> dict[Couple, Any]:
     """Return the rows of each pair, by so many processes that share memory and cores and map large arrays."""
-    share = replace(design, memory=design.memory // workers, progress=_silent)
-    score = partial(_scored, arrays=arrays, metrics=metrics, design=share)
+    share = replace(design, memory=design.memory // workers, progress=silent)
+    score = partial(scored, arrays=arrays, metrics=metrics, design=share)
     found: dict[Couple, Any] = {}
     for rows in engine(f"local:{workers}")(score, groups(couples, BLOCKS * workers)):
         found |= rows
@@ -53,12 +53,9 @@ def groups(couples: Sequence[Couple], blocks: int) -> list[list[Couple]]:
     return sorted(found.values(), key=len, reverse=True)
 
 
-def _scored(
+def scored(
     couples: Sequence[Couple], *, arrays: dict[str, Array], metrics: Sequence[Any], design: Design
 ) -> dict[Couple, Any]:
+    """Return the rows of each pair, by this process."""
     visit = partial(pair_scores, metrics=metrics, design=design)
     return dict(over_pairs(arrays, couples, metrics, design, visit))
-
-
-def _silent(what: str, done: int, total: int) -> None:
-    pass

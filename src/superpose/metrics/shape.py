@@ -224,10 +224,15 @@ def without_room(score: Array, ranks: tuple[Array, Array], m: Moments) -> Array:
 def _inverse_root(square: Array, resolution: float, variance: float) -> Array:
     values, vectors = np.linalg.eigh(square)
     sums = np.cumsum(values, axis=-1)
-    # Rounding of the products leaves about `resolution` of the largest eigenvalue where there should be none.
-    kept = (values > 16 * resolution * values[..., -1:]) & (sums[..., -1:] - sums < variance * sums[..., -1:])
+    kept = _above_rounding(values, resolution) & (sums[..., -1:] - sums < variance * sums[..., -1:])
     root = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
     return (vectors * root[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+
+
+def _above_rounding(values: Array, resolution: float) -> Array:
+    """Return which values are not rounding of the products: that leaves about `resolution` of the largest."""
+    above: Array = values > 16 * resolution * values.max(axis=-1, keepdims=True)
+    return above
 
 
 def _angle(m: Moments) -> Array:
@@ -246,7 +251,7 @@ def _whitened_angle(m: Moments, alpha: float) -> Array:
 def _partly_whitened(own: Own, alpha: float) -> tuple[Array, Array, Array]:
     """Return the map of the units, the squared norm of what it makes of them, and the rank."""
     values, vectors = np.linalg.eigh(own.square[0])
-    kept = values > 16 * own.resolution * values[..., -1:]
+    kept = _above_rounding(values, own.resolution)
     root = np.where(kept, alpha + (1 - alpha) / np.sqrt(np.where(kept, values, 1.0)), 0.0)
     norm = (root**2 * np.where(kept, values, 0.0)).sum(-1)
     return (vectors * root[..., None, :]) @ np.swapaxes(vectors, -1, -2), norm, kept.sum(-1)
@@ -255,7 +260,7 @@ def _partly_whitened(own: Own, alpha: float) -> tuple[Array, Array, Array]:
 def spectrum(own: Own) -> tuple[Array, Array]:
     """Return the norms of one system's principal components that have any, and their directions."""
     values, vectors = np.linalg.eigh(own.square[0])
-    kept = values > 16 * own.resolution * values[-1]
+    kept = _above_rounding(values, own.resolution)
     return np.sqrt(values[kept]), vectors[:, kept]
 
 
@@ -272,7 +277,7 @@ def whitened_angle_shares(moments: Moments, sums: Moments, *, alpha: float) -> C
     back_x, back_y = (alpha * root + 1 - alpha for root in (root_x, root_y))
     crossed = of_x.T @ sums.cross.product[0] @ of_y
     left, values, right = np.linalg.svd(back_x[:, None] * crossed * back_y, full_matrices=False)
-    kept = values > 16 * sums.x.resolution * values[0]
+    kept = _above_rounding(values, sums.x.resolution)
     polar = left[:, kept] @ right[kept]
     norm_x, norm_y = float(np.square(back_x).sum()), float(np.square(back_y).sum())
     size = np.sqrt(norm_x * norm_y)
