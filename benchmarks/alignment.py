@@ -27,7 +27,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from machine import clean_environment, kernels, processor, resident
+from machine import clean_environment, give_back, kernels, processor, resident
 from sides import Worker, peers_python, serve, versions
 
 HERE = Path(__file__).resolve()
@@ -216,6 +216,7 @@ def measure_memory(samples: int) -> None:
     work = our_work(x, y)
     peaks = {}
     for name in (*FLOOR_WORK, "all_three"):
+        give_back()
         Path("/proc/self/clear_refs").write_text("5")
         before = resident("VmRSS")
         work[name]()

@@ -1,13 +1,12 @@
 """Predicted costs: operations, readings and memory against what a comparison does, seconds against what it takes."""
 
-import json
-import subprocess
 import sys
 import time
 from collections import Counter
 
 import numpy as np
 import pytest
+from child import told
 from numpy.testing import assert_allclose
 
 import superpose as sp
@@ -179,9 +178,10 @@ class TestSteps:
 
 
 CHILD = """
-import json, sys, threading, time
+import json, sys, time
 import numpy as np
 import superpose as sp
+from machine import memory_watched
 
 samples, layers, units, memory, drawn = (int(text) for text in sys.argv[1:])
 systems = {}
@@ -191,26 +191,13 @@ for layer in range(layers):
 few = {name: np.array(x[:1500]) for name, x in list(systems.items())[:2]}
 sp.compare(few, interval_samples=100)
 
-def resident():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
-
-before, peak, done = resident(), 0, threading.Event()
-def watch():
-    global peak
-    while not done.wait(0.004):
-        peak = max(peak, resident() - before)
-
-watcher = threading.Thread(target=watch)
-watcher.start()
 options = {"memory": memory, "interval_samples": drawn or None}
-cpu = time.process_time()
-sp.compare(systems, **options)
-cpu = time.process_time() - cpu
-done.set()
-watcher.join()
+with memory_watched() as held:
+    cpu = time.process_time()
+    sp.compare(systems, **options)
+    cpu = time.process_time() - cpu
 costs = sp.costs.predict(systems, **options)
-found = {"cpu": cpu, "peak": peak, "seconds": costs.seconds, "memory": costs.memory}
+found = {"cpu": cpu, "peak": held.peak, "seconds": costs.seconds, "memory": costs.memory}
 print(json.dumps(found | {"parts": costs.table.seconds.tolist()}))
 """
 
@@ -227,10 +214,7 @@ print(json.dumps(found | {"parts": costs.table.seconds.tolist()}))
     ],
 )
 def test_seconds_and_memory_of_a_process(samples, layers, units, memory, drawn):
-    arguments = [str(n) for n in (samples, layers, units, memory, drawn)]
-    done = subprocess.run([sys.executable, "-c", CHILD, *arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = told(CHILD, samples, layers, units, memory, drawn)
     assert 0.75 < found["memory"] / found["peak"] < 1.25, found
     # Of an idle core within 25 %; tests may share theirs.
     assert 0.5 < found["seconds"] / found["cpu"] < 2, found

@@ -1,12 +1,11 @@
 """Input larger than the memory: what `compare` holds of memory-mapped files is bounded, and does not grow with them."""
 
-import json
-import subprocess
 import sys
 import time
 
 import numpy as np
 import pytest
+from child import told
 from proof import proved
 
 MIB = 2**20
@@ -14,30 +13,17 @@ LIMIT = 512 * MIB
 
 # Anonymous memory alone: pages of a mapped file are the system's to drop.
 CHILD = """
-import json, resource, sys, threading, time
+import json, resource, sys
 import numpy as np
+from machine import memory_watched
 
 resource.setrlimit(resource.RLIMIT_DATA, (2 * 2**30, 2 * 2**30))  # to fail, rather than to starve the machine
 
-def resident():
-    with open("/proc/self/status") as status:
-        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("RssAnon"))
-
-peak, working = 0, True
-def sample():
-    global peak
-    while working:
-        peak = max(peak, resident())
-        time.sleep(0.005)
-
-sampler = threading.Thread(target=sample)
-sampler.start()
-import superpose as sp
-systems = {path: np.load(path, mmap_mode="r") for path in sys.argv[1:]}
-table = sp.compare(systems)
-working = False
-sampler.join()
-print(json.dumps({"peak": max(peak, resident()), "scores": table.score.tolist()}))
+with memory_watched() as held:
+    import superpose as sp
+    systems = {path: np.load(path, mmap_mode="r") for path in sys.argv[1:]}
+    table = sp.compare(systems)
+print(json.dumps({"peak": held.before + held.peak, "scores": table.score.tolist()}))
 """
 
 
@@ -58,9 +44,7 @@ def compared(folder, samples, units):
     """Return the peak of anonymous memory of a process that compares two files of this shape, and their bytes."""
     files = [write(folder / f"{name}.npy", samples, units, seed) for seed, name in enumerate("ab")]
     size = sum(file.stat().st_size for file in files)
-    done = subprocess.run([sys.executable, "-c", CHILD, *map(str, files)], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = told(CHILD, *files)
     assert np.isfinite(found["scores"]).all()
     for file in files:
         file.unlink()
