@@ -106,7 +106,7 @@ def main() -> None:
                 systems,
                 memory=MEMORY,
                 interval_samples=drawn,
-                workers=options.workers,
+                engine=f"local:{options.workers}",
                 progress=lambda *done: print(*done, f"{time.perf_counter() - wall:.0f} s", flush=True),
             )
             wall, cpu = time.perf_counter() - wall, cpu_of_all() - cpu

@@ -399,16 +399,16 @@ class TestWorkers:
         systems = {name: z @ draw.normal(size=(4, 6)) + draw.normal(size=(120, 6)) for name in "abcde"}
         options = {"permutations": 25, "metrics": [*DEFAULT, TestOwnMetric.Overlap()], "groups": np.arange(120) // 2}
         told = []
-        shared = sp.compare(systems, workers=2, progress=lambda *done: told.append(done), **options)
+        shared = sp.compare(systems, engine="local:2", progress=lambda *done: told.append(done), **options)
         assert_frame_equal(shared, sp.compare(systems, **options), rtol=1e-9)
         assert told[-1] == ("pairs", 10, 10)
 
     def test_repeats_and_one_pair(self):
         x, y = np.random.default_rng(0).normal(size=(2, 3, 40, 4))
-        assert_frame_equal(sp.compare({"x": x, "y": y}, workers=3), sp.compare({"x": x, "y": y}), rtol=1e-9)
+        assert_frame_equal(sp.compare({"x": x, "y": y}, engine="local:3"), sp.compare({"x": x, "y": y}), rtol=1e-9)
 
-    @pytest.mark.parametrize("workers", [0, -1, True, 1.5, "2"])
-    def test_workers_that_are_refused(self, workers):
+    @pytest.mark.parametrize("engine", ["local:0", "local", "dask:2", 2, None])
+    def test_engines_that_are_refused(self, engine):
         x, y = np.random.default_rng(0).normal(size=(2, 40, 4))
-        with pytest.raises(DataError, match="expected how many processes"):
-            sp.compare({"x": x, "y": y}, workers=workers)
+        with pytest.raises(DataError, match="expected 'serial', or 'local:N' for N processes"):
+            sp.compare({"x": x, "y": y}, engine=engine)

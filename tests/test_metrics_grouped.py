@@ -8,8 +8,10 @@ from numpy.testing import assert_allclose
 from test_coverage import World
 
 import superpose as sp
+from superpose.analysis import grouping, raw
+from superpose.analysis.job import held_out_rows
 from superpose.files import DataError
-from superpose.metrics import grouped, grouped_cka
+from superpose.metrics import CKA_GROUPED, grouped, grouped_cka
 from superpose.statistics import standard_error, uncertainty
 
 UNEQUAL = np.array([0, 0, 0, 1, 1, 2, 3, 3, 4, 5, 5, 5])
@@ -117,6 +119,66 @@ def test_it_is_without_bias_and_its_interval_holds_the_truth():
     assert np.mean(ungrouped) > 1.4 * world.alignment
     # Standard error of a share of .95 among 1,000 is .007.
     assert 0.93 <= np.mean(held) <= 0.97
+
+
+def test_as_a_metric_it_takes_the_groups_of_the_comparison():
+    x, y, groups = in_groups(60, 5)
+    order = np.random.default_rng(2).permutation(300)
+    systems = {"x": x[order], "y": y[order]}
+    table = sp.compare(systems, metrics=[CKA_GROUPED], groups=groups[order])
+    score, influence = grouped_cka(x, y, groups)
+    assert_allclose(table.score, score, rtol=1e-9)
+    expected = uncertainty(float(score), influence, (-1.0, 1.0))
+    assert_allclose(table.loc[0, ["low", "high", "error"]].astype(float), expected[:3], rtol=1e-9)
+    assert table.null[0] == 0
+    held_out = groups[order] >= 40
+    table = sp.compare(systems, metrics=[CKA_GROUPED], groups=groups[order], test=held_out, permutations=19)
+    assert_allclose(table.score, grouped_cka(x[200:], y[200:], groups[200:])[0], rtol=1e-9)
+    assert table.why[0] == "null: 19 re-pairings of groups within folds"
+    assert table.p[0] == 1 / 20
+
+
+def test_as_a_metric_without_groups_it_is_debiased_cka():
+    x, y = related(40, 6, 5, seed=0)
+    table = sp.compare({"x": x, "y": y}, metrics=[sp.metrics.CKA_DEBIASED, CKA_GROUPED])
+    assert table.score[1] == pytest.approx(table.score[0], rel=1e-10)
+
+
+def test_as_a_metric_of_too_few_groups_it_says_so():
+    x, y, groups = in_groups(3, 8)
+    (row,) = sp.compare({"x": x, "y": y}, metrics=[CKA_GROUPED], groups=groups, folds=None).itertuples()
+    assert np.isnan(row.score)
+    assert row.why == "3 group(s) are too few for a debiased score (at least 4)"
+
+
+class TestWarning:
+    """Of unrelated systems that saw each of some photographs ten times."""
+
+    def unrelated(self, photographs):
+        draw = np.random.default_rng(0)
+        x, y = (np.repeat(draw.normal(size=(photographs, 20)), 10, axis=0) for _ in range(2))
+        noise = 0.3 * draw.normal(size=(2, *x.shape))
+        return {"x": x + noise[0], "y": y + noise[1]}, np.repeat(np.arange(photographs), 10)
+
+    def test_few_groups_that_look_like_alignment(self):
+        systems, groups = self.unrelated(200)
+        found = raw(systems, groups=groups)
+        plain = found.table.set_index("metric").score["cka_debiased"]
+        held_out = held_out_rows(2000, 5, groups)
+        between = grouped_cka(*(x[held_out] for x in systems.values()), groups[held_out])[0]
+        (said,) = [text for text in found.warnings if "groups" in text]
+        assert said.startswith(f"x and y: debiased CKA is {plain:.3f}, and {between:.3f} (-")
+        assert "rows within the 40 held-out groups are alike" in said
+        assert plain > 0.2
+        assert abs(between) < 0.1
+
+    def test_none_where_groups_are_many_or_single_rows_or_do_not_matter(self):
+        systems, groups = self.unrelated(200)
+        many, labels = self.unrelated(5 * grouping.MANY)
+        same = {"x": systems["x"], "again": 2 * systems["x"] + 1}
+        single = np.arange(2000)
+        for given, belonging in ((systems, None), (systems, single), (many, labels), (same, groups)):
+            assert not [text for text in raw(given, groups=belonging).warnings if "different groups" in text]
 
 
 def test_what_does_not_exist_is_nan():

@@ -107,6 +107,26 @@ _NAMES: dict[str, Callable[[str], Callable[..., Any]]] = {
 }
 
 
+def processes(name: str) -> int:
+    """Return how many processes of this machine an engine is.
+
+    Raises
+    ------
+    DataError
+        For an engine of other machines, or none.
+
+    Examples
+    --------
+    >>> from superpose.engines import processes
+    >>> processes("serial"), processes("local:4")
+    (1, 4)
+    """
+    found = re.fullmatch(r"serial|local:([1-9][0-9]*)", str(name))
+    if not found:
+        raise DataError(f"engine is {name!r}; expected 'serial', or 'local:N' for N processes.")
+    return int(found[1] or 1)
+
+
 def _of_cluster(run: Callable[..., Any], where: int | str) -> Callable[..., Any]:
     require()
     return partial(run, where)

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from superpose.analysis.caveats import caveats
 from superpose.analysis.controls import LINES, Cell, cells_of, chosen
 from superpose.analysis.given import cells_of_given, checked
+from superpose.analysis.grouping import of_groups
 from superpose.analysis.job import Job, prepare
 from superpose.analysis.scores import ORDER, described, scored
 from superpose.analysis.seeds import over_seeds
@@ -280,7 +281,8 @@ def analyse(
         "device": device,
         "engine": engine,
     }
-    return Analysis(table, tuple(caveats(table, job.arrays, dropped, latents, asked)), settings)
+    warnings = [*caveats(table, job.arrays, dropped, latents, asked), *of_groups(table, job)]
+    return Analysis(table, tuple(warnings), settings)
 
 
 def raw(
@@ -294,11 +296,12 @@ def raw(
     interval_samples: int | None = INTERVALS,
     seed: int = 0,
     memory: int | str | None = None,
+    engine: str = "serial",
     progress: Progress | None = None,
 ) -> Analysis:
     """Compare systems raw only, on the same split and with the same scores as `analyse`, and fit no dictionary.
 
-    Parameters and errors are those of `analyse`.
+    Parameters and errors are those of `analyse`; `engine` is that of `superpose.compare`.
 
     Examples
     --------
@@ -321,9 +324,10 @@ def raw(
         memory=memory,
         progress=progress,
     )
-    table = described(scored(job, job.arrays, permutations), job, space="raw")[list(ORDER)]
+    table = described(scored(job, job.arrays, permutations, engine), job, space="raw")[list(ORDER)]
     settings = job.settings | {"folds": folds if test is None else None, "permutations": permutations}
-    return Analysis(table, tuple(caveats(table, job.arrays, dropped, 0)), settings)
+    settings |= {"engine": engine}
+    return Analysis(table, (*caveats(table, job.arrays, dropped, 0), *of_groups(table, job)), settings)
 
 
 def _computed(job: Job, cells: list[Cell], run: Engine) -> list[pd.DataFrame]:

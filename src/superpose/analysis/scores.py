@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare, over_rows
-from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
+from superpose.metrics import CKA, CKA_DEBIASED, RSA, Metric, MomentMetric, RegressionMetric, relative_ridge
 from superpose.metrics.metric import is_constant
 from superpose.metrics.prediction import RegressionSums
 from superpose.metrics.splits import split_plan
@@ -34,7 +34,7 @@ QUALITY = ("fvu_a", "fvu_b", "dead_a", "dead_b", "rare_a", "rare_b", "l0_a", "l0
 ORDER = (*IDENTITY, *FIT, *SCORES, *SIZES, "training_samples", "predictors", *QUALITY, "why")
 
 
-def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0) -> pd.DataFrame:
+def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0, engine: str = "serial") -> pd.DataFrame:
     """Return the scores of one space: the one pure function that every space and control goes through.
 
     What a dictionary makes of a system may stand still, as that of one that is never active: such scores are NaN.
@@ -44,23 +44,30 @@ def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0) -> pd.
     able = [pair for pair in pairs if still.isdisjoint(pair)]
     rows = [_unscored(job, systems, pair, still) for pair in pairs if pair not in able]
     varying = {name: x for name, x in systems.items() if name not in still}
-    tables = [_compared(job, varying, able, permutations)] if able else []
+    tables = [compared(job, varying, able, METRICS, permutations, engine)] if able else []
     return pd.concat([*tables, *rows], ignore_index=True)
 
 
-def _compared(
-    job: Job, systems: Mapping[str, Array], pairs: Sequence[tuple[str, str]], permutations: int
+def compared(
+    job: Job,
+    systems: Mapping[str, Array],
+    pairs: Sequence[tuple[str, str]],
+    metrics: Sequence[Metric],
+    permutations: int = 0,
+    engine: str = "serial",
 ) -> pd.DataFrame:
+    """Return scores of pairs on the rows and groups of a job."""
     return compare(
         systems,
         pairs=pairs,
-        metrics=METRICS,
+        metrics=metrics,
         test=job.held_out,
         groups=job.groups,
         permutations=permutations,
         interval_samples=job.interval_samples,
         seed=job.seed,
         memory=job.memory,
+        engine=engine,
         progress=job.progress,
     )
 

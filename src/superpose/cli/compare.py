@@ -33,6 +33,7 @@ def compare(
     seed: int = 0,
     interval_samples: Samples = INTERVALS,
     memory: str | None = None,
+    engine: str = "serial",
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
@@ -44,7 +45,6 @@ def compare(
     steps: Annotated[int, DICTIONARIES] = 1000,
     seeds: Annotated[int, DICTIONARIES] = 1,
     dictionaries: Annotated[list[str] | None, SEVERAL] = None,
-    engine: Annotated[str, DICTIONARIES] = "serial",
 ) -> None:
     """Say how alike two or more recordings of the same stimuli are.
 
@@ -85,13 +85,16 @@ def compare(
         How much memory the sums behind scores may take, such as 512MB; by default a quarter of the machine's. Rows of
         .npy files, and of HDF5 in one piece, are read from the disk by chunks; large files that are compressed are
         unpacked first, in the folder of temporary files (TMPDIR).
+    engine
+        serial, or local:N for N processes that share cores and memory: they score groups of pairs, or fit and score the
+        dictionaries of each.
     json
         Print the table, sentences and warnings as JSON.
     overwrite
         Replace the run that the output directory holds.
     dry_run
-        Compute nothing, and say what the raw scores will cost on this machine: operations, bytes read, memory and
-        time, from the headers of the files.
+        Compute nothing, and say what the raw scores will cost on this machine, in one process: operations, bytes read,
+        memory and time, from the headers of the files.
     latents
         Features a dictionary has; by default 4 x the widest file's units, fewer where rows are scarce.
     active
@@ -117,8 +120,6 @@ def compare(
         Dictionaries that exist already, as FILE=DICTIONARY with the name of a compared file (V1=sae.safetensors): what
         superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. Pairs of which both have one
         get rows of their own, with fit "given".
-    engine
-        serial, or local:N to fit and score dictionaries in N processes that share the cores.
     """
     from superpose.analysis import analyse, raw, with_ceilings
     from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems
@@ -142,6 +143,7 @@ def compare(
         "interval_samples": drawn,
         "seed": seed,
         "memory": memory,
+        "engine": engine,
         "progress": progress,
     }
     with progress:
@@ -159,7 +161,6 @@ def compare(
                 dictionaries=known,
                 steps=steps,
                 seeds=seeds,
-                engine=engine,
                 **shared,
             )
         )

@@ -17,7 +17,7 @@ from superpose.arrays import (
 )
 from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked_pairs, checked_seed, checked_systems
 from superpose.files import DataError
-from superpose.metrics import Metric, PredictiveMetric
+from superpose.metrics import GroupedMetric, Metric, PredictiveMetric
 from superpose.metrics.splits import Plan, split_plan
 from superpose.statistics import Drawn, Repairings, check_whole, draw, repairings
 
@@ -122,11 +122,19 @@ def prepared(
 
 
 def planned_for(metrics: Sequence[Metric], design: Design) -> list[Any]:
-    """Return the metrics for the folds of a design, each of a name of its own."""
+    """Return the metrics for the folds and groups of a design, each of a name of its own."""
     names = [m.name for m in metrics]
     if len(set(names)) < len(names):
         raise DataError(f"two metrics have the same name, among {', '.join(names)}; give each its own.")
-    return [m.planned(design.plan) if isinstance(m, PredictiveMetric) else m for m in metrics]
+    return [_planned(metric, design) for metric in metrics]
+
+
+def _planned(metric: Metric, design: Design) -> Any:
+    if isinstance(metric, PredictiveMetric):
+        return metric.planned(design.plan)
+    if isinstance(metric, GroupedMetric):
+        return metric.grouped(None if design.groups is None else design.groups[design.scored])
+    return metric
 
 
 def silent(what: str, done: int, total: int) -> None:

@@ -15,6 +15,7 @@ from superpose.comparison.design import INTERVALS, Design, Progress, planned_for
 from superpose.comparison.routes import kernels_alone
 from superpose.comparison.scores import closer_sign
 from superpose.comparison.workers import scored, scored_by
+from superpose.engines import processes
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric
 from superpose.statistics import familywise
@@ -34,7 +35,7 @@ def compare(
     interval_samples: int | None = INTERVALS,
     seed: int = 0,
     memory: int | str | None = None,
-    workers: int = 1,
+    engine: str = "serial",
     progress: Progress | None = None,
 ) -> pd.DataFrame:
     """Score every pair of systems under every metric.
@@ -69,9 +70,10 @@ def compare(
         How many bytes sums may take, as 2_000_000_000 or "2GB"; None is a quarter of this machine's memory. Rows are
         read by chunks, from the disk where they are mapped; what does not fit is done by groups of pairs, and each
         system is read once a group.
-    workers : int
-        Processes that score groups of pairs and share cores and memory; they take some seconds to start. Worth it where
-        pairs are many: a solution, or a small product, gains little from a second thread. Scores agree to rounding.
+    engine : str
+        "serial", or "local:N" for N processes that score groups of pairs and share cores and memory; they take some
+        seconds to start. Worth it where pairs are many: a solution, or a small product, gains little from a second
+        thread. Scores agree to rounding.
     progress : callable, optional
         Called with (what, done, total).
 
@@ -101,8 +103,7 @@ def compare(
     """
     if not isinstance(permutations, int | np.integer) or permutations < 0:
         raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
-    if isinstance(workers, bool) or not isinstance(workers, int | np.integer) or workers < 1:
-        raise DataError(f"workers is {workers!r}; expected how many processes, an integer of at least 1.")
+    workers = processes(engine)
     arrays, couples, design = prepared(
         systems,
         pairs=pairs,
@@ -124,7 +125,7 @@ def compare(
         )
     tables = []
     for number, index in enumerate(np.ndindex(repeats)):
-        table = _table({name: x[index] for name, x in arrays.items()}, couples, planned, design, int(workers))
+        table = _table({name: x[index] for name, x in arrays.items()}, couples, planned, design, workers)
         tables.append(table.assign(**({"repeat": number} if repeats else {})))
     return pd.concat(tables, ignore_index=True)
 

@@ -73,6 +73,12 @@ def influence_of(pair: Pair, metric: MomentMetric) -> Array | None:
     return influence
 
 
+def null_mean_of(pair: Pair, metric: Any) -> float:
+    """Return the exact mean over all re-pairings of a score of which it is known."""
+    known = metric.null_mean
+    return float(known(sums_of(pair, metric)) if callable(known) else known)
+
+
 class Outcome(NamedTuple):
     """A score with each drawn sample's influence on it; NaN or None, and the reason, for what there is not."""
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from superpose.comparison.columns import COLUMNS, calibrated
 from superpose.comparison.design import Design
 from superpose.comparison.nulls import null_columns, null_distributions
-from superpose.comparison.pairs import Block, Directions, Pair, outcome_of, sums_of
+from superpose.comparison.pairs import Block, Directions, Pair, null_mean_of, outcome_of
 from superpose.statistics import FEWEST
 
 Array = NDArray[Any]
@@ -63,7 +63,7 @@ def _row(
         if sure.groups < 2:
             why.append("no interval: all that is scored is of one group")
     if np.isfinite(score) and not design.permutations and getattr(metric, "null_mean", None) is not None:
-        row["null"] = float(metric.null_mean(sums_of(pair, metric)))
+        row["null"] = null_mean_of(pair, metric)
         why.append(EXACT_NULL)
     if null is not None and np.isfinite(row["score"]):
         row |= null_columns(row["score"], null, closer_sign(metric), design, why)

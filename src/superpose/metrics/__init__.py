@@ -7,7 +7,7 @@ families. :doc:`/metrics` says what each ignores and what it costs.
 from superpose.metrics.canonical import PWCCA, SVCCA, pwcca, svcca
 from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
-from superpose.metrics.grouped import grouped_cka
+from superpose.metrics.grouped import CKA_GROUPED, GroupedMetric, grouped_cka
 from superpose.metrics.kendall import RSA_KENDALL, rsa_kendall
 from superpose.metrics.matching import MATCHING_HARD, MATCHING_SOFT, matching_hard, matching_soft
 from superpose.metrics.metric import Metric, MomentMetric
@@ -45,6 +45,7 @@ MORE: tuple[Metric, ...] = (
     CKA_RBF,
     CKA_RBF_DEBIASED,
     RSA_KENDALL,
+    CKA_GROUPED,
 )
 
 __all__ = [
@@ -52,10 +53,12 @@ __all__ = [
     "CCA",
     "CKA",
     "CKA_DEBIASED",
+    "CKA_GROUPED",
     "CKA_RBF",
     "CKA_RBF_DEBIASED",
     "CKNNA",
     "DEFAULT",
+    "GroupedMetric",
     "MATCHING_HARD",
     "MATCHING_SOFT",
     "MORE",

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import group_labels, like_input
 from superpose.files import DataError
+from superpose.metrics.cka import CKA_DEBIASED
 from superpose.metrics.kernels import VANISHING
 from superpose.metrics.metric import paired
-from superpose.moments import compact
+from superpose.metrics.pairwise import PairwiseMetric
+from superpose.moments import Labels, compact
 
 Array = NDArray[Any]
 
 # A tuple of different groups has one for each of the four samples that an unbiased HSIC is made of.
 FEWEST = 4
+NOT_POSITIVE = "a system's debiased variance is not positive: too few groups for its dimension"
 # Values of the kernels within groups, or of their products, that are held at a time.
 PIECE = 2**22
 
@@ -71,16 +76,75 @@ def grouped_cka(x: ArrayLike, y: ArrayLike, groups: ArrayLike) -> Any:
     return like_input(_grouped)(x, y, groups)
 
 
+@dataclass(frozen=True)
+class GroupedMetric:
+    """Debiased CKA over samples of different groups, as a metric: `grouped` turns it into that of given groups.
+
+    Without groups each sample is one of its own, and the score that of `CKA_DEBIASED`.
+    """
+
+    name: ClassVar[str] = "cka_grouped"
+    directed: ClassVar[bool] = False
+    invariances: ClassVar[frozenset[str]] = CKA_DEBIASED.invariances
+    minimum_samples: ClassVar[int] = FEWEST
+
+    def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
+        """Score paired responses, (…, samples, units_x) and (…, samples, units_y), to (…)."""
+        return self.grouped(None)(x, y)
+
+    def grouped(self, groups: Labels | None) -> PairwiseMetric:
+        """Return the metric of samples of such groups, each sample of its own for None."""
+        count = None if groups is None else len(np.unique(groups))
+        few = count is not None and count < FEWEST
+        return PairwiseMetric(
+            name=self.name,
+            invariances=self.invariances,
+            minimum_samples=self.minimum_samples,
+            score=_missing if few else partial(_score, groups=groups),
+            why=f"{count} group(s) are too few for a debiased score (at least {FEWEST})" if few else NOT_POSITIVE,
+            influence=partial(_influence, groups=groups),
+            null_mean=0.0,
+            bounds=CKA_DEBIASED.bounds,
+        )
+
+
+CKA_GROUPED = GroupedMetric()
+
+
+def _missing(x: Array, y: Array) -> float:
+    return np.nan
+
+
+def _score(x: Array, y: Array, groups: Labels | None) -> float:
+    return float(_of_rows(x, y, _labels(len(x), groups))[0])
+
+
+def _influence(x: Array, y: Array, groups: Labels | None) -> Array:
+    """Return each sample's influence: its group's is shared out among the samples of it."""
+    labels = _labels(len(x), groups)
+    sizes = np.bincount(labels)
+    influence: Array = _of_rows(x, y, labels)[1] / sizes * sizes.mean()
+    return influence[labels]
+
+
+def _labels(samples: int, groups: Labels | None) -> Labels:
+    return np.arange(samples) if groups is None else group_labels(groups, samples)
+
+
 def _grouped(x: ArrayLike, y: ArrayLike, groups: ArrayLike) -> tuple[Array, Array]:
     first, second = paired(x, y, FEWEST)
     labels = group_labels(groups, first.shape[-2])
+    if labels.max() + 1 < FEWEST:
+        raise DataError(f"{labels.max() + 1} group(s) are too few for a debiased score; expected at least {FEWEST}.")
+    return _of_rows(_centred(compact(first)), _centred(compact(second)), labels)
+
+
+def _of_rows(x: Array, y: Array, labels: Labels) -> tuple[Array, Array]:
+    """Return the score of centred rows, and each group's influence on it."""
     sizes = np.bincount(labels)
-    if len(sizes) < FEWEST:
-        raise DataError(f"{len(sizes)} group(s) are too few for a debiased score; expected at least {FEWEST}.")
     # Groups of one size end to end: what is within them is taken for many at once.
     order, place = np.lexsort((labels, sizes[labels])), np.argsort(sizes, kind="stable")
-    a, b = (_centred(compact(part))[..., order, :] for part in (first, second))
-    sizes = sizes[place]
+    a, b, sizes = x[..., order, :], y[..., order, :], sizes[place]
     (ab, of_ab), (aa, of_aa), (bb, of_bb) = (_hsic(*pair, sizes) for pair in ((a, b), (a, a), (b, b)))
     aa, bb = (np.where((aa > 0) & (bb > 0), part, np.nan) for part in (aa, bb))
     size = np.sqrt(aa * bb)

@@ -44,6 +44,8 @@ class PairwiseMetric:
         is the score's variance.
     no_interval : str
         Why there is no interval where a sample's influence does not exist.
+    null_mean : float or None
+        The score's exact mean over all re-pairings, where it is known.
     bounds : tuple of float
         The range of the score.
     """
@@ -58,6 +60,7 @@ class PairwiseMetric:
     higher_is_closer: bool = True
     influence: Callable[[Array, Array], Array] | None = None
     no_interval: str = NO_INTERVAL
+    null_mean: float | None = None
     bounds: tuple[float, float] = (-1.0, 1.0)
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
