@@ -369,6 +369,12 @@ def test_tensors_lists_and_float32_are_taken():
     assert_allclose(single.score, expected.score, atol=1e-4)
 
 
+def test_raw_scores_of_several_processes_are_those_of_one():
+    systems = small()
+    together = raw(systems, permutations=19, engine="local:2").table
+    pd.testing.assert_frame_equal(together, raw(systems, permutations=19).table, rtol=1e-9)
+
+
 def test_raw_is_the_raw_part_of_analyse():
     systems = two()
     whole = analyse(systems, permutations=3, **QUICK)
