@@ -6,7 +6,7 @@ ordered pair; RSA, CKA and debiased CKA of 48 × 48 layers, with its memory over
 beside the same arrays in memory, under a limit of memory an eighth of their size. Prints the distance to each goal,
 and ends in an assertion on the files, whose goal is reached.
 
-    python benchmarks/grids.py                     # six minutes
+    python benchmarks/grids.py                     # ten minutes
     python benchmarks/grids.py --fast              # 4 layers, N = 2,000: seconds
 """
 
@@ -63,13 +63,26 @@ def unit(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def in_units(systems: dict[str, np.ndarray], work: Callable[[], Any]) -> dict[str, float]:
-    """Return what a work takes, with the product timed on either side of it, and the peak of its memory."""
+    """Return what a work takes in the fastest and the median round, the product timed on either side, and its memory.
+
+    A round on memory that the machine has not given out before waits for it: the first is slower by a sixth here.
+    """
     x, y = (x.astype(np.float32) for x in list(systems.values())[:2])
-    before = unit(x, y)
-    with memory_watched() as memory:
-        _, seconds = clock(work)
-    one = min(before, unit(x, y))
-    return {"cpu_s": seconds, "u_s": one, "ratio": seconds / one, "peak_bytes": memory.peak}
+    rounds = []
+    for _ in range(ROUNDS):
+        before = unit(x, y)
+        with memory_watched() as memory:
+            _, seconds = clock(work)
+        rounds.append((seconds, min(before, unit(x, y)), memory.peak))
+    seconds, products, peaks = zip(*rounds, strict=True)
+    one = min(products)
+    return {
+        "cpu_s": min(seconds),
+        "u_s": one,
+        "ratio": min(seconds) / one,
+        "median": float(np.median(seconds)) / one,
+        "peak_bytes": max(peaks),
+    }
 
 
 def regressions(count: int, samples: int) -> dict[str, Any]:
@@ -82,7 +95,8 @@ def regressions(count: int, samples: int) -> dict[str, Any]:
         systems,
         lambda: sp.compare(systems, metrics=[sp.metrics.REGRESSION_R], test=test, interval_samples=INTERVALS),
     )
-    return found | {"work": "ols_r", "layers": count, "samples": samples, "ratio": found["ratio"] / count / (count - 1)}
+    each = {name: found[name] / count / (count - 1) for name in ("ratio", "median")}
+    return found | each | {"work": "ols_r", "layers": count, "samples": samples}
 
 
 def all_kernels(count: int, samples: int) -> dict[str, Any]:
@@ -120,6 +134,7 @@ def mapped(count: int, samples: int) -> dict[str, Any]:
         "cpu_s": best["mapped"],
         "u_s": float("nan"),
         "ratio": best["mapped"] / best["held"],
+        "median": float(np.median(seconds["mapped"]) / np.median(seconds["held"])),
         "peak_bytes": peak,
         "work": "mapped",
         "layers": count,
@@ -156,7 +171,8 @@ def main() -> None:
     for row in rows:
         goal, peak = GOALS[row["work"]], row["peak_bytes"] / 2**20
         print(
-            f"{row['work']:10}{row['layers']:>3} layers, N = {row['samples']:>6}: {row['ratio']:8.2f} (goal {goal:g}), "
+            f"{row['work']:10}{row['layers']:>3} layers, N = {row['samples']:>6}: {row['ratio']:8.2f}, median "
+            f"{row['median']:.2f} (goal {goal:g}), "
             f"{row['cpu_s']:.1f} CPU s, peak {peak:.0f} MiB over the data"
         )
     if not fast:

@@ -261,7 +261,10 @@ def accumulate(
     }
     cross = {pair: _empty_cross(systems[pair[0]], systems[pair[1]], count) for pair in pairs}
     read = {name: _summed(x, shifts[name], rows, precision) for name, x in systems.items()}
+    before = None
     for fold, index in row_blocks(samples, rows, folds):
+        # What the first rows of a fold give is put where nothing is yet: adding it would read zeros.
+        put, before = _add_into if fold == before else np.copyto, fold
         shifted = {name: take(index) for name, take in read.items()}
         norms = {name: x.norms() for name, x in shifted.items()}
         weighted = _weighted_totals(shifted, norms)
@@ -274,13 +277,13 @@ def accumulate(
             else:
                 square = product(x, x)
                 sums.diagonal[fold] += np.einsum("...ii->...i", square)
-                sums.square[fold] += square
+                put(sums.square[fold], square)
             sums.norm[fold] += d.sum(axis=-1, dtype=np.float64)
             sums.norm_square[fold] += np.square(d, dtype=np.float64).sum(axis=-1)
             sums.norm_total[fold] += weighted[name][name]
         for a, b in pairs:
             both = cross[a, b]
-            both.product[fold] += product(shifted[a], shifted[b])
+            put(both.product[fold], product(shifted[a], shifted[b]))
             both.norms[fold] += np.multiply(norms[a], norms[b], dtype=np.float64).sum(axis=-1)
             both.norm_y[fold] += weighted[b][a]
             both.norm_x[fold] += weighted[a][b]
@@ -316,6 +319,10 @@ def reader(x: Array, shift: Array, rows: int, precision: Precision | None = None
     # The workspace is used again for every chunk: fresh memory would cost as much as the subtraction.
     space = np.empty((*x.shape[:-2], rows, x.shape[-1]), precision or working_type(x))
     return lambda index: shifted_rows(x, shift, index, space)
+
+
+def _add_into(sums: Array, part: Array) -> None:
+    sums += part
 
 
 def _summed(x: Array, shift: Array, rows: int, precision: Precision | None) -> Callable[[Index], Rows]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +63,9 @@ def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
     for held_out, training in plan.rounds:
         fitted = fit(moments, training)
         reason, blurred = fitted.reason or reason, blurred or fitted.blurred
-        # Rows of float32 take no more of the weights.
-        fits.append(replace(fitted, weights=fitted.weights.astype(moments.x.precision, copy=False)))
+        # Products of float32 rows know no more of the weights, nor do rows take more of them.
+        fitted = replace(fitted, weights=fitted.weights.astype(moments.x.precision, copy=False))
+        fits.append(fitted)
         if fitted.reason:
             empty = np.full(moments.y.diagonal.shape[1:], np.nan)
             parts.append((empty, empty, empty, empty))
@@ -88,8 +88,7 @@ class Training:
     def joint(self, moments: Moments) -> Array:
         """Return the products with targets about both means, 0 for predictors that are constant."""
         mean_y = over(moments.y.total, self.folds) / self.samples
-        joint = over(moments.cross.product, self.folds)
-        joint = joint - self.samples * self.mean[..., :, None] * mean_y[..., None, :]
+        joint = about(over(moments.cross.product, self.folds), self.samples, self.mean, mean_y)
         return np.where(self.still[..., None], 0.0, joint) if self.still.any() else joint
 
 
@@ -97,7 +96,7 @@ def training_rows(x: Own, folds: tuple[int, ...]) -> tuple[Training, Array]:
     """Return the predictors over the given folds, and their Gram matrix about their mean, 0 for constant ones."""
     n = int(over(x.samples, folds))
     mean = over(x.total, folds) / n
-    gram = over(x.square, folds) - n * mean[..., :, None] * mean[..., None, :]
+    gram = about(over(x.square, folds), n, mean, mean)
     still = ~varies(np.einsum("...ii->...i", gram), over(x.diagonal, folds), x.resolution)
     if still.any():
         gram = np.where(still[..., :, None] | still[..., None, :], 0.0, gram)
@@ -137,13 +136,26 @@ def about_means(moments: Moments, fold: int) -> tuple[Array, Array]:
     """Return X'X and X'Y of a fold's rows about their means."""
     n = int(moments.x.samples[fold])
     mean_x, mean_y = moments.x.total[fold] / n, moments.y.total[fold] / n
-    gram = moments.x.square[fold] - n * mean_x[..., :, None] * mean_x[..., None, :]
-    return gram, moments.cross.product[fold] - n * mean_x[..., :, None] * mean_y[..., None, :]
+    gram = about(moments.x.square[fold], n, mean_x, mean_x)
+    return gram, about(moments.cross.product[fold], n, mean_x, mean_y)
+
+
+def about(products: Array, samples: int, mean_x: Array, mean_y: Array) -> Array:
+    """Return the sums of products of so many rows about their means."""
+    # Memory that was never written costs as much as the arithmetic: one array holds what is subtracted, and the result.
+    out = (samples * mean_x)[..., :, None] * mean_y[..., None, :]
+    return np.subtract(products, out, out=out)
 
 
 def over(sums: Array, folds: tuple[int, ...]) -> Array:
-    """Return the sum over folds, without the copy that choosing them by a list would make."""
-    return reduce(np.add, (sums[fold] for fold in folds))
+    """Return the sum over folds, of one the sums themselves: neither copied nor added up in more than one array."""
+    first, *rest = folds
+    if not rest:
+        return sums[first]
+    total: Array = sums[first] + sums[rest[0]]
+    for fold in rest[1:]:
+        total += sums[fold]
+    return total
 
 
 def varies(variation: Array, square: Array, resolution: float) -> NDArray[np.bool_]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve
-from scipy.linalg.lapack import dpocon
+from scipy.linalg import LinAlgError, cho_factor, get_blas_funcs, get_lapack_funcs
 
 from superpose.moments import Array, Precision
 
@@ -17,25 +16,31 @@ TINY = float(np.finfo(np.float64).tiny)
 
 @dataclass(frozen=True)
 class Cholesky:
-    """The lower factor of a Gram matrix whose units were scaled to a variance of 1, in the precision of its products.
+    """The factor of a Gram matrix whose units were scaled to a variance of 1, in the precision of its products.
 
-    `reach` bounds √‖G⁻¹‖ times the rounding of one product.
+    `upper` is R of R'R; `reach` bounds √‖G⁻¹‖ times the rounding of one product.
     """
 
     scale: Array
-    factor: Array
+    upper: Array
     reach: float
 
     @property
     def nbytes(self) -> int:
         """What the factor takes."""
-        return int(self.factor.nbytes)
+        return int(self.upper.nbytes)
 
     def solve(self, joint: Array) -> tuple[Array, bool]:
         """Return G⁻¹ · joint, and whether rounding leaves it known well enough."""
-        target = (joint * self.scale[..., :, None]).astype(self.factor.dtype)
-        weights = cho_solve((self.factor, True), target, check_finite=False)
-        return self.scale[..., :, None] * weights, self.reach * _lengthened(weights, target) < BLUR
+        scale = self.scale[..., :, None].astype(self.upper.dtype)
+        target = np.multiply(joint, scale, dtype=scale.dtype, casting="same_kind", order="C")
+        weights = target.copy()
+        (trsm,) = get_blas_funcs(("trsm",), (self.upper,))
+        for upper, rows in zip(_matrices(self.upper), _matrices(weights), strict=True):
+            # W'R'R = J', in place: BLAS takes rows for columns, so that neither is copied into its order.
+            half = trsm(1.0, upper.T, rows.T, side=1, lower=1, trans_a=1, overwrite_b=1)
+            trsm(1.0, upper.T, half, side=1, lower=1, overwrite_b=1)
+        return scale * weights, self.reach * _lengthened(weights, target) < BLUR
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ def factored(gram: Array, precision: Precision) -> Cholesky | LeastNorm:
     """
     diagonal = np.einsum("...ii->...i", gram)
     scale = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-    scaled = gram * scale[..., :, None] * scale[..., None, :]
+    scaled = gram * scale[..., :, None]
+    scaled *= scale[..., None, :]
     # A predictor that is constant over the training samples gets no weight.
     np.einsum("...ii->...i", scaled)[diagonal <= 0] = 1.0
     resolution = float(np.finfo(precision).eps)
@@ -71,8 +77,9 @@ def factored(gram: Array, precision: Precision) -> Cholesky | LeastNorm:
     try:
         factor, _ = cho_factor(scaled, lower=True, check_finite=False)
         if (np.einsum("...ii->...i", factor) ** 2).min() > floor:
-            reach = resolution * _inverse_norm(scaled, factor) ** 0.5
-            return Cholesky(scale, factor.astype(precision, copy=False), reach)
+            # LAPACK leaves columns end to end: of the lower factor, the rows of the upper one.
+            upper = np.ascontiguousarray(np.swapaxes(factor, -1, -2).astype(precision, copy=False))
+            return Cholesky(scale, upper, resolution * _inverse_norm(upper) ** 0.5)
     except LinAlgError:
         pass
     values, vectors = np.linalg.eigh(scaled)
@@ -80,12 +87,16 @@ def factored(gram: Array, precision: Precision) -> Cholesky | LeastNorm:
     return LeastNorm(scale[..., :, None] * vectors * np.sqrt(inverse)[..., None, :])
 
 
-def _inverse_norm(gram: Array, factor: Array) -> float:
-    """Return ‖G⁻¹‖, that of sums of columns, as LAPACK estimates it from the lower factor."""
-    width = gram.shape[-1]
-    norms = np.abs(gram).sum(axis=-2).max(axis=-1).reshape(-1)
-    pairs = zip(factor.reshape(-1, width, width), norms, strict=True)
-    return max(1 / max(norm * dpocon(one, norm, uplo="L")[0], TINY) for one, norm in pairs)
+def _inverse_norm(upper: Array) -> float:
+    """Return ‖G⁻¹‖, that of sums of columns, as LAPACK estimates it from the factor."""
+    (pocon,) = get_lapack_funcs(("pocon",), (upper,))
+    # It divides by the ‖G‖ that it is given.
+    return max(1 / max(float(pocon(one.T, 1.0, uplo="L")[0]), TINY) for one in _matrices(upper))
+
+
+def _matrices(stack: Array) -> Array:
+    """Return matrices under any leading axes as one row of them."""
+    return stack.reshape(-1, *stack.shape[-2:])
 
 
 def _lengthened(weights: Array, target: Array) -> float:
