@@ -172,6 +172,17 @@ class TestWarning:
         assert plain > 0.2
         assert abs(between) < 0.1
 
+    def test_many_rows_are_drawn_from_and_what_stands_still_is_left_out(self, monkeypatch):
+        systems, groups = self.unrelated(200)
+        systems["still"] = np.where(held_out_rows(2000, 5, groups)[:, None], 1.0, systems["x"])
+        (whole,) = [text for text in raw(systems, groups=groups).warnings if "groups" in text]
+        monkeypatch.setattr(grouping, "ROWS", 160)
+        (drawn,) = [text for text in raw(systems, groups=groups).warnings if "groups" in text]
+        assert whole.startswith("x and y: ")
+        assert drawn.startswith("x and y: ")
+        assert "within the 40 held-out groups" in drawn
+        assert drawn != whole
+
     def test_none_where_groups_are_many_or_single_rows_or_do_not_matter(self):
         systems, groups = self.unrelated(200)
         many, labels = self.unrelated(5 * grouping.MANY)

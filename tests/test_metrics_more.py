@@ -1,5 +1,7 @@
 """Every metric of the further families: what it promises, tables with it, tensors and repeats."""
 
+import re
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from conftest import related
 from numpy.testing import assert_allclose
 
 import superpose as sp
-from superpose.metrics import ALL, MORE, PredictiveMetric
+from superpose.metrics import ALL, MORE, PredictiveMetric, RidgeMetric
 
 pytestmark = pytest.mark.usefixtures("as_installed")
 by_name = pytest.mark.parametrize("metric", MORE, ids=lambda m: m.name)
@@ -42,6 +44,18 @@ def test_a_split_is_scored_where_it_is_held_out(metric):
     table = sp.compare({"x": x, "y": y}, metrics=[metric], test=mask)
     expected = [float(metric(x[mask], y[mask])), float(metric(y[mask], x[mask]))][: 1 + metric.directed]
     assert_allclose(table.score, expected, rtol=1e-8)
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+@pytest.mark.parametrize("permutations", [0, 3])
+@pytest.mark.parametrize("metric", [m for m in (*ALL, *MORE) if not isinstance(m, RidgeMetric)], ids=lambda m: m.name)
+def test_a_system_that_stands_still_where_it_is_scored_has_no_score(metric, permutations):
+    x, y = related(60, 6, 4, seed=0)
+    mask = np.arange(60) < 30
+    x[mask] = 0.1
+    table = sp.compare({"y": y, "x": x}, metrics=[metric], test=mask, permutations=permutations)
+    assert np.isnan(table.score[0])
+    assert re.search("not vary|no unit of a system varies", table.why[0])
 
 
 @by_name

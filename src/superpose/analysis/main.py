@@ -281,7 +281,7 @@ def analyse(
         "device": device,
         "engine": engine,
     }
-    warnings = [*caveats(table, job.arrays, dropped, latents, asked), *of_groups(table, job)]
+    warnings = [*caveats(table, job.arrays, dropped, latents, asked), *of_groups(job)]
     return Analysis(table, tuple(warnings), settings)
 
 
@@ -327,7 +327,7 @@ def raw(
     table = described(scored(job, job.arrays, permutations, engine), job, space="raw")[list(ORDER)]
     settings = job.settings | {"folds": folds if test is None else None, "permutations": permutations}
     settings |= {"engine": engine}
-    return Analysis(table, (*caveats(table, job.arrays, dropped, 0), *of_groups(table, job)), settings)
+    return Analysis(table, (*caveats(table, job.arrays, dropped, 0), *of_groups(job)), settings)
 
 
 def _computed(job: Job, cells: list[Cell], run: Engine) -> list[pd.DataFrame]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare, over_rows
-from superpose.metrics import CKA, CKA_DEBIASED, RSA, Metric, MomentMetric, RegressionMetric, relative_ridge
+from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
 from superpose.metrics.metric import is_constant
 from superpose.metrics.prediction import RegressionSums
 from superpose.metrics.splits import split_plan
@@ -44,23 +44,17 @@ def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0, engine
     able = [pair for pair in pairs if still.isdisjoint(pair)]
     rows = [_unscored(job, systems, pair, still) for pair in pairs if pair not in able]
     varying = {name: x for name, x in systems.items() if name not in still}
-    tables = [compared(job, varying, able, METRICS, permutations, engine)] if able else []
+    tables = [_compared(job, varying, able, permutations, engine)] if able else []
     return pd.concat([*tables, *rows], ignore_index=True)
 
 
-def compared(
-    job: Job,
-    systems: Mapping[str, Array],
-    pairs: Sequence[tuple[str, str]],
-    metrics: Sequence[Metric],
-    permutations: int = 0,
-    engine: str = "serial",
+def _compared(
+    job: Job, systems: Mapping[str, Array], pairs: Sequence[tuple[str, str]], permutations: int, engine: str
 ) -> pd.DataFrame:
-    """Return scores of pairs on the rows and groups of a job."""
     return compare(
         systems,
         pairs=pairs,
-        metrics=metrics,
+        metrics=METRICS,
         test=job.held_out,
         groups=job.groups,
         permutations=permutations,

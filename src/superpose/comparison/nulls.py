@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Block, Pair, sums_of
+from superpose.comparison.pairs import Block, Pair, stands_still, sums_of
 from superpose.metrics import MomentMetric
 from superpose.moments import (
     Cross,
@@ -33,7 +33,8 @@ def null_distributions(
     if not design.permutations or not design.repairings.enough(design.plan.held_out):
         return {}
     pair = directions[0]
-    able = [m for m in metrics if design.count >= m.minimum_samples]
+    held = (originals[0][design.scored], originals[1][design.scored])
+    able = [m for m in metrics if design.count >= m.minimum_samples and not stands_still(m, held)]
     scores: dict[tuple[str, int], list[float]] = {}
     norms = [
         np.concatenate([np.einsum("ij,ij->i", r, r) for r in (take(index) for _, index in blocks)])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
 from superpose.metrics import MomentMetric, PairwiseMetric
-from superpose.metrics.metric import NO_INTERVAL
+from superpose.metrics.metric import NO_INTERVAL, STILL, is_constant
 from superpose.moments import (
     Moments,
     RowReader,
@@ -99,6 +99,8 @@ def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: 
         influence = influence_of(pair, metric)
     else:
         scored = (originals[0][design.scored], originals[1][design.scored])
+        if stands_still(metric, scored):
+            return Outcome(np.nan, None, STILL)
         score = float(metric(*scored))
         if not np.isfinite(score):
             return Outcome(np.nan, None, getattr(metric, "why", "this metric gave no score"))
@@ -107,6 +109,11 @@ def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: 
     if influence is None or not np.isfinite(influence).all():
         return Outcome(score, None, getattr(metric, "no_interval", NO_INTERVAL))
     return Outcome(score, influence, "")
+
+
+def stands_still(metric: Any, rows: tuple[Array, Array]) -> bool:
+    """Say whether a metric of pairs of samples has no score of these rows, since a system does not vary over them."""
+    return isinstance(metric, PairwiseMetric) and any(is_constant(x) for x in rows)
 
 
 def terms(pair: Pair, metric: MomentMetric) -> Moments:

@@ -119,7 +119,8 @@ def _projection_weighted(m: Moments) -> Array:
     # Variates H = X · variates are orthonormal, so that H'X holds their products with the units.
     explained = np.abs(np.swapaxes(variates, -1, -2) @ m.x.square[0]).sum(-1)
     weights = np.where(np.arange(values.shape[-1]) < np.minimum(*ranks)[..., None], explained, 0.0)
-    return without_room((weights * values).sum(-1) / weights.sum(-1), ranks, m)
+    with np.errstate(invalid="ignore"):
+        return without_room((weights * values).sum(-1) / weights.sum(-1), ranks, m)
 
 
 def turning(one: Array, other: Array, samples: int) -> Array:

@@ -18,7 +18,7 @@ from superpose.metrics.kernels import (
     pair_influence,
     repaired_sums,
 )
-from superpose.metrics.metric import MomentMetric
+from superpose.metrics.metric import STILL, MomentMetric
 from superpose.moments import Moments
 
 Array = NDArray[Any]
@@ -115,7 +115,7 @@ def _debiased_influence(sums: KernelSums, rows: KernelRows) -> Array:
 
 
 def _still(sums: KernelSums) -> str:
-    return "a system does not vary"
+    return STILL
 
 
 def _too_few(sums: KernelSums) -> str:

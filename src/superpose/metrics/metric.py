@@ -20,6 +20,7 @@ INVARIANCES = frozenset({"rotation", "scale", "permutation", "translation", "lin
 
 
 NO_INTERVAL = "no interval for this metric"
+STILL = "a system does not vary"
 
 
 @runtime_checkable

@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.blocks import inner
 from superpose.files import DataError
 from superpose.metrics.forms import RowForm
-from superpose.metrics.metric import MomentMetric, Shares, influence_of_shares
+from superpose.metrics.metric import STILL, MomentMetric, Shares, influence_of_shares
 from superpose.moments import Moments, Own
 
 Array = NDArray[Any]
@@ -217,8 +217,8 @@ def _halves(m: Moments, variance: float) -> tuple[Array, Array, tuple[Array, Arr
 
 
 def without_room(score: Array, ranks: tuple[Array, Array], m: Moments) -> Array:
-    """Return NaN for a score where a system spans all that centred samples can span: it contains every other."""
-    return np.where(np.maximum(*ranks) < m.x.samples[0] - 1, score, np.nan)
+    """Return NaN for a score where a system spans nothing, or all that centred samples can span, any other included."""
+    return np.where((np.minimum(*ranks) > 0) & (np.maximum(*ranks) < m.x.samples[0] - 1), score, np.nan)
 
 
 def _inverse_root(square: Array, resolution: float, variance: float) -> Array:
@@ -237,13 +237,19 @@ def _above_rounding(values: Array, resolution: float) -> Array:
 
 def _angle(m: Moments) -> Array:
     nuclear = np.linalg.svd(m.cross.product[0], compute_uv=False).sum(-1)
-    return np.arccos(np.clip(nuclear / np.sqrt(m.x.norm[0] * m.y.norm[0]), -1, 1))
+    return _angle_of(nuclear, m.x.norm[0], m.y.norm[0])
+
+
+def _angle_of(nuclear: Array, norm_x: Array, norm_y: Array) -> Array:
+    """Return the angle whose cosine is a nuclear norm beside the systems' own; NaN where one of these is 0."""
+    size = np.sqrt(np.where((norm_x > 0) & (norm_y > 0), norm_x * norm_y, np.nan))
+    return np.arccos(np.clip(nuclear / size, -1, 1))
 
 
 def _whitened_angle(m: Moments, alpha: float) -> Array:
     (root_x, norm_x, rank_x), (root_y, norm_y, rank_y) = (_partly_whitened(own, alpha) for own in (m.x, m.y))
     nuclear = np.linalg.svd(root_x @ m.cross.product[0] @ root_y, compute_uv=False).sum(-1)
-    angle = np.arccos(np.clip(nuclear / np.sqrt(norm_x * norm_y), -1, 1))
+    angle = _angle_of(nuclear, norm_x, norm_y)
     # Some of the systems' own shape is left for any alpha above 0.
     return angle if alpha else without_room(angle, (rank_x, rank_y), m)
 
@@ -296,6 +302,8 @@ def whitened_angle_shares(moments: Moments, sums: Moments, *, alpha: float) -> C
 
 def no_room(sums: Moments) -> str:
     """Return the reason for a NaN of `without_room`."""
+    if not (sums.x.norm > 0).all() or not (sums.y.norm > 0).all():
+        return STILL
     return "a system spans as many dimensions as the samples: any two would correlate perfectly"
 
 
@@ -319,7 +327,7 @@ PROCRUSTES = MomentMetric(
     minimum_samples=3,
     sums=centred,
     score=_angle,
-    why=lambda sums: "a system does not vary",
+    why=lambda sums: STILL,
     repaired=again,
     row_sums=angle_shares,
     influence=influence_of_shares,
