@@ -56,6 +56,18 @@ def late_first(cell):
     return cell
 
 
+def first_after_third(cell):
+    """Take the first cell until the third has begun, which it does when the second's result has come."""
+    number, folder = cell
+    begun = Path(folder) / "begun"
+    if number == 2:
+        begun.touch()
+    end = time.monotonic() + 60
+    while number == 0 and not begun.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    return number
+
+
 def inverse(cell):
     return 1 / cell
 
