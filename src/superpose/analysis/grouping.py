@@ -27,7 +27,7 @@ def of_groups(job: Job) -> Iterator[str]:
         return
     groups = job.groups[job.held_out]
     count = len(np.unique(groups))
-    if count in (len(groups), *range(2)) or count >= MANY:
+    if count == len(groups) or not 1 < count < MANY:
         return
     rows = _spread(np.flatnonzero(job.held_out), groups, job.seed)
     systems = {name: x[rows] for name, x in job.arrays.items()}
