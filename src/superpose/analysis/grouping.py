@@ -43,7 +43,8 @@ def of_groups(job: Job) -> Iterator[str]:
         memory=job.memory,
     )
     by_pair: Any = table.groupby(["system_a", "system_b"], sort=False)
-    for (a, b), (plain, apart) in ((pair, found.itertuples()) for pair, found in by_pair):
+    for (a, b), found in by_pair:
+        plain, apart = found.itertuples()
         if abs(plain.score - apart.score) > NEAR_ZERO:
             yield (
                 f"{a} and {b}: debiased CKA is {plain.score:.3f}, and {apart.score:.3f} ({apart.low:.3f} to "

@@ -325,8 +325,11 @@ def raw(
         progress=progress,
     )
     table = described(scored(job, job.arrays, permutations, engine), job, space="raw")[list(ORDER)]
-    settings = job.settings | {"folds": folds if test is None else None, "permutations": permutations}
-    settings |= {"engine": engine}
+    settings = job.settings | {
+        "folds": folds if test is None else None,
+        "permutations": permutations,
+        "engine": engine,
+    }
     return Analysis(table, (*caveats(table, job.arrays, dropped, 0), *of_groups(job)), settings)
 
 
