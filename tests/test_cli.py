@@ -315,7 +315,7 @@ class TestGroups:
         Path("huge.npy").write_bytes(b"\x93NUMPY\x01\x00\x76\x00" + header.encode() + b"0" * 8)
         refused(capsys, "huge.npy cannot be read as group labels", *arguments, "huge.npy")
         Path("binary.txt").write_bytes(b"\xff\xfe\x00")
-        refused(capsys, "binary.txt cannot be read as group labels", *arguments, "binary.txt")
+        refused(capsys, "binary.txt is not text in UTF-8", *arguments, "binary.txt")
         np.save("one.npy", np.zeros(60, dtype=int))
         refused(capsys, r"folds is 5 with 1 group\(s\)", *arguments, "one.npy")
         refused(capsys, "does not exist", *arguments, ".")

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _GROWTH = 2**16
+_HEAD = 2**10
 
 
 class DataError(ValueError):
@@ -79,6 +80,43 @@ def whole(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_utf8(path: str | os.PathLike[str]) -> None:
+    """Raise a DataError if a file of text is in UTF-16 or UTF-32, as spreadsheets save "Unicode text"."""
+    with open(path, "rb") as source:
+        head = source.read(_HEAD)
+    if head.startswith((b"\xff\xfe", b"\xfe\xff", b"\x00\x00\xfe\xff")) or b"\x00" in head:
+        raise DataError(f"{path} is not text in UTF-8, but in UTF-16 or none; save it as UTF-8.")
+
+
+def lines(path: str | os.PathLike[str]) -> list[str]:
+    """Return the lines of a file of text, whatever system wrote it, without byte-order mark and line ends.
+
+    A line ends with a line feed, a carriage return or both, and nowhere else: form feeds and Unicode's separators
+    (U+0085, U+2028) stay inside.
+
+    Raises
+    ------
+    DataError
+        If it is not text in UTF-8.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from superpose.files import lines
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(f"{folder}/a.txt").write_bytes(b"\\xef\\xbb\\xbfone\\r\\ntwo\\n")
+    ...     lines(f"{folder}/a.txt")
+    ['one', 'two']
+    """
+    check_utf8(path)
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not text in UTF-8 ({error}); save it as UTF-8.") from None
+    found = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return found if found[-1] else found[:-1]
 
 
 def sha256(path: str | os.PathLike[str]) -> str:

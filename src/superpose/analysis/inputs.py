@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
 from superpose.ceilings import Trials, trials_of
-from superpose.files import DataError, sha256, sha256_of_folder
+from superpose.files import DataError, lines, sha256, sha256_of_folder
 from superpose.formats import digest
 from superpose.formats import read as read_foreign
 from superpose.recordings import Recording, match, read
+from superpose.recordings.labels import labelled, written
 from superpose.recordings.unpacking import Progress
 from superpose.sae import SparseAutoencoder, load
 
@@ -110,17 +111,28 @@ def read_dictionaries(named: Sequence[str]) -> tuple[dict[str, SparseAutoencoder
     return found, record
 
 
-def read_groups(path: Path, option: str = "--groups") -> Array:
-    """Return one label a row: from a .npy of one axis, or from a text file with a label a line."""
+def read_groups(path: Path, option: str = "--groups", missing: Collection[str] | None = None) -> Array:
+    """Return one label a row: from a .npy of one axis, or from a text file with a label a line.
+
+    Raises
+    ------
+    DataError
+        For a file that cannot be read, or a row without a label.
+    """
     if not path.is_file():
         raise DataError(f"{path} does not exist; {option} expects a .npy or a text file with one label a row.")
+    what = f"{path}: labels"
+    if path.suffix.lower() != ".npy":
+        labels = written(lines(path), missing)
+        return labelled(labels, len(labels), what)
     try:
-        if path.suffix.lower() == ".npy":
-            with warnings.catch_warnings(action="ignore"):
-                return np.asarray(np.load(path, allow_pickle=False))
-        return np.array(path.read_text(encoding="utf-8").splitlines())
+        with warnings.catch_warnings(action="ignore"):
+            stored = np.asarray(np.load(path, allow_pickle=False))
     except Exception as error:  # what a damaged header raises has no end
         raise DataError(f"{path} cannot be read as group labels: {' '.join(str(error).split())[:200]}.") from None
+    if stored.ndim != 1:
+        raise DataError(f"{path} has shape {stored.shape}; {option} expects one label a row.")
+    return labelled(stored, len(stored), what)
 
 
 def _read(files: Sequence[Path], progress: Progress | None) -> tuple[dict[str, Any], dict[str, Any]]:

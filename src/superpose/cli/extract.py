@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from superpose.cli.progress import Progress
-from superpose.files import DataError, whole
+from superpose.files import DataError, lines, whole
 
 if TYPE_CHECKING:
     from superpose.models import Activations
@@ -146,14 +146,11 @@ def _pictures(path: Path, model: Path, preparation: str | None, length: int) -> 
 def _sentences(path: Path, model: Path, preparation: str | None, length: int) -> Read:
     from superpose.models import tokenize
 
-    try:
-        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text in UTF-8 ({error}); expected one sentence a line.") from None
-    if not lines:
+    sentences = [line.strip() for line in lines(path) if line.strip()]
+    if not sentences:
         raise DataError(f"{path} holds no sentence; expected one a line.")
     file = _beside(model, "tokenizer.json", "save the tokenizer of the model there")
-    return tokenize(file, lines, length=length), lines
+    return tokenize(file, sentences, length=length), sentences
 
 
 def _array(path: Path, model: Path, preparation: str | None, length: int) -> Read:

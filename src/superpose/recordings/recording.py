@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from superpose.arrays import as_responses, to_numpy
+from superpose.arrays import as_responses
 from superpose.files import DataError
+from superpose.recordings.labels import labelled
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,9 +24,11 @@ class Recording:
     responses : array-like, (samples, units)
         Real numbers; one row a stimulus, or one row a trial when `repeats` is given.
     stimuli : array-like, (samples,)
-        The stimulus id of every row: integers or text. They are kept as text, so that 7 and "7" are one id.
+        The stimulus id of every row: numbers, text or dates. They are kept as text, so that 7, 7.0 and "7" are one id;
+        where any number is fractional, 22 and 22.5 are "22.0" and "22.5".
     repeats : array-like, (samples,), optional
-        The trial of every row: integers or text. (stimulus, repeat) must be unique.
+        The trial of every row: numbers or text. (stimulus, repeat) must be unique. Without them, the trials of a
+        stimulus are numbered in their order.
     groups : array-like, (samples,), optional
         What makes rows dependent (sentence, photograph, session), kept whole by folds, intervals and nulls.
 
@@ -33,7 +36,7 @@ class Recording:
     ------
     DataError
         If the responses are not a real (samples, units) array, if a label is missing or is not one a row, or
-        if a stimulus occurs twice without repeats that tell its trials apart.
+        if repeats do not tell the trials of a stimulus apart.
 
     Examples
     --------
@@ -51,38 +54,35 @@ class Recording:
     def __post_init__(self) -> None:
         responses = two_dimensional(as_responses(self.responses, self.name), self.name)
         samples = len(responses)
-        columns = {"responses": responses, "stimuli": _labels(self.stimuli, samples, f"{self.name}: stimuli")}
+        columns = {"responses": responses, "stimuli": labelled(self.stimuli, samples, f"{self.name}: stimuli")}
         for what in ("repeats", "groups"):
             if (given := getattr(self, what)) is not None:
-                columns[what] = _labels(given, samples, f"{self.name}: {what}")
+                columns[what] = labelled(given, samples, f"{self.name}: {what}")
+        if "repeats" in columns:
+            _check_unique(self.name, columns["stimuli"], columns["repeats"])
+        elif (numbers := _numbered(columns["stimuli"])) is not None:
+            columns["repeats"] = numbers
         for what, column in columns.items():
             object.__setattr__(self, what, column)
-        self._refuse_duplicates()
 
-    def _refuse_duplicates(self) -> None:
-        trials = self.stimuli if self.repeats is None else np.stack([self.stimuli, self.repeats], axis=1)
-        values, counts = np.unique(trials, axis=0, return_counts=True)
-        if counts.max() == 1:
-            return
-        first = values[counts.argmax()]
-        what = f"{first}" if self.repeats is None else f"{first[0]}, repeat {first[1]}"
+
+def _check_unique(name: str, stimuli: NDArray[np.str_], repeats: NDArray[np.str_]) -> None:
+    values, counts = np.unique(np.stack([stimuli, repeats], axis=1), axis=0, return_counts=True)
+    if counts.max() > 1:
+        stimulus, repeat = values[counts.argmax()]
         raise DataError(
-            f"{self.name} has {counts.max()} rows of stimulus {what}; expected one. Label the trials of a stimulus "
-            "with repeats= (a number or text that differs between them)."
+            f"{name} has {counts.max()} rows of stimulus {stimulus}, repeat {repeat}; expected one. Label the trials "
+            "of a stimulus with repeats= (a number or text that differs between them), or leave repeats out: trials "
+            "are then numbered in their order."
         )
 
 
-def _labels(values: ArrayLike, samples: int, what: str) -> NDArray[Any]:
-    labels = np.asarray(to_numpy(values))
-    if labels.shape != (samples,):
-        raise DataError(f"{what} have shape {labels.shape}; expected one label a row, ({samples},).")
-    if labels.dtype.kind not in "iubUO":
-        raise DataError(f"{what} are of type {labels.dtype}; expected integers or text. Convert them with astype(int).")
-    if labels.dtype.kind == "O":
-        missing = [row for row, value in enumerate(labels) if value is None or value != value]
-        if missing:
-            raise DataError(f"{what}: {len(missing)} missing, the first at row {missing[0]}; label every row.")
-    return labels.astype(str)
+def _numbered(stimuli: NDArray[np.str_]) -> NDArray[np.str_] | None:
+    """Return the number of every trial among those of its stimulus, or None where every stimulus has one."""
+    from pandas import Series
+
+    labels = Series(stimuli)
+    return labels.groupby(labels, sort=False).cumcount().to_numpy().astype(str) if labels.duplicated().any() else None
 
 
 def two_dimensional(array: Any, what: str) -> Any:
