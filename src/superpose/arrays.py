@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import itertools
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from mmap import mmap
@@ -13,9 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
 from superpose.halves import widened
+from superpose.tensors import as_array, to_numpy
 
 # Beyond these, sums of fourth powers in float64, or of squares in float32, may overflow; by bytes of a number.
 LARGEST = {2: 65504.0, 4: 1e15, 8: 1e60}
+
+# What types are called that are no real numbers; NumPy saves those that are not its own, such as bfloat16, as bytes.
+KINDS = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text", "V": "records or raw bytes"}
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -27,6 +33,8 @@ def like_input(function: F) -> F:
     Positional arguments that are tensors become arrays (CPU tensors share their memory); if any was a tensor,
     array results, and those in a returned tuple, become tensors on the device of the first.
     """
+
+    names = list(inspect.signature(function).parameters)
 
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -41,18 +49,11 @@ def like_input(function: F) -> F:
                 return tuple(back(v) for v in value)
             return torch.as_tensor(value, device=device) if isinstance(value, np.ndarray | np.generic) else value
 
-        return back(function(*map(to_numpy, args), **{k: to_numpy(v) for k, v in kwargs.items()}))
+        named = {key: to_numpy(value, key) for key, value in kwargs.items()}
+        keys = itertools.chain(names, itertools.repeat("an array"))
+        return back(function(*map(to_numpy, args, keys), **named))
 
     return wrapper  # type: ignore[return-value]
-
-
-def to_numpy(value: Any) -> Any:
-    """Return a tensor as an array (sharing memory where it lies on the CPU); anything else unchanged."""
-    torch = sys.modules.get("torch")
-    if torch is None or not isinstance(value, torch.Tensor):
-        return value
-    value = value.detach().cpu()
-    return value.float().numpy() if value.dtype == torch.bfloat16 else value.numpy()
 
 
 def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
@@ -66,18 +67,11 @@ def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
         For objects, text, complex numbers, masked values, rows of different lengths, fewer than two axes, or an
         empty axis.
     """
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        raise DataError(f"{name} has {np.ma.count_masked(x)} masked value(s); remove those samples, or impute them.")
-    try:
-        array = np.asarray(to_numpy(x))
-    except ValueError as error:
-        raise DataError(f"{name} is not a rectangular array of numbers ({error}).") from None
+    array = as_array(x, name)
     if array.dtype.kind in "iub" or array.dtype == np.longdouble:
         array = array.astype(np.float64)
     if array.dtype.kind != "f":
-        kind = {"c": "complex numbers", "O": "Python objects", "U": "text", "S": "text"}.get(
-            array.dtype.kind, f"values of type {array.dtype}"
-        )
+        kind = KINDS.get(array.dtype.kind, f"values of type {array.dtype}")
         raise DataError(f"{name} holds {kind}; expected real numbers. Convert them to float32 or float64 first.")
     if array.ndim < 2:
         raise DataError(
@@ -215,7 +209,7 @@ def group_labels(groups: ArrayLike, samples: int | None = None) -> NDArray[np.in
     DataError
         If `groups` is not one label per sample, or a label is missing (NaN).
     """
-    labels = np.asarray(to_numpy(groups))
+    labels = as_array(groups, "groups")
     if labels.ndim != 1 or (samples is not None and len(labels) != samples):
         raise DataError(f"groups has shape {labels.shape}; expected one label a sample, ({samples or 'samples'},).")
     missing = 0

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.arrays import as_responses, check_moderate, to_numpy
+from superpose.arrays import as_responses, check_moderate
 from superpose.files import DataError
 from superpose.recordings import Recording
+from superpose.tensors import as_array
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
@@ -153,7 +154,7 @@ def trials_of(recordings: Iterable[Recording], stimuli: ArrayLike) -> dict[str, 
     >>> trials_of([ear], ["a", "c"])["ear"].counts.tolist()
     [2, 1]
     """
-    order = np.asarray(to_numpy(stimuli)).astype(str)
+    order = as_array(stimuli, "stimuli").astype(str)
     return {recording.name: _of_recording(recording, order) for recording in recordings}
 
 

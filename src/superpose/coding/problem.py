@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from superpose.arrays import as_responses, check_finite
 from superpose.files import DataError
+from superpose.tensors import as_array
 
 Array = NDArray[Any]
 
@@ -71,7 +72,7 @@ def given_codes(codes: Any, y: Array, dictionary: Array) -> Array:
 
 
 def as_dictionary(value: Any) -> Array:
-    array = np.asarray(value)
+    array = as_array(value, "dictionary")
     if array.dtype.kind not in "iubf":
         raise DataError(f"dictionary holds values of type {array.dtype}; expected real numbers.")
     if array.ndim < 2 or 0 in array.shape:

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.arrays import contiguous_folds, to_numpy
+from superpose.arrays import contiguous_folds
 from superpose.files import DataError
+from superpose.tensors import as_array
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Plan:
 def split_plan(samples: int, folds: Any, test: Any) -> tuple[NDArray[np.int64] | None, Plan]:
     """Return the fold of each sample, and which folds train for which, from what the user asked."""
     if test is not None:
-        mask = np.asarray(to_numpy(test))
+        mask = as_array(test, "test")
         if mask.shape != (samples,) or mask.dtype != bool:
             raise DataError(f"test has shape {mask.shape} and type {mask.dtype}; expected booleans, ({samples},).")
         if mask.all() or not mask.any():
@@ -40,7 +41,7 @@ def split_plan(samples: int, folds: Any, test: Any) -> tuple[NDArray[np.int64] |
     if isinstance(folds, int | np.integer):
         labels = contiguous_folds(samples, int(folds))
     else:
-        labels = np.asarray(to_numpy(folds))
+        labels = as_array(folds, "folds")
         if labels.shape != (samples,) or labels.dtype.kind not in "iu":
             raise DataError(
                 f"folds has shape {labels.shape} and type {labels.dtype}; expected an integer, or the fold of each "

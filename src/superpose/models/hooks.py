@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.arrays import to_numpy
 from superpose.files import DataError
 from superpose.models.parts import PRECISIONS, Batch, Opened, digest
+from superpose.tensors import to_numpy
 
 if TYPE_CHECKING:
     import torch

@@ -8,9 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.arrays import to_numpy
 from superpose.files import DataError
 from superpose.models.parts import Batch, digest
+from superpose.tensors import to_numpy
 
 
 @runtime_checkable

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.arrays import to_numpy
 from superpose.files import DataError
+from superpose.tensors import as_array
 
 # In order of preference, where an array or a coordinate has several.
 LABELS = {
@@ -68,7 +68,7 @@ def plain(values: ArrayLike, what: str = "labels") -> NDArray[Any]:
     (['1', '2'], ['22.0', '22.5'], ['1.10', None])
     """
     hidden = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
-    stored = np.asarray(values.data if isinstance(values, np.ma.MaskedArray) else to_numpy(values))
+    stored = values.data if isinstance(values, np.ma.MaskedArray) else as_array(values, what)
     if stored.dtype.kind not in WRITERS:
         raise DataError(f"{what} are of type {stored.dtype}; expected numbers, text or dates, one a row.")
     out = np.empty(stored.shape, dtype=object)

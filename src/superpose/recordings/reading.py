@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.arrays import as_responses, to_numpy
+from superpose.arrays import as_responses
 from superpose.files import DataError
 from superpose.recordings.h5ad import read_h5ad
 from superpose.recordings.hdf5 import read_hdf5
@@ -25,6 +25,7 @@ from superpose.recordings.tables import read_csv, read_parquet, read_tsv
 from superpose.recordings.tensors import read_safetensors
 from superpose.recordings.unpacking import Progress, kept, told, unpacked
 from superpose.recordings.zarrs import read_zarr
+from superpose.tensors import as_array
 
 READERS: Mapping[str, Callable[[Path, str | None], dict[str, Any]]] = {
     ".npy": read_npy,
@@ -157,6 +158,6 @@ def readable(file: Path) -> Iterator[None]:
 
 def _kept(file: Path, responses: Any) -> NDArray[Any]:
     """Return numbers as floating ones in this machine's byte order, which every consumer (torch included) takes."""
-    array = np.asarray(to_numpy(responses))
+    array = as_array(responses, str(file))
     dtype = kept(array.dtype)
     return array if array.dtype == dtype else unpacked(file, "responses", array, (1,) * array.ndim, dtype)

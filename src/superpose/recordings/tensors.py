@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from superpose.recordings.choice import choose
+from superpose.tensors import to_numpy
 
 
 def read_safetensors(file: Path, key: str | None) -> dict[str, Any]:
@@ -18,10 +19,10 @@ def read_safetensors(file: Path, key: str | None) -> dict[str, Any]:
 
 
 def _tensor(file: Path, tensors: Any, name: str) -> Any:
-    if not tensors.get_slice(name).get_dtype().startswith(("BF", "F8")):
+    if not tensors.get_slice(name).get_dtype().startswith(("BF", "F8", "F6", "F4")):
         return tensors.get_tensor(name)
-    # NumPy has no such numbers; torch widens them.
+    # NumPy has no such numbers; torch does.
     from safetensors import safe_open
 
-    with safe_open(file, framework="pt") as widened:
-        return widened.get_tensor(name).float()
+    with safe_open(file, framework="pt") as others:
+        return to_numpy(others.get_tensor(name), f"{file}:{name}")

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.tensors import as_array
 
 Array = NDArray[np.float64]
 
@@ -66,7 +67,7 @@ def check_responds(size_a: Array, size_b: Array) -> None:
 
 
 def _matrix(value: Any, name: str, axes: str) -> Array:
-    array = np.asarray(value)
+    array = as_array(value, name)
     if array.dtype.kind not in "iubf":
         raise DataError(f"{name} holds values of type {array.dtype}; expected real numbers.")
     if array.ndim < 2 or 0 in array.shape:
