@@ -192,7 +192,7 @@ def test_tables_that_cannot_be_used(tmp_path, text):
         ("cube.npy", r"3 dimensions, shape \(2, 2, 2\); expected two"),
         ("complex.npy", "complex numbers"),
         ("text.npy", "holds text"),
-        ("table.npy", "values of type"),
+        ("table.npy", "records"),
         ("none.npy", r"is empty, shape \(0, 3\)"),
         ("short.npy", "cannot be read"),
         ("long.npy", "has 281 bytes where its header announces 272"),
