@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import gammaln
 
 from superpose.files import DataError
 from superpose.metrics.forms import RowForm
 from superpose.metrics.metric import Shares
 from superpose.metrics.shape import (
     CCA,
-    canonical_pairs,
     correlation_shares,
     mean_correlation,
     spectrum,
@@ -32,8 +32,9 @@ TIED = 1_000
 def svcca(x: ArrayLike, y: ArrayLike, *, variance: float = 0.99) -> Any:
     """Mean canonical correlation of the leading principal components of two systems (SVCCA).
 
-    Each system is first reduced to as few components as hold the share `variance` of its variance, so that directions
-    of little activity do not count. In-sample, as `cca`: read it beside a null.
+    Each system is first reduced to as few components as hold the share `variance` of its variance, and those of the
+    same variance as the last of them, so that directions of little activity do not count. In-sample, as `cca`: read it
+    beside a null.
 
     Parameters
     ----------
@@ -77,8 +78,8 @@ def pwcca(x: ArrayLike, y: ArrayLike) -> Any:
 
     The weight of a canonical variate of x is the sum, over units of x, of the absolute value of its product with the
     unit, so that the score depends on the axes of x, but on no invertible map of y: it is directed. Where correlations
-    tie (as where two systems share directions without noise) the variates, and with them the weights, are not unique,
-    and `compare` gives no interval.
+    tie (as where two systems share directions without noise) the variates are not unique: their weight is then its mean
+    over all choices of them, and `compare` gives no interval.
 
     Parameters
     ----------
@@ -115,12 +116,45 @@ def pwcca(x: ArrayLike, y: ArrayLike) -> Any:
 
 
 def _projection_weighted(m: Moments) -> Array:
-    values, variates, ranks = canonical_pairs(m)
-    # Variates H = X · variates are orthonormal, so that H'X holds their products with the units.
-    explained = np.abs(np.swapaxes(variates, -1, -2) @ m.x.square[0]).sum(-1)
-    weights = np.where(np.arange(values.shape[-1]) < np.minimum(*ranks)[..., None], explained, 0.0)
-    with np.errstate(invalid="ignore"):
-        return without_room((weights * values).sum(-1) / weights.sum(-1), ranks, m)
+    repeats = m.cross.product.shape[1:-2]
+    x, y = (
+        replace(own, square=np.broadcast_to(own.square, (1, *repeats, *own.square.shape[-2:]))) for own in (m.x, m.y)
+    )
+    score, ranks = np.full(repeats, np.nan), np.zeros((2, *repeats), dtype=int)
+    for index in np.ndindex(repeats):
+        (root_x, basis_x), (root_y, basis_y) = (spectrum(own, index) for own in (x, y))
+        ranks[:, *index] = len(root_x), len(root_y)
+        if ranks[:, *index].min() == 0:
+            continue
+        left, values, _ = np.linalg.svd((basis_x / root_x).T @ m.cross.product[0][index] @ (basis_y / root_y))
+        values = np.clip(values, 0, 1)
+        # One variate a row: their products with the units. Where some explain nothing of y, any of these would do.
+        products = ((basis_x * root_x) @ left).T
+        among = np.concatenate([values, np.zeros(len(products) - len(values))])
+        weights = explained(among, products, TIED * m.x.resolution)[: len(values)]
+        score[index] = weights @ values / weights.sum()
+    return without_room(score, (ranks[0], ranks[1]), m)
+
+
+def explained(values: Array, products: Array, rounding: float) -> Array:
+    """Return how much of the units descending correlations explain: Σ_j |h_i'x_j| of their variates h, (variates,).
+
+    Of g variates whose squared correlations tie any orthonormal basis would do: each gets the mean over all of them,
+    Σ_j ‖H'x_j‖ Γ(g/2) / (√π Γ((g + 1)/2)), which for one is |h'x_j|.
+
+    Parameters
+    ----------
+    values : ndarray, (variates,)
+    products : ndarray, (variates, units)
+        h_i'x_j.
+    rounding : float
+        Squared correlations no further apart tie.
+    """
+    starts = np.flatnonzero(np.append(True, -np.diff(values**2) > rounding))
+    sizes = np.diff(np.append(starts, len(values)))
+    lengths = np.sqrt(np.add.reduceat(products**2, starts, axis=0)).sum(axis=-1)
+    share = np.exp(gammaln(sizes / 2) - gammaln((sizes + 1) / 2)) / np.sqrt(np.pi)
+    return np.repeat(share * lengths, sizes)
 
 
 def turning(one: Array, other: Array, samples: int) -> Array:
@@ -140,7 +174,7 @@ def weighted_shares(moments: Moments, sums: Moments) -> Callable[[Array, Array, 
     of x towards variate j by (u_j z_i + u_i z_j − z_i z_j − ρ_i² u_i u_j)/(ρ_i² − ρ_j²). Over Gaussian samples that
     numerator has the variance s² of `turning`. Variates that samples turn by radians do not turn in proportion, so that
     the gap g = ρ_i² − ρ_j² counts as g + s²/g. Where g and s are both rounding (directions that are shared without
-    noise) the variates are not unique: NaN.
+    noise), or a correlation is, the variates are not unique: NaN.
     """
     (root, basis), (root_y, basis_y) = (spectrum(own) for own in (sums.x, sums.y))
     white_x, white_y = basis / root, basis_y / root_y
@@ -157,7 +191,9 @@ def weighted_shares(moments: Moments, sums: Moments) -> Callable[[Array, Array, 
     gaps = squares[0] - squares[1]
     np.fill_diagonal(gaps, np.inf)
     reach = gaps**2 + turning(*squares, int(sums.x.samples[0]))
-    if reach.min(initial=np.inf) <= (TIED * sums.x.resolution) ** 2:
+    rounding = TIED * sums.x.resolution
+    # A correlation of 0 can only grow, in whichever direction of several the next sample has.
+    if reach.min(initial=np.inf) <= rounding**2 or rho.min(initial=1) ** 2 <= rounding:
         return lambda x, y, folds: Shares(np.full(len(x), np.nan))
     np.fill_diagonal(gaps, 0.0)
     towards = beyond[:, None] * turned * gaps / reach

@@ -12,7 +12,7 @@ from scipy.stats import kendalltau
 
 from superpose.arrays import choose
 from superpose.metrics.concordance import concordance
-from superpose.metrics.pairwise import PairwiseMetric, about_mean
+from superpose.metrics.pairwise import PairwiseMetric
 from superpose.metrics.rsa import CENTRED_RDMS, RDMS, pair_pieces
 
 Array = NDArray[Any]
@@ -58,12 +58,12 @@ def rsa_kendall(x: ArrayLike, y: ArrayLike, *, rdm: str = "dot") -> Any:
     1.0
     """
     matrix = choose(MATRICES, "rdm", rdm)
-    return replace(RSA_KENDALL, rows=matrix.entry_rows, score=partial(_between, entries=matrix.entries))(x, y)
+    return replace(RSA_KENDALL, rows=matrix.entry_rows, score=partial(_between, ranked=matrix.ranked))(x, y)
 
 
-def _between(x: Array, y: Array, entries: Any) -> float:
+def _between(x: Array, y: Array, ranked: Any) -> float:
     pieces = pair_pieces(len(x), max(x.shape[1], y.shape[1]))
-    return tau_a(*(np.concatenate([entries(z, i, j) for i, j in pieces]) for z in (x, y)))
+    return tau_a(*(ranked(z, pieces) for z in (x, y)))
 
 
 def _influence(x: Array, y: Array) -> Array:
@@ -74,8 +74,7 @@ def _influence(x: Array, y: Array) -> Array:
     """
     samples = len(x)
     pieces = pair_pieces(samples, max(x.shape[1], y.shape[1]))
-    entries = MATRICES["dot"].entries
-    a, b = (np.concatenate([entries(z, i, j) for i, j in pieces]) for z in (x, y))
+    a, b = (MATRICES["dot"].ranked(z, pieces) for z in (x, y))
     found = concordance(a, b)
     count, shares, slope_x, slope_y = np.zeros((4, samples))
     start = 0
@@ -109,8 +108,8 @@ RSA_KENDALL = PairwiseMetric(
     name="rsa_kendall",
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=3,
-    score=partial(_between, entries=MATRICES["dot"].entries),
+    score=partial(_between, ranked=MATRICES["dot"].ranked),
     why="all entries of a system's matrix are equal",
-    rows=about_mean,
+    rows=MATRICES["dot"].entry_rows,
     influence=_influence,
 )

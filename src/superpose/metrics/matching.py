@@ -22,6 +22,8 @@ Array = NDArray[Any]
 
 # Units are split into equal parts that are assigned one to one up to this many parts; beyond, a linear programme.
 PARTS = 4096
+# Above the rounding of correlations and below what a score is read to.
+PREFERENCE = 1e-12
 
 
 def matching_hard(x: ArrayLike, y: ArrayLike) -> Any:
@@ -178,10 +180,19 @@ def matching_shares(
 
 def assigned(values: Array) -> Array:
     """Return equal weights on one entry of each row and column, as many as the shorter side has, of largest mean."""
-    index = linear_sum_assignment(values, maximize=True)
+    index = linear_sum_assignment(values + _preference(values.shape), maximize=True)
     weights = np.zeros(values.shape)
     weights[index] = 1 / len(index[0])
     return weights
+
+
+def _preference(shape: tuple[int, ...]) -> Array:
+    """Return what decides between matchings that tie: units, and no rounding of their correlations.
+
+    Else the order of the samples would decide which of these matchings the interval takes as given.
+    """
+    preference: Array = PREFERENCE * np.random.default_rng(0).random(shape)
+    return preference
 
 
 def transported(values: Array) -> Array:
@@ -200,7 +211,7 @@ def by_programme(values: Array) -> Array:
     rows, columns = values.shape
     sums = vstack([kron(eye_array(rows), np.ones((1, columns))), kron(np.ones((1, rows)), eye_array(columns))])
     wanted = np.concatenate([np.full(rows, 1 / rows), np.full(columns, 1 / columns)])
-    solved = linprog(-values.ravel(), A_eq=sums.tocsr(), b_eq=wanted, method="highs-ds")
+    solved = linprog(-(values + _preference(values.shape)).ravel(), A_eq=sums.tocsr(), b_eq=wanted, method="highs-ds")
     return np.asarray(solved.x).reshape(values.shape)
 
 

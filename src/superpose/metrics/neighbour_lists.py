@@ -1,4 +1,4 @@
-"""The nearest neighbours of samples in two systems, with the next nearest beside them."""
+"""Which samples are among the k nearest of others, where the last places are shared among those that tie for them."""
 
 from __future__ import annotations
 
@@ -8,55 +8,89 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.metrics import pairwise
 from superpose.metrics.pairwise import squared_distances, tiles
+from superpose.metrics.ties import ROUNDING, TIED
 
 Array = NDArray[Any]
 
 
-class Listed(NamedTuple):
-    """The k nearest others of some samples in one system and, last, the next nearest, (rows, k + 1).
+class Membership(NamedTuple):
+    """How far the second of each pair is one of the first's k nearest in one system.
 
-    `shared` says which of them are among the k nearest in the other system; `own` and `other` are the inner products
-    of the samples with them in this system and in the other.
+    `sure`, (pairs,), marks the pairs nearer than the first's (k + 1)-th nearest, and `tied` those as far as that:
+    `ties`, (rows,), of a sample, which are equally likely to fill the places that are left of k. `share`, (rows,), is
+    that probability; where nothing ties it is 0, as k are nearer and one is the (k + 1)-th.
+    """
+
+    sure: NDArray[np.bool_]
+    tied: NDArray[np.bool_]
+    share: Array
+    ties: NDArray[np.int64]
+
+
+class Candidates(NamedTuple):
+    """All pairs of some samples with others that are near, or tie for it, in either of two systems.
+
+    `first` is a place in `rows`, `second` a sample; `products` are the inner products of the pairs in either system.
     """
 
     rows: NDArray[np.int64]
-    near: NDArray[np.int64]
-    shared: NDArray[np.bool_]
-    own: Array
-    other: Array
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    members: tuple[Membership, Membership]
+    products: tuple[Array, Array]
+
+    @property
+    def weights(self) -> tuple[Array, Array]:
+        """The probability of each pair to be near in either system where ties are broken at random, (pairs,)."""
+        one, other = (of.sure + of.share[self.first] * of.tied for of in self.members)
+        return one, other
 
 
-def lists(x: Array, y: Array, k: int) -> Iterator[tuple[Listed, Listed]]:
-    """Yield the neighbours of the samples in both systems, tile by tile."""
+def candidates(x: Array, y: Array, k: int) -> Iterator[Candidates]:
+    """Yield the pairs of all samples, a few samples at a time."""
     norms = [np.einsum("ij,ij->i", z, z) for z in (x, y)]
     for rows in tiles(len(x)):
         distances = [squared_distances(z, rows) for z in (x, y)]
-        near = [_nearest(d, rows, k) for d in distances]
-        found = []
-        for here, there in ((0, 1), (1, 0)):
-            products = [_products(distances[side], norms[side], rows, near[here]) for side in (here, there)]
-            found.append(Listed(rows, near[here], among(near[here], near[there][:, :k], len(x)), *products))
-        yield found[0], found[1]
+        near = [_near(d, own, rows, k) for d, own in zip(distances, norms, strict=True)]
+        either = near[0][0] | near[0][1] | near[1][0] | near[1][1]
+        for some in _pieces(either.sum(axis=1)):
+            first, second = np.nonzero(either[some])
+            members = [
+                Membership(sure[some][first, second], tied[some][first, second], share[some], ties[some])
+                for sure, tied, share, ties in near
+            ]
+            products = [
+                (own[rows[some]][first] + own[second] - d[some][first, second]) / 2
+                for own, d in zip(norms, distances, strict=True)
+            ]
+            yield Candidates(rows[some], first, second, (members[0], members[1]), (products[0], products[1]))
 
 
-def _nearest(distances: Array, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Return the k nearest others in no particular order and the next nearest last, (rows, k + 1)."""
+def _near(distances: Array, norms: Array, rows: NDArray[np.int64], k: int) -> tuple[Array, Array, Array, Array]:
+    """Return who is nearer than the (k + 1)-th nearest and who as far, (rows, samples), their share and number."""
     own = np.arange(len(rows)), rows
     kept = distances[own]
     distances[own] = np.inf
-    near = np.argpartition(distances, (k - 1, k), axis=1)[:, : k + 1]
+    last = np.partition(distances, k, axis=1)[:, k]
+    # What the distances of such a pair are known to: the norm of the other is at most 2 (norm + distance).
+    margin = 3 * ROUNDING * norms[rows] + TIED * last
+    sure = distances < (last - margin)[:, None]
+    tied = (distances <= (last + margin)[:, None]) & ~sure
     distances[own] = kept
-    return near
+    ties = tied.sum(axis=1)
+    return sure, tied, (k - sure.sum(axis=1)) / ties, ties
 
 
-def _products(distances: Array, norms: Array, rows: NDArray[np.int64], near: NDArray[np.int64]) -> Array:
-    """Return the inner products of some samples with others, (rows, k + 1), from their distances."""
-    return (norms[rows, None] + norms[near] - np.take_along_axis(distances, near, axis=1)) / 2
+def _pieces(counts: NDArray[np.int64]) -> Iterator[slice]:
+    """Yield runs of rows of few pairs each: where many tie, pairs are as many as samples."""
+    ends = np.cumsum(counts) // max(1, pairwise.TILE // 8)
+    edges = [0, *(np.flatnonzero(np.diff(ends)) + 1).tolist(), len(counts)]
+    for start, stop in zip(edges, edges[1:], strict=False):
+        yield slice(start, stop)
 
 
-def among(near: NDArray[np.int64], others: NDArray[np.int64], samples: int) -> NDArray[np.bool_]:
-    """Return which of some neighbours are among others of the same sample."""
-    mask = np.zeros((len(near), samples), dtype=bool)
-    np.put_along_axis(mask, others, True, axis=1)
-    return np.take_along_axis(mask, near, axis=1)
+def undecided(found: Candidates, samples: int) -> NDArray[np.bool_]:
+    """Return for either system whether all others tie for every one of the samples, so that none is nearest, (2,)."""
+    return np.array([bool((of.ties == samples - 1).all()) for of in found.members])

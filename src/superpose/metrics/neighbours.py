@@ -11,18 +11,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
 from superpose.metrics.neighbour_influence import aligned_influence, shared_influence
-from superpose.metrics.neighbour_lists import among
-from superpose.metrics.pairwise import PairwiseMetric, squared_distances, tiles
+from superpose.metrics.neighbour_lists import candidates, undecided
+from superpose.metrics.pairwise import PairwiseMetric
 
 Array = NDArray[Any]
+UNDECIDED = "all samples of a system lie at the same distance from one another: none is nearest"
 
 
 def mutual_knn(x: ArrayLike, y: ArrayLike, *, k: int = 10) -> Any:
     """Share of each sample's k nearest neighbours that both systems agree on, averaged over samples.
 
-    Neighbours by Euclidean distance, a sample not its own; where distances tie, which of them counts is arbitrary.
-    Unrelated systems score k / (samples − 1). The authors first divide each sample's responses by their norm, which
-    makes neighbours those of the largest cosine: do so to follow them to the letter.
+    Neighbours by Euclidean distance, a sample not its own. Where distances tie for the last places of the k (equal
+    samples, counts, categories), the score is its mean over all ways to fill these places, in either system
+    independently: of t samples that tie for r places each counts r/t. It then depends on no order of the samples, and
+    unrelated systems score k / (samples − 1), their exact mean over all re-pairings, with ties or without. Where places
+    are shared a system scores below 1 with itself, as it does not say who its neighbours are. The authors first divide
+    each sample's responses by their norm, which makes neighbours those of the largest cosine: do so to follow them to
+    the letter.
 
     Parameters
     ----------
@@ -36,7 +41,7 @@ def mutual_knn(x: ArrayLike, y: ArrayLike, *, k: int = 10) -> Any:
     Returns
     -------
     array or tensor, (…)
-        In [0, 1].
+        In [0, 1]; NaN where all samples of a system lie at one distance from one another, so that none is nearest.
 
     Raises
     ------
@@ -62,7 +67,7 @@ def cknna(x: ArrayLike, y: ArrayLike, *, k: int = 10) -> Any:
 
     Σ K_ij L_ij over those pairs, divided by the root of the same sums of K with K and of L with L; K and L are inner
     products of centred responses. With k = samples − 1 it is the cosine of the two matrices off their diagonals.
-    Neighbours as in `mutual_knn`.
+    Neighbours as in `mutual_knn`; where they tie, each of the three sums is its mean over all ways to fill the places.
 
     Parameters
     ----------
@@ -76,7 +81,7 @@ def cknna(x: ArrayLike, y: ArrayLike, *, k: int = 10) -> Any:
     Returns
     -------
     array or tensor, (…)
-        In [-1, 1]; 0 where no pair is shared.
+        In [-1, 1]; 0 where no pair is shared, NaN as in `mutual_knn`.
 
     Raises
     ------
@@ -103,34 +108,24 @@ def _with(metric: PairwiseMetric, score: Any, k: int) -> PairwiseMetric:
     return replace(metric, minimum_samples=int(k) + 2, score=partial(score, k=int(k)))
 
 
-def nearest(x: Array, rows: NDArray[np.int64], k: int) -> NDArray[np.int64]:
-    """Return the k nearest other samples of some samples, (rows, k), in no particular order."""
-    distances = squared_distances(x, rows)
-    distances[np.arange(len(rows)), rows] = np.inf
-    return np.argpartition(distances, k - 1, axis=1)[:, :k]
-
-
 def _shared(x: Array, y: Array, k: int) -> float:
-    count = 0
-    for rows in tiles(len(x)):
-        count += int(among(nearest(x, rows, k), nearest(y, rows, k), len(x)).sum())
-    return count / (k * len(x))
+    total, idle = 0.0, np.array([True, True])
+    for found in candidates(x, y, k):
+        of_x, of_y = found.weights
+        total += float(of_x @ of_y)
+        idle &= undecided(found, len(x))
+    return np.nan if idle.any() else total / (k * len(x))
 
 
 def _aligned(x: Array, y: Array, k: int) -> float:
-    both = own_x = own_y = 0.0
-    for rows in tiles(len(x)):
-        near_x, near_y = nearest(x, rows, k), nearest(y, rows, k)
-        kernel_x, kernel_y = _products(x, rows, near_x), _products(y, rows, near_x)
-        both += float((kernel_x * kernel_y)[among(near_x, near_y, len(x))].sum())
-        own_x += float((kernel_x**2).sum())
-        own_y += float((_products(y, rows, near_y) ** 2).sum())
-    return both / np.sqrt(own_x * own_y) if own_x > 0 and own_y > 0 else np.nan
-
-
-def _products(x: Array, rows: NDArray[np.int64], others: NDArray[np.int64]) -> Array:
-    """Return the inner products of each of some samples with its own others, (rows, k)."""
-    return np.take_along_axis(x[rows] @ x.T, others, axis=1)
+    sums, idle = np.zeros(3), np.array([True, True])
+    for found in candidates(x, y, k):
+        of_x, of_y = found.weights
+        kernel_x, kernel_y = found.products
+        sums += [(of_x * kernel_x) @ (of_y * kernel_y), of_x @ kernel_x**2, of_y @ kernel_y**2]
+        idle &= undecided(found, len(x))
+    both, own_x, own_y = (float(value) for value in sums)
+    return both / np.sqrt(own_x * own_y) if own_x > 0 and own_y > 0 and not idle.any() else np.nan
 
 
 MUTUAL_KNN = PairwiseMetric(
@@ -138,7 +133,7 @@ MUTUAL_KNN = PairwiseMetric(
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=12,
     score=partial(_shared, k=10),
-    why="no neighbours",
+    why=UNDECIDED,
     influence=partial(shared_influence, k=10),
     bounds=(0.0, 1.0),
 )
@@ -147,7 +142,7 @@ CKNNA = PairwiseMetric(
     invariances=MUTUAL_KNN.invariances,
     minimum_samples=12,
     score=partial(_aligned, k=10),
-    why="a system's neighbours have no inner products",
+    why=UNDECIDED,
     influence=partial(aligned_influence, k=10),
     no_interval="no interval: without one of the samples a system's neighbours have no inner products",
 )

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import like_input
 from superpose.metrics.metric import NO_INTERVAL, paired
+from superpose.metrics.ties import ROUNDING
 from superpose.moments import compact
 
 Array = NDArray[Any]
 
 # Values of one tile: 16 MiB of float64.
 TILE = 2**21
-ROUNDING = 64 * float(np.finfo(np.float64).eps)
 
 
 def about_mean(x: Array) -> Array:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.metrics.kernels import VANISHING
 from superpose.metrics.pairwise import influence_of_left_out, squared_distances, tiles
+from superpose.metrics.ties import ROUNDING, TIED
 
 Array = NDArray[Any]
 
@@ -73,7 +74,9 @@ def row_sums(x: Array, y: Array, widths: tuple[Width, Width]) -> RowSums:
         kernels, derivatives = [], []
         for side, (z, width) in enumerate(zip((x, y), widths, strict=True)):
             exponents = squared_distances(z, rows)
-            found.nearer[side, rows] = (np.count_nonzero(exponents <= width.median**2, axis=1) - 1) / (samples - 1)
+            # Distances that tie with the median are known to their rounding alone.
+            reach = (1 + TIED) * width.median**2 + 3 * ROUNDING * np.square(z[rows]).sum(axis=1, keepdims=True)
+            found.nearer[side, rows] = (np.count_nonzero(exponents <= reach, axis=1) - 1) / (samples - 1)
             exponents /= 2 * width.sigma**2
             kernels.append(without_diagonal(np.exp(-exponents), rows))
             # −2 K log K, the derivative to the logarithm of the width.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +25,7 @@ from superpose.metrics.kernels import (
     repaired_sums,
 )
 from superpose.metrics.metric import MomentMetric, paired
+from superpose.metrics.ties import ROUNDING, TIED, levelled
 from superpose.moments import Moments, compact, of_pair, shifted_rows, working_type
 
 Array = NDArray[Any]
@@ -105,16 +107,27 @@ class PairSums:
 
 @dataclass(frozen=True)
 class _Matrix:
-    """One kind of sample-by-sample matrix: its sums from the moments of `rows`, its entries from `entry_rows`."""
+    """One kind of sample-by-sample matrix: its sums from the moments of `rows`, its entries from `entry_rows`.
+
+    `margins` says how exact entries are, from them and the norms of the two samples.
+    """
 
     rows: Callable[[Array], Array]
     sums: Callable[[Moments], PairSums]
     entry_rows: Callable[[Array], Array]
     entries: Callable[[Array, NDArray[np.int64], NDArray[np.int64]], Array]
+    margins: Callable[[Array, Array, Array], Array]
 
     def pair_sums(self, x: Array, y: Array) -> PairSums:
         """Return the sums over pairs of samples."""
         return self.sums(of_pair(*(compact(self.rows(responses)) for responses in (x, y))))
+
+    def ranked(self, x: Array, pieces: Sequence[tuple[NDArray[np.int64], NDArray[np.int64]]]) -> Array:
+        """Return the entries of `entry_rows` for ranks: those that are equal but for rounding are equal."""
+        norms = np.sqrt(np.einsum("...ij,...ij->...i", x, x, dtype=np.float64))
+        values = [self.entries(x, i, j) for i, j in pieces]
+        margins = [self.margins(v, norms[..., i], norms[..., j]) for v, (i, j) in zip(values, pieces, strict=True)]
+        return levelled(np.concatenate(values, axis=-1), np.concatenate(margins, axis=-1))
 
 
 def _rsa(x: ArrayLike, y: ArrayLike, matrix: _Matrix, compare: Callable[..., Array]) -> Array:
@@ -127,6 +140,17 @@ def _about_mean(x: Array) -> Array:
 
 def _centred_unit_rows(x: Array) -> Array:
     return _unit_rows(_about_mean(x))
+
+
+def _about_exact_mean(x: Array) -> Array:
+    """Return responses about each unit's mean, to the same bits in any order of the samples."""
+    columns = np.swapaxes(x, -1, -2)
+    means = [math.fsum(column) / len(column) for column in columns.reshape(-1, columns.shape[-1])]
+    return x - np.reshape(means, (*columns.shape[:-2], 1, columns.shape[-2]))
+
+
+def _exactly_centred_unit_rows(x: Array) -> Array:
+    return _unit_rows(_about_exact_mean(x))
 
 
 def _centred_dot_sums(moments: Moments) -> PairSums:
@@ -218,6 +242,19 @@ def _correlation_entries(x: Array, i: NDArray[np.int64], j: NDArray[np.int64]) -
     return 1 - _dot_entries(x, i, j)
 
 
+def _dot_margins(entries: Array, one: Array, other: Array) -> Array:
+    return TIED * one * other
+
+
+def _euclidean_margins(entries: Array, one: Array, other: Array) -> Array:
+    """Responses with a mean are known to the rounding of that, and so are their differences."""
+    return TIED * entries + ROUNDING * (one + other) * np.sqrt(entries)
+
+
+def _unit_margins(entries: Array, one: Array, other: Array) -> Array:
+    return np.full(entries.shape, TIED)
+
+
 def uncentred_rsa(moments: Moments) -> Array:
     """Return RSA by Eqs. (1) and (3) to the letter: inner products of responses whose mean is not removed."""
     return _correlation_of(_dot_sums(moments))
@@ -237,12 +274,11 @@ def _cosine(matrix: _Matrix, x: Array, y: Array) -> Array:
 
 
 def _spearman(matrix: _Matrix, x: Array, y: Array) -> Array:
-    first, second = (compact(matrix.entry_rows(responses)) for responses in (x, y))
+    first, second = (compact(matrix.entry_rows(responses.astype(np.float64))) for responses in (x, y))
     ranks = []
     pairs = pair_pieces(first.shape[-2], max(a.size // a.shape[-2] for a in (first, second)))
     for responses in (first, second):
-        values = [matrix.entries(responses, i, j) for i, j in pairs]
-        rank = rankdata(np.concatenate(values, axis=-1), axis=-1)
+        rank = rankdata(matrix.ranked(responses, pairs), axis=-1)
         ranks.append(rank - rank.mean(axis=-1, keepdims=True))
     a, b = np.broadcast_arrays(*ranks)
     return _ratio(*(np.einsum("...i,...i->...", p, q) for p, q in ((a, b), (a, a), (b, b))))
@@ -268,15 +304,17 @@ def _ratio(xy: Array, xx: Array, yy: Array, scale_x: Any = 0.0, scale_y: Any = 0
 
 
 RDMS = {
-    "dot": _Matrix(_same, _dot_sums, _same, _dot_entries),
-    "euclidean": _Matrix(_same, _euclidean_sums, _same, _euclidean_entries),
-    "correlation": _Matrix(_unit_rows, _correlation_sums, _unit_rows, _correlation_entries),
+    "dot": _Matrix(_same, _dot_sums, _same, _dot_entries, _dot_margins),
+    "euclidean": _Matrix(_same, _euclidean_sums, _same, _euclidean_entries, _euclidean_margins),
+    "correlation": _Matrix(_unit_rows, _correlation_sums, _unit_rows, _correlation_entries, _unit_margins),
 }
 # Distances do not see the mean; sums of centred inner products follow from any moments.
 CENTRED_RDMS = {
-    "dot": _Matrix(_same, _centred_dot_sums, _about_mean, _dot_entries),
+    "dot": _Matrix(_same, _centred_dot_sums, _about_exact_mean, _dot_entries, _dot_margins),
     "euclidean": RDMS["euclidean"],
-    "correlation": _Matrix(_centred_unit_rows, _correlation_sums, _centred_unit_rows, _correlation_entries),
+    "correlation": _Matrix(
+        _centred_unit_rows, _correlation_sums, _exactly_centred_unit_rows, _correlation_entries, _unit_margins
+    ),
 }
 COMPARATORS = {"pearson": _pearson, "cosine": _cosine, "spearman": _spearman}
 

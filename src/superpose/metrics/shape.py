@@ -162,13 +162,6 @@ def canonical_correlations(m: Moments, variance: float = 1.0) -> tuple[Array, tu
     return np.clip(values, 0, 1), ranks
 
 
-def canonical_pairs(m: Moments) -> tuple[Array, Array, tuple[Array, Array]]:
-    """Return the correlations, the weights of x's units in its variates, one variate a column, and the ranks."""
-    half_x, half_y, ranks = _halves(m, 1.0)
-    left, values, _ = np.linalg.svd(half_x @ m.cross.product[0] @ half_y, full_matrices=False)
-    return np.clip(values, 0, 1), half_x @ left, ranks
-
-
 def correlation_shares(
     moments: Moments, sums: Moments, *, variance: float = 1.0
 ) -> Callable[[Array, Array, Array], Shares]:
@@ -223,10 +216,26 @@ def without_room(score: Array, ranks: tuple[Array, Array], m: Moments) -> Array:
 
 def _inverse_root(square: Array, resolution: float, variance: float) -> Array:
     values, vectors = np.linalg.eigh(square)
-    sums = np.cumsum(values, axis=-1)
-    kept = _above_rounding(values, resolution) & (sums[..., -1:] - sums < variance * sums[..., -1:])
+    kept = _above_rounding(values, resolution) & _leading(values, resolution, variance)
     root = np.where(kept, 1 / np.sqrt(np.where(kept, values, 1.0)), 0.0)
     return (vectors * root[..., None, :]) @ np.swapaxes(vectors, -1, -2)
+
+
+def _leading(values: Array, resolution: float, variance: float) -> NDArray[np.bool_]:
+    """Return which of ascending variances hold a share of their sum: as few as can be, and those that tie with the last.
+
+    What is left out of components that tie would be rounding's choice.
+    """
+    if variance == 1:
+        return np.ones(values.shape, dtype=bool)
+    sums = np.cumsum(values, axis=-1)
+    whole, rounding = sums[..., -1:], 16 * resolution * values[..., -1:]
+    few = whole - sums < variance * whole - rounding
+    # The last is kept whatever the share.
+    few[..., -1] = True
+    least = np.where(few, values, np.inf).min(axis=-1, keepdims=True)
+    found: NDArray[np.bool_] = values >= least - rounding
+    return found
 
 
 def _above_rounding(values: Array, resolution: float) -> Array:
@@ -263,9 +272,9 @@ def _partly_whitened(own: Own, alpha: float) -> tuple[Array, Array, Array]:
     return (vectors * root[..., None, :]) @ np.swapaxes(vectors, -1, -2), norm, kept.sum(-1)
 
 
-def spectrum(own: Own) -> tuple[Array, Array]:
+def spectrum(own: Own, index: tuple[int, ...] = ()) -> tuple[Array, Array]:
     """Return the norms of one system's principal components that have any, and their directions."""
-    values, vectors = np.linalg.eigh(own.square[0])
+    values, vectors = np.linalg.eigh(own.square[0][index])
     kept = _above_rounding(values, own.resolution)
     return np.sqrt(values[kept]), vectors[:, kept]
 
