@@ -35,7 +35,7 @@ def write_tsv(path, values):
 
 
 def write_parquet(path, values):
-    pd.DataFrame(values, columns=[f"u{i}" for i in range(values.shape[1])]).to_parquet(path)
+    pd.DataFrame(values, columns=[f"u{i}" for i in range(values.shape[1])]).to_parquet(path, index=False)
 
 
 def write_safetensors(path, values):
@@ -163,7 +163,7 @@ BAD_TABLES = {
     "repeat,u\n1,2\n": "labels repeats but no stimuli",
     "id,repeat,u\ncat,0,1\ncat,0,2\n": "has 2 rows of stimulus cat, repeat 0; expected one. Label the trials",
     'id,repeat,u\n"c\n t",0,1\n"c\n t",0,2\n': "has 2 rows of stimulus c t, repeat 0; expected one",
-    "id,u\n,1\n7,2\n": "stimuli: 1 missing, the first at row 0",
+    "id,u\n,1\n7,2\n": "labels in column 'id': 1 missing, the first at row 0",
     "\n\n": "cannot be read|rows of",
 }
 

@@ -14,11 +14,12 @@ import numpy as np
 from superpose.arrays import is_mapped
 from superpose.files import DataError
 from superpose.recordings.choice import chosen
+from superpose.recordings.columns import columns_of
 from superpose.recordings.hdf5 import datasets, in_one_piece, opened
-from superpose.recordings.labels import LABELS
 from superpose.recordings.numpyfiles import array_header
 from superpose.recordings.reading import existing, read, readable
 from superpose.recordings.recording import Recording
+from superpose.recordings.tables import pandas_index
 from superpose.recordings.unpacking import is_large, kept, unfilled
 from superpose.recordings.zarrs import arrays_of
 
@@ -126,11 +127,10 @@ def _of_parquet(file: Path, key: str | None) -> Header:
     from pyarrow import parquet
 
     with parquet.ParquetFile(file) as source:
-        names = [name.strip().lower() for name in source.schema_arrow.names]
-        # A table's unnamed index.
-        names = names[1:] if names[:1] == [""] else names
-        units = [name for name in names if not any(name in spellings for spellings in LABELS.values())]
-        return _header((source.metadata.num_rows, len(units)), np.dtype(np.float64), mapped=False)
+        schema, rows = source.schema_arrow, source.metadata.num_rows
+        index, _ = pandas_index(schema.metadata, schema.names, rows)
+        of = columns_of(str(file), schema.names, len(schema.names), index.values())
+        return _header((rows, len(of.units)), np.dtype(np.float64), mapped=False)
 
 
 def _header(shape: tuple[int, ...], dtype: np.dtype[Any], *, mapped: bool) -> Header:

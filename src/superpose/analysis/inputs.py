@@ -123,8 +123,7 @@ def read_groups(path: Path, option: str = "--groups", missing: Collection[str] |
         raise DataError(f"{path} does not exist; {option} expects a .npy or a text file with one label a row.")
     what = f"{path}: labels"
     if path.suffix.lower() != ".npy":
-        labels = written(lines(path), missing)
-        return labelled(labels, len(labels), what)
+        return written(lines(path), missing, what).astype(str)
     try:
         with warnings.catch_warnings(action="ignore"):
             stored = np.asarray(np.load(path, allow_pickle=False))

@@ -35,7 +35,7 @@ def choose(
     rows = (*responses.shape, 0)[0]
     group = name.rpartition("/")[0]
     beside = {_leaf(other).lower(): other for other in names if other != name and other.rpartition("/")[0] == group}
-    columns = {"responses": responses}
+    columns: dict[str, Any] = {"responses": responses, "sources": {}}
     for kind, spellings in LABELS.items():
         found = next((beside[spelling] for spelling in spellings if spelling in beside), None)
         if found is None or names[found] == 0:
@@ -44,6 +44,7 @@ def choose(
         # An array that was asked for by name may be another than the one that the labels are of.
         if column.ndim and (key != name or len(column) == rows):
             columns[kind] = column
+            columns["sources"][kind] = _leaf(found)
     return columns
 
 

@@ -23,7 +23,6 @@ LABELS = {
         "image_id",
         "image_ids",
         "id",
-        "__index_level_0__",
     ),
     "groups": ("group", "groups", "session", "sessions", "session_id"),
     "repeats": ("repeat", "repeats", "repetition", "repetitions", "trial", "trials"),
@@ -80,21 +79,36 @@ def plain(values: ArrayLike, what: str = "labels") -> NDArray[Any]:
     return out
 
 
-def written(cells: Iterable[str | None], missing: Collection[str] | None = None) -> NDArray[Any]:
-    """Return labels of a file of text, None where one is missing: blank, or one of `missing`, by default `MISSING`.
+def written(
+    cells: Iterable[str | None], missing: Collection[str] | None = None, what: str = "labels"
+) -> NDArray[Any]:
+    """Return labels of a file of text, none of which may be missing: blank, or one of `missing`, by default `MISSING`.
 
     Numbers lose an ".0" where every label ends in one: pandas writes whole numbers so, where one was missing before.
+
+    Raises
+    ------
+    DataError
+        If a row has no label.
 
     Examples
     --------
     >>> from superpose.recordings.labels import written
-    >>> written(["1.0", "2.0"]).tolist(), written(["1.0", "1.10"]).tolist(), written(["007", "NA"]).tolist()
-    (['1', '2'], ['1.0', '1.10'], ['007', None])
+    >>> written(["1.0", "2.0"]).tolist(), written(["1.0", "1.10"]).tolist(), written(["007", "1e3"]).tolist()
+    (['1', '2'], ['1.0', '1.10'], ['007', '1e3'])
     """
+    texts = ["" if cell is None else cell for cell in cells]
     spellings = {"", *(MISSING if missing is None else missing)}
-    texts = [None if cell is None or cell.strip() in spellings else cell for cell in cells]
-    if texts and all(text is None or WHOLE.fullmatch(text) for text in texts):
-        texts = [None if text is None else _unsigned_zero(text[:-2]) for text in texts]
+    lacking = [row for row, text in enumerate(texts) if text.strip() in spellings]
+    if lacking:
+        first = texts[lacking[0]].strip()
+        remedy = f", or say that {first!r} is one: missing=[] (--missing '')" if first else ""
+        raise DataError(
+            f"{what}: {len(lacking)} missing, the first at row {lacking[0]}{f' ({first!r})' if first else ''}; label "
+            f"every row{remedy}."
+        )
+    if texts and all(map(WHOLE.fullmatch, texts)):
+        texts = [_unsigned_zero(text[:-2]) for text in texts]
     out = np.empty(len(texts), dtype=object)
     out[:] = texts
     return out
@@ -113,10 +127,7 @@ def labelled(values: ArrayLike, samples: int, what: str) -> NDArray[np.str_]:
         raise DataError(f"{what} have shape {labels.shape}; expected one label a row, ({samples},).")
     missing = [row for row, label in enumerate(labels) if label is None]
     if missing:
-        raise DataError(
-            f"{what}: {len(missing)} missing, the first at row {missing[0]}; label every row. Where a file of text has "
-            f"labels such as NA, name what stands for a missing one instead: missing=[''] (--missing '')."
-        )
+        raise DataError(f"{what}: {len(missing)} missing, the first at row {missing[0]}; label every row.")
     return labels.astype(str)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from superpose.recordings.netcdf import read_netcdf
 from superpose.recordings.numpyfiles import read_npy, read_npz
 from superpose.recordings.nwb import read_nwb
 from superpose.recordings.recording import Recording, two_dimensional
-from superpose.recordings.tables import read_csv, read_parquet, read_tsv
+from superpose.recordings.tables import read_csv, read_parquet, read_tsv, spelled
 from superpose.recordings.tensors import read_safetensors
 from superpose.recordings.unpacking import Progress, kept, told, unpacked
 from superpose.recordings.zarrs import read_zarr
@@ -46,7 +46,9 @@ SINGLE = (".npy", ".csv", ".tsv", ".parquet")
 FOLDERS = (".zarr",)
 
 
-def read(path: str | os.PathLike[str], *, progress: Progress | None = None) -> NDArray[Any] | Recording:
+def read(
+    path: str | os.PathLike[str], *, missing: Collection[str] | None = None, progress: Progress | None = None
+) -> NDArray[Any] | Recording:
     """Read responses from a file, by its suffix: .npy, .npz, .csv, .tsv, .parquet, .safetensors, .h5, .zarr, .nc, …
 
     Nothing is ever unpickled. A .npy file, and a dataset that lies in one piece of an HDF5 file (.h5, .hdf5, .nc, .nwb,
@@ -69,6 +71,9 @@ def read(path: str | os.PathLike[str], *, progress: Progress | None = None) -> N
     ----------
     path : path-like
         The file, or folder of a .zarr; where it may hold several arrays, optionally followed by ":" and a name.
+    missing : collection of str, optional
+        What stands for a missing label in files of text, beside a blank cell: None is NaN, NA, n/a and their like,
+        `superpose.recordings.MISSING`; an empty list is nothing else. A row without a label is refused.
     progress : callable, optional
         Called with (what, done, total) while a large array is unpacked.
 
@@ -93,16 +98,17 @@ def read(path: str | os.PathLike[str], *, progress: Progress | None = None) -> N
     (5, 3)
     """
     file, key = existing(path)
-    with told(progress), readable(file):
+    with told(progress), spelled(missing), readable(file):
         columns = READERS[file.suffix.lower()](file, key)
         responses = two_dimensional(as_responses(_kept(file, columns.pop("responses")), str(file)), str(file))
+        sources = columns.pop("sources", {})
         if not columns:
             return responses
         if "stimuli" not in columns:
             if "repeats" in columns:
                 raise DataError(f"{file} labels repeats but no stimuli; add a stimulus column.")
-            columns["stimuli"] = np.arange(len(responses))
-        return Recording(file.stem, responses, **columns)
+            columns["stimuli"], sources["stimuli"] = np.arange(len(responses)), ""
+        return Recording(file.stem, responses, sources=sources, **columns)
 
 
 def existing(path: str | os.PathLike[str]) -> tuple[Path, str | None]:

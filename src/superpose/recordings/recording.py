@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
 from superpose.files import DataError
+from superpose.recordings.columns import counts
 from superpose.recordings.labels import labelled
 
 
@@ -32,6 +34,10 @@ class Recording:
     groups : array-like, (samples,), optional
         What makes rows dependent (sentence, photograph, session), kept whole by folds, intervals and nulls.
 
+    sources : mapping of str to str, optional
+        The name of the column or array that each of "stimuli", "repeats" and "groups" was read from. An empty one of
+        stimuli stands for the unnamed index of a table: where it only numbers the rows, it is no label.
+
     Raises
     ------
     DataError
@@ -50,6 +56,12 @@ class Recording:
     stimuli: NDArray[Any]
     repeats: NDArray[Any] | None = None
     groups: NDArray[Any] | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the stimuli are no more than the numbers of the rows, which nobody chose as labels."""
+        return self.sources.get("stimuli") == "" and counts(_in_order(self.stimuli))
 
     def __post_init__(self) -> None:
         responses = two_dimensional(as_responses(self.responses, self.name), self.name)
@@ -83,6 +95,11 @@ def _numbered(stimuli: NDArray[np.str_]) -> NDArray[np.str_] | None:
 
     labels = Series(stimuli)
     return labels.groupby(labels, sort=False).cumcount().to_numpy().astype(str) if labels.duplicated().any() else None
+
+
+def _in_order(stimuli: NDArray[np.str_]) -> NDArray[np.str_]:
+    _, first = np.unique(stimuli, return_index=True)
+    return stimuli[np.sort(first)]
 
 
 def two_dimensional(array: Any, what: str) -> Any:

@@ -3,31 +3,54 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.files import DataError
+from superpose.files import DataError, check_utf8
 from superpose.recordings.choice import listed
-from superpose.recordings.labels import LABELS
+from superpose.recordings.columns import Level, check_no_counter, columns_of, index_stimuli, title_of
+from superpose.recordings.labels import KINDS, MISSING, plain, written
 from superpose.recordings.unpacking import at_once, filled, is_large, report
+
+_missing: ContextVar[Collection[str]] = ContextVar("missing", default=MISSING)
+
+
+@contextmanager
+def spelled(missing: Collection[str] | None) -> Iterator[None]:
+    """Have files of text read meanwhile with these spellings of a missing label, or the usual ones for None."""
+    before = _missing.set(MISSING if missing is None else missing)
+    try:
+        yield
+    finally:
+        _missing.reset(before)
 
 
 def read_csv(file: Path, key: str | None, delimiter: str = ",") -> dict[str, Any]:
-    """Read a table of text."""
+    """Read a table of text, its labels as they are written."""
     from pyarrow import csv as arrow
+    from pyarrow import string
 
+    check_utf8(file)
     with open(file, encoding="utf-8-sig", newline="") as text:
-        named = _is_header(file, next((row for row in csv.reader(text, delimiter=delimiter) if row), [""]))
+        first = next((row for row in csv.reader(text, delimiter=delimiter) if row), [""])
+    titles = first if _is_header(file, first) else []
+    of = columns_of(str(file), titles, len(first))
     table = arrow.read_csv(
         file,
-        read_options=arrow.ReadOptions(autogenerate_column_names=not named),
+        read_options=arrow.ReadOptions(autogenerate_column_names=not titles),
         parse_options=arrow.ParseOptions(delimiter=delimiter),
+        convert_options=arrow.ConvertOptions(
+            column_types={titles[i]: string() for i in (*of.labels.values(), *of.levels)}
+        ),
     )
-    return _columns(file, table.column_names if named else [], table.num_columns, table.num_rows, [table])
+    return _parted(file, titles, {}, table.num_columns, table.num_rows, [table], _written)
 
 
 def read_tsv(file: Path, key: str | None) -> dict[str, Any]:
@@ -41,18 +64,38 @@ def read_parquet(file: Path, key: str | None) -> dict[str, Any]:
 
     # Mapped, because a group of rows, often all of them, would be read at once.
     with parquet.ParquetFile(file, memory_map=True) as source:
-        names, rows = source.schema_arrow.names, source.metadata.num_rows
+        schema, rows = source.schema_arrow, source.metadata.num_rows
+        names = schema.names
+        index, counted = pandas_index(schema.metadata, names, rows)
         if not is_large((rows, len(names)), np.dtype(np.float64)):
-            return _columns(file, names, len(names), rows, [source.read()])
+            return _parted(file, names, index, len(names), rows, [source.read()], _stored, counted)
         batches = source.iter_batches(at_once(8 * len(names)), use_threads=False)
         parts = (Table.from_batches([batch]) for batch in batches)
-        return _columns(file, names, len(names), rows, parts)
+        return _parted(file, names, index, len(names), rows, parts, _stored, counted)
+
+
+def pandas_index(
+    metadata: Mapping[bytes, bytes] | None, names: list[str], rows: int
+) -> tuple[dict[str, int], list[Level]]:
+    """Return the columns that pandas says are a table's index, by their names in it, and levels that are a range."""
+    said = json.loads((metadata or {}).get(b"pandas", b"{}"))
+    called = {column.get("field_name"): column.get("name") for column in said.get("columns", ())}
+    index, counted = {}, []
+    for level in said.get("index_columns", ()):
+        if isinstance(level, dict) and level.get("kind") == "range":
+            numbers = np.arange(*(int(level[part]) for part in ("start", "stop", "step")))
+            # A program that drops rows and keeps the metadata leaves a range of another length.
+            if len(numbers) == rows:
+                counted.append(Level(level.get("name") or "", plain(numbers)))
+        elif level in names:
+            index[called.get(level) or level] = names.index(level)
+    return index, counted
 
 
 def _is_header(file: Path, first: list[str]) -> bool:
     """Tell names from a first sample, and refuse what could be either."""
     numbers = [_is_number(cell) for cell in first]
-    labelled = any(cell.strip().lower() in names for cell in first for names in LABELS.values())
+    labelled = any(cell.strip().lower() in KINDS for cell in first)
     counts = [str(i) for i in range(len(first))]
     if labelled or not any(numbers) or first == ["", *counts[:-1]]:
         return True
@@ -72,37 +115,64 @@ def _is_number(cell: str) -> bool:
     return True
 
 
-def _columns(file: Path, titles: list[str], count: int, rows: int, parts: Iterable[Any]) -> dict[str, Any]:
-    """Part a table, which comes by rows, into labels and a matrix of units."""
-    names = [name.strip().lower() for name in titles]
-    names[:1] = ["id" if name == "" else name for name in names[:1]]
-    labels: dict[str, int] = {}
-    for kind, spellings in LABELS.items():
-        at = [i for i, name in enumerate(names) if name in spellings]
-        if len(at) > 1:
-            raise DataError(f"{file} has {len(at)} columns for {kind}; expected one of {', '.join(spellings[:2])}.")
-        if at:
-            labels[kind] = at[0]
-    units = [i for i in range(count) if i not in labels.values()]
-    if not units or not rows:
-        raise DataError(f"{file} has {rows} rows of {len(units)} units; expected at least one of each.")
-    found: dict[str, list[Any]] = {kind: [] for kind in labels}
+def _parted(
+    file: Path,
+    titles: list[str],
+    index: Mapping[str, int],
+    count: int,
+    rows: int,
+    parts: Iterable[Any],
+    texts: Callable[[str, list[Any]], NDArray[Any]],
+    counted: Collection[Level] = (),
+) -> dict[str, Any]:
+    """Part a table, which comes by rows, into labels and a matrix of units.
+
+    `index` are columns of an index by name, `counted` levels of it that are no columns, and `texts` makes labels of
+    the parts of a column.
+    """
+    called = {i: name for name, i in index.items()}
+    of = columns_of(str(file), [called.get(i, title) for i, title in enumerate(titles)], count, index.values())
+    if not of.units or not rows:
+        raise DataError(f"{file} has {rows} rows of {len(of.units)} units; expected at least one of each.")
+    found: dict[int, list[Any]] = {i: [] for i in (*of.labels.values(), *of.levels)}
 
     def fill(out: NDArray[Any]) -> None:
         start = 0
         for part in parts:
             stop = start + part.num_rows
-            for unit, i in enumerate(units):
+            for unit, i in enumerate(of.units):
                 out[start:stop, unit] = _unit_column(file, part.column_names[i], part.column(i))
-            for kind, i in labels.items():
-                found[kind] += part.column(i).to_pylist()
+            for i, chunks in found.items():
+                chunks.append(part.column(i))
             start = stop
             report(file, start * out[0].nbytes, out.nbytes)
         if start < rows:
             raise DataError(f"{file} announces {rows} rows and has {start}; write it again.")
 
-    responses = filled(str(file), (rows, len(units)), np.dtype(np.float64), fill)
-    return {"responses": responses, **{kind: np.array(column, dtype=object) for kind, column in found.items()}}
+    responses = filled(str(file), (rows, len(of.units)), np.dtype(np.float64), fill)
+
+    def label(i: int) -> NDArray[Any]:
+        return texts(f"{file}: labels in column {titles[i][:40]!r}", found[i])
+
+    labels = {kind: label(i) for kind, i in of.labels.items()}
+    sources = {kind: titles[i].strip() for kind, i in of.labels.items()}
+    levels = [*(Level(title_of(called.get(i, titles[i])), label(i)) for i in of.levels), *counted]
+    level = index_stimuli(str(file), levels, labels)
+    if level is not None:
+        labels["stimuli"], sources["stimuli"] = level.labels, level.name
+    elif "stimuli" not in labels and titles and len(of.units) > 1:
+        check_no_counter(str(file), titles[of.units[0]], responses[:, 0])
+    return {"responses": responses, **labels, "sources": sources}
+
+
+def _written(name: str, column: list[Any]) -> NDArray[Any]:
+    return written((cell for part in column for cell in part.to_pylist()), _missing.get(), name)
+
+
+def _stored(name: str, column: list[Any]) -> NDArray[Any]:
+    from pyarrow import chunked_array
+
+    return plain(chunked_array([chunk for part in column for chunk in part.chunks], column[0].type).to_pandas(), name)
 
 
 def _unit_column(file: Path, name: str, column: Any) -> NDArray[Any]:
@@ -113,7 +183,7 @@ def _unit_column(file: Path, name: str, column: Any) -> NDArray[Any]:
         example = next((value for value in column.to_pylist() if value is not None), None)
         raise DataError(
             f"{file}: column {name[:40]!r} holds {str(column.type)[:40]} ({str(example)[:40]!r}); expected numbers. "
-            "Columns of labels are named stimulus, group or repeat."
+            f"Columns of labels are named {', '.join(KINDS)}."
         )
     values: NDArray[Any] = column.cast(float64(), safe=False).to_numpy()
     return values
