@@ -301,3 +301,47 @@ def test_match_refuses_groups_that_disagree():
             match([a, recording("b", groups=other)])
     with pytest.raises(DataError, match="trials of stimulus x lie in different groups"):
         match([recording(stimuli=list("xxy"), repeats=[1, 2, 1], groups=[1, 2, 2])])
+
+
+def test_match_says_what_it_lost():
+    a = recording("a", ["café", "x", "y", "z"], sources={"stimuli": "image_id"})
+    b = recording("b", ["cafe\u0301", "x", "Y ", "w"])
+    with pytest.warns(UserWarning, match="a: stimuli are image_id") as said:
+        match([a, b])
+    why = r"look like those of b, and differ in Unicode form, blanks, case or how a number is written"
+    assert [str(note.message) for note in said] == [
+        "a: stimuli are image_id.",
+        f"a: 3 of 4 stimuli are not in every other system and are left out (café, y, z; 2 {why}).",
+        "b: 3 of 4 stimuli are not in every other system and are left out (cafe\u0301, Y , w; 2 "
+        f"{why.replace('of b', 'of a')}).",
+    ]
+
+
+def test_match_says_what_it_averaged_and_what_looks_alike():
+    with pytest.warns(UserWarning, match="are averaged") as said:
+        match([recording("a", ["é", "e\u0301", "x", "x", "x"])])
+    assert [str(note.message) for note in said] == [
+        "a: 5 trials of 3 stimuli are averaged, 1 to 3 of each.",
+        "a: 1 stimuli differ from others in Unicode form or blanks alone ('\\xe9' and 'e\\u0301'), and are taken for "
+        "stimuli of their own.",
+    ]
+
+
+def test_match_of_labels_that_look_alike_only():
+    with pytest.raises(DataError, match=r"no stimulus id is shared .*; 3 look like those of b, and differ in Unicode"):
+        match([recording("a", ["1", "2", "3"]), recording("b", ["1.0", "2.0", "03"])])
+
+
+def test_match_pairs_rows_that_are_only_numbered_by_position():
+    def numbered(name, labels):
+        return recording(name, labels, sources={"stimuli": ""})
+
+    assert match([numbered("a", range(4)), numbered("b", range(4))]).stimuli.tolist() == list("0123")
+    assert match([numbered("a", range(4)), numbered("b", [3, 2, 0, 1])]).systems["b"].tolist() == [
+        [4, 5], [6, 7], [2, 3], [0, 1]
+    ]  # fmt: skip
+    with pytest.raises(DataError, match="a has 4 rows and b has 3, and neither labels them; expected the same stimuli"):
+        match([numbered("a", range(4)), numbered("b", range(3))])
+    for other in (recording("b", [3, 2, 1, 0]), numbered("b", [1, 2, 3, 4])):
+        with pytest.raises(DataError, match=r"a only numbers its rows, and b labels them \(.*\); give all"):
+            match([numbered("a", range(4)), other])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +13,14 @@ import numpy as np
 
 from superpose.arrays import is_mapped
 from superpose.files import DataError
+from superpose.recordings.axes import named, samples_of
 from superpose.recordings.choice import chosen
 from superpose.recordings.columns import columns_of
 from superpose.recordings.hdf5 import datasets, in_one_piece, opened
 from superpose.recordings.numpyfiles import array_header
 from superpose.recordings.reading import existing, read, readable
 from superpose.recordings.recording import Recording
-from superpose.recordings.tables import pandas_index
+from superpose.recordings.tables import pandas_index, spelled
 from superpose.recordings.unpacking import is_large, kept, unfilled
 from superpose.recordings.zarrs import arrays_of
 
@@ -35,7 +36,9 @@ class Header(NamedTuple):
     mapped: bool
 
 
-def header(path: str | os.PathLike[str]) -> Header:
+def header(
+    path: str | os.PathLike[str], *, axes: Sequence[str] | None = None, missing: Collection[str] | None = None
+) -> Header:
     """Read how large the responses of a file are, as `superpose.read` would give them.
 
     Only a text table, which has no header that counts its rows, is read to its end, and what netCDF, NWB, AnnData and
@@ -43,8 +46,8 @@ def header(path: str | os.PathLike[str]) -> Header:
 
     Parameters
     ----------
-    path : path-like
-        As `superpose.read` takes it.
+    path, axes, missing
+        As `superpose.read` takes them. Of an array with an axis of repeats, the samples are its stimuli.
 
     Returns
     -------
@@ -65,7 +68,7 @@ def header(path: str | os.PathLike[str]) -> Header:
     Header(shape=(5, 3), dtype='float16', mapped=True)
     """
     file, key = existing(path)
-    with readable(file):
+    with spelled(missing), named(axes), readable(file):
         found = HEADERS.get(file.suffix.lower(), _read_whole)(file, key)
         if len(found.shape) != 2 or 0 in found.shape:
             raise DataError(f"{file} has shape {found.shape}; expected (samples, units), at least one of each.")
@@ -120,7 +123,7 @@ def _of_safetensors(file: Path, key: str | None) -> Header:
 
     with safe_open(file, framework="np") as tensors:
         part = tensors.get_slice(chosen(file, key, dict.fromkeys(tensors.keys())))
-        return Header(tuple(part.get_shape()), SAFE_TYPES.get(part.get_dtype(), "float64"), False)
+        return Header(samples_of(part.get_shape()), SAFE_TYPES.get(part.get_dtype(), "float64"), False)
 
 
 def _of_parquet(file: Path, key: str | None) -> Header:
@@ -138,7 +141,8 @@ def _header(shape: tuple[int, ...], dtype: np.dtype[Any], *, mapped: bool) -> He
     if dtype.kind not in "fiub":
         raise DataError(f"the responses are of type {dtype}; expected real numbers.")
     # What is converted as it is read is held, unless it is large.
-    return Header(shape, kept(dtype).name, (mapped and dtype == kept(dtype)) or is_large(shape, kept(dtype)))
+    stays = (mapped and dtype == kept(dtype)) or is_large(shape, kept(dtype))
+    return Header(samples_of(shape), kept(dtype).name, stays)
 
 
 HEADERS: Mapping[str, Callable[[Path, str | None], Header]] = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
-from superpose.ceilings import Trials, trials_of
+from superpose.ceilings import Trials, as_trials, trials_of
 from superpose.files import DataError, lines, sha256, sha256_of_folder
 from superpose.formats import digest
 from superpose.formats import read as read_foreign
-from superpose.recordings import Recording, match, read
+from superpose.recordings import Recording, read
 from superpose.recordings.labels import labelled, written
+from superpose.recordings.matching import Notes, joined, named_labels
 from superpose.recordings.unpacking import Progress
 from superpose.sae import SparseAutoencoder, load
 
@@ -25,16 +27,19 @@ Array = NDArray[Any]
 
 
 class Systems(NamedTuple):
-    """Paired files: means over trials, the groups that stimuli carry, what to record, and the trials if any repeat."""
+    """Paired files: means over trials, the groups of stimuli, what to record and to say, and trials if any repeat."""
 
     arrays: dict[str, Array]
     groups: Array | None
     inputs: dict[str, Any]
     trials: dict[str, Trials] | None
+    notes: Notes
 
 
-def read_systems(files: Sequence[Path], progress: Progress | None = None) -> Systems:
+def read_systems(files: Sequence[Path], progress: Progress | None = None, **how: Any) -> Systems:
     """Return the systems that files hold, paired by stimulus id or by position; progress is told of unpacking.
+
+    `how` is what `superpose.read` is told of the files.
 
     Raises
     ------
@@ -43,22 +48,24 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None) -> Sys
     """
     if len(files) < 2:
         raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")
-    contents, inputs = _read(files, progress)
-    recordings = [
-        Recording(name, r.responses, r.stimuli, r.repeats, r.groups)
-        for name, r in contents.items()
-        if isinstance(r, Recording)
-    ]
+    contents, inputs = _read(files, progress, how)
+    recordings = [replace(r, name=name) for name, r in contents.items() if isinstance(r, Recording)]
     if not recordings:
-        return Systems({name: np.asarray(x) for name, x in contents.items()}, None, inputs, None)
-    if len(recordings) < len(contents):
-        bare = [name for name, content in contents.items() if not isinstance(content, Recording)]
+        arrays = {name: np.asarray(x) for name, x in contents.items()}
+        return Systems(arrays, None, inputs, None, Notes([], []))
+    bare = {name: np.asarray(x) for name, x in contents.items() if not isinstance(x, Recording)}
+    labelled = [recording.name for recording in recordings if not recording.numbered]
+    if bare and labelled:
         raise DataError(
-            f"{', '.join(bare)} has no stimulus ids but {recordings[0].name} has; give all files ids, or none, to pair "
-            "rows by position."
+            f"{', '.join(bare)} has no stimulus ids but {labelled[0]} has; give all files ids, or none, to pair rows "
+            "by position."
         )
-    matched = match(recordings)
-    return Systems(matched.systems, matched.groups, inputs, _trials(recordings, matched.stimuli))
+    matched, notes = joined(recordings)
+    arrays = {name: bare[name] if name in bare else matched.systems[name] for name in contents}
+    trials = _trials(recordings, matched.stimuli)
+    if trials is not None:
+        trials |= {name: as_trials(x, name) for name, x in bare.items()}
+    return Systems(arrays, matched.groups, inputs, trials, notes)
 
 
 def _trials(recordings: Sequence[Recording], stimuli: Array) -> dict[str, Trials] | None:
@@ -69,8 +76,10 @@ def _trials(recordings: Sequence[Recording], stimuli: Array) -> dict[str, Trials
     return trials if any(own.repeated for own in trials.values()) else None
 
 
-def read_files(files: Sequence[Path], progress: Progress | None = None) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Return {name: array} of files as they are, their rows not paired, and what to record of each file.
+def read_files(
+    files: Sequence[Path], progress: Progress | None = None, **how: Any
+) -> tuple[dict[str, Array], dict[str, Any], Notes]:
+    """Return {name: array} of files as they are, their rows not paired, and what to record and to say of each file.
 
     Raises
     ------
@@ -79,9 +88,10 @@ def read_files(files: Sequence[Path], progress: Progress | None = None) -> tuple
     """
     if not files:
         raise DataError("no file given; expected at least one file of activity, (samples, units).")
-    contents, inputs = _read(files, progress)
+    contents, inputs = _read(files, progress, how)
     arrays = {name: c.responses if isinstance(c, Recording) else c for name, c in contents.items()}
-    return {name: as_responses(x, name) for name, x in arrays.items()}, inputs
+    made = [note for c in contents.values() if isinstance(c, Recording) for note in named_labels(c)]
+    return {name: as_responses(x, name) for name, x in arrays.items()}, inputs, Notes(made, [])
 
 
 def read_dictionary(path: Path) -> SparseAutoencoder:
@@ -134,8 +144,10 @@ def read_groups(path: Path, option: str = "--groups", missing: Collection[str] |
     return labelled(stored, len(stored), what)
 
 
-def _read(files: Sequence[Path], progress: Progress | None) -> tuple[dict[str, Any], dict[str, Any]]:
-    contents = {name: read(path, progress=progress) for name, path in zip(names_of(files), files, strict=True)}
+def _read(
+    files: Sequence[Path], progress: Progress | None, how: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    contents = {name: read(path, progress=progress, **how) for name, path in zip(names_of(files), files, strict=True)}
     inputs = {
         name: {"path": str(path), "sha256": _digest(_file(path)), "shape": _shape(content)}
         for (name, content), path in zip(contents.items(), files, strict=True)

@@ -12,6 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.arrays import as_responses, check_moderate
 from superpose.files import DataError
 from superpose.recordings import Recording
+from superpose.recordings.matching import present_trials
+from superpose.recordings.trials import missing_trials
 from superpose.tensors import as_array
 
 Array = NDArray[Any]
@@ -138,18 +140,21 @@ def trials_of(recordings: Iterable[Recording], stimuli: ArrayLike) -> dict[str, 
     Returns
     -------
     dict of str to Trials
-        Repeat r holds the r-th trial of each stimulus, by the order in which the recording's repeat labels first
-        appear: what was recorded in one pass over the stimuli stays together wherever no trial is missing.
+        Trials that are NaN in every unit are missing. Repeat r holds the r-th trial of each stimulus, by the order in
+        which the recording's repeat labels first appear: what was recorded in one pass over the stimuli stays together
+        wherever no trial is missing.
 
     Raises
     ------
     DataError
-        For a stimulus that a recording does not hold.
+        For a stimulus that a recording does not hold, or a trial that is NaN in some units only.
 
     Examples
     --------
     >>> from superpose.ceilings import trials_of
     >>> from superpose.recordings import Recording
+from superpose.recordings.matching import present_trials
+from superpose.recordings.trials import missing_trials
     >>> ear = Recording("ear", [[30.0], [10.0], [20.0]], ["c", "a", "a"], repeats=[0, 0, 1])
     >>> trials_of([ear], ["a", "c"])["ear"].counts.tolist()
     [2, 1]
@@ -159,6 +164,7 @@ def trials_of(recordings: Iterable[Recording], stimuli: ArrayLike) -> dict[str, 
 
 
 def _of_recording(recording: Recording, order: NDArray[np.str_]) -> Trials:
+    recording = present_trials(recording, missing_trials(recording))
     place = {stimulus: number for number, stimulus in enumerate(order.tolist())}
     where = np.array([place.get(stimulus, -1) for stimulus in recording.stimuli.tolist()])
     rows = np.flatnonzero(where >= 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from cyclopts import Parameter
 
 from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.progress import Progress
+from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_analysis, show_comparison
 from superpose.files import DataError, sha256
 
@@ -27,6 +29,8 @@ def compare(
     out: Path,
     groups: Path | None = None,
     labels: Path | None = None,
+    axes: Axes = None,
+    missing: Missing = None,
     folds: int = 5,
     permutations: int = 999,
     no_latents: Annotated[bool, Parameter(negative="")] = False,
@@ -62,7 +66,7 @@ def compare(
     files
         Two or more files of (samples, units): .npy, .npz, .csv, .tsv, .parquet, .safetensors, HDF5, zarr, netCDF, NWB,
         AnnData or MATLAB (FILE:NAME picks one array of several). Rows are paired by stimulus id where files have
-        them, else by position.
+        them (a column or array named stimulus, stimulus_id, image, image_id, id, …), else by position.
     out
         Directory of the results; it must not hold another run.
     groups
@@ -70,6 +74,12 @@ def compare(
         group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls take groups whole.
     labels
         File of one label a row, as groups: what the row shows (a word, a class). For the control within_labels.
+    axes
+        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
+        stimuli,repeats,units. Trials that are NaN in every unit are missing.
+    missing
+        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
+        '' is nothing else than a blank.
     folds
         One of this many folds of rows is held out; every score is taken on it.
     permutations
@@ -127,13 +137,14 @@ def compare(
 
     drawn = samples_of(interval_samples)
     if dry_run:
-        return show_comparison(costs_of(files, folds, permutations, drawn, memory), as_json=json)
+        return show_comparison(costs_of(files, folds, permutations, drawn, memory, axes, missing), as_json=json)
     started = time.perf_counter()
     with Progress() as reading:
-        systems, found_groups, inputs, trials = read_systems(files, reading)
-    belonging = read_groups(groups) if groups is not None else found_groups
+        systems, found_groups, inputs, trials, notes = read_systems(files, reading, **told(axes, missing))
+    show_notes(notes)
+    belonging = read_groups(groups, missing=missing) if groups is not None else found_groups
     known, known_record = read_dictionaries(dictionaries or [])
-    shown = None if labels is None else read_groups(labels, "--labels")
+    shown = None if labels is None else read_groups(labels, "--labels", missing)
     folder = check_free(out, overwrite=overwrite)
     progress = Progress()
     shared: dict[str, Any] = {
@@ -166,7 +177,8 @@ def compare(
         )
         if trials:
             analysis = with_ceilings(analysis, trials, folds=folds, groups=belonging, seed=seed)
-    record: dict[str, Any] = {"inputs": inputs, "seconds": round(time.perf_counter() - started, 1)}
+    analysis = replace(analysis, warnings=(*analysis.warnings, *notes.lost))
+    record: dict[str, Any] = {"inputs": inputs, "notes": notes.made, "seconds": round(time.perf_counter() - started, 1)}
     if known:
         record["dictionaries"] = known_record
     for name, path in (("groups", groups), ("labels", labels)):
@@ -178,7 +190,13 @@ def compare(
 
 
 def costs_of(
-    files: Sequence[Path], folds: int, permutations: int, interval_samples: int | None, memory: str | None
+    files: Sequence[Path],
+    folds: int,
+    permutations: int,
+    interval_samples: int | None,
+    memory: str | None,
+    axes: str | None = None,
+    missing: list[str] | None = None,
 ) -> Costs:
     """Return what the raw scores of files will cost, of which the headers are read and nothing else."""
     from superpose.analysis.inputs import names_of
@@ -186,7 +204,7 @@ def costs_of(
     from superpose.costs import Size, predict
     from superpose.headers import header
 
-    found = {name: header(path) for name, path in zip(names_of(files), files, strict=True)}
+    found = {name: header(path, **told(axes, missing)) for name, path in zip(names_of(files), files, strict=True)}
     # Rows that are paired by stimulus id are at most as many as the shortest file's.
     samples = min((of.shape[0] for of in found.values()), default=0)
     sizes = {name: Size(samples, of.shape[1], of.dtype, of.mapped) for name, of in found.items()}

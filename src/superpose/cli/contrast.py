@@ -9,6 +9,7 @@ from cyclopts import Parameter
 
 from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.progress import Progress
+from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_table
 
 # What fits on a terminal.
@@ -22,6 +23,8 @@ def contrast(
     *files: Path,
     to: str,
     groups: Path | None = None,
+    axes: Axes = None,
+    missing: Missing = None,
     folds: int = 5,
     interval_samples: Samples = INTERVALS,
     memory: str | None = None,
@@ -41,6 +44,12 @@ def contrast(
         The name of the file that the others are held against, without its ending.
     groups
         File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
+    axes
+        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
+        stimuli,repeats,units. Trials that are NaN in every unit are missing.
+    missing
+        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
+        '' is nothing else than a blank.
     folds
         Of held-out regressions.
     interval_samples
@@ -53,7 +62,7 @@ def contrast(
     """
     from superpose.contrasts import contrast as contrasted
 
-    systems, belonging = _read(files, groups)
+    systems, belonging = _read(files, groups, axes, missing)
     with Progress() as progress:
         table = contrasted(
             systems,
@@ -71,6 +80,8 @@ def partition(
     *files: Path,
     target: str,
     groups: Path | None = None,
+    axes: Axes = None,
+    missing: Missing = None,
     folds: int = 5,
     interval_samples: Samples = INTERVALS,
     memory: str | None = None,
@@ -89,6 +100,12 @@ def partition(
         The name of the file that the others predict, without its ending.
     groups
         File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
+    axes
+        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
+        stimuli,repeats,units. Trials that are NaN in every unit are missing.
+    missing
+        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
+        '' is nothing else than a blank.
     folds
         Of held-out regressions.
     interval_samples
@@ -101,7 +118,7 @@ def partition(
     """
     from superpose.contrasts import partition as partitioned
 
-    systems, belonging = _read(files, groups)
+    systems, belonging = _read(files, groups, axes, missing)
     with Progress() as progress:
         table = partitioned(
             systems,
@@ -115,9 +132,12 @@ def partition(
     show_table(table, PARTITION, as_json=json)
 
 
-def _read(files: tuple[Path, ...], groups: Path | None) -> tuple[dict[str, Any], Any]:
+def _read(
+    files: tuple[Path, ...], groups: Path | None, axes: str | None, missing: list[str] | None
+) -> tuple[dict[str, Any], Any]:
     from superpose.analysis.inputs import read_groups, read_systems
 
     with Progress() as reading:
-        found = read_systems(files, reading)
-    return found.arrays, found.groups if groups is None else read_groups(groups)
+        found = read_systems(files, reading, **told(axes, missing))
+    show_notes(found.notes)
+    return found.arrays, found.groups if groups is None else read_groups(groups, missing=missing)

@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 from superpose.cli.progress import Progress
+from superpose.cli.reading import Axes, Missing, show_notes, told
 
 
-def encode(dictionary: Path, file: Path, *, out: Path) -> None:
+def encode(dictionary: Path, file: Path, *, out: Path, axes: Axes = None, missing: Missing = None) -> None:
     """Write the sparse codes of a file of activity, one row a sample, one column a latent.
 
     The codes are a plain array: `superpose compare codes_a.npy codes_b.npy --no-latents` says how alike two systems are
@@ -22,7 +23,13 @@ def encode(dictionary: Path, file: Path, *, out: Path) -> None:
     file
         Activity, (samples, units), as `superpose compare` takes it.
     out
-        The .npy file to write, float32.
+        The .npy file to write, float32; its rows are those of the file, in their order.
+    axes
+        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
+        stimuli,repeats,units. Trials that are NaN in every unit are missing.
+    missing
+        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
+        '' is nothing else than a blank.
     """
     import numpy as np
 
@@ -34,7 +41,8 @@ def encode(dictionary: Path, file: Path, *, out: Path) -> None:
         raise DataError(f"--out is {out}; expected a file name that ends in .npy.")
     sae = read_dictionary(dictionary)
     with Progress() as reading:
-        systems, _ = read_files([file], reading)
+        systems, _, notes = read_files([file], reading, **told(axes, missing))
+    show_notes(notes)
     (x,) = systems.values()
     codes = sae.encode(x)
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from superpose.cli.progress import Progress
+from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.files import DataError, whole
 
 
@@ -20,6 +21,8 @@ def train(
     learning_rate: float = 5e-3,
     joint: str | None = None,
     seed: int = 0,
+    axes: Axes = None,
+    missing: Missing = None,
 ) -> None:
     """Train a TopK dictionary on each file of activity, and keep it.
 
@@ -44,17 +47,28 @@ def train(
     learning_rate
         Its peak; 0.005 suits hundreds of units, 0.01 tens.
     joint
-        Train one index space for all files, whose rows must then be paired: detached, cross, separate or agreement.
+        Train one index space for all files, whose rows are then paired as superpose compare pairs them: detached,
+        cross, separate or agreement.
     seed
         Everything random is derived from it.
+    axes
+        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
+        stimuli,repeats,units. Trials that are NaN in every unit are missing.
+    missing
+        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
+        '' is nothing else than a blank.
     """
-    from superpose.analysis.inputs import read_files
+    from superpose.analysis.inputs import read_files, read_systems
     from superpose.analysis.spaces import Recipe, apart, together
     from superpose.diagnostics import dead_share, fvu, l0
     from superpose.sae import save
 
     with Progress() as reading:
-        systems, inputs = read_files(files, reading)
+        if joint is None or len(files) < 2:
+            systems, inputs, notes = read_files(files, reading, **told(axes, missing))
+        else:
+            systems, _, inputs, _, notes = read_systems(files, reading, **told(axes, missing))
+    show_notes(notes)
     widest = max(x.shape[-1] for x in systems.values())
     latents = 4 * widest if latents is None else latents
     active = max(1, min(32, latents // 16)) if active is None else active

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from superpose.files import DataError
+from superpose.recordings.axes import may_label
 from superpose.recordings.labels import KINDS, LABELS, plain
 
 
@@ -32,7 +33,6 @@ def choose(
     """
     name = chosen(file, key, names)
     responses = get(name)
-    rows = (*responses.shape, 0)[0]
     group = name.rpartition("/")[0]
     beside = {_leaf(other).lower(): other for other in names if other != name and other.rpartition("/")[0] == group}
     columns: dict[str, Any] = {"responses": responses, "sources": {}}
@@ -42,7 +42,7 @@ def choose(
             continue
         column = plain((label or get)(found))
         # An array that was asked for by name may be another than the one that the labels are of.
-        if column.ndim and (key != name or len(column) == rows):
+        if column.ndim and (key != name or may_label(responses, column)):
             columns[kind] = column
             columns["sources"][kind] = _leaf(found)
     return columns

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.axes import two_dimensional
 from superpose.recordings.choice import choose
 from superpose.recordings.completeness import check_stored
 from superpose.recordings.heaps import check_heaps, check_lengths
 from superpose.recordings.packages import package
-from superpose.recordings.recording import two_dimensional
 from superpose.recordings.unpacking import kept, on_disk, unpacked
 
 NUMBERS = "iufb"

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.columns import counts
+from superpose.recordings.labels import LABELS
+from superpose.recordings.likeness import alike, look_alikes
 from superpose.recordings.recording import Recording
+from superpose.recordings.trials import missing_trials
 from superpose.recordings.unpacking import filled, tiles
 
 
@@ -24,8 +30,11 @@ class Matched(NamedTuple):
 def match(recordings: Iterable[Recording]) -> Matched:
     """Pair recordings by stimulus id: the stimuli that all of them share, in the order of the first.
 
-    Where a recording has repeats, its trials are averaged for each stimulus before pairing. Rows that follow one
-    another in the recording as in the result are a view of it, and stay mapped if they were.
+    Where a recording has repeats, its trials are averaged for each stimulus before pairing; one that is NaN in every
+    unit is missing and counts nowhere. Recordings that only number their rows (`Recording.numbered`) are paired by
+    position among themselves. Rows that follow one another in the recording as in the result are a view of it, and
+    stay mapped if they were. Warnings say what labels were read from, how many trials were averaged, and how many
+    stimuli each recording lost.
 
     Parameters
     ----------
@@ -43,7 +52,8 @@ def match(recordings: Iterable[Recording]) -> Matched:
     ------
     DataError
         If there is nothing to pair, two recordings have one name, the trials of one stimulus lie in different
-        groups, or two recordings group the shared stimuli differently.
+        groups, two recordings group the shared stimuli differently, some trial is NaN in some units only, or
+        recordings with labels stand beside ones that only number their rows.
 
     Examples
     --------
@@ -54,22 +64,89 @@ def match(recordings: Iterable[Recording]) -> Matched:
     >>> matched.stimuli.tolist(), matched.systems["ear"].tolist()
     (['a', 'c'], [[15.0], [30.0]])
     """
-    recordings = list(recordings)
+    matched, notes = joined(list(recordings))
+    for note in (*notes.made, *notes.lost):
+        warnings.warn(note, stacklevel=2)
+    return matched
+
+
+class Notes(NamedTuple):
+    """Sentences on what was made of recordings (labels, means), and on what was lost, or may have been."""
+
+    made: list[str]
+    lost: list[str]
+
+
+def joined(recordings: Sequence[Recording]) -> tuple[Matched, Notes]:
+    """Return what `match` does, and what to say of it."""
     names = [recording.name for recording in recordings]
     if not names or len(set(names)) < len(names):
         raise DataError(f"match was given recordings named {names}; expected at least one, each name once.")
-    means = [_mean_of_trials(recording) for recording in recordings]
+    _check_labels(recordings)
+    made = [note for recording in recordings for note in named_labels(recording)]
+    lost = [note for recording in recordings for note in look_alikes(recording.name, recording.stimuli)]
+    means = []
+    for recording in recordings:
+        missing = missing_trials(recording)
+        if missing.any():
+            lost.append(f"{recording.name}: {int(missing.sum())} trials are NaN in every unit, and missing.")
+        mean, said = _mean_of_trials(present_trials(recording, missing))
+        means.append(mean)
+        made += said
     shared = set(means[0].stimuli.tolist()).intersection(*(mean.stimuli.tolist() for mean in means[1:]))
     if not shared:
         examples = "; ".join(f"{mean.name}: {', '.join(mean.stimuli[:3])} …" for mean in means)
+        why = alike(means[0].stimuli, [(mean.name, mean.stimuli) for mean in means[1:]])
         raise DataError(
-            f"no stimulus id is shared by all of {', '.join(names)} ({examples}); use the same ids in each."
+            f"no stimulus id is shared by all of {', '.join(names)} ({examples}{why}); use the same ids in each."
         )
+    lost += [note for mean in means for note in _on_losses(mean, means, shared)]
     stimuli = np.array([stimulus for stimulus in means[0].stimuli.tolist() if stimulus in shared])
     rows = [_rows(mean.stimuli, stimuli) for mean in means]
     systems = {mean.name: _taken(mean.name, mean.responses, row) for mean, row in zip(means, rows, strict=True)}
     grouped = [(mean.name, mean.groups[row]) for mean, row in zip(means, rows, strict=True) if mean.groups is not None]
-    return Matched(systems, stimuli, _one_grouping(grouped))
+    return Matched(systems, stimuli, _one_grouping(grouped)), Notes(made, lost)
+
+
+def _check_labels(recordings: Sequence[Recording]) -> None:
+    """Raise a DataError if rows that are only numbered would be paired with labels, or with another number of rows."""
+    numbered = [recording for recording in recordings if recording.numbered]
+    others = [recording for recording in recordings if not recording.numbered]
+    if not numbered:
+        return
+    first, rows = numbered[0], len(np.unique(numbered[0].stimuli))
+    for other in numbered[1:]:
+        count = len(np.unique(other.stimuli))
+        if count != rows:
+            raise DataError(
+                f"{first.name} has {rows} rows and {other.name} has {count}, and neither labels them; expected "
+                "the same stimuli in the same order, or a column of stimuli in each."
+            )
+    for other in others:
+        # An unnamed index that lacks rows, or has them in another order, is of the same numbers.
+        if other.sources.get("stimuli") != "" or (len(other.stimuli) == rows and counts(other.stimuli, 1)):
+            raise DataError(
+                f"{first.name} only numbers its rows, and {other.name} labels them ({', '.join(other.stimuli[:3])} …); "
+                "give all of them a column of stimuli, or none."
+            )
+
+
+def named_labels(recording: Recording) -> list[str]:
+    """Say what the labels of a recording were read from, where that is another name than their own."""
+    sources = {kind: name or "the unnamed index" for kind, name in recording.sources.items()}
+    others = [f"{kind} are {name}" for kind, name in sources.items() if name.lower() not in LABELS[kind][:2]]
+    return [f"{recording.name}: {', '.join(others)}."] if others and not recording.numbered else []
+
+
+def _on_losses(mean: Recording, means: Sequence[Recording], shared: set[str]) -> list[str]:
+    left = np.array([stimulus for stimulus in mean.stimuli.tolist() if stimulus not in shared])
+    if not len(left):
+        return []
+    why = alike(left, [(other.name, other.stimuli) for other in means if other is not mean])
+    return [
+        f"{mean.name}: {len(left)} of {len(mean.stimuli)} stimuli are not in every other system and are left out "
+        f"({', '.join(left[:3])}{' …' if len(left) > 3 else ''}{why})."
+    ]
 
 
 def _rows(have: NDArray[Any], want: NDArray[Any]) -> NDArray[np.int64]:
@@ -90,9 +167,10 @@ def _taken(name: str, responses: NDArray[Any], rows: NDArray[np.int64]) -> NDArr
     return filled(name, (len(rows), responses.shape[1]), responses.dtype, fill)
 
 
-def _mean_of_trials(recording: Recording) -> Recording:
+def _mean_of_trials(recording: Recording) -> tuple[Recording, list[str]]:
+    """Return the mean over trials, and what to say of them."""
     if recording.repeats is None:
-        return recording
+        return recording, []
     stimuli, first, which, trials = np.unique(
         recording.stimuli, return_index=True, return_inverse=True, return_counts=True
     )
@@ -120,7 +198,21 @@ def _mean_of_trials(recording: Recording) -> Recording:
                 "expected one group a stimulus, because trials are averaged."
             )
         groups = groups[first][order]
-    return Recording(recording.name, mean, stimuli[order], groups=groups)
+    least, most = trials.min(), trials.max()
+    each = f"{least}" if least == most else f"{least} to {most}"
+    said = [f"{recording.name}: {len(rows)} trials of {len(stimuli)} stimuli are averaged, {each} of each."]
+    averaged = replace(recording, responses=mean, stimuli=stimuli[order], groups=groups, repeats=None)
+    return averaged, said if most > 1 else []
+
+
+def present_trials(recording: Recording, missing: NDArray[np.bool_]) -> Recording:
+    """Return a recording without its missing trials."""
+    if not missing.any():
+        return recording
+    rows = np.flatnonzero(~missing)
+    repeats, groups = (None if part is None else part[rows] for part in (recording.repeats, recording.groups))
+    responses = _taken(recording.name, recording.responses, rows)
+    return replace(recording, responses=responses, stimuli=recording.stimuli[rows], repeats=repeats, groups=groups)
 
 
 def _one_grouping(grouped: list[tuple[str, NDArray[Any]]]) -> NDArray[Any] | None:

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.axes import two_dimensional
 from superpose.recordings.choice import choose
 from superpose.recordings.h5ad import compressed
 from superpose.recordings.hdf5 import SIGNATURE, labels, opened, values
 from superpose.recordings.oldmatlab import variables
-from superpose.recordings.recording import two_dimensional
 
 Array = NDArray[Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
 from superpose.files import DataError
+from superpose.recordings.axes import named, samples_by_units, two_dimensional
 from superpose.recordings.h5ad import read_h5ad
 from superpose.recordings.hdf5 import read_hdf5
 from superpose.recordings.matlab import read_matlab
 from superpose.recordings.netcdf import read_netcdf
 from superpose.recordings.numpyfiles import read_npy, read_npz
 from superpose.recordings.nwb import read_nwb
-from superpose.recordings.recording import Recording, two_dimensional
+from superpose.recordings.recording import Recording
 from superpose.recordings.tables import read_csv, read_parquet, read_tsv, spelled
 from superpose.recordings.tensors import read_safetensors
 from superpose.recordings.unpacking import Progress, kept, told, unpacked
@@ -47,7 +48,11 @@ FOLDERS = (".zarr",)
 
 
 def read(
-    path: str | os.PathLike[str], *, missing: Collection[str] | None = None, progress: Progress | None = None
+    path: str | os.PathLike[str],
+    *,
+    axes: Sequence[str] | None = None,
+    missing: Collection[str] | None = None,
+    progress: Progress | None = None,
 ) -> NDArray[Any] | Recording:
     """Read responses from a file, by its suffix: .npy, .npz, .csv, .tsv, .parquet, .safetensors, .h5, .zarr, .nc, …
 
@@ -71,6 +76,10 @@ def read(
     ----------
     path : path-like
         The file, or folder of a .zarr; where it may hold several arrays, optionally followed by ":" and a name.
+    axes : sequence of str, optional
+        What the axes of an array are, in their order, as ("stimuli", "repeats", "units"), where the file does not say:
+        each trial becomes a row, stimuli and repeats are numbered unless they are labelled, and a trial that is NaN in
+        every unit is missing.
     missing : collection of str, optional
         What stands for a missing label in files of text, beside a blank cell: None is NaN, NA, n/a and their like,
         `superpose.recordings.MISSING`; an empty list is nothing else. A row without a label is refused.
@@ -98,9 +107,11 @@ def read(
     (5, 3)
     """
     file, key = existing(path)
-    with told(progress), spelled(missing), readable(file):
+    with told(progress), spelled(missing), named(axes), readable(file):
         columns = READERS[file.suffix.lower()](file, key)
-        responses = two_dimensional(as_responses(_kept(file, columns.pop("responses")), str(file)), str(file))
+        columns["responses"] = as_responses(_kept(file, columns["responses"]), str(file))
+        columns = samples_by_units(file, columns, columns.pop("axes", None))
+        responses = two_dimensional(columns.pop("responses"), str(file))
         sources = columns.pop("sources", {})
         if not columns:
             return responses

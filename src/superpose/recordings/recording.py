@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
 from superpose.files import DataError
+from superpose.recordings.axes import two_dimensional
 from superpose.recordings.columns import counts
 from superpose.recordings.labels import labelled
 
@@ -100,13 +101,3 @@ def _numbered(stimuli: NDArray[np.str_]) -> NDArray[np.str_] | None:
 def _in_order(stimuli: NDArray[np.str_]) -> NDArray[np.str_]:
     _, first = np.unique(stimuli, return_index=True)
     return stimuli[np.sort(first)]
-
-
-def two_dimensional(array: Any, what: str) -> Any:
-    """Return an array, or what has its shape, or raise a DataError if it has not two axes."""
-    if array.ndim != 2:
-        raise DataError(
-            f"{what} has {array.ndim} dimensions, shape {array.shape}; expected two, (samples, units). Keep each "
-            "repeat in a file or recording of its own."
-        )
-    return array

@@ -24,8 +24,8 @@ _missing: ContextVar[Collection[str]] = ContextVar("missing", default=MISSING)
 
 @contextmanager
 def spelled(missing: Collection[str] | None) -> Iterator[None]:
-    """Have files of text read meanwhile with these spellings of a missing label, or the usual ones for None."""
-    before = _missing.set(MISSING if missing is None else missing)
+    """Have files of text read meanwhile with these spellings of a missing label, or as before for None."""
+    before = _missing.set(_missing.get() if missing is None else missing)
     try:
         yield
     finally:

@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.axes import two_dimensional
 from superpose.recordings.choice import choose
 from superpose.recordings.completeness import check_stored
 from superpose.recordings.packages import package
-from superpose.recordings.recording import two_dimensional
 from superpose.recordings.unpacking import kept, unpacked
 
 # Others are refused: a codec may run what it decodes, as that of pickles does.
