@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Block, Pair, stands_still, sums_of
+from superpose.comparison.pairs import Block, Pair, repaired_key, stands_still, sums_of
 from superpose.metrics import MomentMetric
 from superpose.moments import (
     Cross,
@@ -53,10 +53,11 @@ def null_distributions(
                 if way and not metric.directed:
                     continue
                 if isinstance(metric, MomentMetric):
-                    if metric.repaired not in shared:
+                    key = repaired_key(metric)
+                    if key not in shared:
                         terms = whole if metric.split else held_out
-                        shared[metric.repaired] = metric.repaired(sums_of(direction, metric), terms)
-                    value = float(metric.score(shared[metric.repaired]))
+                        shared[key] = metric.repaired(sums_of(direction, metric), terms)
+                    value = float(metric.score(shared[key]))
                 else:
                     again = (originals[0][design.scored], originals[1][index][design.scored])
                     value = float(metric(*(again[::-1] if way else again)))

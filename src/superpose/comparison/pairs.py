@@ -60,16 +60,32 @@ Directions = tuple[Pair, Pair]
 
 def sums_of(pair: Pair, metric: MomentMetric) -> Any:
     """Return the sums that a metric is made of, taken once for all that share them."""
-    if metric.sums not in pair.sums:
-        pair.sums[metric.sums] = metric.sums(terms(pair, metric))
-    return pair.sums[metric.sums]
+    key = sums_key(metric)
+    if key not in pair.sums:
+        pair.sums[key] = metric.sums(terms(pair, metric))
+    return pair.sums[key]
+
+
+def sums_key(metric: MomentMetric) -> tuple[Any, ...]:
+    """Return all that a metric's sums depend on, beside the pair: metrics with equal keys share them."""
+    return metric.split, metric.sums
+
+
+def rows_key(metric: MomentMetric) -> tuple[Any, ...]:
+    """Return all that each row's part in a metric's sums depends on: the sums themselves as well."""
+    return (*sums_key(metric), metric.row_sums)
+
+
+def repaired_key(metric: MomentMetric) -> tuple[Any, ...]:
+    """Return all that a metric's sums over permuted samples depend on."""
+    return (*sums_key(metric), metric.repaired)
 
 
 def influence_of(pair: Pair, metric: MomentMetric) -> Array | None:
     """Return each drawn row's influence on a score that exists, or None for a metric that has no such values."""
     if metric.influence is None:
         return None
-    influence: Array = metric.influence(sums_of(pair, metric), pair.row_sums[metric.row_sums])
+    influence: Array = metric.influence(sums_of(pair, metric), pair.row_sums[rows_key(metric)])
     return influence
 
 

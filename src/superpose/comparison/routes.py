@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Block, Directions, Pair, sums_of
+from superpose.comparison.pairs import Block, Directions, Pair, rows_key, sums_key, sums_of
 from superpose.comparison.rows import take_rows
 from superpose.comparison.sums import Held, Sums, shares_held, tiles
 from superpose.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
@@ -37,7 +37,7 @@ def over_pairs(
 ) -> Iterator[tuple[tuple[str, str], Found]]:
     """Yield each pair with what `visit` makes of it, tile by tile; a system's own sums are taken once."""
     if kernels_alone(arrays, couples, metrics, design):
-        yield from _over_kernels(arrays, couples, design, visit)
+        yield from _over_kernels(arrays, couples, metrics, design, visit)
         return
     folds = int(design.folds.max()) + 1
     held = Held({}, {}, {})
@@ -58,7 +58,7 @@ def kernels_alone(
     arrays: Mapping[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
 ) -> bool:
     """Say whether nothing but sums of kernels is asked for, and tiles of samples give those for less."""
-    if design.permutations or not all(isinstance(m, MomentMetric) and m.sums is kernel_sums for m in metrics):
+    if design.permutations or not all(_of_kernels(m) for m in metrics):
         return False
     units, drawn = {name: arrays[name].shape[-1] for couple in couples for name in couple}, len(design.drawn.index)
     pairs = [(units[a], units[b]) for a, b in couples]
@@ -66,9 +66,16 @@ def kernels_alone(
     return fits and are_cheaper(list(units.values()), pairs, design.count, drawn)
 
 
+def _of_kernels(metric: Any) -> bool:
+    return isinstance(metric, MomentMetric) and sums_key(metric) == (False, kernel_sums) and (
+        metric.influence is None or metric.row_sums is cross_rows
+    )
+
+
 def _over_kernels(
     arrays: Mapping[str, Array],
     couples: Sequence[tuple[str, str]],
+    metrics: Sequence[Any],
     design: Design,
     visit: Callable[[Directions, tuple[Array, Array], Sequence[Block]], Found],
 ) -> Iterator[tuple[tuple[str, str], Found]]:
@@ -77,7 +84,8 @@ def _over_kernels(
     found = kernel_tiles(read, design.scored, design.drawn.index, partial(design.progress, "tiles of samples"))
     for done, (a, b) in enumerate(couples, start=1):
         units = (arrays[a].shape[-1], arrays[b].shape[-1])
-        sums, rows = {kernel_sums: found.sums(a, b)}, {cross_rows: found.shares(a, b)}
+        sums = dict.fromkeys(map(sums_key, metrics), found.sums(a, b))
+        rows = dict.fromkeys(map(rows_key, metrics), found.shares(a, b))
         pair = Pair((a, b), (read[a], read[b]), units, None, sums, rows)
         yield (a, b), visit((pair, pair), (arrays[a], arrays[b]), [])
         design.progress("pairs", done, len(couples))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Block, Pair, sums_of, terms
+from superpose.comparison.pairs import Block, Pair, rows_key, sums_of, terms
 from superpose.comparison.sums import OwnRows
 from superpose.metrics import MomentMetric
 from superpose.moments import (
@@ -29,7 +29,7 @@ def take_rows(
 ) -> None:
     """Keep what each drawn row adds to the sums behind intervals, of both directions in one reading of the rows."""
     wanted: dict[tuple[int, Any], MomentMetric] = {
-        (way, metric.row_sums): metric
+        (way, rows_key(metric)): metric
         for way, pair in enumerate(directions)
         for metric in metrics
         if isinstance(metric, MomentMetric)
@@ -47,8 +47,9 @@ def take_rows(
         if (name, take) not in shared
     }
     shares: list[Callable[..., Any]] = []
-    for (way, row_sums), metric in wanted.items():
-        forward = row_sums(terms(directions[way], metric), sums_of(directions[way], metric))
+    for (way, _), metric in wanted.items():
+        assert metric.row_sums is not None
+        forward = metric.row_sums(terms(directions[way], metric), sums_of(directions[way], metric))
         shares.append(_exchanged(forward) if way else forward)
     shares += [_of_one(share, pair.names.index(name)) for (name, _), share in missing.items()]
     if not shares:
@@ -57,9 +58,9 @@ def take_rows(
     count = min(rows, max(SHARED_ROWS, CACHE_BYTES // (8 * max(pair.units))))
     found = over_rows(shares, pair.read, design.drawn.blocks(count))
     shared |= zip(missing, found[len(wanted) :], strict=True)
-    for ((way, row_sums), metric), taken in zip(wanted.items(), found[: len(wanted)], strict=True):
+    for ((way, key), metric), taken in zip(wanted.items(), found[: len(wanted)], strict=True):
         own = () if metric.own_rows is None else tuple(shared[name, metric.own_rows] for name in pair.names)
-        directions[way].row_sums[row_sums] = (taken, *own) if own else taken
+        directions[way].row_sums[key] = (taken, *own) if own else taken
 
 
 def _exchanged(share: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,79 @@
+"""A score, its interval, null and p do not depend on the metrics beside it, their order, the engine or the memory."""
+
+import numpy as np
+import pytest
+
+import superpose as sp
+from superpose.metrics import ALL, MORE, PLS_R, REGRESSION_R, REGRESSION_R2, RIDGE_R, fixed_ridge
+from superpose.metrics.regression import RegressionMetric
+
+NUMBERS = ["score", "low", "high", "error", "null", "null_low", "null_high", "p", "p_adjusted", "calibrated"]
+PENALISED = RegressionMetric("regression_r_penalised", ("r", "pooled"), fixed_ridge(100.0))
+METRICS = (*ALL, *MORE, PENALISED)
+
+
+def draw_systems(kind, samples=120, units=(12, 9, 7)):
+    draw = np.random.default_rng(0)
+    z = draw.normal(size=(samples, 10))
+    mixed = (z @ draw.normal(size=(10, m)) + 0.5 * draw.normal(size=(samples, m)) for m in units)
+    return {name: x.astype(kind) for name, x in zip("abc", mixed, strict=True)}
+
+
+def numbers(table, metric):
+    return table[table.metric == metric.name][NUMBERS].to_numpy(dtype=float)
+
+
+@pytest.fixture(scope="module", params=[0, 9], ids=["exact null", "permutations"])
+def permutations(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def tables(permutations):
+    systems = draw_systems(np.float64)
+    asked = {"permutations": permutations}
+    return {
+        "together": sp.compare(systems, metrics=METRICS, **asked),
+        "in reverse": sp.compare(systems, metrics=METRICS[::-1], **asked),
+        "by two processes": sp.compare(systems, metrics=METRICS, engine="local:2", **asked),
+        "in little memory": sp.compare(systems, metrics=METRICS, memory=100_000, **asked),
+    }
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda m: m.name)
+def test_a_metric_alone_and_in_company(metric, tables, permutations):
+    alone = numbers(sp.compare(draw_systems(np.float64), metrics=[metric], permutations=permutations), metric)
+    for company, table in tables.items():
+        np.testing.assert_allclose(numbers(table, metric), alone, rtol=0, atol=1e-12, err_msg=company)
+
+
+def test_fits_on_one_plan_have_errors_of_their_own():
+    systems = draw_systems(np.float64)
+    table = sp.compare(systems, metrics=[REGRESSION_R, RIDGE_R, PLS_R, PENALISED])
+    errors = table.pivot_table(index=["system_a", "system_b"], columns="metric", values="error")
+    assert (errors.nunique(axis=1) == 4).all()
+
+
+@pytest.mark.parametrize("metrics", [[REGRESSION_R, RIDGE_R, PLS_R], [PLS_R, RIDGE_R, REGRESSION_R]], ids=["", "back"])
+def test_differences_alone_and_in_company(metrics):
+    systems = draw_systems(np.float64)
+    table = sp.contrast(systems, to="c", metrics=metrics).set_index("metric")
+    for metric in metrics:
+        alone = sp.contrast(systems, to="c", metrics=[metric]).iloc[0]
+        assert alone[["difference", "error", "p"]].tolist() == pytest.approx(
+            table.loc[metric.name, ["difference", "error", "p"]].tolist(), rel=0, abs=1e-12
+        )
+
+
+def test_a_metric_of_ones_own_shares_nothing_but_equal_sums():
+    """Equal functions of rows on other sums are other functions: the key names all that they depend on."""
+    from dataclasses import replace
+
+    from superpose.comparison.pairs import repaired_key, rows_key
+    from superpose.metrics.splits import split_plan
+
+    _, plan = split_plan(100, 5, None)
+    planned = [m.planned(plan) for m in (REGRESSION_R, REGRESSION_R2, RIDGE_R, PLS_R, PENALISED)]
+    assert rows_key(planned[0]) == rows_key(planned[1])
+    assert len({rows_key(m) for m in planned}) == len({repaired_key(m) for m in planned}) == 4
+    assert rows_key(replace(planned[0], split=False)) != rows_key(planned[0])
