@@ -264,3 +264,73 @@ def test_a_foreign_manifest_is_refused(tmp_path, text):
 def test_chunks_that_do_not_fit_together(tmp_path, second, cause):
     with pytest.raises(DataError, match=cause):
         build(tmp_path, {}, 2, [{"x": np.ones((2, 3))}, second].__getitem__)
+
+
+class TestFailures:
+    """What failed leaves nothing that stands in the way of the corrected call."""
+
+    OTHER = {"model": "other", "seed": 3}
+
+    @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt, OSError, MemoryError])
+    def test_nothing_made_leaves_no_folder(self, tmp_path, error):
+        def fails(i):
+            raise error
+
+        with pytest.raises(error):
+            build(tmp_path / "new" / "store", SETTINGS, 4, fails)
+        assert list(tmp_path.iterdir()) == []
+        check(build(tmp_path / "new" / "store", self.OTHER, 4, chunk))
+
+    def test_a_folder_that_was_there_stays(self, tmp_path):
+        with pytest.raises(Stop):
+            build(tmp_path, SETTINGS, 4, stop_at(0, []))
+        assert tmp_path.is_dir() and list(tmp_path.iterdir()) == []
+
+    @pytest.mark.parametrize("error", [Stop, OSError, MemoryError])
+    def test_other_settings_replace_what_failed(self, tmp_path, error):
+        def fails(i):
+            if i == 2:
+                raise error
+            return chunk(i)
+
+        with pytest.raises(error):
+            build(tmp_path, SETTINGS, 4, fails)
+        with pytest.warns(UserWarning, match="holds 2 of 4 chunks of a run with other settings that failed; they are"):
+            check(build(tmp_path, self.OTHER, 4, chunk))
+        check(read(tmp_path))
+
+    def test_the_same_settings_go_on(self, tmp_path):
+        for last in (2, 3):
+            with pytest.raises(Stop):
+                build(tmp_path, SETTINGS, 4, stop_at(last, []))
+        calls = []
+        check(build(tmp_path, SETTINGS, 4, stop_at(None, calls)))
+        assert calls == [3]
+        with pytest.raises(DataError, match="holds a store made with other settings; expected the same"):
+            build(tmp_path, self.OTHER, 4, chunk)
+
+    def test_what_was_interrupted_is_kept_from_other_settings(self, tmp_path):
+        def interrupted(i):
+            if i == 2:
+                raise KeyboardInterrupt
+            return chunk(i)
+
+        with pytest.raises(KeyboardInterrupt):
+            build(tmp_path, SETTINGS, 4, interrupted)
+        with pytest.raises(DataError, match="holds a store made with other settings; expected the same"):
+            build(tmp_path, self.OTHER, 4, chunk)
+        check(build(tmp_path, SETTINGS, 4, chunk))
+
+    def test_chunks_that_do_not_fit_together(self, tmp_path):
+        def odd(i):
+            return {"layer": np.zeros((2, 3 + (i == 3))), "fine": np.zeros(2)}
+
+        with pytest.raises(DataError, match="have different types or widths"):
+            build(tmp_path, SETTINGS, 4, odd)
+        with pytest.warns(UserWarning, match="run with other settings that failed"):
+            check(build(tmp_path, self.OTHER, 4, chunk))
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*files_of_store(tmp_path), "manifest.json"])
+
+
+def files_of_store(folder):
+    return [path.name for path in store.paths(folder).values()]

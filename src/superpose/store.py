@@ -19,6 +19,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,9 @@ def build(
 ) -> dict[str, NDArray[Any]]:
     """Build a store of `count` chunks, or go on where it stopped, and read it.
 
-    Files of the store that are missing or damaged are named in a warning, and only their chunks are made again.
+    Files of the store that are missing or damaged are named in a warning, and only their chunks are made again. Where
+    a chunk fails, what was made before is kept for the same settings; under other ones it gives way, in a warning. A
+    store of which nothing was made leaves no folder.
 
     Parameters
     ----------
@@ -79,6 +82,7 @@ def build(
     [0, 0, 1, 1, 2, 2]
     """
     folder = Path(folder)
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     asked = _digest(settings)
     fresh: dict[str, Any] = {
@@ -94,17 +98,53 @@ def build(
         _save(folder, fresh)
     manifest = _load(folder)
     if (_digest(manifest["settings"]), manifest["count"]) != (asked, count):
-        raise DataError(
-            f"{folder} holds a store made with other settings; expected the same ones to go on. Choose another "
-            "folder, or delete this one."
-        )
+        if manifest["arrays"] or (manifest["shards"] and not manifest.get("failed")):
+            raise DataError(
+                f"{folder} holds a store made with other settings; expected the same ones to go on. Choose another "
+                "folder, or delete this one."
+            )
+        _discard(folder, manifest)
+        manifest = fresh
+        _save(folder, manifest)
     if not manifest["arrays"]:
-        _complete(folder, manifest, chunk, progress)
+        try:
+            _complete(folder, manifest, chunk, progress)
+        except BaseException as error:
+            _after(error, folder, manifest, made)
+            raise
     elif damaged := _damaged(folder, manifest):
         _mend(folder, manifest, damaged, chunk, progress)
     shutil.rmtree(folder / "shards", ignore_errors=True)
     progress(count, count)
     return _map(folder, manifest)
+
+
+def _after(error: BaseException, folder: Path, manifest: dict[str, Any], made: list[Path]) -> None:
+    """Leave of a store that came to an end whatever the same settings can go on from, and nothing else.
+
+    What was interrupted goes on under the same settings alone; what failed gives way to others.
+    """
+    with suppress(OSError):
+        if manifest["shards"]:
+            manifest["failed"] = isinstance(error, Exception)
+            return _save(folder, manifest)
+        (folder / "manifest.json").unlink(missing_ok=True)
+        shutil.rmtree(folder / "shards", ignore_errors=True)
+        for place in made:
+            place.rmdir()
+
+
+def _discard(folder: Path, manifest: dict[str, Any]) -> None:
+    """Remove what a run of other settings left when it failed, and say so where that was work."""
+    if shards := manifest["shards"]:
+        warnings.warn(
+            f"{folder} holds {len(shards)} of {manifest['count']} chunks of a run with other settings that failed; "
+            "they are made anew.",
+            stacklevel=3,
+        )
+        for name in _file_names(next(iter(shards.values()))).values():
+            (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "shards", ignore_errors=True)
 
 
 def read(folder: str | os.PathLike[str]) -> dict[str, NDArray[Any]]:
@@ -161,6 +201,7 @@ def _complete(
     files = _file_names(shards["0"])
     arrays = {name: _join(folder / files[name], name, [shards[str(i)][name] for i in range(count)]) for name in files}
     manifest |= {"arrays": arrays, "shards": {}}
+    manifest.pop("failed", None)
     _save(folder, manifest)
 
 
