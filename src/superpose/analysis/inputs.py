@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.analysis.extracted import expanded, handed_on, named
 from superpose.arrays import as_responses
 from superpose.ceilings import Trials, as_trials, trials_of
 from superpose.files import DataError, lines, sha256, sha256_of_folder
@@ -46,13 +47,17 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     DataError
         For fewer than two files, an unreadable one, or files of which only some carry stimulus ids.
     """
+    files, left_out = expanded(files)
     if len(files) < 2:
         raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")
     contents, inputs = _read(files, progress, how)
+    if any(isinstance(content, Recording) and not content.numbered for content in contents.values()):
+        contents = _with_names(contents, files)
     recordings = [replace(r, name=name) for name, r in contents.items() if isinstance(r, Recording)]
     if not recordings:
         arrays = {name: np.asarray(x) for name, x in contents.items()}
-        return Systems(arrays, None, inputs, None, Notes([], []))
+        groups, used = handed_on(files)
+        return Systems(arrays, groups, inputs, None, Notes(used, left_out))
     bare = {name: np.asarray(x) for name, x in contents.items() if not isinstance(x, Recording)}
     labelled = [recording.name for recording in recordings if not recording.numbered]
     if bare and labelled:
@@ -61,11 +66,21 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
             "by position."
         )
     matched, notes = joined(recordings)
+    notes = Notes(notes.made, [*left_out, *notes.lost])
     arrays = {name: bare[name] if name in bare else matched.systems[name] for name in contents}
     trials = _trials(recordings, matched.stimuli)
     if trials is not None:
         trials |= {name: as_trials(x, name) for name, x in bare.items()}
     return Systems(arrays, matched.groups, inputs, trials, notes)
+
+
+def _with_names(contents: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
+    """Return extracted layers as recordings of the samples that their folder names, to be paired with others'."""
+    names = dict(zip(contents, map(named, files), strict=True))
+    return {
+        name: content if names[name] is None or isinstance(content, Recording) else Recording(name, content, names[name])
+        for name, content in contents.items()
+    }
 
 
 def _trials(recordings: Sequence[Recording], stimuli: Array) -> dict[str, Trials] | None:
@@ -86,12 +101,13 @@ def read_files(
     DataError
         For no file, or an unreadable one.
     """
+    files, left_out = expanded(files)
     if not files:
         raise DataError("no file given; expected at least one file of activity, (samples, units).")
     contents, inputs = _read(files, progress, how)
     arrays = {name: c.responses if isinstance(c, Recording) else c for name, c in contents.items()}
     made = [note for c in contents.values() if isinstance(c, Recording) for note in named_labels(c)]
-    return {name: as_responses(x, name) for name, x in arrays.items()}, inputs, Notes(made, [])
+    return {name: as_responses(x, name) for name, x in arrays.items()}, inputs, Notes(made, left_out)
 
 
 def read_dictionary(path: Path) -> SparseAutoencoder:

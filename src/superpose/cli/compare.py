@@ -65,7 +65,8 @@ def compare(
     ----------
     files
         Two or more files of (samples, units): .npy, .npz, .csv, .tsv, .parquet, .safetensors, HDF5, zarr, netCDF, NWB,
-        AnnData or MATLAB (FILE:NAME picks one array of several). Rows are paired by stimulus id where files have
+        AnnData or MATLAB (FILE:NAME picks one array of several), or a folder that superpose extract wrote: all its
+        layers, whose rows belong together by sample. Rows are paired by stimulus id where files have
         them (a column or array named stimulus, stimulus_id, image, image_id, id, …), else by position.
     out
         Directory of the results; it must not hold another run.
@@ -199,11 +200,13 @@ def costs_of(
     missing: list[str] | None = None,
 ) -> Costs:
     """Return what the raw scores of files will cost, of which the headers are read and nothing else."""
+    from superpose.analysis.extracted import expanded
     from superpose.analysis.inputs import names_of
     from superpose.analysis.scores import METRICS
     from superpose.costs import Size, predict
     from superpose.headers import header
 
+    files, _ = expanded(files)
     found = {name: header(path, **told(axes, missing)) for name, path in zip(names_of(files), files, strict=True)}
     # Rows that are paired by stimulus id are at most as many as the shortest file's.
     samples = min((of.shape[0] for of in found.values()), default=0)

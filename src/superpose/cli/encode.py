@@ -43,6 +43,8 @@ def encode(dictionary: Path, file: Path, *, out: Path, axes: Axes = None, missin
     with Progress() as reading:
         systems, _, notes = read_files([file], reading, **told(axes, missing))
     show_notes(notes)
+    if len(systems) > 1:
+        raise DataError(f"{file} holds {len(systems)} layers; expected one of its files.")
     (x,) = systems.values()
     codes = sae.encode(x)
     out.parent.mkdir(parents=True, exist_ok=True)

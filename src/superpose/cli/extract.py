@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from superpose.models import Activations
 
 SEVERAL = Parameter(consume_multiple=True, negative="")
-STIMULI, RECORD = "stimuli.txt", "extract.json"
 # Inputs of a model and the name of each sample, if it has one.
 Read = tuple[Any, list[str] | None]
 
@@ -209,6 +208,7 @@ def _one_line(model: Path, inputs: Path) -> Iterator[None]:
 
 
 def _record(out: Path, found: Activations, stimuli: list[str] | None, given: dict[str, str]) -> None:
+    from superpose.analysis.extracted import RECORD, STIMULI
     from superpose.provenance import threads, versions
 
     if stimuli is not None:
