@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from superpose.arrays import choose
 from superpose.files import DataError
 from superpose.models.hooks import open_torch
-from superpose.models.inputs import Inputs, as_inputs, batch_of, input_digests
+from superpose.models.inputs import Inputs, as_inputs, input_digests
 from superpose.models.onnx import open_onnx
+from superpose.models.padding import batch_of, lengths
 from superpose.models.parts import PRECISIONS, Run
 from superpose.models.tokens import TOKENS, positions, rows_of_sample
 from superpose.store import Progress, build
@@ -78,7 +79,8 @@ def activations(
     inputs : array-like or Source, (samples, …), or mapping of str to them
         One array for the model's first argument, or arrays by argument name. A Source (such as `images` makes
         of a folder) is asked for its rows batch by batch. With `attention_mask`
-        (samples, length), masked positions never become rows, batches are cut to their longest sample, and
+        (samples, length), masked positions never become rows, padding on the left is moved to the right so that
+        positions count from each sentence's first token, batches are cut to their longest sample, and
         samples of like length share a batch; results come back in the order of the inputs.
     layers : sequence of str, or mapping of str to str
         Names of torch modules (as in `model.named_modules()`) or of values of the ONNX graph; or
@@ -111,7 +113,8 @@ def activations(
     ------
     DataError
         If a layer does not exist or gives no array, inputs differ in their number of samples, a sample keeps
-        no token, layers give different numbers of rows, a value is beyond `dtype`, an option or a name is not one
+        no token, sentences are padded without a mask or longer than the model's positions, layers give different
+        numbers of rows, or no real numbers, a value is beyond `dtype`, an option or a name is not one
         of those listed, or an optional package is missing.
 
     Examples
@@ -181,9 +184,7 @@ def _chunk(
     dtype: np.dtype[Any],
 ) -> dict[str, NDArray[Any]]:
     """Run the batches of one chunk, samples of like length together; give rows in the inputs' order."""
-    mask = arrays.get("attention_mask")
-    length = np.zeros(len(rows)) if mask is None else mask[np.arange(rows.start, rows.stop)].sum(axis=1)
-    order = np.argsort(length, kind="stable")
+    order = np.argsort(lengths(arrays, np.arange(rows.start, rows.stop)), kind="stable")
     made: dict[int, dict[str, NDArray[Any]]] = {}
     for start in range(0, len(order), batch):
         chosen = np.sort(order[start : start + batch]) + rows.start

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.models.padding import check_length, check_masked
 from superpose.models.parts import PRECISIONS, Batch, Opened, digest
 from superpose.tensors import to_numpy
 
@@ -31,6 +32,7 @@ def open_torch(model: torch.nn.Module, names: Mapping[str, str], precision: str)
                 f"{', '.join(list(modules)[1:6])}."
             )
     parameter = next(model.parameters(), torch.zeros(()))
+    working = next((p.dtype for p in model.parameters() if p.is_floating_point() and p.itemsize > 1), torch.float32)
     seen: dict[str, NDArray[Any]] = {}
     kind = getattr(torch, PRECISIONS[precision])
     device = parameter.device.type
@@ -44,11 +46,9 @@ def open_torch(model: torch.nn.Module, names: Mapping[str, str], precision: str)
 
     def run(some: Batch) -> dict[str, NDArray[Any]]:
         seen.clear()
-        tensors = {key: torch.as_tensor(np.ascontiguousarray(value)) for key, value in some.items()}
-        placed = {
-            key: value.to(parameter.device, parameter.dtype if value.is_floating_point() else value.dtype)
-            for key, value in tensors.items()
-        }
+        check_masked(model, some)
+        check_length(model, some)
+        placed = {key: _tensor(key, value, working).to(parameter.device) for key, value in some.items()}
         with torch.no_grad(), mixed():
             model(placed[None]) if None in placed else model(**{str(key): value for key, value in placed.items()})
         for name in names:
@@ -60,12 +60,26 @@ def open_torch(model: torch.nn.Module, names: Mapping[str, str], precision: str)
     handles = [modules[module].register_forward_hook(keep(name)) for name, module in names.items()]
     model.eval()
     try:
-        yield Opened(run, lambda: digest(to_numpy(value) for value in model.state_dict().values()))
+        yield Opened(run, lambda: digest(_weights(model.state_dict())))
     finally:
         for handle in handles:
             handle.remove()
         for one, mode in training.items():
             one.training = mode
+
+
+def _tensor(key: str | None, value: NDArray[Any], working: torch.dtype) -> torch.Tensor:
+    """Return an input as a tensor, floating numbers in the type that the model works in."""
+    import torch
+
+    given = torch.as_tensor(np.ascontiguousarray(value))
+    if not given.is_floating_point():
+        return given
+    made = given.to(working)
+    if not bool((torch.isfinite(made) | ~torch.isfinite(given)).all()):
+        kind = str(working).removeprefix("torch.")
+        raise DataError(f"{key or 'inputs'} go beyond {kind}, in which the model works; use model.float(), or scale them.")
+    return made
 
 
 def _array(name: str, output: Any) -> NDArray[Any]:
@@ -78,4 +92,17 @@ def _array(name: str, output: Any) -> NDArray[Any]:
         raise DataError(
             f"layer {name} gave {type(output).__name__}; expected a tensor, or a tuple that starts with one."
         )
-    return np.array(to_numpy(output))
+    return np.array(to_numpy(output, f"layer {name}"))
+
+
+def _weights(state: Any) -> Iterator[NDArray[Any]]:
+    """Yield the numbers of a state; modules that quantise keep tuples and the names of types beside tensors."""
+    import torch
+
+    if isinstance(state, Mapping | tuple | list):
+        for value in state.values() if isinstance(state, Mapping) else state:
+            yield from _weights(value)
+    elif isinstance(state, torch.Tensor):
+        yield np.asarray(to_numpy(state, "a weight"))
+    else:
+        yield np.frombuffer(repr(state).encode(), dtype=np.uint8)

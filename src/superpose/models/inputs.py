@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
-from superpose.models.parts import Batch, digest
-from superpose.tensors import to_numpy
+from superpose.models.parts import digest
+from superpose.tensors import as_array
 
 
 @runtime_checkable
@@ -42,12 +42,7 @@ def as_inputs(inputs: Any) -> Inputs:
         If an input is ragged, or their numbers of samples differ or are 0.
     """
     named: Mapping[str | None, Any] = inputs if isinstance(inputs, Mapping) else {None: inputs}
-    try:
-        found = {
-            key: value if isinstance(value, Source) else np.asarray(to_numpy(value)) for key, value in named.items()
-        }
-    except ValueError:
-        raise DataError("inputs are ragged; expected arrays. Pad them, and give an attention_mask.") from None
+    found = {key: value if isinstance(value, Source) else _array(key, value) for key, value in named.items()}
     shapes = {str(key): value.shape if isinstance(value, np.ndarray) else (len(value),) for key, value in found.items()}
     counts = {shape[0] if shape else 0 for shape in shapes.values()}
     if len(counts) != 1 or 0 in counts:
@@ -62,11 +57,12 @@ def input_digests(inputs: Inputs) -> dict[str, str]:
     }
 
 
-def batch_of(inputs: Inputs, rows: NDArray[np.int64]) -> Batch:
-    """Return the rows of a batch; what is as long as the mask is cut to the last position that any of them uses."""
-    some = {key: np.asarray(value[rows]) for key, value in inputs.items()}
-    mask = some.get("attention_mask")
-    if mask is None:
-        return some
-    end = int(np.flatnonzero(mask.any(axis=0)).max(initial=0)) + 1
-    return {key: value[:, :end] if value.shape[:2] == mask.shape else value for key, value in some.items()}
+def _array(key: str | None, value: Any) -> NDArray[Any]:
+    """Return numbers that a model may take, in this machine's byte order."""
+    name = "inputs" if key is None else str(key)
+    if isinstance(value, list | tuple) and len({np.shape(row) for row in value if isinstance(row, list | tuple)}) > 1:
+        raise DataError("inputs are ragged; expected arrays. Pad them, and give an attention_mask.")
+    array = as_array(value, name)
+    if array.dtype.kind not in "biufc":
+        raise DataError(f"{name} are of type {array.dtype}; expected numbers. Text goes through tokenize() first.")
+    return array.astype(np.float64 if array.dtype == np.longdouble else array.dtype.newbyteorder("="), copy=False)

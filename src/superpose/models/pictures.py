@@ -1,7 +1,9 @@
 """Pictures of a folder as inputs of a vision model, read batch by batch and prepared as the model was trained on.
 
 The arithmetic is that of the image processors of transformers on Pillow: resize 8-bit values, crop the centre,
-rescale to [0, 1], subtract the mean and divide by the standard deviation of each channel.
+rescale to [0, 1], subtract the mean and divide by the standard deviation of each channel. Pictures are turned as their
+EXIF says, what is transparent lies on white, greys of 16 bits keep their first 8, and greys without a known white
+(32-bit integers, floats) are refused.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,10 @@ SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".
 # Processors that read a plain number as the shorter edge; the others make a square.
 SHORTER_EDGE = ("CLIP", "Bit")
 SETTINGS = "preprocessor_config.json"
+# Formats whose greys of 16 bits Pillow gives as 32, the white being 65535.
+DEEP = ("PNG", "PPM")
+# TIFF's tags.
+BITS, PHOTOMETRIC, WHITE_IS_ZERO = 258, 262, 0
 
 
 class Preparation(NamedTuple):
@@ -206,8 +213,11 @@ def prepare(path: str | os.PathLike[str], preparation: Preparation) -> NDArray[n
     """
     image = _pillow()
     try:
-        with image.open(path) as opened:
-            pixels = _rgb(opened)
+        # Of a path, Pillow maps the pixels of a plain TIFF into memory, and scrambles those that have to be turned.
+        with open(path, "rb") as source, image.open(source) as opened:
+            pixels = _rgb(path, opened)
+    except DataError:
+        raise
     except Exception as error:
         raise DataError(f"{path} cannot be read as a picture ({first_line(error)}); mend it or take it out.") from None
     if preparation.resize is not None:
@@ -220,12 +230,39 @@ def prepare(path: str | os.PathLike[str], preparation: Preparation) -> NDArray[n
     return np.ascontiguousarray(np.moveaxis((scaled - mean) / std, -1, 0))
 
 
-def _rgb(image: Any) -> Any:
-    """Return 8-bit red, green and blue; what is transparent lies on white."""
-    if "A" not in image.getbands() and image.info.get("transparency") is None:
-        return image.convert("RGB")
-    over = image.convert("RGBA")
+def _rgb(path: str | os.PathLike[str], image: Any) -> Any:
+    """Return 8-bit red, green and blue, turned as a camera held it; what is transparent lies on white."""
+    from PIL import ImageOps
+
+    # Phones keep a preview or a depth map as second frame (MPO).
+    if image.format != "MPO" and getattr(image, "is_animated", False):
+        warnings.warn(f"{path} holds {image.n_frames} frames; only the first is used.", stacklevel=5)
+    key = image.info.get("transparency")
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in DEEP)
+    if image.mode in ("I", "F") and not deep:
+        raise DataError(
+            f"{path} holds greys of type {'int32' if image.mode == 'I' else 'float32'}, of which the white is not known; "
+            "save it with 8 or 16 bits."
+        )
+    if max(key if isinstance(key, tuple) else (key,) if isinstance(key, int) else (0,)) > 255:
+        raise DataError(f"{path} has a transparent colour of 16 bits; save it with an alpha channel, or 8 bits.")
+    tags = dict(getattr(image, "tag_v2", {}))
+    upright = ImageOps.exif_transpose(image)
+    if deep:
+        upright = _shallow(upright, tags)
+    if not upright.mode.endswith(("A", "a")) and key is None:
+        return upright.convert("RGB")
+    over = upright.convert("LA" if upright.mode == "La" else "RGBA").convert("RGBA")
     return _pillow().alpha_composite(_pillow().new("RGBA", over.size, "white"), over).convert("RGB")
+
+
+def _shallow(image: Any, tags: Mapping[int, Any]) -> Any:
+    """Return the first 8 bits of greys of up to 16, as Pillow itself does with colours of 16: it would clip greys."""
+    (bits,) = tags.get(BITS, (16,))
+    values = np.asarray(image).astype(np.int64)
+    if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        values = 2**bits - 1 - values
+    return _pillow().fromarray((values >> (bits - 8)).astype(np.uint8))
 
 
 def _resized(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:

@@ -89,6 +89,11 @@ def rows_of_sample(
         keep = np.ones(len(positions), dtype=bool)
         if mask is not None and len(keep) == len(mask):
             keep &= mask.astype(bool)
+        elif mask is not None and len(keep) > 1 and not mask.all():
+            raise DataError(
+                f"layer {name} gives {len(keep)} positions for {len(mask)} tokens, so that which are padding cannot be "
+                "told; expected as many. Leave it out, or give sentences of one length a call."
+            )
         if words is not None and len(keep) == len(words):
             keep &= ~np.isin(words, list(drop))
         if not keep.any():
@@ -99,14 +104,20 @@ def rows_of_sample(
         if len(made.setdefault("ids", ids.astype(np.int64))) != len(values):
             raise DataError(
                 f"layers give {len(made['ids'])} and {len(values)} rows for sample {sample}; expected one number. Use "
-                "tokens='mean' or 'cls', or one call a layer."
+                "tokens mean or cls, or one call a layer."
             )
         made[name] = _narrow(name, values, dtype)
     return {**made, "groups": np.full(len(made["ids"]), sample)}
 
 
 def _narrow(name: str, values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    largest = float(np.abs(values).max(initial=0))
-    if float(np.finfo(dtype).max) < largest < np.inf:
+    if values.dtype.kind not in "biuf":
+        raise DataError(f"layer {name} gives values of type {values.dtype}; expected real numbers.")
+    kept = values[np.isfinite(values)] if values.dtype.kind == "f" else values.astype(np.float64)
+    largest = float(np.abs(kept).max(initial=0))
+    limit = np.finfo(dtype)
+    if largest > float(limit.max):
         raise DataError(f"layer {name} reaches {largest:.3g}, beyond {dtype}; expected less. Keep it in float32.")
+    if values.dtype.kind in "iu" and largest > 2.0 ** (limit.nmant + 1):
+        raise DataError(f"layer {name} gives whole numbers up to {largest:.0f}, which {dtype} does not tell apart.")
     return values.astype(dtype)
