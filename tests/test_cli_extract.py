@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from test_models import graph
 
 from superpose import cli, store
-from superpose.models import images, preparation, pretrained, tokenize
+from superpose.files import DataError
+from superpose.models import activations, images, layer_names, preparation, pretrained, tokenize
 
 transformers = pytest.importorskip("transformers")
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24}
@@ -254,6 +255,111 @@ def test_a_pooler_without_weights_cannot_be_recorded(here, capsys):
     assert extract("bert", "text.txt", "--layers", "resid_post", "--out", "new") == 0
     assert extract("bert", "text.txt", "--layers", "pooler", "--out", "other") == 2
     assert "the model has no module 'pooler'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def whole(here):
+    """A folder of a whole CLIP as the hub keeps it: both towers, the processor, the tokenizer."""
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        text = {**SMALL, "vocab_size": len(WORDS), "max_position_embeddings": 12, "bos_token_id": 2, "eos_token_id": 3}
+        vision = {**SMALL, "image_size": 28, "patch_size": 14}
+        model = transformers.CLIPModel(
+            transformers.CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)
+        )
+    model.save_pretrained(here / "whole")
+    for name in ("clip/preprocessor_config.json", "bert/tokenizer.json"):
+        shutil.copy(here / name, here / "whole")
+    return model.eval()
+
+
+def test_the_vision_tower_of_a_whole_clip(here, whole):
+    """The documented command, module names of the whole model, and what a folder of the tower alone gives."""
+    asked = ["--tokens", "cls", "--out"]
+    assert extract("whole", "pictures", "--layers", "resid_post", "mlp_out", "visual_projection", *asked, "made") == 0
+    whole.vision_model.save_pretrained(here / "alone")
+    shutil.copy("clip/preprocessor_config.json", "alone")
+    assert extract("alone", "pictures", "--layers", "resid_post", "mlp_out", *asked, "tower") == 0
+    for name in ("resid_post_0", "resid_post_2", "mlp_out_1"):
+        np.testing.assert_allclose(np.load(f"made/{name}.npy"), np.load(f"tower/{name}.npy"), atol=1e-6)
+    source = images(here / "pictures", preparation(here / "whole/preprocessor_config.json"))
+    pixels = source[np.arange(9)]
+    with torch.no_grad():
+        outputs = whole.vision_model(torch.tensor(pixels), output_hidden_states=True)
+        projected = whole.visual_projection(outputs.pooler_output)
+    np.testing.assert_allclose(np.load("made/resid_post_1.npy"), outputs.hidden_states[2][:, 0], atol=1e-5)
+    np.testing.assert_allclose(np.load("made/visual_projection.npy"), projected, atol=1e-5)
+    np.save("pixels.npy", pixels)
+    assert extract("whole", "pixels.npy", "--layers", "vision_model.encoder.layers.1", *asked, "array") == 0
+    np.testing.assert_allclose(
+        np.load("array/vision_model.encoder.layers.1.npy"), np.load("made/resid_post_1.npy"), atol=1e-6
+    )
+
+
+def test_the_text_tower_of_a_whole_clip(here, whole):
+    assert extract("whole", "text.txt", "--layers", "resid_post", "--tokens", "last", "--out", "made") == 0
+    words = tokenize(here / "bert/tokenizer.json", LINES, length=12)
+    for row, (ids, mask) in enumerate(zip(words["input_ids"], words["attention_mask"], strict=True)):
+        with torch.no_grad():
+            states = whole.text_model(torch.tensor(ids[mask == 1])[None], output_hidden_states=True).hidden_states
+        np.testing.assert_allclose(np.load("made/resid_post_1.npy")[row], states[2][0, -1], atol=1e-5)
+    np.save("ids.npy", words["input_ids"][2:3])
+    assert extract("whole", "ids.npy", "--layers", "resid_post", "--tokens", "last", "--out", "array") == 0
+    np.testing.assert_allclose(np.load("array/resid_post_1.npy")[0], np.load("made/resid_post_1.npy")[2], atol=1e-5)
+
+
+def test_a_whole_clip_in_python(here, whole):
+    pixels, ids = np.zeros((2, 3, 28, 28), np.float32), np.array([[2, 5, 3], [2, 6, 3]])
+    with pytest.raises(DataError, match=r"tower is None, and this model has one for pictures and one for sentences"):
+        layer_names(whole, "resid_post")
+    seen, read = (layer_names(whole, "resid_post", tower=tower) for tower in ("vision", "text"))
+    both = {"seen": seen["resid_post_1"], "read": read["resid_post_1"]}
+    found = activations(whole, {"pixel_values": pixels, "input_ids": ids}, both, tokens="mean")
+    for name, given in (("seen", pixels), ("read", ids)):
+        alone = activations(whole, given, {name: both[name]}, tokens="mean").layers[name]
+        np.testing.assert_allclose(alone, found.layers[name], atol=1e-6)
+    with pytest.raises(
+        DataError, match="layer read gave nothing; expected a module of the tower that the inputs are for"
+    ):
+        activations(whole, pixels, both, tokens="mean")
+
+
+def test_what_is_cut_is_said(here, capsys):
+    assert extract("bert", "text.txt", "--layers", "resid_post", "--length", "6", "--out", "made") == 0
+    assert "superpose: 2 of 4 sentences are longer than 6 tokens and were cut." in capsys.readouterr().err
+
+
+def test_sentences_longer_than_the_model_name_the_option(here, whole, capsys):
+    (here / "long.txt").write_text(" ".join(["dog"] * 40))
+    asked = ["whole", "long.txt", "--layers", "resid_post", "--out", "made"]
+    assert extract(*asked) == 2
+    message = "--length is 128, and the model has positions for 12 tokens; give --length 12."
+    assert message in capsys.readouterr().err
+    assert not (here / "made").exists()
+    assert extract(*asked, "--length", "12") == 0
+
+
+def test_a_sentence_without_a_token_is_refused(here, capsys):
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file("bert/tokenizer.json")
+    tokenizer.post_processor = None
+    tokenizer.save("bert/tokenizer.json")
+    with pytest.raises(DataError, match="1 of 2 sentences have no token; leave them out"):
+        tokenize("bert/tokenizer.json", ["dog", " "], length=8)
+
+
+def test_graphs_without_layer_norms_still_give_values_by_name(here, capsys):
+    import onnx
+
+    made = onnx.load("net.onnx")
+    for node in made.graph.node:
+        if node.op_type == "LayerNormalization":
+            node.op_type = "Mul"
+    onnx.save(made, "parts.onnx")
+    assert extract("parts.onnx", "x.npy", "--layers", "layer_norm", "--out", "made") == 2
+    assert "parts.onnx has no LayerNormalization node" in capsys.readouterr().err
+    assert extract("parts.onnx", "x.npy", "--layers", "n1", "--out", "made") == 0
 
 
 def test_without_transformers(here, capsys, monkeypatch):

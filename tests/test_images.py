@@ -1,7 +1,9 @@
 """Pictures as inputs of vision models, against the image processors of transformers."""
 
 import json
+import struct
 import sys
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,8 @@ import torch
 from PIL import Image
 
 from superpose.files import DataError
-from superpose.models import PREPARATIONS, activations, images, preparation
+from superpose.models import PREPARATIONS, Preparation, activations, images, preparation
+from superpose.models.pictures import prepare
 
 transformers = pytest.importorskip("transformers")
 PROCESSORS = {
@@ -71,21 +74,124 @@ def test_prepared_as_the_reference_processors_do(folder, tmp_path, name):
         np.testing.assert_allclose(ours, reference, atol=1e-5 * (1 if processor.do_rescale else 255))
 
 
-@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK", "I;16"])
+@pytest.mark.parametrize("mode", ["L", "LA", "RGBA", "P", "1", "CMYK", "PA", "YCbCr"])
 def test_other_kinds_of_pictures(tmp_path, mode):
     """Grey becomes three equal channels, and what is transparent lies on white."""
     rng = np.random.default_rng(1)
     made = Image.fromarray(rng.integers(0, 256, size=(40, 40, 4), dtype=np.uint8), "RGBA")
-    made = (
-        Image.fromarray(rng.integers(0, 2**16, size=(40, 40)).astype(np.uint16))
-        if mode == "I;16"
-        else made.convert(mode)
-    )
-    path = tmp_path / f"a.{'tif' if mode == 'CMYK' else 'png'}"
-    made.save(path)
+    path = tmp_path / f"a.{'tif' if mode in ('CMYK', 'PA', 'YCbCr') else 'png'}"
+    (made.convert("RGB") if mode == "YCbCr" else made.convert("LA") if mode == "PA" else made).convert(mode).save(path)
     ours = images(tmp_path, PREPARATIONS["clip"])[np.array([0])]
     reference = transformers.CLIPImageProcessor()(Image.open(path), return_tensors="np")["pixel_values"]
     np.testing.assert_allclose(ours, reference, atol=1e-5)
+
+
+AS_THEY_ARE = Preparation(None, None, 2, (0, 0, 0), (1, 1, 1), scale=1.0)
+GREYS = np.random.default_rng(2).integers(0, 2**16, size=(6, 10)).astype(np.uint16)
+
+
+def turned(path, pixels, orientation, **options):
+    """Save what a camera held otherwise would, the way round that its EXIF says."""
+    exif = Image.Exif()
+    exif[0x112] = orientation
+    Image.fromarray(pixels).save(path, exif=exif, **options)
+    return path
+
+
+TURNS = {
+    1: lambda x: x,
+    2: np.fliplr,
+    3: lambda x: np.rot90(x, 2),
+    4: np.flipud,
+    5: lambda x: x.swapaxes(0, 1),
+    6: lambda x: np.rot90(x, -1),
+    7: lambda x: np.rot90(x, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+
+
+@pytest.mark.parametrize("orientation", TURNS)
+def test_pictures_are_turned_as_their_exif_says(tmp_path, orientation):
+    """The oracles are NumPy's turns and, where Pillow does not scramble what it maps, the reference's loader."""
+    colours = np.random.default_rng(3).integers(0, 256, size=(6, 10, 3), dtype=np.uint8)
+    grey = colours[..., 0]
+    files = {
+        "a.png": (colours, {}),
+        "a.webp": (colours, {"lossless": True}),
+        "colour.tif": (colours, {}),
+        "packed.tif": (grey, {"compression": "tiff_lzw"}),
+        "grey.tif": (grey, {}),
+        "deep.tif": (GREYS, {}),
+        "deep.png": (GREYS, {}),
+    }
+    for name, (pixels, options) in files.items():
+        ours = prepare(turned(tmp_path / name, pixels, orientation, **options), AS_THEY_ARE)
+        eight = pixels >> 8 if pixels.dtype == np.uint16 else pixels
+        expected = TURNS[orientation](eight)
+        expected = expected if expected.ndim == 3 else np.stack([expected] * 3, -1)
+        np.testing.assert_array_equal(ours, np.moveaxis(expected, -1, 0), err_msg=name)
+    photo = turned(tmp_path / "a.jpg", colours, orientation, quality=95)
+    reference = np.asarray(transformers.image_utils.load_image(str(photo)))
+    np.testing.assert_array_equal(prepare(photo, AS_THEY_ARE), np.moveaxis(reference, -1, 0))
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.ppm", "big.tif", "white.tif"])
+def test_greys_of_16_bits_keep_their_first_8(tmp_path, name):
+    """As Pillow reads colours of 16 bits; the reference clips greys, and sees white."""
+    path, stored = tmp_path / name, GREYS
+    if name == "white.tif":
+        # Photometric 0: white is zero.
+        stored = 2**16 - 1 - GREYS
+        Image.fromarray(stored).save(path, tiffinfo={262: 0})
+        data = path.read_bytes()
+        assert Image.open(path).tag_v2[262] in (0, 1)
+        if Image.open(path).tag_v2[262] == 1:
+            path.write_bytes(
+                data.replace(struct.pack("<HHIHH", 262, 3, 1, 1, 0), struct.pack("<HHIHH", 262, 3, 1, 0, 0))
+            )
+        assert Image.open(path).tag_v2[262] == 0
+    else:
+        Image.fromarray(stored.astype(">u2" if name == "big.tif" else "u2")).save(path)
+    np.testing.assert_array_equal(prepare(path, AS_THEY_ARE), np.stack([GREYS >> 8] * 3))
+
+
+@pytest.mark.parametrize(
+    ("pixels", "words"),
+    [
+        (GREYS.astype(np.int32), "holds greys of type int32, of which the white is not known; save it with 8 or 16"),
+        (GREYS.astype(np.float32), "holds greys of type float32, of which the white is not known"),
+    ],
+)
+def test_greys_without_a_known_white_are_refused(tmp_path, pixels, words):
+    Image.fromarray(pixels).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match=words):
+        prepare(tmp_path / "a.tif", AS_THEY_ARE)
+
+
+def test_a_transparent_colour_of_16_bits_is_refused(tmp_path):
+    Image.fromarray(GREYS).save(tmp_path / "a.png", transparency=65535)
+    with pytest.raises(DataError, match="has a transparent colour of 16 bits; save it with an alpha channel"):
+        prepare(tmp_path / "a.png", AS_THEY_ARE)
+
+
+def test_only_the_first_frame_is_used_and_that_is_said(tmp_path):
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    with pytest.warns(UserWarning, match=r"a\.gif holds 2 frames; only the first is used"):
+        found = prepare(tmp_path / "a.gif", AS_THEY_ARE)
+    np.testing.assert_array_equal(found[:, 0, 0], [255, 0, 0])
+    # A phone's second frame is a preview.
+    first.save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=[second])
+    with warnings.catch_warnings(action="error"):
+        prepare(tmp_path / "a.jpg", AS_THEY_ARE)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "P"])
+def test_a_transparent_colour_lies_on_white(tmp_path, mode):
+    pixels = Image.fromarray(np.arange(36, dtype=np.uint8).reshape(6, 6)).convert(mode)
+    pixels.save(tmp_path / "a.png", transparency=(7, 7, 7) if mode == "RGB" else 7)
+    expected = np.stack([np.where(np.arange(36).reshape(6, 6) == 7, 255, np.arange(36).reshape(6, 6))] * 3)
+    np.testing.assert_array_equal(prepare(tmp_path / "a.png", AS_THEY_ARE), expected)
 
 
 def test_a_folder_of_class_folders_in_order(folder):

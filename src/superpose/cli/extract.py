@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
@@ -49,7 +49,8 @@ def extract(
     ----------
     model
         A folder that transformers saved (config.json and safetensors; nothing is downloaded, no pickle is opened, no
-        code of the folder is run), or an .onnx file.
+        code of the folder is run), or an .onnx file. Of a whole CLIP, pictures go through the vision tower and
+        sentences through the text tower.
     inputs
         A folder of pictures, or of class folders; a .txt file of one sentence a line (the model's folder then holds
         tokenizer.json); or an .npy of the model's first argument, one row a sample.
@@ -74,12 +75,16 @@ def extract(
         How pictures become inputs, where the model's folder holds no preprocessor_config.json: clip, vit, dino or
         dinov2.
     length
-        The most tokens a sentence keeps, special ones included.
+        The most tokens a sentence keeps, special ones included; how many were cut is printed.
     """
     from superpose.models import activations
 
-    opened, named = MODELS[_kind(model, MODELS)](model, layers, device)
-    given, stimuli = INPUTS[_kind(inputs, INPUTS)](inputs, model, preparation, length)
+    reader = MODELS[_kind(model, MODELS)]
+    opened = reader.open(model, device)
+    with _plain_warnings():
+        given, stimuli = INPUTS[_kind(inputs, INPUTS)](inputs, model, preparation, length)
+    named = {name: module for layer in layers for name, module in reader.names(opened, layer, given).items()}
+    _check_length(opened, given, length)
     progress = Progress()
     with progress, _plain_warnings(), _one_line(model, inputs):
         found = activations(
@@ -110,22 +115,46 @@ def _kind(path: Path, kinds: Collection[str]) -> str:
     return kind
 
 
-def _folder_model(path: Path, layers: list[str], device: str) -> tuple[Any, dict[str, str]]:
-    from superpose.models import KINDS, layer_names, pretrained
+class Reader(NamedTuple):
+    """How a model is opened, (path, device), and which {name: module} a layer stands for, (model, layer, inputs)."""
 
-    model = pretrained(path, device=device)
-    lists = [layer_names(model, layer) if layer in KINDS else {layer: layer} for layer in layers]
-    return model, {name: module for names in lists for name, module in names.items()}
+    open: Callable[[Path, str], Any]
+    names: Callable[[Any, str, Any], dict[str, str]]
 
 
-def _onnx_model(path: Path, layers: list[str], device: str) -> tuple[Any, dict[str, str]]:
-    from superpose.models import layer_norms
+def _folder_model(path: Path, device: str) -> Any:
+    from superpose.models import pretrained
 
+    return pretrained(path, device=device)
+
+
+def _folder_layers(model: Any, layer: str, given: Any) -> dict[str, str]:
+    from superpose.models import KINDS, layer_names
+    from superpose.models.towers import tower_of
+
+    return layer_names(model, layer, tower=tower_of(given)) if layer in KINDS else {layer: layer}
+
+
+def _onnx_model(path: Path, device: str) -> Any:
     if device != "cpu":
         raise DataError(f"device is {device!r}; expected 'cpu', where .onnx files run.")
-    norms = {f"layer_norm_{i}": name for i, name in enumerate(layer_norms(path))}
-    lists = [norms if layer == "layer_norm" else {layer: layer} for layer in layers]
-    return path, {name: value for names in lists for name, value in names.items()}
+    return path
+
+
+def _onnx_layers(path: Any, layer: str, given: Any) -> dict[str, str]:
+    from superpose.models import layer_norms
+
+    if layer != "layer_norm":
+        return {layer: layer}
+    return {f"layer_norm_{i}": name for i, name in enumerate(layer_norms(path))}
+
+
+def _check_length(model: Any, given: Any, length: int) -> None:
+    from superpose.models import text_limit
+
+    most = text_limit(model)
+    if most is not None and isinstance(given, dict) and given["input_ids"].shape[1] > most:
+        raise DataError(f"--length is {length}, and the model has positions for {most} tokens; give --length {most}.")
 
 
 def _pictures(path: Path, model: Path, preparation: str | None, length: int) -> Read:
@@ -165,9 +194,9 @@ def _array(path: Path, model: Path, preparation: str | None, length: int) -> Rea
 
 
 # By suffix; "" is a folder.
-MODELS: dict[str, Callable[[Path, list[str], str], tuple[Any, dict[str, str]]]] = {
-    "": _folder_model,
-    ".onnx": _onnx_model,
+MODELS = {
+    "": Reader(_folder_model, _folder_layers),
+    ".onnx": Reader(_onnx_model, _onnx_layers),
 }
 INPUTS: dict[str, Callable[[Path, Path, str | None, int], Read]] = {
     "": _pictures,

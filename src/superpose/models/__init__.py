@@ -7,6 +7,7 @@ from superpose.models.activations import Activations, activations
 from superpose.models.inputs import Source
 from superpose.models.layers import KINDS, layer_names
 from superpose.models.onnx import layer_norms
+from superpose.models.padding import text_limit
 from superpose.models.parts import INSTALL
 from superpose.models.pictures import PREPARATIONS, Images, Preparation, images, preparation
 from superpose.models.pretrained import pretrained
@@ -26,5 +27,6 @@ __all__ = [
     "layer_norms",
     "preparation",
     "pretrained",
+    "text_limit",
     "tokenize",
 ]

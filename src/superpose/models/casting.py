@@ -11,7 +11,7 @@ from superpose.files import DataError
 
 
 def cast(value: NDArray[Any], dtype: DTypeLike, name: str) -> NDArray[Any]:
-    """Return numbers in another type; floats may lose digits, nothing else is lost.
+    """Return numbers in another type; floats may lose digits, and nothing else is lost.
 
     Raises
     ------
@@ -29,8 +29,8 @@ def cast(value: NDArray[Any], dtype: DTypeLike, name: str) -> NDArray[Any]:
     if value.dtype == wanted:
         return value
     with np.errstate(all="ignore"):
-        made = value.astype(wanted)
-        exact = value.dtype.kind in "iub" or wanted.kind in "iub"
+        made = (value if wanted.kind == "c" else value.real).astype(wanted)
+        exact = value.dtype.kind in "iubc" or wanted.kind in "iub"
         kept = made == value if exact else np.isfinite(made.astype(np.float64)) | ~np.isfinite(value)
     if not kept.all():
         raise DataError(

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from superpose.files import DataError
 from superpose.models.padding import check_length, check_masked
 from superpose.models.parts import PRECISIONS, Batch, Opened, digest
+from superpose.models.towers import forward, is_whole
 from superpose.tensors import to_numpy
 
 if TYPE_CHECKING:
@@ -48,12 +49,14 @@ def open_torch(model: torch.nn.Module, names: Mapping[str, str], precision: str)
         seen.clear()
         check_masked(model, some)
         check_length(model, some)
-        placed = {key: _tensor(key, value, working).to(parameter.device) for key, value in some.items()}
+        call, given = forward(model, some)
+        placed = {key: _tensor(key, value, working).to(parameter.device) for key, value in given.items()}
         with torch.no_grad(), mixed():
-            model(placed[None]) if None in placed else model(**{str(key): value for key, value in placed.items()})
+            call(placed[None]) if None in placed else call(**{str(key): value for key, value in placed.items()})
         for name in names:
             if name not in seen:
-                raise DataError(f"layer {name} gave nothing; expected a module that runs in every pass.")
+                other = " of the tower that the inputs are for" if is_whole(model) else ""
+                raise DataError(f"layer {name} gave nothing; expected a module{other} that runs in every pass.")
         return {name: seen[name] for name in names}
 
     training = {module: module.training for module in modules.values()}
@@ -78,7 +81,9 @@ def _tensor(key: str | None, value: NDArray[Any], working: torch.dtype) -> torch
     made = given.to(working)
     if not bool((torch.isfinite(made) | ~torch.isfinite(given)).all()):
         kind = str(working).removeprefix("torch.")
-        raise DataError(f"{key or 'inputs'} go beyond {kind}, in which the model works; use model.float(), or scale them.")
+        raise DataError(
+            f"{key or 'inputs'} go beyond {kind}, in which the model works; use model.float(), or scale them."
+        )
     return made
 
 

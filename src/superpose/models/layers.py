@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from superpose.arrays import choose
 from superpose.files import DataError
+from superpose.models.towers import TOWERS, is_whole
 
 if TYPE_CHECKING:
     import torch
@@ -61,7 +62,7 @@ LAYOUTS: Mapping[str, Layout] = {
 NAME_THEM = "name modules themselves, {name: module}, with names from model.named_modules()"
 
 
-def layer_names(model: torch.nn.Module, kinds: str | Sequence[str]) -> dict[str, str]:
+def layer_names(model: torch.nn.Module, kinds: str | Sequence[str], *, tower: str | None = None) -> dict[str, str]:
     """Return the layers of a model of the transformers library, {readable name: module}, as `activations` takes them.
 
     A residual stream is recorded as a block leaves it, before any norm that follows the last one: these are the
@@ -74,6 +75,8 @@ def layer_names(model: torch.nn.Module, kinds: str | Sequence[str]) -> dict[str,
         or without a head.
     kinds : {"resid_post", "mlp_out", "attn_out"}, or a sequence of them
         The residual stream after each block; what its MLP adds to the stream; what its attention adds.
+    tower : {"vision", "text"}, optional
+        Which half of a whole CLIP, that takes pictures and sentences.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def layer_names(model: torch.nn.Module, kinds: str | Sequence[str]) -> dict[str,
     Raises
     ------
     DataError
-        If a kind is not one of those listed, or the architecture is not known.
+        If a kind is not one of those listed, the architecture is not known, or it has two towers and none is named.
 
     Examples
     --------
@@ -96,6 +99,14 @@ def layer_names(model: torch.nn.Module, kinds: str | Sequence[str]) -> dict[str,
     asked = [kinds] if isinstance(kinds, str) else list(kinds)
     for kind in asked:
         choose(dict.fromkeys(KINDS), "kinds", kind)
+    if is_whole(model):
+        if tower not in TOWERS:
+            raise DataError(
+                f"tower is {tower!r}, and this model has one for pictures and one for sentences; expected 'vision' or "
+                "'text'."
+            )
+        prefix = TOWERS[tower]
+        return {name: f"{prefix}.{module}" for name, module in layer_names(getattr(model, prefix), asked).items()}
     architecture = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
     if architecture not in LAYOUTS:
         raise DataError(

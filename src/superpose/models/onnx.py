@@ -102,10 +102,7 @@ def open_onnx(path: str | os.PathLike[str], names: Mapping[str, str], precision:
 
     def run(some: Batch) -> dict[str, NDArray[Any]]:
         feeds = _feeds(path, arguments, some)
-        try:
-            found = _in_pieces(session, values, arguments, feeds)
-        except Exception as error:
-            raise DataError(f"{path} cannot be run on these inputs ({first_line(error)}).") from None
+        found = _in_pieces(session, values, arguments, feeds)
         length = next((value.shape[1] for key, value in some.items() if key == MASK), None)
         return {
             name: value[:, :length] if length is not None and _padded(value, feeds, length) else value
@@ -164,7 +161,9 @@ def _arguments(path: str | os.PathLike[str], session: Any) -> dict[str, Argument
     found = {}
     for argument in session.get_inputs():
         if argument.type not in NUMPY_TYPES:
-            raise DataError(f"{path} takes {argument.name} as {argument.type}; expected graphs that take tensors of numbers.")
+            raise DataError(
+                f"{path} takes {argument.name} as {argument.type}; expected graphs that take tensors of numbers."
+            )
         shape = tuple(size if isinstance(size, int) else None for size in argument.shape)
         found[argument.name] = Argument(NUMPY_TYPES[argument.type], shape)
     return found
@@ -189,7 +188,9 @@ def _feeds(path: str | os.PathLike[str], arguments: Mapping[str, Argument], some
         fixed = arguments[key].shape[1] if len(arguments[key].shape) > 1 else None
         if MASK in feeds and value.shape[:2] == shape and fixed is not None:
             if value.shape[1] > fixed:
-                raise DataError(f"{path} takes {fixed} tokens a sentence; got {value.shape[1]}. Cut them at length {fixed}.")
+                raise DataError(
+                    f"{path} takes {fixed} tokens a sentence; got {value.shape[1]}. Cut them at length {fixed}."
+                )
             value = np.pad(value, [(0, 0), (0, fixed - value.shape[1]), *[(0, 0)] * (value.ndim - 2)])
         feeds[key] = cast(value, arguments[key].dtype, f"input {key} of {path}")
     return feeds

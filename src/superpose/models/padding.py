@@ -32,8 +32,8 @@ def lengths(inputs: Inputs, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     if mask.ndim != 2 or not np.isin(mask, (0, 1)).all():
         values = np.unique(mask)[:3].tolist()
         raise DataError(
-            f"{MASK} has shape {mask.shape} and values such as {values}; expected (samples, length), 1 for tokens and 0 "
-            "for padding."
+            f"{MASK} has shape {mask.shape} and values such as {values}; expected (samples, length), 1 for tokens and "
+            "0 for padding."
         )
     others = [key for key in inputs if str(key).startswith(DECODER)]
     if others and not mask.all():
@@ -68,29 +68,35 @@ def batch_of(inputs: Inputs, rows: NDArray[np.int64]) -> Batch:
 
 
 def check_masked(model: Any, some: Batch) -> None:
-    """Raise a DataError where sentences are padded, by the token that the model's configuration names, without a mask."""
+    """Raise a DataError where sentences end in the padding token of the model's configuration and no mask says so."""
     config = getattr(model, "config", None)
     token = getattr(config, "pad_token_id", None)
     ends = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "sep", "cls")]
-    words = some.get(WORDS, some.get(None))
-    if MASK in some or token is None or token in ends or words is None or words.ndim != 2 or words.dtype.kind not in "iu":
+    words = _words(some)
+    if MASK in some or token is None or token in ends or words is None:
         return
     padded = words == token
     count = int((padded[:, :FEW].all(axis=1) | padded[:, -FEW:].all(axis=1)).sum()) if words.shape[1] >= FEW else 0
     if count:
         raise DataError(
-            f"{count} sample(s) begin or end with the padding token {token}, and no {MASK} says so; expected one, 1 for "
-            "tokens and 0 for padding, with {'input_ids': …, 'attention_mask': …} as inputs."
+            f"{count} sample(s) begin or end with the padding token {token}, and no {MASK} says so; expected one, 1 "
+            "for tokens and 0 for padding, with {'input_ids': …, 'attention_mask': …} as inputs."
         )
 
 
 def check_length(model: Any, some: Batch) -> None:
     """Raise a DataError where sentences are longer than the positions that a model has learned."""
-    words, most = some.get(WORDS), text_limit(model)
-    if words is not None and most is not None and words.ndim == 2 and words.shape[1] > most:
+    words, most = _words(some), text_limit(model)
+    if words is not None and most is not None and words.shape[1] > most:
         raise DataError(
-            f"a sentence has {words.shape[1]} tokens and the model has {most} positions; cut sentences at length {most}."
+            f"a sentence has {words.shape[1]} tokens and the model has {most} positions; cut sentences at {most} tokens."
         )
+
+
+def _words(some: Batch) -> NDArray[Any] | None:
+    """Return the tokens of a batch: what is named so, or a first argument of whole numbers in two axes."""
+    words = some.get(WORDS, some.get(None))
+    return words if words is not None and words.ndim == 2 and words.dtype.kind in "iu" else None
 
 
 def text_limit(model: Any) -> int | None:

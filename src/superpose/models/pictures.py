@@ -240,9 +240,9 @@ def _rgb(path: str | os.PathLike[str], image: Any) -> Any:
     key = image.info.get("transparency")
     deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in DEEP)
     if image.mode in ("I", "F") and not deep:
+        kind = "int32" if image.mode == "I" else "float32"
         raise DataError(
-            f"{path} holds greys of type {'int32' if image.mode == 'I' else 'float32'}, of which the white is not known; "
-            "save it with 8 or 16 bits."
+            f"{path} holds greys of type {kind}, of which the white is not known; save it with 8 or 16 bits."
         )
     if max(key if isinstance(key, tuple) else (key,) if isinstance(key, int) else (0,)) > 255:
         raise DataError(f"{path} has a transparent colour of 16 bits; save it with an alpha channel, or 8 bits.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from superpose.models.parts import INSTALL, first_line
 
 
 def tokenize(path: str | os.PathLike[str], sentences: Sequence[str], *, length: int) -> dict[str, NDArray[np.int64]]:
-    """Return sentences as inputs of a language model, padded to the longest and cut at `length` tokens.
+    """Return sentences as inputs of a language model, padded to the longest; a warning says how many were cut.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ def tokenize(path: str | os.PathLike[str], sentences: Sequence[str], *, length: 
     Raises
     ------
     DataError
-        If the tokenizers package is missing, or the file is not a tokenizer.
+        If the tokenizers package is missing, the file is not a tokenizer, or a sentence has no token.
     """
     try:
         from tokenizers import Tokenizer
@@ -45,6 +46,12 @@ def tokenize(path: str | os.PathLike[str], sentences: Sequence[str], *, length: 
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding()
     encoded = tokenizer.encode_batch(list(sentences))
+    cut = sum(bool(one.overflowing) for one in encoded)
+    if cut:
+        warnings.warn(f"{cut} of {len(encoded)} sentences are longer than {length} tokens and were cut.", stacklevel=2)
+    empty = sum(not any(one.attention_mask) for one in encoded)
+    if empty:
+        raise DataError(f"{empty} of {len(encoded)} sentences have no token; leave them out.")
     return {
         "input_ids": np.array([one.ids for one in encoded], dtype=np.int64),
         "attention_mask": np.array([one.attention_mask for one in encoded], dtype=np.int64),
