@@ -8,7 +8,8 @@ from scipy.stats import kstest
 
 import superpose as sp
 from superpose.metrics import ALL, CKA, CKA_DEBIASED, PROCRUSTES, REGRESSION_R, RSA
-from superpose.statistics import p_value, repairings
+from superpose.permutations import permutations
+from superpose.statistics import p_value
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -105,7 +106,7 @@ def test_re_paired_scores_are_those_of_the_metric_on_re_paired_samples():
         if groups is not None:
             label = sp.arrays.group_folds(groups, 5)
             options = {"folds": label}
-        index = next(repairings(60, label, groups).draw(1, 0))
+        index = next(permutations(60, label, groups).draw(1, 0))
         for metric in ALL:
             null = table[table.metric == metric.name].null.iloc[0]
             again = y[index]
@@ -120,7 +121,7 @@ def test_re_paired_scores_are_those_of_the_metric_on_re_paired_samples():
 def test_the_other_direction_is_fitted_anew():
     x, y = related(60, 6, 4, seed=0)
     table = sp.compare({"x": x, "y": y}, metrics=[REGRESSION_R], permutations=1)
-    index = next(repairings(60, np.arange(60) // 12).draw(1, 0))
+    index = next(permutations(60, np.arange(60) // 12).draw(1, 0))
     assert_allclose(table.null[1], sp.regression(y[index], x), rtol=1e-9)
 
 
@@ -128,7 +129,7 @@ def test_a_split_is_re_paired_on_either_side_of_it():
     x, y = related(60, 6, 4, seed=0)
     mask = np.arange(60) % 3 == 0
     table = sp.compare({"x": x, "y": y}, metrics=[CKA, REGRESSION_R], permutations=1, test=mask)
-    index = next(repairings(60, mask.astype(np.int64)).draw(1, 0))
+    index = next(permutations(60, mask.astype(np.int64)).draw(1, 0))
     assert np.array_equal(mask[index], mask)
     assert_allclose(table.null[0], sp.cka(x[mask], y[index][mask]), rtol=1e-9)
     assert_allclose(table.null[1], sp.regression(x, y[index], test=mask), rtol=1e-9)

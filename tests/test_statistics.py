@@ -10,7 +10,7 @@ from scipy.stats import t as student
 
 import superpose as sp
 from superpose import statistics
-from superpose.arrays import contiguous_folds, group_folds
+from superpose.arrays import contiguous_folds
 from superpose.comparison import over_rows
 from superpose.files import DataError
 from superpose.metrics import (
@@ -37,7 +37,6 @@ from superpose.statistics import (
     one_sided_p,
     p_value,
     power,
-    repairings,
     samples_needed,
     standard_error,
     two_sided_p,
@@ -258,70 +257,6 @@ class TestPValue:
         assert p_value(1000.0, null) == 1 / 100
         assert p_value(-1.0, null) == 1.0
         assert p_value(90.0, null) == (1 + 9) / 100
-
-
-class TestRepairings:
-    @given(st.integers(2, 60), st.integers(1, 4), st.integers(0, 10))
-    def test_samples_stay_in_their_fold(self, samples, folds, seed):
-        label = np.arange(samples) % folds
-        for index in repairings(samples, label).draw(3, seed):
-            assert np.array_equal(np.sort(index), np.arange(samples))
-            assert np.array_equal(label[index], label)
-
-    @given(st.lists(st.integers(0, 9), min_size=6, max_size=50), st.integers(0, 10))
-    def test_groups_stay_whole_and_in_their_fold(self, groups, seed):
-        groups = np.unique(groups, return_inverse=True)[1]
-        label = group_folds(groups, 2) if groups.max() else np.zeros(len(groups), dtype=int)
-        for index in repairings(len(groups), label, groups).draw(3, seed):
-            assert np.array_equal(np.sort(index), np.arange(len(groups)))
-            assert np.array_equal(label[index], label)
-            for fold in np.unique(label):
-                rows = np.flatnonzero(label == fold)
-                rows = rows[np.argsort(groups[rows], kind="stable")]
-                order = groups[index][rows]
-                assert np.sum(np.diff(order) != 0) + 1 == len(np.unique(order)), "a group was torn apart"
-                for group in np.unique(order):
-                    members = index[rows][order == group]
-                    assert np.array_equal(members, np.flatnonzero(groups == group))
-
-    def test_equal_groups_move_as_blocks(self):
-        groups = np.repeat(np.arange(10), 4)
-        for index in repairings(40, None, groups).draw(5, 0):
-            assert np.array_equal(index.reshape(10, 4) % 4, np.tile(np.arange(4), (10, 1)))
-
-    def test_every_order_is_as_likely(self):
-        draws = [tuple(index) for index in repairings(3).draw(3000, 1)]
-        counts = [draws.count(order) for order in set(draws)]
-        assert len(counts) == 6
-        assert max(abs(c - 500) for c in counts) < 5 * np.sqrt(500)
-
-    def test_the_seed_decides_and_more_draws_extend_fewer(self):
-        pairings = repairings(30)
-        few, many = list(pairings.draw(3, 5)), list(pairings.draw(6, 5))
-        assert np.array_equal(few, many[:3])
-        assert not np.array_equal(few, list(pairings.draw(3, 6)))
-
-    def test_they_are_counted(self):
-        # 3! = 6 and 4! = 24 lie on either side of the 20 that a null needs; folds multiply.
-        assert not repairings(3).enough([0])
-        assert repairings(4).enough([0])
-        two_folds = repairings(6, np.array([0, 0, 0, 1, 1, 1]))
-        assert two_folds.enough([0, 1])
-        assert not two_folds.enough([1])
-        assert not repairings(6, None, np.array([0, 0, 1, 1, 2, 2])).enough([0])
-
-    def test_interleaved_groups_meet_whole_groups(self):
-        groups = np.arange(20) % 5
-        (index,) = repairings(20, None, groups).draw(1, 3)
-        partner = groups[index]
-        assert all(len(set(partner[groups == g])) == 1 for g in range(5))
-        assert not np.array_equal(partner, groups)
-
-    def test_a_group_in_two_folds_is_refused(self):
-        with pytest.raises(
-            DataError, match=r"a group has samples in more than one fold; make the folds with superpose\.arr"
-        ):
-            repairings(4, np.array([0, 0, 1, 1]), np.array([0, 1, 1, 2]))
 
 
 class TestSeveralTests:

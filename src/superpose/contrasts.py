@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -15,7 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.arrays import as_responses, check_paired
 from superpose.comparison import (
     INTERVALS,
-    Block,
     Design,
     Directions,
     Outcome,
@@ -230,19 +228,13 @@ def _scored(systems: Systems, to: str, metrics: Sequence[Metric], **how: Any) ->
     for metric in planned:
         if not isinstance(metric, MomentMetric | PairwiseMetric) or metric.influence is None:
             raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
-    visit = partial(_outcomes, metrics=planned, design=design)
-    found = dict(over_pairs(arrays, couples, planned, design, visit))
+    found = dict(over_pairs(arrays, couples, planned, design, _outcomes))
     eps = max(float(np.finfo(working_type(x)).eps) for x in arrays.values())
     return _Scored({name: found[name, to] for name, _ in couples}, design, planned, ROUNDING * eps)
 
 
 def _outcomes(
-    directions: Directions,
-    originals: tuple[Array, Array],
-    blocks: Sequence[Block],
-    *,
-    metrics: Sequence[MomentMetric | PairwiseMetric],
-    design: Design,
+    directions: Directions, originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
 ) -> dict[str, Outcome]:
     return {metric.name: outcome_of(directions[0], metric, originals, design) for metric in metrics}
 

@@ -1,11 +1,11 @@
-"""Intervals from influence values, re-pairings that respect folds and groups, p-values for one and for many, power."""
+"""Intervals from influence values, p-values for one score and for many, power."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from math import ceil, lgamma, log
+from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,11 +18,9 @@ from superpose.moments import row_blocks
 
 Array = NDArray[Any]
 
-# With fewer distinct re-pairings no p can fall to .05, and a "shuffled" pairing may be the true one.
-FEWEST = 20
 # From fewer groups the width of an interval is known to no better than 2 %.
 GROUPS = 1_000
-# Equal scores differ by rounding alone: by less than this part of their spread over re-pairings.
+# Equal scores differ by rounding alone: by less than this part of their spread over permutations.
 TIED = 1e-6
 
 
@@ -315,75 +313,3 @@ def _check_pilot(difference: float, error: float, samples: int, level: float) ->
         )
     if not 0 < level < 1:
         raise DataError(f"level is {level!r}; expected a number between 0 and 1.")
-
-
-@dataclass(frozen=True)
-class Block:
-    """The groups of one fold: their samples end to end, and each group's size."""
-
-    members: NDArray[np.int64]
-    sizes: NDArray[np.int64]
-
-    def shuffled(self, generator: np.random.Generator) -> NDArray[np.int64]:
-        """Return the members with the order of their groups shuffled."""
-        order = generator.permutation(len(self.sizes))
-        sizes = self.sizes[order]
-        starts = (np.cumsum(self.sizes) - self.sizes)[order]
-        within = np.arange(len(self.members)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        return self.members[np.repeat(starts, sizes) + within]
-
-
-@dataclass(frozen=True)
-class Repairings:
-    """Random re-pairings of samples that move whole groups, inside each fold.
-
-    Without groups, samples are shuffled inside each fold. With groups, the order of the fold's groups is
-    shuffled and the samples follow, to be paired in that order: approximate where groups differ in size, since
-    parts of two groups may then meet.
-    """
-
-    blocks: tuple[Block, ...]
-    samples: int
-
-    def enough(self, folds: Iterable[int]) -> bool:
-        """Whether samples of the given folds, in the order of their labels, have `FEWEST` re-pairings or more."""
-        return sum(lgamma(len(self.blocks[fold].sizes) + 1) for fold in folds) >= log(FEWEST)
-
-    def draw(self, count: int, seed: int) -> Iterator[NDArray[np.int64]]:
-        """Yield `count` index arrays, (samples,): row i is paired anew with row index[i]."""
-        for number in range(count):
-            generator = np.random.default_rng((seed, number))
-            index = np.empty(self.samples, dtype=np.int64)
-            for block in self.blocks:
-                index[block.members] = block.shuffled(generator)
-            yield index
-
-
-def check_whole(groups: NDArray[np.int64], folds: NDArray[np.int64]) -> None:
-    """Raise a DataError if a group lies in two folds."""
-    first = np.zeros(int(groups.max()) + 1, dtype=np.int64)
-    first[groups] = folds
-    if (first[groups] != folds).any():
-        raise DataError("a group has samples in more than one fold; make the folds with superpose.arrays.group_folds.")
-
-
-def repairings(
-    samples: int, folds: NDArray[np.int64] | None = None, groups: NDArray[np.int64] | None = None
-) -> Repairings:
-    """Return the re-pairings of samples inside folds, with groups kept whole.
-
-    Raises
-    ------
-    DataError
-        If a group lies in two folds.
-    """
-    fold_of = np.zeros(samples, dtype=np.int64) if folds is None else folds
-    group_of = np.arange(samples) if groups is None else groups
-    if groups is not None:
-        check_whole(group_of, fold_of)
-    blocks = []
-    for fold in np.unique(fold_of):
-        rows = np.flatnonzero(fold_of == fold)
-        members = rows[np.argsort(group_of[rows], kind="stable")]
-        blocks.append(Block(members, np.unique(group_of[rows], return_counts=True)[1]))
-    return Repairings(tuple(blocks), samples)

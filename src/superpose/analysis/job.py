@@ -22,7 +22,8 @@ from superpose.comparison import (
 from superpose.files import DataError
 from superpose.metrics.metric import constant_units
 from superpose.metrics.splits import split_plan
-from superpose.statistics import Drawn, Repairings, draw, repairings
+from superpose.permutations import Permutations, permutations
+from superpose.statistics import Drawn, draw
 
 Array = NDArray[Any]
 
@@ -48,14 +49,14 @@ class Job:
         return int((~self.held_out).sum())
 
     @property
-    def repairings(self) -> Repairings:
-        """The re-pairings of samples, or of whole groups, within training and within held-out rows."""
-        return repairings(len(self.held_out), self.held_out.astype(np.int64), self.groups)
+    def exchange(self) -> Permutations:
+        """The permutations of samples, or of whole groups, within training and within held-out rows."""
+        return permutations(len(self.held_out), self.held_out.astype(np.int64), self.groups)
 
     @property
     def repairable(self) -> bool:
         """Whether there is enough to re-pair on either side of the split for a shuffled control to mean anything."""
-        return self.repairings.enough([0]) and self.repairings.enough([1])
+        return self.exchange.enough([0]) and self.exchange.enough([1])
 
     @property
     def drawn(self) -> Drawn:

@@ -30,7 +30,7 @@ from superpose.engines import engine as engine_of
 from superpose.files import DataError
 from superpose.losses import SCORABLE_MODES
 from superpose.sae import SparseAutoencoder
-from superpose.statistics import FEWEST, holm
+from superpose.statistics import holm
 from superpose.training import PRESETS as TRAINING
 
 RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"

@@ -20,14 +20,18 @@ def as_they_are(job: Job) -> Job:
 
 
 def shuffled(job: Job) -> Job:
-    """Re-pair every system but the first, within training and within held-out rows, whole groups together."""
-    first, *others = job.arrays
-    pairing = job.repairings
-    arrays = {first: job.arrays[first]}
+    """Permute every system but the first, within training and within held-out rows, whole groups together.
+
+    Rows that cannot take part, as those by which a group is larger than others, are left out.
+    """
+    exchange = job.exchange
+    kept = job.rows(exchange.kept) if exchange.partial else job
+    first, *others = kept.arrays
+    arrays = {first: kept.arrays[first]}
     for name in others:
-        (index,) = pairing.draw(1, derived_seed(job.seed, f"shuffle {name}"))
-        arrays[name] = job.arrays[name][index]
-    return job.of(arrays, job.pairs)
+        (index,) = exchange.draw(1, derived_seed(job.seed, f"shuffle {name}"))
+        arrays[name] = kept.arrays[name][index]
+    return kept.of(arrays, kept.pairs)
 
 
 def within_labels(job: Job) -> Job:

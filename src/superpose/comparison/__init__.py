@@ -4,7 +4,7 @@ from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked
 from superpose.comparison.columns import COLUMNS, IDENTITY, OF_NULL, SCORES, SIZES, calibrated
 from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared, silent, split_of
 from superpose.comparison.main import compare
-from superpose.comparison.pairs import Block, Directions, Outcome, outcome_of
+from superpose.comparison.pairs import Directions, Outcome, outcome_of
 from superpose.comparison.routes import over_pairs
 from superpose.comparison.rows import over_rows
 from superpose.comparison.sums import FACTORS, shares_held, tiles
@@ -17,7 +17,6 @@ __all__ = [
     "OF_NULL",
     "SCORES",
     "SIZES",
-    "Block",
     "Design",
     "Directions",
     "Outcome",

@@ -1,9 +1,9 @@
-"""How samples are split, grouped, drawn and re-paired, the same for every pair."""
+"""How samples are split, grouped, drawn and permuted, the same for every pair."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,8 @@ from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked
 from superpose.files import DataError
 from superpose.metrics import GroupedMetric, Metric, PredictiveMetric
 from superpose.metrics.splits import Plan, split_plan
-from superpose.statistics import Drawn, Repairings, check_whole, draw, repairings
+from superpose.permutations import Permutations, check_whole, permutations
+from superpose.statistics import Drawn, draw
 
 Array = NDArray[Any]
 
@@ -31,7 +32,7 @@ INTERVALS = 5_000
 
 @dataclass(frozen=True)
 class Design:
-    """How samples are split, grouped, drawn and re-paired, the same for every pair."""
+    """How samples are split, grouped, drawn and permuted, the same for every pair."""
 
     folds: NDArray[np.int64]
     plan: Plan
@@ -43,9 +44,17 @@ class Design:
     progress: Progress
 
     @cached_property
-    def repairings(self) -> Repairings:
-        """The re-pairings of samples inside folds, with groups kept whole, made when they are asked for."""
-        return repairings(len(self.folds), self.folds, self.groups)
+    def exchange(self) -> Permutations:
+        """The permutations of samples inside folds, with groups kept whole, made when they are asked for."""
+        return permutations(len(self.folds), self.folds, self.groups)
+
+    @cached_property
+    def exchanged(self) -> Design:
+        """The same design over the samples that take part in permutations, for scores without intervals."""
+        kept = self.exchange.kept
+        folds, groups = self.folds[kept], None if self.groups is None else self.groups[kept]
+        nothing = np.zeros(0, dtype=np.int64)
+        return replace(self, folds=folds, groups=groups, drawn=Drawn(nothing, nothing, None, 0, 0))
 
     @property
     def scored(self) -> slice:

@@ -58,14 +58,16 @@ def compare(
         Which samples belong together (sentence, trial, photograph, session): folds, intervals and
         re-pairings take groups whole.
     permutations : int
-        How many re-pairings the null is made of; 0 gives the exact mean over all re-pairings of samples, folds
-        and groups aside, where that has a closed form. With groups, the order of the groups is permuted and
-        rows are paired in that order: approximate where group sizes differ.
+        How many permutations the null is made of; 0 gives the exact mean over all permutations of samples, folds
+        and groups aside, where that has a closed form. Samples are permuted inside folds; with groups, whole groups
+        among groups of equal size. Where too few are equal, groups of similar size exchange places, each with as many
+        of its first samples as the smallest has: `null`, `p` and `calibrated` then belong to the score of those
+        samples, and `why` says how many they are (`superpose.permutations.permutations`).
     interval_samples : int, optional
         From how many of the scored samples, drawn at random in whole groups and at least 1,000 of those, the width of
         intervals is estimated; None takes all. From 5,000 independent samples it is known to one or two per cent.
     seed : int
-        Seed of the re-pairings and of that draw.
+        Seed of the permutations and of that draw.
     memory : int or str, optional
         How many bytes sums may take, as 2_000_000_000 or "2GB"; None is a quarter of this machine's memory. Rows are
         read by chunks, from the disk where they are mapped; what does not fit is done by groups of pairs, and each
@@ -82,7 +84,7 @@ def compare(
     pandas.DataFrame
         One row a pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`;
         `low`, `high`, `error`: 95 % interval and standard error from influence values; `null`, `null_low`, `null_high`:
-        mean, 2.5 % and 97.5 % of the scores of re-paired samples, the regression fitted anew on each; `p` =
+        mean, 2.5 % and 97.5 % of the scores of permuted samples, the regression fitted anew on each; `p` =
         (1 + b)/(1 + B), one-sided; `p_adjusted`: the same for all pairs of a metric at once
         (`superpose.statistics.familywise`); `calibrated`: where the score lies between its null mean, 0, and that of
         identical systems, 1; `samples` scored; `why`: the reason for a NaN and which null was taken.
@@ -116,7 +118,7 @@ def compare(
         memory=memory,
         progress=progress,
     )
-    planned = planned_for(metrics, design)
+    planned_for(metrics, design)
     repeats = next(iter(arrays.values())).shape[:-2]
     if any(x.shape[:-2] != repeats for x in arrays.values()):
         raise DataError(
@@ -125,23 +127,30 @@ def compare(
         )
     tables = []
     for number, index in enumerate(np.ndindex(repeats)):
-        table = _table({name: x[index] for name, x in arrays.items()}, couples, planned, design, workers)
+        table = _table({name: x[index] for name, x in arrays.items()}, couples, metrics, design, workers)
         tables.append(table.assign(**({"repeat": number} if repeats else {})))
     return pd.concat(tables, ignore_index=True)
 
 
 def _table(
-    arrays: dict[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design, workers: int
+    arrays: dict[str, Array],
+    couples: Sequence[tuple[str, str]],
+    metrics: Sequence[Metric],
+    design: Design,
+    workers: int,
 ) -> pd.DataFrame:
-    if workers > 1 and len(couples) > 1 and not kernels_alone(arrays, couples, metrics, design):
+    alone = kernels_alone(arrays, couples, planned_for(metrics, design), design)
+    if workers > 1 and len(couples) > 1 and not alone:
         found = scored_by(workers, arrays, couples, metrics, design)
     else:
         found = scored(couples, arrays=arrays, metrics=metrics, design=design)
-    rows = [row for couple in couples for row in found[couple]]
-    table = pd.DataFrame([row for row, _ in rows], columns=COLUMNS)
+    every = [one for couple in couples for one in found[couple]]
+    table = pd.DataFrame([one.row for one in every], columns=COLUMNS)
     for metric in metrics:
-        nulls = {i: null for i, (row, null) in enumerate(rows) if row["metric"] == metric.name and null is not None}
+        of_metric = [i for i, one in enumerate(every) if one.row["metric"] == metric.name and one.null is not None]
+        nulls = [null for null in (every[i].null for i in of_metric) if null is not None]
         if nulls:
-            sign, known = closer_sign(metric), table.score[list(nulls)].to_numpy()
-            table.loc[list(nulls), "p_adjusted"] = familywise(sign * known, sign * np.stack(list(nulls.values())))
+            sign, known = closer_sign(metric), np.array([null.score for null in nulls])
+            adjusted = familywise(sign * known, sign * np.stack([null.permuted for null in nulls]))
+            table.loc[of_metric, "p_adjusted"] = adjusted
     return table

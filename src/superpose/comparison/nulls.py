@@ -1,49 +1,49 @@
-"""Scores of re-paired samples."""
+"""Scores over permutations of the samples."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Block, Pair, repaired_key, stands_still, sums_of
+from superpose.comparison.pairs import Directions, Pair, repaired_key, score_of, stands_still, sums_of
 from superpose.metrics import MomentMetric
-from superpose.moments import (
-    Cross,
-    Moments,
-)
+from superpose.moments import Cross, Moments
 from superpose.statistics import p_value
 
 Array = NDArray[Any]
 
-REPAIRED_NULL = "null: {} re-pairings of {} within folds"
+
+@dataclass(frozen=True)
+class Null:
+    """A score on the samples that take part in permutations, and that score over the permutations."""
+
+    score: float
+    permuted: Array
 
 
 def null_distributions(
-    directions: tuple[Pair, Pair],
-    originals: tuple[Array, Array],
-    metrics: Sequence[Any],
-    design: Design,
-    blocks: Sequence[Block],
-) -> dict[tuple[str, int], Array]:
-    """Return each metric's scores over the re-pairings, by name and direction."""
-    if not design.permutations or not design.repairings.enough(design.plan.held_out):
+    directions: Directions, originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
+) -> dict[str, list[Null]]:
+    """Return each metric's null, one a direction; all samples of the design take part."""
+    if not design.permutations or not design.exchange.enough(design.plan.held_out):
         return {}
     pair = directions[0]
     held = (originals[0][design.scored], originals[1][design.scored])
     able = [m for m in metrics if design.count >= m.minimum_samples and not stands_still(m, held)]
-    scores: dict[tuple[str, int], list[float]] = {}
     norms = [
-        np.concatenate([np.einsum("ij,ij->i", r, r) for r in (take(index) for _, index in blocks)])
+        np.concatenate([np.einsum("ij,ij->i", r, r) for r in (take(index) for _, index in pair.blocks)])
         for take in pair.read
     ]
-    for number, index in enumerate(design.repairings.draw(design.permutations, design.seed)):
-        cross = _crossed(pair, index, norms[0], norms[1][index], design, blocks)
+    scores: dict[tuple[str, int], list[float]] = {}
+    for number, index in enumerate(design.exchange.draw(design.permutations, design.seed)):
+        cross = _crossed(pair, index, norms[0], norms[1][index])
         moments = Moments(pair.moments.x, pair.moments.y, cross)
-        # Re-pairing leaves the systems' own sums as they are.
+        # Permutations inside folds leave the systems' own sums as they are.
         scored = Moments(pair.scored.x, pair.scored.y, cross.merged(design.plan.held_out))
         forward = (moments, scored)
         backward = (moments.swapped(), scored.swapped())
@@ -63,31 +63,51 @@ def null_distributions(
                     value = float(metric(*(again[::-1] if way else again)))
                 scores.setdefault((metric.name, way), []).append(value)
         design.progress(f"null {pair.names[0]} {pair.names[1]}", number + 1, design.permutations)
-    return {key: np.array(values) for key, values in scores.items()}
+    return {
+        metric.name: [
+            Null(
+                score_of(direction, metric, originals[::-1] if way else originals, design)[0],
+                np.array(scores[metric.name, way]),
+            )
+            for way, direction in enumerate(directions if metric.directed else directions[:1])
+        ]
+        for metric in able
+    }
 
 
-def _crossed(
-    pair: Pair, index: NDArray[np.int64], norm_x: Array, norm_y: Array, design: Design, blocks: Sequence[Block]
-) -> Cross:
-    """Return the crossed products of re-paired rows by fold; centred rows need no other crossed sum."""
+def _crossed(pair: Pair, index: NDArray[np.int64], norm_x: Array, norm_y: Array) -> Cross:
+    """Return the crossed products of permuted rows by fold; centred rows need no other crossed sum."""
     crossed = np.zeros_like(pair.moments.cross.product)
     norms = np.zeros(len(crossed))
     take_x, take_y = pair.read
-    for fold, rows in blocks:
+    for fold, rows in pair.blocks:
         crossed[fold] += take_x(rows).T @ take_y(index[rows])
         norms[fold] += np.multiply(norm_x[rows], norm_y[rows], dtype=np.float64).sum()
     empty = np.zeros((len(crossed), 0))
     return Cross(crossed, norms, empty, empty)
 
 
-def null_columns(score: float, null: Array, sign: float, design: Design, why: list[str]) -> dict[str, float]:
+def null_columns(null: Null, sign: float, design: Design, why: list[str]) -> dict[str, float]:
     """Return what the table says of a score's null, and note which null it was."""
-    known = null[np.isfinite(null)]
-    if not len(known):
-        why.append("no null: no re-paired score exists")
+    known = null.permuted[np.isfinite(null.permuted)]
+    if not len(known) or not np.isfinite(null.score):
+        why.append("no null: no score over permutations exists")
         return {}
-    what = "samples" if design.groups is None else "groups"
-    why.append(REPAIRED_NULL.format(len(known), what))
+    why.append(described(len(known), design))
     low, high = np.quantile(known, [0.025, 0.975])
     result = {"null": float(known.mean()), "null_low": float(low), "null_high": float(high)}
-    return result | {"p": p_value(sign * score, sign * known)}
+    return result | {"p": p_value(sign * null.score, sign * known)}
+
+
+def described(count: int, design: Design) -> str:
+    """Return in words which null it was."""
+    what = "samples" if design.groups is None else "groups"
+    text = f"null: {count} permutations of {what} within folds"
+    if not design.exchange.partial:
+        return text
+    kept = design.exchange.kept
+    share = int(((kept >= design.scored.start) & (kept < design.scored.stop)).sum())
+    return (
+        f"{text} among groups of similar size, each with as many of its first samples as the smallest of them has; "
+        f"null, p and calibrated are of these {share} of {design.count} samples"
+    )

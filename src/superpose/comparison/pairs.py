@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -27,20 +28,21 @@ class Pair:
     """One ordered pair: its names, readers of rows about their means, moments, and the sums that metrics share.
 
     `over` are the moments of all folds and of those that are scored; without them, all sums that will be asked for are
-    there.
+    there. `blocks` are all rows, as its readers take them.
     """
 
     names: tuple[str, str]
     read: tuple[RowReader, RowReader]
     units: tuple[int, int]
     over: tuple[Moments, Moments] | None
+    blocks: Sequence[Block] = ()
     sums: dict[Any, Any] = field(default_factory=dict)
     row_sums: dict[Any, Any] = field(default_factory=dict)
 
     def swapped(self) -> Pair:
         """Return the pair in the other direction."""
         over = None if self.over is None else (self.moments.swapped(), self.scored.swapped())
-        return Pair(self.names[::-1], self.read[::-1], self.units[::-1], over)
+        return Pair(self.names[::-1], self.read[::-1], self.units[::-1], over, self.blocks)
 
     @property
     def moments(self) -> Moments:
@@ -103,24 +105,31 @@ class Outcome(NamedTuple):
     why: str
 
 
-def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design) -> Outcome:
-    """Return a score, and what each drawn sample adds to it, from sums or from the responses themselves."""
+def score_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design) -> tuple[float, str]:
+    """Return a score, from sums or from the responses themselves, or NaN and the reason."""
     if design.count < metric.minimum_samples:
-        return Outcome(np.nan, None, f"{design.count} samples are too few (at least {metric.minimum_samples})")
+        return np.nan, f"{design.count} samples are too few (at least {metric.minimum_samples})"
     if isinstance(metric, MomentMetric):
         sums = sums_of(pair, metric)
         score = float(metric.score(sums))
-        if not np.isfinite(score):
-            return Outcome(np.nan, None, metric.why(sums))
+        return (score, "") if np.isfinite(score) else (np.nan, metric.why(sums))
+    scored = (originals[0][design.scored], originals[1][design.scored])
+    if stands_still(metric, scored):
+        return np.nan, STILL
+    score = float(metric(*scored))
+    return (score, "") if np.isfinite(score) else (np.nan, getattr(metric, "why", "this metric gave no score"))
+
+
+def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design) -> Outcome:
+    """Return a score, and each drawn sample's influence on it."""
+    score, why = score_of(pair, metric, originals, design)
+    if why:
+        return Outcome(score, None, why)
+    influence: Array | None = None
+    if isinstance(metric, MomentMetric):
         influence = influence_of(pair, metric)
-    else:
-        scored = (originals[0][design.scored], originals[1][design.scored])
-        if stands_still(metric, scored):
-            return Outcome(np.nan, None, STILL)
-        score = float(metric(*scored))
-        if not np.isfinite(score):
-            return Outcome(np.nan, None, getattr(metric, "why", "this metric gave no score"))
-        influence = metric.influences(*scored) if isinstance(metric, PairwiseMetric) else None
+    elif isinstance(metric, PairwiseMetric):
+        influence = metric.influences(*(x[design.scored] for x in originals))
         influence = None if influence is None else influence[design.drawn.index - design.scored.start]
     if influence is None or not np.isfinite(influence).all():
         return Outcome(score, None, getattr(metric, "no_interval", NO_INTERVAL))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Block, Directions, Pair, rows_key, sums_key, sums_of
+from superpose.comparison.pairs import Directions, Pair, rows_key, sums_key, sums_of
 from superpose.comparison.rows import take_rows
 from superpose.comparison.sums import Held, Sums, shares_held, tiles
 from superpose.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
@@ -20,12 +20,14 @@ from superpose.moments import (
     compact,
     mean_of,
     reader,
-    row_blocks,
 )
 
 Array = NDArray[Any]
 
 Found = TypeVar("Found")
+
+# What is made of some metrics of a pair: both directions, the responses, the metrics, the design → by metric's name.
+Visit = Callable[[Directions, tuple[Array, Array], Sequence[Any], Design], dict[str, Found]]
 
 
 def over_pairs(
@@ -33,9 +35,9 @@ def over_pairs(
     couples: Sequence[tuple[str, str]],
     metrics: Sequence[Any],
     design: Design,
-    visit: Callable[[Directions, tuple[Array, Array], Sequence[Block]], Found],
-) -> Iterator[tuple[tuple[str, str], Found]]:
-    """Yield each pair with what `visit` makes of it, tile by tile; a system's own sums are taken once."""
+    visit: Visit[Found],
+) -> Iterator[tuple[tuple[str, str], dict[str, Found]]]:
+    """Yield each pair with what `visit` makes of its metrics, tile by tile; a system's own sums are taken once."""
     if kernels_alone(arrays, couples, metrics, design):
         yield from _over_kernels(arrays, couples, metrics, design, visit)
         return
@@ -45,8 +47,11 @@ def over_pairs(
     for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
         names = list(dict.fromkeys(name for couple in some for name in couple))
         tile = {name: arrays[name] for name in names}
-        for (a, b), directions, blocks in _tile(tile, some, metrics, design, held):
-            yield (a, b), visit(directions, (arrays[a], arrays[b]), blocks)
+        for (a, b), parts in _tile(tile, some, metrics, design, held):
+            found: dict[str, Found] = {}
+            for directions, share in parts:
+                found |= visit(directions, (arrays[a], arrays[b]), share, design)
+            yield (a, b), found
             if not shares_held(len(held.rows), len(design.drawn.index), design.memory):
                 held.rows.clear()
             held.let_go((a, b), design.memory)
@@ -67,8 +72,10 @@ def kernels_alone(
 
 
 def _of_kernels(metric: Any) -> bool:
-    return isinstance(metric, MomentMetric) and sums_key(metric) == (False, kernel_sums) and (
-        metric.influence is None or metric.row_sums is cross_rows
+    return (
+        isinstance(metric, MomentMetric)
+        and sums_key(metric) == (False, kernel_sums)
+        and (metric.influence is None or metric.row_sums is cross_rows)
     )
 
 
@@ -77,8 +84,8 @@ def _over_kernels(
     couples: Sequence[tuple[str, str]],
     metrics: Sequence[Any],
     design: Design,
-    visit: Callable[[Directions, tuple[Array, Array], Sequence[Block]], Found],
-) -> Iterator[tuple[tuple[str, str], Found]]:
+    visit: Visit[Found],
+) -> Iterator[tuple[tuple[str, str], dict[str, Found]]]:
     names = dict.fromkeys(name for couple in couples for name in couple)
     read = {name: reader(arrays[name], mean_of(arrays[name], design.scored), SIDE) for name in names}
     found = kernel_tiles(read, design.scored, design.drawn.index, partial(design.progress, "tiles of samples"))
@@ -86,8 +93,8 @@ def _over_kernels(
         units = (arrays[a].shape[-1], arrays[b].shape[-1])
         sums = dict.fromkeys(map(sums_key, metrics), found.sums(a, b))
         rows = dict.fromkeys(map(rows_key, metrics), found.shares(a, b))
-        pair = Pair((a, b), (read[a], read[b]), units, None, sums, rows)
-        yield (a, b), visit((pair, pair), (arrays[a], arrays[b]), [])
+        pair = Pair((a, b), (read[a], read[b]), units, None, (), sums, rows)
+        yield (a, b), visit((pair, pair), (arrays[a], arrays[b]), metrics, design)
         design.progress("pairs", done, len(couples))
 
 
@@ -97,7 +104,8 @@ def _tile(
     metrics: Sequence[Any],
     design: Design,
     held: Held,
-) -> Iterator[tuple[tuple[str, str], Directions, list[Block]]]:
+) -> Iterator[tuple[tuple[str, str], list[tuple[Directions, list[Any]]]]]:
+    """Yield each pair with its sums, and the metrics that take these: in float64 apart, for those that need it."""
     units = {name: x.shape[-1] for name, x in arrays.items()}
     # A rotation of the units is free only where no metric can see it.
     rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
@@ -107,19 +115,24 @@ def _tile(
     sums = Sums(compacted, couples, design, held.means, known=known)
     held.sums.update(sums.own)
     for a, b in couples:
-        pair, rows = sums.pair(a, b, units), sums.rows
-        directions = (pair, pair.swapped())
-        exact = any(_blurred(direction, metrics) for direction in directions)
-        if exact:
+        directions = sums.directions(a, b, units)
+        blurred = [m for m in metrics if any(_blurred(direction, m) for direction in directions)]
+        clear = [m for m in metrics if m not in blurred]
+        parts = []
+        if clear:
+            take_rows(directions, clear, design, sums.rows, held.rows)
+            parts.append((directions, clear))
+        if blurred:
             again = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, held.means, np.float64)
-            pair, rows = again.pair(a, b, units), again.rows
-            directions = (pair, pair.swapped())
-        blocks = list(row_blocks(len(design.folds), rows, design.folds))
-        take_rows(directions, metrics, design, rows, {} if exact else held.rows)
-        yield (a, b), directions, blocks
+            directions = again.directions(a, b, units)
+            take_rows(directions, blurred, design, again.rows, {})
+            parts.append((directions, blurred))
+        yield (a, b), parts
 
 
-def _blurred(pair: Pair, metrics: Sequence[Any]) -> bool:
+def _blurred(pair: Pair, metric: Any) -> bool:
     """Whether a regression of the pair needs products in float64."""
-    fitted = (sums_of(pair, m) for m in metrics if isinstance(m, MomentMetric) and m.split)
-    return any(sums.blurred for sums in fitted)
+    if not isinstance(metric, MomentMetric) or not metric.split:
+        return False
+    blurred: bool = sums_of(pair, metric).blurred
+    return blurred

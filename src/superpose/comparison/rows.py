@@ -28,6 +28,8 @@ def take_rows(
     directions: tuple[Pair, Pair], metrics: Sequence[Any], design: Design, rows: int, shared: OwnRows
 ) -> None:
     """Keep what each drawn row adds to the sums behind intervals, of both directions in one reading of the rows."""
+    if not len(design.drawn.index):
+        return
     wanted: dict[tuple[int, Any], MomentMetric] = {
         (way, rows_key(metric)): metric
         for way, pair in enumerate(directions)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -10,41 +12,29 @@ from numpy.typing import NDArray
 
 from superpose.comparison.columns import COLUMNS, calibrated
 from superpose.comparison.design import Design
-from superpose.comparison.nulls import null_columns, null_distributions
-from superpose.comparison.pairs import Block, Directions, Pair, null_mean_of, outcome_of
-from superpose.statistics import FEWEST
+from superpose.comparison.nulls import Null, null_columns, null_distributions
+from superpose.comparison.pairs import Directions, Pair, null_mean_of, outcome_of
+from superpose.permutations import FEWEST
 
 Array = NDArray[Any]
 
 EXACT_NULL = "null: exact mean over all re-pairings of samples, folds and groups aside"
 
 
-def pair_scores(
-    directions: Directions,
-    originals: tuple[Array, Array],
-    blocks: Sequence[Block],
-    *,
-    metrics: Sequence[Any],
-    design: Design,
-) -> list[tuple[dict[str, Any], Array | None]]:
-    """Return a row for each metric and direction, and the scores of its re-pairings."""
-    nulls = null_distributions(directions, originals, metrics, design, blocks)
-    scored = []
-    for metric in metrics:
-        for number, ordered in enumerate(directions if metric.directed else directions[:1]):
-            null = nulls.get((metric.name, number))
-            given = originals[::-1] if number else originals
-            scored.append((_row(ordered, metric, null, given, design), null))
-    return scored
+def score_rows(
+    directions: Directions, originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
+) -> dict[str, list[dict[str, Any]]]:
+    """Return each metric's rows, one a direction, without their nulls over permutations."""
+    return {
+        metric.name: [
+            _row(ordered, metric, originals[::-1] if number else originals, design)
+            for number, ordered in enumerate(directions if metric.directed else directions[:1])
+        ]
+        for metric in metrics
+    }
 
 
-def _row(
-    pair: Pair,
-    metric: Any,
-    null: Array | None,
-    originals: tuple[Array, Array],
-    design: Design,
-) -> dict[str, Any]:
+def _row(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
     row |= {
         "system_a": pair.names[0],
@@ -63,15 +53,57 @@ def _row(
         if sure.groups < 2:
             why.append("no interval: all that is scored is of one group")
     if np.isfinite(score) and not design.permutations and getattr(metric, "null_mean", None) is not None:
-        row["null"] = null_mean_of(pair, metric)
+        null = null_mean_of(pair, metric)
+        row |= {"null": null, "calibrated": _calibrated(score, null, metric)}
         why.append(EXACT_NULL)
-    if null is not None and np.isfinite(row["score"]):
-        row |= null_columns(row["score"], null, closer_sign(metric), design, why)
-    if np.isfinite(row["null"]):
-        row["calibrated"] = float(calibrated(row["score"], row["null"], 1.0 if closer_sign(metric) > 0 else 0.0))
-    if design.permutations and not design.repairings.enough(design.plan.held_out):
-        why.append(f"no null: fewer than {FEWEST} distinct re-pairings of what is scored")
     return row | {"why": "; ".join(why)}
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row of the table, and the null behind it, if there is one."""
+
+    row: dict[str, Any]
+    null: Null | None = None
+
+
+Rows = list[dict[str, Any]]
+
+
+def rows_and_nulls(
+    directions: Directions, originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
+) -> dict[str, tuple[Rows, list[Null]]]:
+    """Return each metric's rows and nulls, one a direction, from the same sums."""
+    rows = score_rows(directions, originals, metrics, design)
+    return with_nulls(rows, null_distributions(directions, originals, metrics, design))
+
+
+def with_nulls(rows: dict[str, Rows], nulls: dict[str, list[Null]]) -> dict[str, tuple[Rows, list[Null]]]:
+    """Return each metric's rows beside its nulls, of which there may be none."""
+    return {name: (own, nulls.get(name, [])) for name, own in rows.items()}
+
+
+def joined(metric: Any, rows: Sequence[dict[str, Any]], nulls: Sequence[Null], design: Design) -> list[Scored]:
+    """Return a metric's rows, each with what permutations say of its score, where there were any."""
+    if not design.permutations:
+        return [Scored(row) for row in rows]
+    return [Scored(_with_null(row, null, metric, design), null) for row, null in zip_longest(rows, nulls)]
+
+
+def _with_null(row: dict[str, Any], null: Null | None, metric: Any, design: Design) -> dict[str, Any]:
+    why = [row["why"]] if row["why"] else []
+    found: dict[str, Any] = {}
+    if null is not None and np.isfinite(row["score"]):
+        found = null_columns(null, closer_sign(metric), design, why)
+        if found:
+            found["calibrated"] = _calibrated(null.score, found["null"], metric)
+    if not design.exchange.enough(design.plan.held_out):
+        why.append(f"no null: fewer than {FEWEST} distinct permutations of what is scored")
+    return row | found | {"why": "; ".join(why)}
+
+
+def _calibrated(score: float, null: float, metric: Any) -> float:
+    return float(calibrated(score, null, 1.0 if closer_sign(metric) > 0 else 0.0))
 
 
 def closer_sign(metric: Any) -> float:

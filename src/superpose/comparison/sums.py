@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Pair
+from superpose.comparison.pairs import Directions, Pair
 from superpose.moments import (
     Moments,
     Own,
@@ -17,6 +17,7 @@ from superpose.moments import (
     accumulate_about_means,
     chunk_rows,
     reader,
+    row_blocks,
 )
 
 Array = NDArray[Any]
@@ -76,11 +77,13 @@ class Sums:
         self.rows = min(chunk_rows(arrays.values()), len(design.folds))
         self.read = {name: reader(x, means[name], self.rows, precision) for name, x in arrays.items()}
 
-    def pair(self, a: str, b: str, units: Mapping[str, int]) -> Pair:
-        """Return one pair of them."""
+    def directions(self, a: str, b: str, units: Mapping[str, int]) -> Directions:
+        """Return one pair of them, both ways."""
         moments = Moments(self.own[a], self.own[b], self.cross[a, b])
-        scored = moments.merged(self.design.plan.held_out)
-        return Pair((a, b), (self.read[a], self.read[b]), (units[a], units[b]), (moments, scored))
+        over = (moments, moments.merged(self.design.plan.held_out))
+        blocks = list(row_blocks(len(self.design.folds), self.rows, self.design.folds))
+        pair = Pair((a, b), (self.read[a], self.read[b]), (units[a], units[b]), over, blocks)
+        return pair, pair.swapped()
 
 
 def tiles(

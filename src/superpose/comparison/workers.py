@@ -9,10 +9,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from superpose.comparison.design import Design, silent
+from superpose.comparison.design import Design, planned_for, silent
+from superpose.comparison.nulls import null_distributions
 from superpose.comparison.routes import over_pairs
-from superpose.comparison.scores import pair_scores
+from superpose.comparison.scores import Scored, joined, rows_and_nulls, score_rows, with_nulls
 from superpose.engines import engine
+from superpose.metrics import Metric
 
 Array = NDArray[Any]
 Couple = tuple[str, str]
@@ -21,12 +23,12 @@ BLOCKS = 2
 
 
 def scored_by(
-    workers: int, arrays: dict[str, Array], couples: Sequence[Couple], metrics: Sequence[Any], design: Design
-) -> dict[Couple, Any]:
-    """Return the rows of each pair, by so many processes that share memory and cores and map large arrays."""
+    workers: int, arrays: dict[str, Array], couples: Sequence[Couple], metrics: Sequence[Metric], design: Design
+) -> dict[Couple, list[Scored]]:
+    """Return what is found of each pair, by so many processes that share memory and cores and map large arrays."""
     share = replace(design, memory=design.memory // workers, progress=silent)
     score = partial(scored, arrays=arrays, metrics=metrics, design=share)
-    found: dict[Couple, Any] = {}
+    found: dict[Couple, list[Scored]] = {}
     for rows in engine(f"local:{workers}")(score, groups(couples, BLOCKS * workers)):
         found |= rows
         design.progress("pairs", len(found), len(couples))
@@ -54,8 +56,16 @@ def groups(couples: Sequence[Couple], blocks: int) -> list[list[Couple]]:
 
 
 def scored(
-    couples: Sequence[Couple], *, arrays: dict[str, Array], metrics: Sequence[Any], design: Design
-) -> dict[Couple, Any]:
-    """Return the rows of each pair, by this process."""
-    visit = partial(pair_scores, metrics=metrics, design=design)
-    return dict(over_pairs(arrays, couples, metrics, design, visit))
+    couples: Sequence[Couple], *, arrays: dict[str, Array], metrics: Sequence[Metric], design: Design
+) -> dict[Couple, list[Scored]]:
+    """Return what is found of each pair, by this process: metric by metric, and both ways where it is directed."""
+    planned = planned_for(metrics, design)
+    if design.permutations and design.exchange.partial:
+        rows = dict(over_pairs(arrays, couples, planned, design, score_rows))
+        taking_part = {name: x[design.exchange.kept] for name, x in arrays.items()}
+        again = planned_for(metrics, design.exchanged)
+        nulls = dict(over_pairs(taking_part, couples, again, design.exchanged, null_distributions))
+        both = {pair: with_nulls(rows[pair], nulls[pair]) for pair in couples}
+    else:
+        both = dict(over_pairs(arrays, couples, planned, design, rows_and_nulls))
+    return {pair: [one for m in planned for one in joined(m, *both[pair][m.name], design)] for pair in couples}

@@ -16,7 +16,8 @@ from superpose.comparison import compare
 from superpose.metrics import Metric, MomentMetric, PredictiveMetric
 from superpose.metrics.splits import Plan
 from superpose.moments import Cross, Moments, Own, accumulate, mean_of, reader
-from superpose.statistics import repairings, standard_error
+from superpose.permutations import permutations
+from superpose.statistics import standard_error
 from superpose.timing import timed
 
 # Wider systems are timed at this width: products are as fast there as they get.
@@ -129,7 +130,7 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> S
         own=own,
         repaired=repaired,
         influence=influence,
-        sample=_timed(lambda: repairings(SAMPLES, np.arange(SAMPLES) // (SAMPLES // FOLDS))) / SAMPLES,
+        sample=_timed(lambda: permutations(SAMPLES, np.arange(SAMPLES) // (SAMPLES // FOLDS))) / SAMPLES,
         pair=_smallest(metrics),
         read_speed=_read_speed(),
     )
