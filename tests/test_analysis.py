@@ -137,7 +137,7 @@ class TestTable:
         assert control[["null", "null_low", "null_high", "p"]].isna().all(axis=None)
         assert not control.why.str.contains("null").any()
         raws = table[table.space == "raw"]
-        assert raws.why.str.contains("null: 3 re-pairings").all()
+        assert raws.why.str.contains("null: 3 permutations").all()
         assert (raws.fit == "").all()
         assert raws[["fvu_a", "dead_b", "l0_a", "same_index"]].isna().all(axis=None)
 

@@ -58,7 +58,7 @@ def test_a_control_within_its_noise_is_no_warning():
 def test_a_missing_control_is_said():
     frame = table()
     (said,) = warnings(frame[frame.control == "none"])
-    assert said.startswith("Fewer than 20 re-pairings of the training or of the held-out groups: there is no shuffled")
+    assert said.startswith("Fewer than 20 permutations of the training or of the held-out groups: there is no shuffled")
 
 
 def test_a_control_that_was_not_asked_for_is_not_missed():

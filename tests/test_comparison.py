@@ -234,7 +234,7 @@ class TestMissing:
         row = score(sp.compare(systems, groups=groups, folds=3, permutations=5), "v1", "v4", "rsa")
         assert np.isnan(row.p)
         assert np.isnan(row.null)
-        assert "no null: fewer than 20 distinct re-pairings" in row.why
+        assert "no null: fewer than 20 distinct permutations" in row.why
 
     def test_metrics_without_an_interval_say_so(self, systems):
         row = score(sp.compare(systems, metrics=[replace(SHAPE, influence=None)]), "v1", "v4", "shape")
@@ -243,7 +243,7 @@ class TestMissing:
 
 
 def test_a_re_pairing_that_is_the_true_one_counts_whatever_its_rounding():
-    """Of four groups one in 24 re-pairings is the true one: no p is below about that share."""
+    """Of four groups one in 24 permutations is the true one: no p is below about that share."""
     draw = np.random.default_rng(1)
     x = draw.normal(size=(200, 6))
     y = x + 0.5 * draw.normal(size=x.shape)

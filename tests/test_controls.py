@@ -346,7 +346,7 @@ class TestWithinLabels:
         assert "no null: the control 'shuffled_fit' was not asked for" in set(
             table.table[(table.table.space == "latent") & (table.table.control == "none")].why
         )
-        assert not any("re-pairings" in text for text in table.warnings)
+        assert not any("permutations" in text for text in table.warnings)
 
     def test_rows_left_out_are_counted(self):
         labels = np.concatenate([np.arange(24), np.zeros(96)])
@@ -571,7 +571,7 @@ class TestChoice:
         found = analyse(small(), controls=(), **QUICK)
         assert set(found.table.control) == {"none"}
         assert found.settings["controls"] == []
-        assert not any("re-pairings" in text for text in found.warnings)
+        assert not any("permutations" in text for text in found.warnings)
 
     @pytest.mark.parametrize("controls", ["nonlinear", ["nonlinear"], ["nonlinear", "nonlinear"]])
     def test_one_name_or_several(self, controls):

@@ -1,4 +1,4 @@
-"""Standard errors, intervals, p-values and re-pairings; influence values against brute force."""
+"""Standard errors, intervals, p-values and permutations; influence values against brute force."""
 
 import numpy as np
 import pytest

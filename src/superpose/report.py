@@ -371,7 +371,7 @@ COLUMNS = [
     Column("Ceiling", "the most that noise lets the score be, and its interval", _ceiling),
     Column(
         "Null",
-        "mean of the null and its interval; the note says which null, if not re-pairings",
+        "mean of the null and its interval; the note says which null, if not permutations",
         _null,
         "null",
     ),

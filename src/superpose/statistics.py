@@ -173,7 +173,7 @@ def familywise(scores: Array, nulls: Array) -> Array:
     """Return p-values that hold for all of several scores at once: single-step max-T (Westfall & Young 1993).
 
     Each score is measured in standard deviations of its own null, so that none is favoured by a wide one, and held
-    against the largest of all scores in every re-pairing. Unlike p-values that are multiplied by their number, these
+    against the largest of all scores in every permutation. Unlike p-values that are multiplied by their number, these
     can fall to 1/(B + 1) however many scores there are.
 
     Parameters
@@ -181,7 +181,7 @@ def familywise(scores: Array, nulls: Array) -> Array:
     scores : ndarray, (scores,)
         The higher the closer.
     nulls : ndarray, (scores, B)
-        Those of the same B re-pairings, the same one in every column.
+        Those of the same B permutations, the same one in every column.
 
     Returns
     -------

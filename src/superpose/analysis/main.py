@@ -29,6 +29,7 @@ from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError
 from superpose.losses import SCORABLE_MODES
+from superpose.permutations import FEWEST
 from superpose.sae import SparseAutoencoder
 from superpose.statistics import holm
 from superpose.training import PRESETS as TRAINING
@@ -36,7 +37,7 @@ from superpose.training import PRESETS as TRAINING
 RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"
 NOT_ASKED = "no null: the control 'shuffled_fit' was not asked for"
 KEYS = ["system_a", "system_b", "metric", "space", "fit", "control", "seed"]
-UNPAIRED = f"no null: fewer than {FEWEST} re-pairings of training or of held-out rows"
+UNPAIRED = f"no null: fewer than {FEWEST} permutations of training or of held-out rows"
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,7 @@ def analyse(
     folds : int
         One of this many folds is held out: the last of contiguous ones, or of those that keep groups whole.
     groups : array-like, (samples,), optional
-        Which samples belong together (sentence, trial, photograph): the split, intervals, re-pairings and the
+        Which samples belong together (sentence, trial, photograph): the split, intervals, permutations and the
         shuffled control take groups whole.
     labels : array-like, (samples,), optional
         What a sample shows (a word, a class), for the control "within_labels".

@@ -56,5 +56,5 @@ def demo(
         )
     show_analysis(analysis, as_json=json)
     tokens = "{training_samples} training and {test_samples} held-out tokens".format_map(analysis.settings)
-    print(f"The demo's sizes: {latents} latents, {steps} steps, {permutations} re-pairings, {tokens}.", file=sys.stderr)
+    print(f"The demo's sizes: {latents} latents, {steps} steps, {permutations} permutations, {tokens}.", file=sys.stderr)
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)

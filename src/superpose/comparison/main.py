@@ -56,7 +56,7 @@ def compare(
         One fixed split: regressions are fitted where False; every score is taken where True.
     groups : array-like, (samples,), optional
         Which samples belong together (sentence, trial, photograph, session): folds, intervals and
-        re-pairings take groups whole.
+        permutations take groups whole.
     permutations : int
         How many permutations the null is made of; 0 gives the exact mean over all permutations of samples, folds
         and groups aside, where that has a closed form. Samples are permuted inside folds; with groups, whole groups

@@ -108,6 +108,6 @@ def described(count: int, design: Design) -> str:
     kept = design.exchange.kept
     share = int(((kept >= design.scored.start) & (kept < design.scored.stop)).sum())
     return (
-        f"{text} among groups of similar size, each with as many of its first samples as the smallest of them has; "
+        f"{text} among groups of similar size, each with as many of its first samples as the smallest of them has: "
         f"null, p and calibrated are of these {share} of {design.count} samples"
     )

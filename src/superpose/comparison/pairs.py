@@ -92,7 +92,7 @@ def influence_of(pair: Pair, metric: MomentMetric) -> Array | None:
 
 
 def null_mean_of(pair: Pair, metric: Any) -> float:
-    """Return the exact mean over all re-pairings of a score of which it is known."""
+    """Return the exact mean over all permutations of a score of which it is known."""
     known = metric.null_mean
     return float(known(sums_of(pair, metric)) if callable(known) else known)
 

@@ -18,7 +18,7 @@ from superpose.permutations import FEWEST
 
 Array = NDArray[Any]
 
-EXACT_NULL = "null: exact mean over all re-pairings of samples, folds and groups aside"
+EXACT_NULL = "null: exact mean over all permutations of samples, folds and groups aside"
 
 
 def score_rows(

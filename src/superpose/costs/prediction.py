@@ -23,7 +23,7 @@ from superpose.statistics import GROUPS
 FLOAT = 8
 # Numbers kept of a row: of one pair's sum and of a regression's, and what one influence takes at a time.
 CROSSED, PREDICTED, INFLUENCE = 1, 4.5, 6
-# Numbers of a sample that its fold and re-pairings take, and those more while they, or the drawn samples, are made.
+# Numbers of a sample that its fold and permutations take, and those more while they, or the drawn samples, are made.
 DESIGNED, REPAIRED, DESIGNING = 1, 4, 4
 # Squares, units × units, that a pair takes: kernels, and a regression beside the weights of all rounds.
 KERNEL, SOLVING = 8, 8
@@ -75,7 +75,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is asked for: sizes, pairs, groups of pairs, and how many folds, rounds, drawn rows and re-pairings."""
+    """What is asked for: sizes, pairs, groups of pairs, and how many folds, rounds, drawn rows and permutations."""
 
     sizes: Mapping[str, Size]
     couples: Sequence[tuple[str, str]]
@@ -341,7 +341,7 @@ def _own_shares(job: _Job) -> dict[str, int]:
 
 
 def _nulls(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
-    """For each re-pairing, the rows again, one product, and what metrics make of it."""
+    """For each permutation, the rows again, one product, and what metrics make of it."""
     flops = seconds = 0.0
     for a, b in job.couples if job.permutations else ():
         steps, p, q = _of(job, known, a), job.sizes[a].units, job.sizes[b].units

@@ -45,7 +45,7 @@ class Steps:
     factored, solved, shared, own, repaired : mapping of callable to float
         By the functions of the metrics: what fits make of one system's sums, of a round; their sums from moments
         where that is there, of a round, with what is made ready for rows; a row's share of them; a row's share of a
-        system's own; the sums of a re-pairing.
+        system's own; the sums of a permutation.
     influence : mapping of str to float
         Of a row, by the names of metrics.
     sample : float

@@ -135,7 +135,7 @@ CKA = MomentMetric(
     score=_biased,
     why=_still,
     repaired=repaired_sums,
-    # Over re-pairings Σ_ij KL averages Σd Σe / (N − 1).
+    # Over permutations Σ_ij KL averages Σd Σe / (N − 1).
     null_mean=lambda sums: sums.d * sums.e / (sums.samples - 1) / np.sqrt(sums.aa * sums.bb),
     row_sums=cross_rows,
     own_rows=own_rows,

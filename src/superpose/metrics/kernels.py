@@ -96,7 +96,7 @@ def _about_means(sums: Cross, x: Own, y: Own) -> tuple[Array, Array]:
 
 
 def repaired_sums(sums: KernelSums, moments: Moments) -> KernelSums:
-    """Return the sums after a re-pairing of rows that are about their means: only two of them change."""
+    """Return the sums after a permutation of rows that are about their means: only two of them change."""
     cross = moments.merged().cross
     return replace(sums, ab=_square_norm(cross.product[0]), de=cross.norms[0])
 

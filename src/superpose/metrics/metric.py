@@ -67,7 +67,7 @@ class MomentMetric:
     repaired : callable
         (sums, moments) → the sums after y's rows were re-paired within folds, both about their means.
     null_mean : callable or None
-        Those sums → the score's exact mean over all re-pairings, where it has a closed form.
+        Those sums → the score's exact mean over all permutations, where it has a closed form.
     row_sums : callable or None
         (moments, sums) → (x, y, folds) → what each row adds to each sum, a dataclass of arrays, for rows of one fold
         about the column means.

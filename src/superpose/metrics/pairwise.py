@@ -45,7 +45,7 @@ class PairwiseMetric:
     no_interval : str
         Why there is no interval where a sample's influence does not exist.
     null_mean : float or None
-        The score's exact mean over all re-pairings, where it is known.
+        The score's exact mean over all permutations, where it is known.
     bounds : tuple of float
         The range of the score.
     """

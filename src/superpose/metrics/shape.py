@@ -142,7 +142,7 @@ def centred(moments: Moments) -> Moments:
 
 
 def again(sums: Moments, moments: Moments) -> Moments:
-    """Return the sums after a re-pairing of rows that are about their means: only the crossed ones change."""
+    """Return the sums after a permutation of rows that are about their means: only the crossed ones change."""
     return replace(sums, cross=moments.merged().cross)
 
 
