@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 
 from superpose.analysis.job import Job
+from superpose.analysis.kept import Dictionaries
 from superpose.analysis.lines import latents
 from superpose.analysis.recovery import Recovered
-from superpose.analysis.spaces import Dictionaries, Recipe, Trainer, derived_seed
+from superpose.analysis.spaces import Recipe, Trainer, derived_seed
 from superpose.comparison import SCORES
 
 # The scores that are correlations, of which a ceiling can be divided out.

@@ -76,11 +76,12 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
 
 def _with_names(contents: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
     """Return extracted layers as recordings of the samples that their folder names, to be paired with others'."""
-    names = dict(zip(contents, map(named, files), strict=True))
-    return {
-        name: content if names[name] is None or isinstance(content, Recording) else Recording(name, content, names[name])
-        for name, content in contents.items()
-    }
+    found = dict(contents)
+    for (name, content), path in zip(contents.items(), files, strict=True):
+        names = None if isinstance(content, Recording) else named(path)
+        if names is not None:
+            found[name] = Recording(name, content, names)
+    return found
 
 
 def _trials(recordings: Sequence[Recording], stimuli: Array) -> dict[str, Trials] | None:

@@ -110,6 +110,7 @@ def analyse(
     memory: int | str | None = None,
     device: str = "cpu",
     engine: str = "serial",
+    keep: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
     """Compare systems raw, in their dictionaries' reconstructions, as their decoders predict, and in latents.
@@ -185,6 +186,9 @@ def analyse(
     engine : str
         Where dictionaries are fitted and scored: "serial", or "local:N" for N processes that share the cores.
         Sums depend on the number of threads in their last digits.
+    keep : path-like, optional
+        A folder for every dictionary that is finished: an analysis that was interrupted, of the same rows and
+        settings, takes those that it holds.
     progress : callable, optional
         Called with (what, done, total).
 
@@ -250,6 +254,7 @@ def analyse(
             silent,
             preset,
             device,
+            None if keep is None else Path(keep),
         )
         for number in range(seeds)
     ]

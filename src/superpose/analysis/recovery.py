@@ -12,9 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
+from superpose.analysis.kept import Dictionaries
 from superpose.analysis.repairing import Repairing, as_they_are
 from superpose.analysis.scores import noted
-from superpose.analysis.spaces import FITS, Dictionaries, Recipe, Trainer, decoded, encoded
+from superpose.analysis.spaces import FITS, Recipe, Trainer, decoded, encoded
 from superpose.diagnostics import fvu, l0, same_index_share
 
 Array = NDArray[Any]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -13,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from superpose.analysis.kept import Dictionaries, kept
 from superpose.arrays import chunks
 from superpose.diagnostics import unit_means
 from superpose.losses import joint, reconstruction
@@ -23,13 +25,12 @@ from superpose.training import fit, normal_
 Array = NDArray[Any]
 Systems = Mapping[str, Array]
 Pairs = Sequence[tuple[str, str]]
-Dictionaries = dict[str, SparseAutoencoder]
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a dictionary is made: its size, its sparsity, and its training."""
+    """How a dictionary is made: its size, its sparsity, its training, and where it is kept once it is finished."""
 
     latents: int
     active: int
@@ -41,22 +42,41 @@ class Recipe:
     progress: Progress
     preset: str = "default"
     device: str = "cpu"
+    folder: Path | None = None
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a dictionary follows from, beside the rows it is trained on."""
+        return {of.name: getattr(self, of.name) for of in fields(self) if of.name not in ("progress", "folder")}
 
 
 def apart(systems: Systems, recipe: Recipe) -> Dictionaries:
     """Fit each system's dictionary alone (Eq. (8))."""
     fitted: Dictionaries = {}
     for name, x in systems.items():
-        fitted[name] = fit(_dictionary(name, x, recipe), reconstruction, x, **_training(name, recipe))
+        fitted |= _on_device(kept(recipe.folder, {name: x}, recipe.settings, partial(_alone, name, x, recipe)), recipe)
     return fitted
+
+
+def _alone(name: str, x: Array, recipe: Recipe) -> Dictionaries:
+    return {name: fit(_dictionary(name, x, recipe), reconstruction, x, **_training(name, recipe))}  # type: ignore[dict-item]
 
 
 def together(systems: Systems, recipe: Recipe) -> Dictionaries:
     """Fit one joint dictionary: one index space, each system's own encoder giving its own code (Eq. (9))."""
+    settings = {"joint": list(systems), **recipe.settings}
+    return _on_device(kept(recipe.folder, systems, settings, partial(_jointly, systems, recipe)), recipe)
+
+
+def _jointly(systems: Systems, recipe: Recipe) -> Dictionaries:
     label = " ".join(systems)
     saes = nn.ModuleList(_dictionary(f"{label} {name}", x, recipe) for name, x in systems.items())
     fit(saes, partial(joint, mode=recipe.mode), *systems.values(), **_training(label, recipe))
     return dict(zip(systems, saes, strict=True))  # type: ignore[arg-type]
+
+
+def _on_device(dictionaries: Dictionaries, recipe: Recipe) -> Dictionaries:
+    return {name: sae.to(recipe.device) for name, sae in dictionaries.items()}
 
 
 def untrained(systems: Systems, recipe: Recipe) -> Dictionaries:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -20,6 +21,8 @@ from superpose.files import DataError, sha256
 if TYPE_CHECKING:
     from superpose.costs import Costs
 
+# Where in the output directory dictionaries are kept until all results are there.
+KEPT = ".dictionaries"
 DICTIONARIES = Parameter(group="Dictionaries")
 SEVERAL = Parameter(group="Dictionaries", consume_multiple=True, negative="")
 
@@ -59,7 +62,8 @@ def compare(
     are averaged, and beside each raw score stands its noise ceiling, the most that it can be expected to reach.
 
     Writes alignment.parquet, .csv, .png and .svg, report.html and run.json to the output directory, and prints the
-    table and what it means. Into a pipe the whole table goes tab-separated, with the sentences behind "#".
+    table and what it means. Into a pipe the whole table goes tab-separated, with the sentences behind "#". A run that was
+    interrupted keeps the dictionaries that it finished: the same command resumes from them.
 
     Parameters
     ----------
@@ -173,6 +177,7 @@ def compare(
                 dictionaries=known,
                 steps=steps,
                 seeds=seeds,
+                keep=folder / KEPT,
                 **shared,
             )
         )
@@ -186,6 +191,7 @@ def compare(
         if path is not None:
             record[name] = {"path": str(path), "sha256": sha256(path)}
     write(analysis, folder, record, title=" and ".join(systems))
+    shutil.rmtree(folder / KEPT, ignore_errors=True)
     show_analysis(analysis, as_json=json)
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)
 
