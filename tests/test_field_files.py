@@ -462,7 +462,7 @@ def test_labels_of_matlab_73(tmp_path, labels):
 def test_cells_of_matlab_that_are_no_labels(tmp_path):
     cells = np.array([np.ones(2), *IDS[1:]], dtype=object)
     savemat(tmp_path / "m.mat", {"rates": VALUES, "stimuli": cells})
-    with pytest.raises(DataError, match="stimuli has cells that hold neither one text nor one number"):
+    with pytest.raises(DataError, match=r"stimuli is a cell; expected numbers, or text for labels\. Save cell2mat"):
         read(tmp_path / "m.mat")
 
 
@@ -558,7 +558,7 @@ def test_hdf5_that_keeps_its_values_elsewhere(tmp_path):
     with pytest.raises(DataError, match="has no array 'link'"):
         read(f"{tmp_path}/m.h5:link")
     shutil.copy(tmp_path / "m.h5", tmp_path / "m.mat")
-    with pytest.raises(DataError, match="/layer keeps its values in other files"):
+    with pytest.raises(DataError, match="has no array 'link'"):
         read(f"{tmp_path}/m.mat:link")
 
 

@@ -13,16 +13,15 @@ import numpy as np
 
 from superpose.arrays import is_mapped
 from superpose.files import DataError
+from superpose.recordings import hdf5, zarrs
 from superpose.recordings.axes import named, samples_of
 from superpose.recordings.choice import chosen
 from superpose.recordings.columns import columns_of
-from superpose.recordings.hdf5 import datasets, in_one_piece, opened
 from superpose.recordings.numpyfiles import array_header
 from superpose.recordings.reading import existing, read, readable
 from superpose.recordings.recording import Recording
 from superpose.recordings.tables import pandas_index, spelled
 from superpose.recordings.unpacking import is_large, kept, unfilled
-from superpose.recordings.zarrs import arrays_of
 
 # As safetensors names them.
 SAFE_TYPES = {"F16": "float16", "BF16": "float32", "F32": "float32"}
@@ -106,16 +105,21 @@ def _of_npz(file: Path, key: str | None) -> Header:
 
 
 def _of_hdf5(file: Path, key: str | None) -> Header:
-    with opened(file) as source:
-        found = datasets(source)
+    with hdf5.opened(file) as source:
+        found = hdf5.datasets(source)
         dataset = found[chosen(file, key, {name: dataset.ndim for name, dataset in found.items()})]
-        return _header(dataset.shape, dataset.dtype, mapped=in_one_piece(dataset))
+        if hdf5.is_plain(file, dataset):
+            return _header(dataset.shape, dataset.dtype, mapped=hdf5.in_one_piece(dataset))
+    return _read_but_large(file, key)
 
 
 def _of_zarr(file: Path, key: str | None) -> Header:
-    arrays = arrays_of(file)
-    array = arrays[chosen(file, key, {name: array.ndim for name, array in arrays.items()})]
-    return _header(array.shape, array.dtype, mapped=False)
+    arrays = zarrs.arrays_of(file)
+    if arrays:
+        array = arrays[chosen(file, key, {name: array.ndim for name, array in arrays.items()})]
+        if zarrs.is_plain(file, array):
+            return _header(array.shape, array.dtype, mapped=False)
+    return _read_but_large(file, key)
 
 
 def _of_safetensors(file: Path, key: str | None) -> Header:

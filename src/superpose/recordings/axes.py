@@ -60,6 +60,11 @@ def roles(axes: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
+def are_told() -> bool:
+    """Return whether axes are read as what somebody named them."""
+    return _told.get() is not None
+
+
 def role(axis: str) -> str | None:
     """Return what an axis of a name is, or None for another name."""
     name = str(axis).strip().lower()

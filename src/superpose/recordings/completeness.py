@@ -13,5 +13,5 @@ def check_stored(file: Path, name: str, stored: int, expected: int, fill: object
         raise DataError(
             f"{file}: {expected - stored} of {expected} chunks of {name} are not stored, and would be read as {fill}; "
             "they are lost, or hold nothing else and were left out. Copy the file again, or write it with every chunk "
-            "(zarr: write_empty_chunks=True)."
+            "(zarr: write_empty_chunks=True; for AnnData, zarr.config.set({'array.write_empty_chunks': True}))."
         )

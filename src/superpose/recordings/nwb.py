@@ -15,12 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.axes import two_dimensional
 from superpose.recordings.choice import listed
 from superpose.recordings.hdf5 import datasets, labels, opened, values, whole
+from superpose.recordings.heaps import check_heaps
 from superpose.recordings.labels import LABELS, plain
-from superpose.recordings.unpacking import filled
+from superpose.recordings.unpacking import filled, kept, tiles
 
 Array = NDArray[Any]
+
+# Seconds by which edges may differ that are meant to be the same.
+ROUNDING = 1e-6
 
 
 def read_nwb(file: Path, key: str | None) -> dict[str, Any]:
@@ -30,9 +35,30 @@ def read_nwb(file: Path, key: str | None) -> dict[str, Any]:
         matrices = {name: dataset for name, dataset in found.items() if dataset.ndim > 1}
         for name in (key, f"{key}/data"):
             if name in matrices:
-                return {"responses": values(file, matrices[name])}
+                return {"responses": _series(file, found, name)}
         table, column = _table(file, key, found, list(matrices))
         return {"responses": _counts(file, found, table), **_labels(file, found, table, column)}
+
+
+def _series(file: Path, found: Mapping[str, Any], name: str) -> Array:
+    """Return a matrix in the units that it says: times its conversion, and that of each channel, plus its offset."""
+    dataset = found[name]
+    check_heaps(file)
+    stored = two_dimensional(values(file, dataset), str(file))
+    scale, offset = np.asarray(dataset.attrs.get("conversion", 1.0)), np.asarray(dataset.attrs.get("offset", 0.0))
+    channels = f"{name.rpartition('/')[0]}/channel_conversion"
+    if channels in found:
+        scale = scale * whole(file, found[channels])
+    if (scale == 1).all() and offset == 0:
+        return stored
+    if scale.shape not in ((), stored.shape[1:]):
+        raise DataError(f"{file}: {channels} has shape {scale.shape}; expected one number for each channel.")
+
+    def fill(out: Array) -> None:
+        for part, _ in tiles(out.shape, (1, out.shape[1]), out.itemsize):
+            out[part] = stored[part] * scale + offset
+
+    return filled(f"{file}: {name}", stored.shape, kept(stored.dtype), fill)
 
 
 def _table(file: Path, key: str | None, found: Mapping[str, Any], matrices: list[str]) -> tuple[str, str | None]:
@@ -48,21 +74,56 @@ def _table(file: Path, key: str | None, found: Mapping[str, Any], matrices: list
 
 
 def _counts(file: Path, found: Mapping[str, Any], table: str) -> Array:
-    """Return how many spikes every unit has in each interval, from its start until before its stop."""
+    """Return how many spikes every unit has in each interval, from its start until before its stop.
+
+    NaN where the unit was not observed for the whole of it.
+    """
     start, stop = (_numbers(file, found, f"{table}/{edge}_time") for edge in ("start", "stop"))
     times, ends = (_numbers(file, found, f"units/spike_times{part}") for part in ("", "_index"))
     if start.shape != stop.shape or not (start <= stop).all():
         raise DataError(f"{file}: {table} has intervals that do not stop after they start; drop or correct them.")
-    limits = np.concatenate([[0], ends]).astype(np.int64)
-    if (np.diff(limits) < 0).any() or limits[-1] != len(times):
-        raise DataError(f"{file}: units/spike_times_index does not part the {len(times)} spike times; write it again.")
+    limits = _limits(file, ends, len(times), "spike_times")
+    watched = _watched(file, found, len(ends))
 
     def fill(counts: Array) -> None:
         for unit, (first, last) in enumerate(pairwise(limits)):
             spikes = np.sort(times[first:last])
             counts[:, unit] = np.searchsorted(spikes, stop) - np.searchsorted(spikes, start)
+            counts[~_observed(start, stop, watched[unit]), unit] = np.nan
 
     return filled(f"{file}: {table}", (len(start), len(ends)), np.dtype(np.float64), fill)
+
+
+def _limits(file: Path, ends: Array, count: int, column: str) -> Array:
+    """Return where the values of each unit start and end in a column that has several for each."""
+    limits = np.concatenate([[0], ends]).astype(np.int64)
+    if (np.diff(limits) < 0).any() or limits[-1] != count:
+        raise DataError(
+            f"{file}: units/{column}_index does not part the {count} {column.replace('_', ' ')}; write it again."
+        )
+    return limits
+
+
+def _watched(file: Path, found: Mapping[str, Any], units: int) -> list[Array]:
+    """Return the intervals in which each unit was observed, (intervals, 2); none where the file does not say."""
+    if "units/obs_intervals" not in found:
+        return [np.empty((0, 2))] * units
+    edges, ends = (_numbers(file, found, f"units/obs_intervals{part}") for part in ("", "_index"))
+    if edges.shape != (len(edges), 2) or len(ends) != units:
+        raise DataError(f"{file}: units/obs_intervals has shape {edges.shape}; expected starts and stops of each unit.")
+    return [edges[first:last] for first, last in pairwise(_limits(file, ends, len(edges), "obs_intervals"))]
+
+
+def _observed(start: Array, stop: Array, watched: Array) -> Array:
+    """Return which intervals lie in what a unit was observed in, which may adjoin; all where that is not known."""
+    if not len(watched):
+        return np.ones(len(start), bool)
+    starts, stops = watched[np.argsort(watched[:, 0])].T
+    reached = np.maximum.accumulate(stops)
+    fresh = np.concatenate([[True], starts[1:] > reached[:-1] + ROUNDING])
+    ends = reached[np.concatenate([fresh[1:], [True]])]
+    at = np.searchsorted(starts[fresh], start + ROUNDING, side="right") - 1
+    return (at >= 0) & (stop <= ends[at] + ROUNDING)
 
 
 def _numbers(file: Path, found: Mapping[str, Any], name: str) -> Array:
@@ -71,7 +132,7 @@ def _numbers(file: Path, found: Mapping[str, Any], name: str) -> Array:
     return whole(file, found[name])
 
 
-def _labels(file: Path, found: Mapping[str, Any], table: str, column: str | None) -> dict[str, Array]:
+def _labels(file: Path, found: Mapping[str, Any], table: str, column: str | None) -> dict[str, Any]:
     # A column whose index lies beside it has several values a row.
     columns = {
         name.removeprefix(f"{table}/"): dataset
@@ -89,5 +150,20 @@ def _labels(file: Path, found: Mapping[str, Any], table: str, column: str | None
             f"{file.name}:{table.removeprefix('intervals/')}/COLUMN ({listed(sorted(columns))})."
         )
     rows = len(found[f"{table}/start_time"])
-    read = {kind: plain(labels(file, columns[name])) for kind, name in chosen.items() if name is not None}
-    return {"repeats": np.arange(rows), **read}
+    sources = {kind: name for kind, name in chosen.items() if name is not None}
+    read = {kind: plain(_column(file, columns[name])) for kind, name in sources.items()}
+    return {"repeats": np.arange(rows), **read, "sources": sources}
+
+
+def _column(file: Path, column: Any) -> Array:
+    """Return a column of a table: as it is, or of categories that are listed elsewhere."""
+    check_heaps(file)
+    kind = str(column.attrs.get("neurodata_type", ""))
+    if kind == "DynamicTableRegion":
+        raise DataError(
+            f"{file}: {column.name} refers to rows of another table; expected labels. Add a column that names them."
+        )
+    if kind != "EnumData":
+        return labels(file, column)
+    names, codes = labels(file, column.file[column.attrs["elements"]]), whole(file, column)
+    return np.array([names[code] if code < len(names) else None for code in codes.tolist()], dtype=object)

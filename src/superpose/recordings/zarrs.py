@@ -1,11 +1,15 @@
-"""Zarr stores: folders of chunks, version 2 or 3, read whole, or unpacked where they are large."""
+"""Zarr stores: folders of chunks, version 2 or 3, read whole, or unpacked where they are large.
+
+Whatever reads them, xarray's and AnnData's among them, first has the codecs and chunks of an array checked here.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
-from superpose.recordings.axes import two_dimensional
-from superpose.recordings.choice import choose
+from superpose.recordings.assemblies import Variable, picked
 from superpose.recordings.completeness import check_stored
+from superpose.recordings.conventions import ATTRIBUTES, FLOATING, Convert, conversion, meanings
+from superpose.recordings.h5ad import Storage, is_anndata, read_anndata
 from superpose.recordings.packages import package
-from superpose.recordings.unpacking import kept, unpacked
+from superpose.recordings.unpacking import kept, on_disk, unpacked
 
 # Others are refused: a codec may run what it decodes, as that of pickles does.
 CODECS = {
@@ -30,25 +35,71 @@ METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 
 
 def read_zarr(file: Path, key: str | None) -> dict[str, Any]:
-    """Read one array of a store, and the labels in its group."""
-    arrays = arrays_of(file)
-    return choose(
-        file,
-        key,
-        {name: array.ndim for name, array in arrays.items()},
-        lambda name: _values(file, arrays[name]),
-        lambda name: _labels(file, arrays[name]),
-    )
+    """Read one array of a store, and the labels in its group, or along its axes where those have names."""
+    node = _root(file)
+    if is_anndata(node):
+        return read_anndata(file, node, key, Storage(_children, _matrix, _whole, _labels))
+    return picked(file, key, {name: _variable(file, array) for name, array in _arrays(file, node).items()})
 
 
 def arrays_of(file: Path) -> dict[str, Any]:
-    """Return the arrays of a store by name."""
+    """Return the arrays of a store by name, of which there are none where AnnData keeps its own."""
+    node = _root(file)
+    return {} if is_anndata(node) else _arrays(file, node)
+
+
+def is_plain(file: Path, array: Any) -> bool:
+    """Return whether a store says nothing of an array's numbers and axes, so that its header tells all."""
+    return not axes_of(array) and conversion(file, array.dtype, _attributes(array), _fill(array)) is np.asarray
+
+
+def _root(file: Path) -> Any:
     zarr = package("zarr", file)
     _keep_errors_single()
-    node = zarr.open(store=str(file), mode="r")
-    if isinstance(node, zarr.Array):
+    return zarr.open(store=str(file), mode="r")
+
+
+def _arrays(file: Path, node: Any) -> dict[str, Any]:
+    from zarr import Array
+
+    if isinstance(node, Array):
         return {file.stem: node}
-    return {name: inner for name, inner in sorted(node.members(max_depth=None)) if isinstance(inner, zarr.Array)}
+    return {name: inner for name, inner in sorted(node.members(max_depth=None)) if isinstance(inner, Array)}
+
+
+def _children(group: Any) -> dict[str, Any]:
+    from zarr import Group
+
+    return dict(group.members()) if isinstance(group, Group) else {}
+
+
+def axes_of(array: Any) -> tuple[str, ...]:
+    """Return the names of an array's axes, () where the store gives none."""
+    given = array.attrs.get("_ARRAY_DIMENSIONS") or getattr(array.metadata, "dimension_names", None) or ()
+    return tuple(map(str, given)) if all(given) and len(given) == array.ndim else ()
+
+
+def _attributes(array: Any) -> dict[str, Any]:
+    """Return what a store says of an array's numbers, as xarray writes it."""
+    said = {name: array.attrs[name] for name in ATTRIBUTES if array.attrs.get(name) is not None}
+    if array.metadata.zarr_format == 2 and axes_of(array) and array.fill_value is not None:
+        said["_FillValue"] = array.fill_value
+    elif isinstance(said.get("_FillValue"), str) and array.dtype.kind == "f":
+        said["_FillValue"] = np.frombuffer(base64.standard_b64decode(said["_FillValue"]), "<f8")[0]
+    return said
+
+
+def _fill(array: Any) -> Any:
+    """Return netCDF's default fill where an array may come of such a file; whole numbers may well be the like."""
+    return FLOATING if axes_of(array) and array.dtype.kind == "f" and array.dtype.itemsize > 2 else None
+
+
+def _variable(file: Path, array: Any) -> Variable:
+    axes, shape = axes_of(array), array.shape
+    if array.dtype == "S1" and (axes or array.ndim > 1):
+        # The last axis is that of the letters.
+        axes, shape = axes[:-1], shape[:-1]
+    return Variable(axes, shape, lambda order: _matrix(file, array, order), lambda: _labels(file, array))
 
 
 def _keep_errors_single() -> None:
@@ -61,19 +112,24 @@ def _keep_errors_single() -> None:
     sync(forget())
 
 
-def _values(file: Path, array: Any) -> NDArray[Any]:
+def _matrix(file: Path, array: Any, axes: Sequence[int] | None = None) -> NDArray[Any]:
+    convert = conversion(file, array.dtype, _attributes(array), _fill(array))
+    name = _checked(file, array, "iufb", convert)
+    dtype = kept(convert(np.empty(0, array.dtype)).dtype)
+    return unpacked(file, name, array, array.chunks, dtype, axes, convert)
+
+
+def _whole(file: Path, array: Any) -> NDArray[Any]:
     name = _checked(file, array, "iufb")
-    if array.ndim > 2:
-        two_dimensional(array, str(file))
-    return unpacked(file, name, array, array.chunks, kept(array.dtype))
+    return unpacked(file, name, array, array.chunks, array.dtype.newbyteorder("="), place=on_disk)
 
 
 def _labels(file: Path, array: Any) -> NDArray[Any]:
     _checked(file, array, "iufbUSTO")
-    return np.asarray(array[...])
+    return meanings(file, array[...], _attributes(array), _fill(array))
 
 
-def _checked(file: Path, array: Any, kinds: str) -> str:
+def _checked(file: Path, array: Any, kinds: str, convert: Convert = np.asarray) -> str:
     """Return the name of an array of which all can be read."""
     name: str = array.path or file.stem
     unknown = sorted(
@@ -85,7 +141,7 @@ def _checked(file: Path, array: Any, kinds: str) -> str:
         )
     if array.dtype.kind not in kinds:
         raise DataError(f"{file}: {name} holds values of type {array.dtype}; expected real numbers.")
-    _check_complete(file, name, array)
+    _check_complete(file, name, array, convert)
     return name
 
 
@@ -98,7 +154,7 @@ def _codecs(metadata: Any) -> Iterator[str]:
             yield from _codecs(codec.get("configuration") or {})
 
 
-def _check_complete(file: Path, name: str, array: Any) -> None:
+def _check_complete(file: Path, name: str, array: Any, convert: Convert) -> None:
     folder = file / array.path
     grid = [range(-(-size // chunk)) for size, chunk in zip(array.shape, array.shards or array.chunks, strict=True)]
     expected = math.prod(map(len, grid))
@@ -106,4 +162,8 @@ def _check_complete(file: Path, name: str, array: Any) -> None:
     stored = sum(path.is_file() and path.name not in METADATA for path in folder.rglob("*"))
     if stored >= expected:
         stored = sum((folder / array.metadata.encode_chunk_key(at)).is_file() for at in itertools.product(*grid))
-    check_stored(file, name, stored, expected, array.fill_value)
+    if stored < expected:
+        fill = array.fill_value
+        if array.dtype.kind in "iuf" and fill is not None:
+            fill = convert(np.array([fill], array.dtype))[0]
+        check_stored(file, name, stored, expected, fill)

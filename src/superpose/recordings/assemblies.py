@@ -1,0 +1,145 @@
+"""Arrays with named axes, of samples (presentations, or stimuli × repetitions) and of units, and what labels them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superpose.files import DataError
+from superpose.recordings.axes import UNITS, are_told, role, two_dimensional
+from superpose.recordings.choice import choose, chosen, listed
+from superpose.recordings.labels import KINDS, LABELS, plain
+
+Array = NDArray[Any]
+
+
+class Variable(NamedTuple):
+    """A variable of a file: the names of its axes, if it has any, their lengths, and what reads it.
+
+    Numbers are read in an order of axes.
+    """
+
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+    numbers: Callable[[Sequence[int]], Array]
+    labels: Callable[[], Array]
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        return dict(zip(self.axes, self.shape, strict=True))
+
+
+def picked(file: Path, key: str | None, variables: Mapping[str, Variable]) -> dict[str, Any]:
+    """Return the variable that a key or its being the only one picks, as (samples, units), and its labels.
+
+    Where a file names its axes, those tell samples from units, and labels are the coordinates of samples; else, and
+    where the reader was told what the axes are, labels are what lies beside it.
+
+    Parameters
+    ----------
+    file : Path
+        For messages.
+    key : str or None
+        The name of a variable, or of a group of variables, as a user gave it.
+    variables : mapping of Variable
+        All that a file has by name, "group/variable".
+    """
+    sizes = {name: found.ndim for name, found in variables.items()}
+    name = chosen(file, key, sizes)
+    if variables[name].axes and not are_told():
+        return _assembly(file, name, variables)
+
+    def numbers(name: str) -> Array:
+        variable = variables[name]
+        if variable.ndim > 2:
+            two_dimensional(variable, str(file))
+        return variable.numbers(range(variable.ndim))
+
+    return choose(file, key, sizes, numbers, lambda name: variables[name].labels())
+
+
+def _assembly(file: Path, name: str, variables: Mapping[str, Variable]) -> dict[str, Any]:
+    variable = variables[name]
+    units, samples = _axes(file, name, variable)
+    order = [variable.axes.index(axis) for axis in (*samples, units)]
+    # What is left out has length 1.
+    rest = [i for i in range(len(variable.axes)) if i not in order]
+    responses = variable.numbers([*order, *rest]).reshape(-1, variable.sizes[units])
+    group = name.rpartition("/")[0]
+    sizes = {axis: variable.sizes[axis] for axis in samples}
+    beside = {
+        other.rpartition("/")[2].lower(): _along(file, other, found, sizes)
+        for other, found in variables.items()
+        if other != name and other.rpartition("/")[0] == group
+    }
+    coordinates = {leaf: found for leaf, found in beside.items() if set(found.axes) <= set(samples)}
+    return {"responses": responses, **_labels(coordinates, sizes)}
+
+
+def _along(file: Path, name: str, variable: Variable, samples: Mapping[str, int]) -> Variable:
+    """Return labels whose axis has no name as those of the samples, where there are as many."""
+    if variable.axes or not variable.shape or name.rpartition("/")[2].lower() not in KINDS:
+        return variable
+    if variable.shape != tuple(samples.values()):
+        shown = " × ".join(f"{listed([axis])} ({size})" for axis, size in samples.items())
+        raise DataError(
+            f"{file}: {name} has shape {variable.shape} and no names of axes; expected one label for each of {shown}. "
+            "Name its axes."
+        )
+    return variable._replace(axes=tuple(samples))
+
+
+def _axes(file: Path, name: str, variable: Variable) -> tuple[str, Sequence[str]]:
+    """Return the axis of units, and those of samples: presentations, or stimuli and repetitions."""
+    sizes = variable.sizes
+    shown = " × ".join(f"{listed([axis])} ({size})" for axis, size in zip(variable.axes, variable.shape, strict=True))
+    named = [axis for axis in sizes if role(axis) == "units"]
+    if len(named) > 1 or len(sizes) < 2 or len(sizes) < len(variable.axes):
+        raise DataError(f"{file}: {name} has the axes {shown}; expected samples and units, once each.")
+    units = named[0] if named else variable.axes[-1]
+    others = [axis for axis in sizes if axis != units]
+    samples = [axis for axis in others if sizes[axis] > 1] or others[:1]
+    repeats = [axis for axis in samples if _stands_for(axis) == "repeats"]
+    if len(samples) > 2 or (len(samples) == 2 and len(repeats) != 1):
+        raise DataError(
+            f"{file}: {name} has the axes {shown}; expected presentations, or stimuli and repetitions, and units (one "
+            f"of {', '.join(UNITS)}). Select one time bin, or average over it, and write that."
+        )
+    return units, samples
+
+
+def _labels(coordinates: Mapping[str, Variable], samples: Mapping[str, int]) -> dict[str, Any]:
+    """Return the labels of every sample, of coordinates along one or all axes of samples."""
+    found: dict[str, Any] = {"sources": {}}
+    for kind, spellings in LABELS.items():
+        name = next((name for name in spellings if name in coordinates), "")
+        if name:
+            axes, column = coordinates[name].axes, coordinates[name].labels()
+        else:
+            # Of two axes of samples, what has no coordinate is numbered.
+            axes = tuple(axis for axis in samples if _stands_for(axis) == kind and len(samples) == 2)
+            column = np.arange(samples[axes[0]]) if axes else np.empty(0)
+        if axes:
+            found[kind] = plain(_spread(column, axes, samples).reshape(-1))
+            found["sources"][kind] = name
+    return found
+
+
+def _spread(column: Array, axes: Sequence[str], samples: Mapping[str, int]) -> Array:
+    """Return a coordinate with all axes of samples, in their order."""
+    ordered = column.transpose([axes.index(axis) for axis in samples if axis in axes])
+    lengths = [size if axis in axes else 1 for axis, size in samples.items()]
+    return np.broadcast_to(ordered.reshape(lengths), tuple(samples.values()))
+
+
+def _stands_for(axis: str) -> str:
+    """Return what tells the samples apart along one of two axes."""
+    return "repeats" if role(axis) == "repeats" else "stimuli"
