@@ -106,7 +106,7 @@ def test_a_file_without_repeats_beside_one_with(tmp_path):
     np.testing.assert_array_equal(found.arrays["b"], CUBE[:, 0])
     assert found.trials["a"].counts.tolist() == [3] * 6
     assert found.trials["b"].counts.tolist() == [1] * 6
-    assert found.notes.made == ["a: 18 trials of 6 stimuli are averaged, 3 of each."]
+    assert found.notes.averaged == ["a: 18 trials of 6 stimuli are averaged, 3 of each."]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_unequal_numbers_of_trials_keep_every_trial(tmp_path, dtype):
     assert found.trials["a"].counts.tolist() == reference.counts.tolist() == [3, 2, 1, 3, 2, 1]
     np.testing.assert_array_equal(found.trials["a"].values, reference.values)
     assert found.notes.lost == ["a: 6 trials are NaN in every unit, and missing."]
-    assert found.notes.made == ["a: 12 trials of 6 stimuli are averaged, 1 to 3 of each."]
+    assert found.notes.averaged == ["a: 12 trials of 6 stimuli are averaged, 1 to 3 of each."]
 
 
 def test_missing_trials_of_tables(tmp_path):

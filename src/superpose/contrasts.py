@@ -37,6 +37,7 @@ from superpose.metrics import (
     PredictiveMetric,
 )
 from superpose.moments import working_type
+from superpose.recordings.systems import paired
 from superpose.statistics import holm, one_sided_p, two_sided_p
 
 Array = NDArray[Any]
@@ -70,8 +71,8 @@ def contrast(
 
     Parameters
     ----------
-    systems : mapping of str to array or tensor, (samples, units)
-        At least three systems that saw the same samples.
+    systems : mapping of str to array or tensor, (samples, units), data frame, xarray array or Recording
+        At least three systems that saw the same samples, paired as in `superpose.compare`.
     to : str
         The system that the others are held against. Directed metrics predict it from them.
     metrics : sequence of Metric
@@ -106,6 +107,7 @@ def contrast(
     """
     if len(systems) < 3 or to not in systems:
         raise DataError(f"expected {to!r} among at least three systems; there are {', '.join(map(str, systems))}.")
+    systems, groups = paired(systems, groups)
     found = _scored(
         _of_one_repeat(systems), to, metrics, folds=folds, test=test, groups=groups,
         interval_samples=interval_samples, memory=memory, progress=progress,
@@ -140,8 +142,8 @@ def partition(
 
     Parameters
     ----------
-    systems : mapping of str to array or tensor, (samples, units)
-        At least three systems that saw the same samples.
+    systems : mapping of str to array or tensor, (samples, units), data frame, xarray array or Recording
+        At least three systems that saw the same samples, paired as in `superpose.compare`.
     target : str
         The system that is predicted from the others.
     metric : PredictiveMetric
@@ -181,6 +183,7 @@ def partition(
     names = [str(name) for name in systems if str(name) != target]
     if len(names) < 2 or len(names) == len(systems):
         raise DataError(f"expected {target!r} among at least three systems; there are {', '.join(map(str, systems))}.")
+    systems, groups = paired(systems, groups)
     arrays = _of_one_repeat(systems)
     check_paired(arrays)
     alike = {name: _of_unit_variance(arrays[name]) for name in names}

@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 
 from superpose.arrays import as_responses, check_paired, chunks, like_input
 from superpose.files import DataError
+from superpose.rows import check_rows
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -483,6 +484,7 @@ def _correlations(x: ArrayLike, y: ArrayLike, name_x: str, name_y: str) -> Float
     Chunks are centred before they are multiplied, in their own precision, and summed in float64. A column that
     never varies correlates 0 with all.
     """
+    check_rows({name_x: x, name_y: y})
     a, b = as_responses(x, name_x), as_responses(y, name_y)
     check_paired({name_x: a, name_y: b})
     mean_a, mean_b = (unit_means(z)[..., None, :] for z in (a, b))

@@ -20,6 +20,7 @@ from superpose.checkpoints import fingerprint, read, restore, state, write
 from superpose.diagnostics import unit_means
 from superpose.files import DataError
 from superpose.products import ROUTES, route, taking
+from superpose.rows import check_rows
 from superpose.sae import SparseAutoencoder
 from superpose.sparsity import Codes
 from superpose.systems import projection
@@ -411,6 +412,7 @@ def _centre_and_scale(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.
 
 
 def _sources(arrays: Sequence[ArrayLike | Tensor], name: str) -> list[Source]:
+    check_rows({f"{name} {i}": x for i, x in enumerate(arrays)})
     sources = {f"{name} {i}": as_responses(x, f"{name} {i}") for i, x in enumerate(arrays)}
     for label, x in sources.items():
         check_moderate(x, label)

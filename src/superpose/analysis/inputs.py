@@ -57,7 +57,7 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     if not recordings:
         arrays = {name: np.asarray(x) for name, x in contents.items()}
         groups, used = handed_on(files)
-        return Systems(arrays, groups, inputs, None, Notes(used, left_out))
+        return Systems(arrays, groups, inputs, None, Notes(used, [], left_out))
     bare = {name: np.asarray(x) for name, x in contents.items() if not isinstance(x, Recording)}
     labelled = [recording.name for recording in recordings if not recording.numbered]
     if bare and labelled:
@@ -66,7 +66,7 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
             "by position."
         )
     matched, notes = joined(recordings)
-    notes = Notes(notes.made, [*left_out, *notes.lost])
+    notes = notes._replace(lost=[*left_out, *notes.lost])
     arrays = {name: bare[name] if name in bare else matched.systems[name] for name in contents}
     trials = _trials(recordings, matched.stimuli)
     if trials is not None:
@@ -108,7 +108,7 @@ def read_files(
     contents, inputs = _read(files, progress, how)
     arrays = {name: c.responses if isinstance(c, Recording) else c for name, c in contents.items()}
     made = [note for c in contents.values() if isinstance(c, Recording) for note in named_labels(c)]
-    return {name: as_responses(x, name) for name, x in arrays.items()}, inputs, Notes(made, left_out)
+    return {name: as_responses(x, name) for name, x in arrays.items()}, inputs, Notes(made, [], left_out)
 
 
 def read_dictionary(path: Path) -> SparseAutoencoder:

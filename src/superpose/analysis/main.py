@@ -24,12 +24,13 @@ from superpose.analysis.seeds import over_seeds
 from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
 from superpose.analysis.verdict import sentences
 from superpose.arrays import choose
-from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, calibrated, checked_systems, silent
+from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, Systems, calibrated, checked_systems, silent
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError
 from superpose.losses import SCORABLE_MODES
 from superpose.permutations import FEWEST
+from superpose.recordings.systems import paired
 from superpose.sae import SparseAutoencoder
 from superpose.statistics import holm
 from superpose.training import PRESETS as TRAINING
@@ -86,7 +87,7 @@ class Analysis:
 
 
 def analyse(
-    systems: Mapping[str, ArrayLike],
+    systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
     latents: int | None = None,
@@ -121,8 +122,8 @@ def analyse(
 
     Parameters
     ----------
-    systems : mapping of str to array or tensor, (samples, units)
-        At least two systems that saw the same samples in the same order.
+    systems : mapping of str to array or tensor, (samples, units), data frame, xarray array or Recording
+        At least two systems that saw the same samples, paired as in `superpose.compare`.
     pairs : sequence of (name, name), optional
         The pairs to compare; None is all of them.
     latents : int, optional
@@ -221,6 +222,7 @@ def analyse(
     rate = usual["learning_rate"] if learning_rate is None else learning_rate
     run = engine_of(engine)
     asked = chosen(controls)
+    systems, groups = paired(systems, groups)
     job, dropped = prepare(
         systems,
         pairs=pairs,
@@ -292,7 +294,7 @@ def analyse(
 
 
 def raw(
-    systems: Mapping[str, ArrayLike],
+    systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
     folds: int = 5,
@@ -317,6 +319,7 @@ def raw(
     >>> raw({"x": x, "y": 2 * x + 1}).table.score.round(3).unique().tolist()
     [1.0]
     """
+    systems, groups = paired(systems, groups)
     job, dropped = prepare(
         systems,
         pairs=pairs,

@@ -184,7 +184,11 @@ def compare(
         if trials:
             analysis = with_ceilings(analysis, trials, folds=folds, groups=belonging, seed=seed)
     analysis = replace(analysis, warnings=(*analysis.warnings, *notes.lost))
-    record: dict[str, Any] = {"inputs": inputs, "notes": notes.made, "seconds": round(time.perf_counter() - started, 1)}
+    record: dict[str, Any] = {
+        "inputs": inputs,
+        "notes": [*notes.labels, *notes.averaged],
+        "seconds": round(time.perf_counter() - started, 1),
+    }
     if known:
         record["dictionaries"] = known_record
     for name, path in (("groups", groups), ("labels", labels)):

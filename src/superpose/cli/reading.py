@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,5 +22,5 @@ def told(axes: str | None, missing: list[str] | None) -> dict[str, Any]:
 
 def show_notes(notes: Notes) -> None:
     """Say on standard error what labels were read from, what was averaged, and what was left out."""
-    for note in (*notes.made, *notes.lost):
+    for note in itertools.chain(*notes):
         print(note, file=sys.stderr)

@@ -9,7 +9,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from superpose.arrays import (
     as_responses,
@@ -20,7 +20,7 @@ from superpose.metrics.metric import is_constant
 
 Array = NDArray[Any]
 
-Systems = Mapping[str, ArrayLike]
+Systems = Mapping[str, Any]
 
 
 def checked_systems(systems: Systems) -> dict[str, Array]:

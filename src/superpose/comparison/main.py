@@ -18,6 +18,7 @@ from superpose.comparison.workers import scored, scored_by
 from superpose.engines import processes
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric
+from superpose.recordings.systems import paired
 from superpose.statistics import familywise
 
 Array = NDArray[Any]
@@ -42,9 +43,11 @@ def compare(
 
     Parameters
     ----------
-    systems : mapping of str to array or tensor, (…, samples, units)
+    systems : mapping of str to array or tensor, (…, samples, units), data frame, xarray array or Recording
         At least two systems that saw the same samples. Leading axes are repeats, equal in all systems, scored
         one by one and numbered in the column `repeat`.
+        Data frames, xarray's arrays and recordings are paired by the labels of their rows, in the order of the first,
+        and refused where they label other stimuli, or stand beside arrays without labels.
     pairs : sequence of (name, name), optional
         The pairs to score; None takes all.
     metrics : sequence of Metric
@@ -106,6 +109,7 @@ def compare(
     if not isinstance(permutations, int | np.integer) or permutations < 0:
         raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
     workers = processes(engine)
+    systems, groups = paired(systems, groups)
     arrays, couples, design = prepared(
         systems,
         pairs=pairs,

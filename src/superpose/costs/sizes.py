@@ -11,6 +11,7 @@ import numpy as np
 from superpose.arrays import as_responses, check_paired, is_mapped
 from superpose.files import DataError
 from superpose.moments import working_type
+from superpose.recordings.systems import paired
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,7 @@ def sizes_of(systems: Mapping[str, Any]) -> dict[str, Size]:
     """
     if not isinstance(systems, Mapping) or len(systems) < 2:
         raise DataError("expected at least two systems, as {name: array or Size}.")
+    systems, _ = paired(systems)
     sizes = {str(name): x if isinstance(x, Size) else _size(x, str(name)) for name, x in systems.items()}
     check_paired(sizes)  # type: ignore[arg-type]
     return sizes

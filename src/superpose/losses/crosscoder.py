@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from superpose.arrays import as_responses, check_paired, chunks
 from superpose.files import DataError
 from superpose.losses.terms import Weights, penalty
+from superpose.rows import check_rows
 from superpose.sae import SparseAutoencoder
 from superpose.sparsity import Codes
 
@@ -60,6 +61,7 @@ def shared_code(saes: nn.ModuleList | Sequence[SparseAutoencoder], *xs: ArrayLik
     """
     dictionaries: list[SparseAutoencoder] = list(saes)  # type: ignore[arg-type]
     check_dictionaries(dictionaries, xs)
+    check_rows({f"system {i}": x for i, x in enumerate(xs)})
     arrays = [as_responses(x, f"system {i}") for i, x in enumerate(xs)]
     check_paired({f"system {i}": x for i, x in enumerate(arrays)})
     for i, (sae, x) in enumerate(zip(dictionaries, arrays, strict=True)):

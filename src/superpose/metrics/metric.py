@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.arrays import as_responses, check_moderate, check_paired, like_input
 from superpose.files import DataError
 from superpose.moments import Moments, compact, of_pair
+from superpose.rows import check_rows
 
 Array = NDArray[Any]
 
@@ -135,6 +136,7 @@ def paired(x: ArrayLike, y: ArrayLike, minimum_samples: int = 2) -> tuple[Array,
     DataError
         Otherwise, saying which and why.
     """
+    check_rows({"x": x, "y": y})
     first, second = as_responses(x, "x"), as_responses(y, "y")
     samples = check_paired({"x": first, "y": second})
     if samples < minimum_samples:

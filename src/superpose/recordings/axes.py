@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from superpose.files import DataError
 from superpose.recordings.labels import LABELS, plain
 from superpose.recordings.unpacking import unpacked
+from superpose.rows import UNITS
 
 # With or without an s.
-UNITS = ("unit", "neuroid", "neuron", "cell", "channel", "voxel", "feature")
 SAMPLES = ("sample", "presentation", "condition")
 AXES = ("stimuli", "repeats", "units")
 REMEDY = (

@@ -11,10 +11,8 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.recordings.choice import listed
-from superpose.recordings.labels import LABELS
+from superpose.rows import LABELS, UNNAMED
 
-# What pandas calls an index without a name, once it has become a column; none is the name of a unit.
-UNNAMED = re.compile(r"|index|level_\d+|__index_level_\d+__|unnamed: \d+(_level_\d+)?(\.\d+)*")
 # Fewer rows may count by chance.
 COUNTED = 5
 
@@ -51,7 +49,8 @@ def columns_of(what: str, titles: Sequence[str], count: int, index: Collection[i
         if at:
             labels[kind] = at[0]
     first = next((i for i, name in enumerate(names) if not UNNAMED.fullmatch(name)), len(names))
-    levels = [i for i in range(count) if (i < first or i in index) and i not in labels.values()]
+    made_up = {i for i, name in enumerate(names) if i < first or name.startswith(("unnamed: ", "__index_level_"))}
+    levels = [i for i in range(count) if (i in made_up or i in index) and i not in labels.values()]
     return Columns([i for i in range(count) if i not in (*labels.values(), *levels)], labels, levels)
 
 

@@ -10,24 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
+from superpose.rows import KINDS, LABELS
 from superpose.tensors import as_array
 
-# In order of preference, where an array or a coordinate has several.
-LABELS = {
-    "stimuli": (
-        "stimulus",
-        "stimuli",
-        "stimulus_id",
-        "stimulus_ids",
-        "image",
-        "image_id",
-        "image_ids",
-        "id",
-    ),
-    "groups": ("group", "groups", "session", "sessions", "session_id"),
-    "repeats": ("repeat", "repeats", "repetition", "repetitions", "trial", "trials"),
-}
-KINDS = {spelling: kind for kind, spellings in LABELS.items() for spelling in spellings}
+__all__ = ["KINDS", "LABELS", "MISSING", "labelled", "plain", "written"]
+
 # How files of text write that a label is missing, beside leaving it blank.
 MISSING = (
     *("NaN", "nan", "NAN", "Nan", "-nan", "NA", "na", "Na", "N/A", "n/a", "N/a"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -65,15 +66,16 @@ def match(recordings: Iterable[Recording]) -> Matched:
     (['a', 'c'], [[15.0], [30.0]])
     """
     matched, notes = joined(list(recordings))
-    for note in (*notes.made, *notes.lost):
+    for note in itertools.chain(*notes):
         warnings.warn(note, stacklevel=2)
     return matched
 
 
 class Notes(NamedTuple):
-    """Sentences on what was made of recordings (labels, means), and on what was lost, or may have been."""
+    """Sentences on what labels were read from, what was averaged, and what was lost, or may have been."""
 
-    made: list[str]
+    labels: list[str]
+    averaged: list[str]
     lost: list[str]
 
 
@@ -83,7 +85,8 @@ def joined(recordings: Sequence[Recording]) -> tuple[Matched, Notes]:
     if not names or len(set(names)) < len(names):
         raise DataError(f"match was given recordings named {names}; expected at least one, each name once.")
     _check_labels(recordings)
-    made = [note for recording in recordings for note in named_labels(recording)]
+    labels = [note for recording in recordings for note in named_labels(recording)]
+    averaged = []
     lost = [note for recording in recordings for note in look_alikes(recording.name, recording.stimuli)]
     means = []
     for recording in recordings:
@@ -92,7 +95,7 @@ def joined(recordings: Sequence[Recording]) -> tuple[Matched, Notes]:
             lost.append(f"{recording.name}: {int(missing.sum())} trials are NaN in every unit, and missing.")
         mean, said = _mean_of_trials(present_trials(recording, missing))
         means.append(mean)
-        made += said
+        averaged += said
     shared = set(means[0].stimuli.tolist()).intersection(*(mean.stimuli.tolist() for mean in means[1:]))
     if not shared:
         examples = "; ".join(f"{mean.name}: {', '.join(mean.stimuli[:3])} …" for mean in means)
@@ -105,7 +108,7 @@ def joined(recordings: Sequence[Recording]) -> tuple[Matched, Notes]:
     rows = [_rows(mean.stimuli, stimuli) for mean in means]
     systems = {mean.name: _taken(mean.name, mean.responses, row) for mean, row in zip(means, rows, strict=True)}
     grouped = [(mean.name, mean.groups[row]) for mean, row in zip(means, rows, strict=True) if mean.groups is not None]
-    return Matched(systems, stimuli, _one_grouping(grouped)), Notes(made, lost)
+    return Matched(systems, stimuli, _one_grouping(grouped)), Notes(labels, averaged, lost)
 
 
 def _check_labels(recordings: Sequence[Recording]) -> None:
@@ -124,7 +127,8 @@ def _check_labels(recordings: Sequence[Recording]) -> None:
             )
     for other in others:
         # An unnamed index that lacks rows, or has them in another order, is of the same numbers.
-        if other.sources.get("stimuli") != "" or (len(other.stimuli) == rows and counts(other.stimuli, 1)):
+        same = other.sources.get("stimuli") == "" and all(map(str.isdecimal, other.stimuli.tolist()))
+        if not same or (len(other.stimuli) == rows and counts(other.stimuli, 1)):
             raise DataError(
                 f"{first.name} only numbers its rows, and {other.name} labels them ({', '.join(other.stimuli[:3])} …); "
                 "give all of them a column of stimuli, or none."

@@ -1,0 +1,182 @@
+"""Systems as Python calls take them: arrays by position; recordings, data frames and xarray's by their labels."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.files import DataError
+from superpose.recordings.axes import role, samples_by_units
+from superpose.recordings.columns import Level, check_no_counter, columns_of, index_stimuli, title_of
+from superpose.recordings.labels import LABELS, plain
+from superpose.recordings.matching import joined
+from superpose.recordings.recording import Recording
+
+Array = NDArray[Any]
+
+
+def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple[dict[str, Any], ArrayLike | None]:
+    """Return systems as arrays whose rows are paired, and the groups of these rows.
+
+    Recordings, data frames and xarray's arrays are paired by the labels of their rows, in the order of the first, and
+    the trials of a stimulus are averaged, with a warning; an index 0, 1, 2, … is no label. Everything else passes
+    unchanged, and is paired by position.
+
+    Parameters
+    ----------
+    systems : mapping of str to array, tensor, Recording, pandas.DataFrame or xarray.DataArray
+        Labels of a frame are its index and its columns of the names of `superpose.recordings.LABELS`; those of an
+        xarray array are its coordinates.
+    groups : array-like, optional
+        As a caller gives them, in the order of the paired rows; None takes those that systems carry.
+
+    Raises
+    ------
+    DataError
+        If systems label different stimuli, or only some of them label any.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from superpose.recordings.systems import paired
+    >>> frame = pd.DataFrame(np.eye(3), index=["cat", "dog", "owl"])
+    >>> bool((paired({"a": frame, "b": frame[::-1]})[0]["b"] == np.eye(3)).all())
+    True
+    """
+    contents = {str(name): recorded(x, str(name)) for name, x in systems.items()}
+    recordings = [x for x in contents.values() if isinstance(x, Recording)]
+    labelled = [recording for recording in recordings if not recording.numbered]
+    bare = [name for name, x in contents.items() if not isinstance(x, Recording)]
+    if labelled and bare:
+        raise DataError(
+            f"{labelled[0].name} labels its rows ({', '.join(labelled[0].stimuli[:3])} …) and {bare[0]} does not; "
+            "label both, or pass both as arrays (.to_numpy()) of the same stimuli in the same order."
+        )
+    if not recordings:
+        return contents, groups
+    matched, notes = joined(recordings)
+    for recording in recordings:
+        own = set(recording.stimuli.tolist())
+        if len(own) > len(matched.stimuli):
+            left = sorted(own.difference(matched.stimuli.tolist()))
+            raise DataError(
+                f"{recording.name} has {len(left)} stimuli that not every other system has ({', '.join(left[:3])} …); "
+                "superpose.match keeps those of recordings that all have."
+            )
+    for note in (*notes.averaged, *notes.lost):
+        warnings.warn(note, stacklevel=3)
+    arrays = {name: matched.systems.get(name, x) for name, x in contents.items()}
+    return arrays, matched.groups if groups is None else groups
+
+
+def recorded(x: Any, name: str) -> Any:
+    """Return what labels its rows as a Recording, and everything else as it is."""
+    if isinstance(x, Recording):
+        return replace(x, name=name)
+    pandas, xarray = sys.modules.get("pandas"), sys.modules.get("xarray")
+    if pandas is not None and isinstance(x, pandas.DataFrame):
+        return _of_frame(x, name)
+    if xarray is not None and isinstance(x, xarray.DataArray):
+        return _of_named_axes(x, name)
+    return x
+
+
+def _of_frame(frame: Any, name: str) -> Recording:
+    titles = [str(title) for title in frame.columns]
+    of = columns_of(name, titles, len(titles))
+    if not of.units or not len(frame):
+        raise DataError(f"{name} has {len(frame)} rows of {len(of.units)} units; expected at least one of each.")
+
+    def label(i: int) -> Array:
+        return plain(frame.iloc[:, i], f"{name}: labels in column {titles[i][:40]!r}")
+
+    labels = {kind: label(i) for kind, i in of.labels.items()}
+    sources = {kind: titles[i] for kind, i in of.labels.items()}
+    levels = [Level(title_of(titles[i]), label(i)) for i in of.levels]
+    for level in _levels(frame.index, name):
+        kind = next((kind for kind, spellings in LABELS.items() if level.name.lower() in spellings), None)
+        if kind is None:
+            levels.append(level)
+        elif kind in labels:
+            raise DataError(f"{name} has {kind} in its index {level.name!r} and in a column; leave one of them out.")
+        else:
+            labels[kind], sources[kind] = level.labels, level.name
+    values = _numbers(frame.iloc[:, of.units], name)
+    stimuli = index_stimuli(name, levels, labels)
+    if stimuli is not None:
+        labels["stimuli"], sources["stimuli"] = stimuli.labels, stimuli.name
+        if len(levels) == 1 and not stimuli.name and len(of.units) > 1:
+            check_no_counter(name, titles[of.units[0]], values[:, 0])
+    return Recording(name, values, sources=sources, **labels)
+
+
+def _levels(index: Any, name: str) -> list[Level]:
+    titles = ["" if title is None else str(title) for title in index.names]
+    return [Level(title, plain(index.get_level_values(i), f"{name}: index")) for i, title in enumerate(titles)]
+
+
+def _numbers(frame: Any, name: str) -> Array:
+    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+
+    for title, dtype in zip(frame.columns, frame.dtypes, strict=True):
+        if not is_numeric_dtype(dtype) and not is_bool_dtype(dtype):
+            raise DataError(
+                f"{name}: column {str(title)[:40]!r} holds {dtype}; expected numbers. Columns of labels are named "
+                f"{', '.join(spellings[0] for spellings in LABELS.values())}."
+            )
+    values = frame.to_numpy()
+    if values.dtype.kind not in "fiub":
+        values = frame.to_numpy(dtype=np.float64, na_value=np.nan)
+    # Frames keep columns together, and sums of rows that are apart differ in their last digits.
+    return np.ascontiguousarray(values)
+
+
+def _of_named_axes(x: Any, name: str) -> Any:
+    axes = {str(axis): role(str(axis)) for axis in x.dims}
+    if len(axes) < 2:
+        return np.asarray(x)
+    units = next((axis for axis in axes if axes[axis] == "units"), [*axes][-1])
+    others = [axis for axis in axes if axis != units]
+    repeats = [axis for axis in others if axes[axis] == "repeats"]
+    samples = [axis for axis in others if axis not in repeats]
+    beside = {str(of).lower(): column for of, column in x.coords.items()}
+    coordinates = {of: column for of, column in beside.items() if column.dims and units not in column.dims}
+    if len(samples) != 1 or len(repeats) > 1:
+        if not coordinates:
+            return np.asarray(x)
+        raise DataError(
+            f"{name} has the axes {', '.join(axes)}; expected one of samples, perhaps one of repeats, and one of units."
+        )
+    labels: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    order = [*samples, *repeats]
+    for kind, spellings in LABELS.items():
+        found = next((spelling for spelling in spellings if spelling in coordinates), None)
+        if found is not None:
+            column = coordinates[found]
+            labels[kind] = plain(column.transpose(*(a for a in order if a in column.dims)).values, f"{name}: {found}")
+            sources[kind] = found
+    if "stimuli" not in labels and samples[0] in x.indexes:
+        levels = [
+            level._replace(name=level.name or samples[0])
+            for level in _levels(x.indexes[samples[0]], name)
+            if level.name.lower() not in sources.values()
+        ]
+        stimuli = index_stimuli(name, levels, labels)
+        if stimuli is not None:
+            labels["stimuli"], sources["stimuli"] = stimuli.labels, stimuli.name
+    values = x.transpose(*order, units).values
+    if not labels and not repeats:
+        return values
+    columns = {"responses": values, **labels, "sources": sources}
+    if "stimuli" not in labels:
+        columns |= {"stimuli": np.arange(len(values)), "sources": {**sources, "stimuli": ""}}
+    columns = samples_by_units(Path(name), columns, ("stimuli", *("repeats" for _ in repeats), "units"))
+    return Recording(name, columns.pop("responses"), **columns)

@@ -1,0 +1,101 @@
+"""What labels the rows of data frames and xarray's arrays, so that none are paired by position against their labels."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from superpose.files import DataError
+
+# In order of preference, where an array or a coordinate has several.
+LABELS = {
+    "stimuli": (
+        "stimulus",
+        "stimuli",
+        "stimulus_id",
+        "stimulus_ids",
+        "image",
+        "image_id",
+        "image_ids",
+        "id",
+    ),
+    "groups": ("group", "groups", "session", "sessions", "session_id"),
+    "repeats": ("repeat", "repeats", "repetition", "repetitions", "trial", "trials"),
+}
+KINDS = {spelling: kind for kind, spellings in LABELS.items() for spelling in spellings}
+# What pandas calls an index without a name, once it has become a column; none is the name of a unit.
+UNNAMED = re.compile(r"|index|level_\d+|__index_level_\d+__|unnamed: \d+(_level_\d+)?(\.\d+)*")
+# With or without an s.
+UNITS = ("unit", "neuroid", "neuron", "cell", "channel", "voxel", "feature")
+
+
+def check_rows(systems: Mapping[str, Any]) -> None:
+    """Raise a DataError unless rows that are paired by position carry the same labels, or none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from superpose.rows import check_rows
+    >>> frame = pd.DataFrame([[1.0], [2.0]], index=["cat", "dog"])
+    >>> check_rows({"a": frame, "b": frame})
+    """
+    labels = {name: row_labels(x, name) for name, x in systems.items()}
+    known = {name: own for name, own in labels.items() if own is not None}
+    if not known:
+        return
+    (first, own), *others = known.items()
+    bare = [name for name in labels if name not in known]
+    if bare:
+        raise DataError(
+            f"{first} labels its rows ({_some(own)}) and {bare[0]} does not; label both, or pass both as arrays "
+            "(.to_numpy()) of the same stimuli in the same order."
+        )
+    for name, other in others:
+        if other != own:
+            raise DataError(
+                f"{first} labels its rows {_some(own)}, and {name} {_some(other)}; put them in one order, or give them "
+                "to superpose.compare, which pairs by label."
+            )
+
+
+def row_labels(x: Any, name: str) -> list[Any] | None:
+    """Return the labels of the rows of a data frame or an array of xarray, None where there are none.
+
+    Raises
+    ------
+    DataError
+        For a frame with columns of labels among its units, or units along the rows.
+    """
+    pandas, xarray = sys.modules.get("pandas"), sys.modules.get("xarray")
+    if pandas is not None and isinstance(x, pandas.DataFrame):
+        named = [str(title) for title in x.columns if _is_label(str(title).strip().lower())]
+        if named:
+            raise DataError(
+                f"{name} has the column {named[0][:40]!r} of labels among its units; make it the index "
+                f"(frame.set_index({named[0][:40]!r})), or give the frame to superpose.compare."
+            )
+        return _own(x.index.tolist())
+    if xarray is not None and isinstance(x, xarray.DataArray) and x.ndim > 1:
+        axis = x.dims[-2]
+        if str(axis).lower().removesuffix("s") in UNITS:
+            raise DataError(f"{name} has the axes {', '.join(map(str, x.dims))}; expected units last: transpose it.")
+        indices = [x.indexes[axis].tolist()] if axis in x.indexes else []
+        named = [of for of in x.coords if KINDS.get(str(of).lower()) == "stimuli" and x.coords[of].dims == (axis,)]
+        candidates = [*(x.coords[of].values.tolist() for of in named), *indices]
+        return next((labels for labels in candidates if _own(labels) is not None), None)
+    return None
+
+
+def _is_label(title: str) -> bool:
+    return title in KINDS or UNNAMED.fullmatch(title) is not None
+
+
+def _own(labels: list[Any]) -> list[Any] | None:
+    """Return labels, or None for 0, 1, 2, …, which nobody chose."""
+    return None if labels == list(range(len(labels))) else labels
+
+
+def _some(labels: list[Any]) -> str:
+    return ", ".join(str(label)[:20] for label in labels[:3]) + " …"

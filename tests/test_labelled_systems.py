@@ -1,0 +1,197 @@
+"""Data frames, xarray's arrays and recordings in Python calls: paired by their labels, or refused."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+import superpose as sp
+from superpose.analysis import raw
+from superpose.files import DataError
+from superpose.metrics import CKA
+from superpose.recordings import Recording
+from superpose.recordings.systems import paired
+
+DRAW = np.random.default_rng(0)
+X = DRAW.normal(size=(60, 5))
+Y = X @ DRAW.normal(size=(5, 6)) + DRAW.normal(size=(60, 6))
+IDS = [f"image{i}" for i in range(60)]
+ORDER = DRAW.permutation(60)
+
+
+def as_index(x, ids):
+    return pd.DataFrame(x, index=ids)
+
+
+def as_named_index(x, ids):
+    return pd.DataFrame(x, index=pd.Index(ids, name="photograph"))
+
+
+def as_column(x, ids):
+    return pd.DataFrame(x).add_prefix("u").assign(image_id=ids)
+
+
+def as_recording(x, ids):
+    return Recording("other", x, ids)
+
+
+def as_assembly(x, ids):
+    return xr.DataArray(x, dims=("presentation", "neuroid"), coords={"image_id": ("presentation", ids)})
+
+
+def as_transposed(x, ids):
+    return xr.DataArray(x.T, dims=("neuroid", "image"), coords={"image": ids})
+
+
+def as_multiindex(x, ids):
+    index = pd.MultiIndex.from_arrays([ids, ["a"] * len(ids)], names=["image_id", "object_name"])
+    coords = xr.Coordinates.from_pandas_multiindex(index, "presentation")
+    return xr.DataArray(x, dims=("presentation", "neuroid"), coords=coords)
+
+
+KINDS = [as_index, as_named_index, as_column, as_recording, as_assembly, as_transposed, as_multiindex]
+CALLS = {
+    "compare": lambda systems: sp.compare(systems, metrics=[CKA]).score[0],
+    "raw": lambda systems: raw(systems).table.score[0],
+    "analyse": lambda systems: sp.analyse(systems, latents=6, active=2, steps=2).table.score[0],
+    "contrast": lambda systems: sp.contrast({**systems, "c": next(iter(systems.values()))}, to="a").score_a[0],
+    "partition": lambda systems: sp.partition({**systems, "c": next(iter(systems.values()))}, target="a").score[0],
+    "costs": lambda systems: sp.costs.predict(systems).flops,
+}
+
+
+def ordered(make, x, order=ORDER):
+    return make(x[order], [IDS[i] for i in order])
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("make", KINDS)
+def test_rows_are_paired_by_their_labels(call, make):
+    score = CALLS[call]({"a": make(X, IDS), "b": ordered(make, Y)})
+    assert score == CALLS[call]({"a": X, "b": Y})
+
+
+@pytest.mark.parametrize("other", KINDS)
+@pytest.mark.parametrize("make", KINDS)
+def test_whatever_carries_them(make, other):
+    arrays, groups = paired({"a": make(X, IDS), "b": ordered(other, Y)})
+    np.testing.assert_array_equal(arrays["a"], X)
+    np.testing.assert_array_equal(arrays["b"], Y)
+    assert groups is None
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("make", KINDS)
+def test_labels_beside_none_are_refused(call, make):
+    for bare in (Y, torch.as_tensor(Y), pd.DataFrame(Y)):
+        with pytest.raises(DataError, match=r"label(s its|s them|s) .*(does not|only numbers|image0)"):
+            CALLS[call]({"a": make(X, IDS), "b": bare})
+
+
+@pytest.mark.parametrize("make", KINDS)
+def test_other_labels_are_refused(make):
+    with pytest.raises(DataError, match=r"a has 2 stimuli that not every other system has .*; superpose.match keeps"):
+        paired({"a": make(X, IDS), "b": make(Y[:58], IDS[:58])})
+    with pytest.raises(DataError, match="no stimulus id is shared"):
+        paired({"a": make(X, IDS), "b": make(Y, [f"other{i}" for i in range(60)])})
+
+
+def test_an_index_that_numbers_the_rows_is_no_label():
+    counted = xr.DataArray(X, coords={"presentation": range(60), "unit": range(5)})
+    for one in (pd.DataFrame(X), xr.DataArray(X), counted):
+        arrays, _ = paired({"a": one, "b": Y, "c": torch.as_tensor(Y)})
+        np.testing.assert_array_equal(arrays["a"], X)
+        assert CALLS["compare"]({"a": one, "b": Y}) == CALLS["compare"]({"a": X, "b": Y})
+    with pytest.raises(DataError, match="a has 60 rows and b has 50, and neither labels them"):
+        paired({"a": pd.DataFrame(X), "b": pd.DataFrame(Y[:50])})
+
+
+def test_a_frame_and_itself_in_another_order():
+    frame = pd.DataFrame(X)
+    for other in (frame[::-1], frame.sample(frac=1, random_state=0)):
+        np.testing.assert_array_equal(paired({"a": frame, "b": other})[0]["b"], X)
+
+
+def test_columns_that_are_no_units():
+    frame = pd.DataFrame(X).add_prefix("u")
+    for other in (frame.reset_index(), frame.assign(**{"Unnamed: 0": range(60)}), frame.reset_index().reset_index()):
+        np.testing.assert_array_equal(paired({"a": other, "b": Y})[0]["a"], X)
+    with pytest.raises(DataError, match=r"column 'name' holds .*; expected numbers. Columns of labels are named"):
+        paired({"a": frame.assign(name="x"), "b": Y})
+    with pytest.raises(DataError, match="has an index of several levels"):
+        paired({"a": frame.set_index([pd.Index(["a", "b"] * 30), pd.Index(np.arange(60) + 7)]), "b": Y})
+    with pytest.raises(DataError, match="a has stimuli in its index 'image' and in a column"):
+        paired({"a": frame.set_index(pd.Index(IDS, name="image")).assign(stimulus=IDS), "b": frame})
+    with pytest.raises(DataError, match="a has 60 rows of 0 units"):
+        paired({"a": pd.DataFrame({"stimulus": IDS}), "b": Y})
+    with pytest.raises(DataError, match="the first column, 'photo', numbers the rows from 0"):
+        paired({"a": frame.rename_axis("photo").reset_index(), "b": Y})
+
+
+def test_trials_are_averaged_with_a_warning_and_groups_are_kept():
+    trials = np.repeat(X, 2, axis=0) + np.tile([[1.0], [-1.0]], (60, 1))
+    frame = pd.DataFrame(trials, index=np.repeat(IDS, 2)).assign(session=np.repeat(np.arange(20), 6))
+    with pytest.warns(UserWarning, match="a: 120 trials of 60 stimuli are averaged, 2 of each"):
+        arrays, groups = paired({"a": frame, "b": ordered(as_index, Y)})
+    np.testing.assert_allclose(arrays["a"], X, atol=1e-12)
+    np.testing.assert_array_equal(arrays["b"], Y)
+    assert groups.tolist() == np.repeat(np.arange(20), 3).astype(str).tolist()
+    assert paired({"a": frame, "b": ordered(as_index, Y)}, groups=[1] * 60)[1] == [1] * 60
+
+
+def test_axes_of_repeats():
+    cube = np.stack([X + 1, X - 1])
+    array = xr.DataArray(cube, dims=("repetition", "image", "neuroid"), coords={"image": IDS})
+    with pytest.warns(UserWarning, match="120 trials of 60 stimuli are averaged"):
+        np.testing.assert_allclose(paired({"a": array, "b": ordered(as_index, Y)})[0]["a"], X, atol=1e-12)
+    plain = xr.DataArray(cube)
+    assert paired({"a": plain, "b": cube})[0]["a"].shape == (2, 60, 5)
+    with pytest.raises(DataError, match="a has the axes time, image, neuroid; expected one of samples"):
+        paired({"a": array.rename(repetition="time"), "b": array})
+
+
+def test_missing_labels_are_refused():
+    with pytest.raises(DataError, match="a: stimuli: 1 missing, the first at row 0"):
+        paired({"a": pd.DataFrame(X, index=[None, *IDS[1:]]), "b": as_index(Y, IDS)})
+
+
+def test_numbers_of_a_frame_keep_their_type():
+    for dtype in ("float32", "float64", "Float64", "Int64", "int8", "bool"):
+        arrays, _ = paired({"a": pd.DataFrame(np.round(X) > 0).astype(dtype), "b": Y})
+        assert arrays["a"].dtype == {"Float64": "f8", "Int64": "i8"}.get(dtype, dtype) or arrays["a"].dtype.kind == "f"
+        np.testing.assert_array_equal(arrays["a"], np.round(X) > 0)
+
+
+PAIRS = {
+    "cka": sp.cka,
+    "rsa": sp.rsa,
+    "regression": sp.regression,
+    "cca": sp.cca,
+    "procrustes": sp.procrustes,
+}
+
+
+@pytest.mark.parametrize("score", PAIRS)
+def test_scores_of_two_refuse_labels_in_another_order(score):
+    call = PAIRS[score]
+    np.testing.assert_allclose(call(as_index(X, IDS), as_index(Y, IDS)), call(X, Y), rtol=1e-12)
+    np.testing.assert_allclose(call(pd.DataFrame(X), Y), call(X, Y), rtol=1e-12)
+    with pytest.raises(DataError, match=r"x labels its rows image0, image1, image2 …, and y image.*; put them in"):
+        call(as_index(X, IDS), ordered(as_index, Y))
+    with pytest.raises(DataError, match=r"x labels its rows \(image0.*\) and y does not; label both"):
+        call(as_index(X, IDS), Y)
+    with pytest.raises(DataError, match=r"x has the column 'image_id' of labels among its units; make it the index"):
+        call(as_column(X, list(range(60))), Y)
+    with pytest.raises(DataError, match="x has the axes neuroid, image; expected units last: transpose it"):
+        call(as_transposed(X, IDS), Y)
+    with pytest.raises(DataError, match="put them in one order"):
+        call(as_assembly(X, IDS), ordered(as_assembly, Y))
+
+
+def test_joint_dictionaries_refuse_labels_in_another_order():
+    from superpose.losses import joint
+
+    pair = torch.nn.ModuleList(sp.SparseAutoencoder(x.shape[1], 4, sp.TopK(2)) for x in (X, Y))
+    with pytest.raises(DataError, match=r"label.* rows .*; put them in one order"):
+        sp.fit(pair, joint, as_index(X, IDS), ordered(as_index, Y), steps=1)
