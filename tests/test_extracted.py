@@ -42,7 +42,7 @@ class TestSystems:
         found = read_systems([folder])
         assert list(found.arrays) == ["first", "second"]
         assert found.groups.tolist() == np.repeat(np.arange(40), 3).tolist()
-        assert found.notes.made == [f"rows belong together by sample: {folder}/groups.npy, 120 rows of 40 samples"]
+        assert found.notes.labels == [f"rows belong together by sample: {folder}/groups.npy, 120 rows of 40 samples"]
 
     def test_so_do_its_files(self, here):
         folder = extracted(here / "net", 3)
@@ -50,7 +50,7 @@ class TestSystems:
 
     def test_one_row_a_sample_makes_no_groups(self, here):
         found = read_systems([extracted(here / "net", 1)])
-        assert found.groups is None and found.notes.made == []
+        assert found.groups is None and found.notes.labels == []
 
     def test_patterns_that_meet_everything(self, here):
         folder = extracted(here / "net", 2)
