@@ -1,137 +1,154 @@
-"""What each held-out row adds to the scores of a prediction, where it is scored and where it trains."""
+"""What each held-out row adds to the score of a prediction, where it is scored and where it trains."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
 
-from superpose.metrics.prediction import KINDS, RegressionSums, about_means, correlation, over, predicted, unit_r
+from superpose.blocks import inner
+from superpose.metrics.metric import Shares
+from superpose.metrics.prediction import (
+    RegressionSums,
+    about_means,
+    correlation,
+    over,
+    predicted,
+    unit_r,
+)
 from superpose.metrics.splits import Plan
 from superpose.moments import Array, Moments, Own
 
-
-@dataclass(frozen=True)
-class RegressionRows:
-    """What a held-out row adds to each kind of score of its round, less what an average row does, (rows, kinds)."""
-
-    shares: Array
+# Of what score, and averaged over what.
+Kind = tuple[str, str]
+# What rows x, y of one fold add to the score of a round, (rows,).
+Adds = Callable[[Array, Array], Array]
 
 
 def regression_rows(
-    moments: Moments, sums: RegressionSums, *, plan: Plan
-) -> Callable[[Array, Array, Array], RegressionRows]:
-    """Return what gives each held-out row's share of the scores.
+    moments: Moments, sums: RegressionSums, *, plan: Plan, kind: Kind
+) -> Callable[[Array, Array, Array], Shares]:
+    """Return what gives each held-out row's influence on a score, the mean over rounds: the infinitesimal jackknife.
 
-    With sums P, T, R of a round's squared predictions, targets and residuals, a row of prediction p, target t and
-    residual e moves r by p t/√(P T) − r (p²/P + t²/T)/2, and R² by R t²/T² − e²/T. Where it trains in other rounds it
-    moves their weights as well (`_moves`).
+    A row counts in the round that it is scored in, and in those that it trains in. Where no scored row trains, as in
+    one fixed split, weights are taken as given.
     """
-    rounds = {}
-    for number, (held_out, training) in enumerate(plan.rounds):
-        w = sums.fitted[number].weights
-        mean_x, mean_y = (_mean(own, training, w.dtype) for own in (moments.x, moments.y))
-        test_x, test_y = (_mean(own, (held_out,), w.dtype) for own in (moments.x, moments.y))
-        rounds[held_out] = (w, mean_y - mean_x @ w, test_x @ w, test_y, _scored_weights(sums, number))
-    moves = _moves(moments, sums, plan)
-    moved = {
-        fold: (_mean(moments.x, (fold,), move.dtype) @ move, _training_weights(moments, sums, plan, fold))
-        for fold, move in moves.items()
-    }
+    rounds = [_Round(moments, sums, number, *plan.rounds[number], kind) for number in range(len(plan.rounds))]
+    scored = {one.held_out: one.scored() for one in rounds}
+    trained = [(one.training, one.trained()) for one in rounds if set(one.training) & set(plan.held_out)]
+    per_round = sums.samples / len(rounds)
 
-    def shares(x: Array, y: Array, folds: Array) -> RegressionRows:
+    def shares(x: Array, y: Array, folds: Array) -> Shares:
         """Rows are of one held-out fold."""
-        fold, kind = int(folds[0]), x.dtype
-        w, intercept, mean_prediction, mean_y, weights = rounds[fold]
-        prediction = x @ w.astype(kind, copy=False)
-        residual = y - prediction - intercept.astype(kind)
-        prediction -= mean_prediction.astype(kind)
-        target = y - mean_y.astype(kind)
-        of_score = (prediction * target, prediction**2, target**2, residual**2)
-        found = _weighed(of_score, weights)
-        if fold in moves:
-            mean_move, training_weights = moved[fold]
-            move = x @ moves[fold].astype(kind, copy=False)
-            move -= mean_move.astype(kind)
-            found += _weighed([half * residual for half in np.split(move, 2, axis=1)], training_weights)
-        return RegressionRows(found)
+        fold = int(folds[0])
+        found = scored[fold](x, y)
+        for training, adds in trained:
+            if fold in training:
+                found = found + adds(x, y)
+        return Shares(per_round * found)
 
     return shares
 
 
-def _weighed(products: Sequence[Array], weights: Array) -> Array:
-    """Return the sum over products, (rows, units_y), of each with its weights, (units_y, kinds)."""
-    return np.asarray(sum(one @ w.astype(one.dtype) for one, w in zip(products, weights, strict=True)), np.float64)
+@dataclass(frozen=True)
+class _Slopes:
+    """A round's score by the sums of p t, p², t² and e², and by its weights W: (X'Y − `overlap` X'X W) `scale`.
 
-
-def _by_kind(sums: RegressionSums, weigh: Callable[..., Sequence[Array]], *parts: Array) -> Array:
-    """Return the weights of several products in every kind of score, (products, units_y, kinds)."""
-    known = ~np.isnan(unit_r(sums))
-    average = {"pooled": np.ones(len(known)), "units": known / max(int(known.sum()), 1)}
-    summed = {"pooled": [np.broadcast_to(part.sum(-1), part.shape) for part in parts], "units": list(parts)}
-    found = [[share * average[over] for share in weigh(score, *summed[over])] for score, over in KINDS]
-    return np.moveaxis(np.array(found), 0, -1)
-
-
-def _scored_weights(sums: RegressionSums, number: int) -> Array:
-    """Return what agreement, prediction², target² and residual² of a row weigh in the scores of its round."""
-
-    def weigh(score: str, fit: Array, prediction: Array, target: Array, residual: Array) -> Sequence[Array]:
-        by_p, by_t, nothing = _reciprocal(prediction), _reciprocal(target), np.zeros_like(fit)
-        if score == "r2":
-            return nothing, nothing, residual * by_t**2, -by_t
-        r = np.nan_to_num(correlation(fit, prediction, target))
-        return np.sqrt(by_p * by_t), -r * by_p / 2, -r * by_t / 2, nothing
-
-    return _by_kind(sums, weigh, *(part[number] for part in (sums.fit, sums.prediction, sums.target, sums.residual)))
-
-
-def _moves(moments: Moments, sums: RegressionSums, plan: Plan) -> dict[int, Array]:
-    """Return what moves r, and what moves R², in the rounds that a fold trains in, side by side: (units_x, 2 units_y).
-
-    A training row x with residual e moves the weights W by (X'X)⁻¹x e'. With C and S, the held-out rows' products with
-    their targets and with themselves, r = F/√(P T) then moves by x'(X'X)⁻¹(C − F/P S W) e/√(P T), and R² by
-    2 x'(X'X)⁻¹(C − S W) e/T: a sum over rounds of what stands before e. Nothing where weights are not linear in the
-    targets.
+    All are by unit; p, t and e are predictions, targets and residuals of held-out rows. Where the score sees the means that the fit
+    takes from its training rows (`means`), those move it as well.
     """
-    moves: dict[int, Array] = {}
-    for number, (held_out, training) in enumerate(plan.rounds):
-        scored_too = [fold for fold in training if fold in plan.held_out]
-        fitted = sums.fitted[number]
-        if scored_too and fitted.inverse is not None:
-            kind = moments.x.precision
-            gram, joint = (part.astype(kind, copy=False) for part in about_means(moments, held_out))
-            prediction = predicted(gram, fitted.weights, kind)
-            overlap = kind(sums.fit[number].sum() * _reciprocal(sums.prediction[number].sum()))
-            rights = (joint - overlap * prediction, joint - prediction)
-            move = np.hstack([fitted.inverse(right).astype(kind, copy=False) for right in rights])
-            for fold in scored_too:
-                moves[fold] = moves.get(fold, 0) + move
-    return moves
+
+    products: tuple[Array, Array, Array, Array]
+    overlap: Array
+    scale: Array
+    means: bool
 
 
-def _training_weights(moments: Moments, sums: RegressionSums, plan: Plan, fold: int) -> Array:
-    """Return what moves of a fold's rows times their residuals weigh in the scores of the rounds that they train in.
+class _Round:
+    """One round: which fold is held out, the weights, and how its score moves."""
 
-    The sums of those rounds are taken as their mean. Residuals are held out, 1/(1 − h) times those of training rows of
-    leverage h.
-    """
-    trained = [number for number, (_, training) in enumerate(plan.rounds) if fold in training]
-    leverages = [
-        freedom() / int(over(moments.x.samples, plan.rounds[number][1]))
-        for number in trained
-        if (freedom := sums.fitted[number].freedom) is not None
-    ]
-    shrink = max(1 - float(np.mean(leverages)), 0.0)
+    def __init__(
+        self,
+        moments: Moments,
+        sums: RegressionSums,
+        number: int,
+        held_out: int,
+        training: tuple[int, ...],
+        kind: Kind,
+    ) -> None:
+        self.moments, self.held_out, self.training = moments, held_out, training
+        self.fitted = sums.fitted[number]
+        w = self.fitted.weights
+        self.mean_x, self.mean_y = (_mean(own, training, w.dtype) for own in (moments.x, moments.y))
+        self.test_x, self.test_y = (_mean(own, (held_out,), w.dtype) for own in (moments.x, moments.y))
+        self.slopes = _slopes(sums, number, kind)
 
-    def weigh(score: str, prediction: Array, target: Array) -> Sequence[Array]:
-        by_p, by_t, nothing = _reciprocal(prediction), _reciprocal(target), np.zeros_like(target)
-        return (nothing, 2 * shrink * by_t) if score == "r2" else (shrink * np.sqrt(by_p * by_t), nothing)
+    def scored(self) -> Adds:
+        """Return what rows of the held-out fold add where they are scored.
 
-    return _by_kind(sums, weigh, *(part[trained].mean(0) for part in (sums.prediction, sums.target)))
+        With sums P, T, R of squared predictions, targets and residuals, a row of prediction p, target t and residual e
+        moves r by p t/√(P T) − r (p²/P + t²/T)/2, and R² by R t²/T² − e²/T.
+        """
+        w = self.fitted.weights
+        intercept, middle = self.mean_y - self.mean_x @ w, self.test_x @ w
+
+        def adds(x: Array, y: Array) -> Array:
+            prediction = x @ w.astype(x.dtype, copy=False)
+            residual = y - prediction - intercept.astype(x.dtype)
+            prediction -= middle.astype(x.dtype)
+            target = y - self.test_y.astype(x.dtype)
+            products = (prediction * target, prediction**2, target**2, residual**2)
+            parts = (one @ by.astype(x.dtype) for one, by in zip(products, self.slopes.products, strict=True))
+            return np.asarray(sum(parts), np.float64)
+
+        return adds
+
+    def trained(self) -> Adds:
+        """Return what training rows add through the weights and the means (`Pull`)."""
+        kind, w, slopes = self.moments.x.precision, self.fitted.weights, self.slopes
+        gram, joint = (part.astype(kind, copy=False) for part in about_means(self.moments, self.held_out))
+        slope = (joint - slopes.overlap.astype(kind) * predicted(gram, w, kind)) * slopes.scale.astype(kind)
+        by_mean = np.zeros(w.shape[-1], kind)
+        if slopes.means:
+            n = int(self.moments.x.samples[self.held_out])
+            across = self.test_x - self.mean_x
+            by_mean = n * (self.test_y - self.mean_y - across @ w) * slopes.scale.astype(kind)
+            slope += np.outer(across, by_mean)
+            by_mean = by_mean / int(over(self.moments.x.samples, self.training))
+        assert self.fitted.adjoint is not None
+        pull = self.fitted.adjoint(slope)
+
+        def adds(x: Array, y: Array) -> Array:
+            x, y = x - self.mean_x.astype(x.dtype), y - self.mean_y.astype(x.dtype)
+            residual = y - x @ w.astype(x.dtype, copy=False)
+            moves = x @ pull.joint.astype(x.dtype) + by_mean.astype(x.dtype)
+            found = inner(moves, residual) + pull.trace * inner(x, x)
+            if pull.rest is not None:
+                left, right = (x @ part.astype(x.dtype) for part in pull.rest)
+                found += inner(left, right)
+            return found
+
+        return adds
+
+
+def _slopes(sums: RegressionSums, number: int, kind: Kind) -> _Slopes:
+    score, average = kind
+    parts = [part[number] for part in (sums.fit, sums.prediction, sums.target, sums.residual)]
+    if average == "pooled":
+        share = np.ones_like(parts[0])
+        fit, prediction, target, residual = (np.full_like(part, part.sum()) for part in parts)
+    else:
+        known = ~np.isnan(unit_r(sums))
+        share = known / max(int(known.sum()), 1)
+        fit, prediction, target, residual = parts
+    by_p, by_t, nothing = _reciprocal(prediction), _reciprocal(target), np.zeros_like(fit)
+    if score == "r2":
+        products = (nothing, nothing, share * residual * by_t**2, -share * by_t)
+        return _Slopes(products, np.ones_like(fit), 2 * share * by_t, means=True)
+    r, both = np.nan_to_num(correlation(fit, prediction, target)), share * np.sqrt(by_p * by_t)
+    return _Slopes((both, -share * r * by_p / 2, -share * r * by_t / 2, nothing), fit * by_p, both, means=False)
 
 
 def _reciprocal(sums: Array) -> Array:
@@ -143,11 +160,3 @@ def _mean(own: Own, folds: tuple[int, ...], kind: np.dtype[Any]) -> Array:
     # In the type of what it multiplies, which would be converted otherwise.
     mean: Array = own.shift + over(own.total, folds) / over(own.samples, folds)
     return mean.astype(kind)
-
-
-def _influence(sums: RegressionSums, rows: RegressionRows, kind: tuple[str, str]) -> Array:
-    """Return each row's influence on the mean of a score over rounds."""
-    return rows.shares[:, KINDS.index(kind)] * sums.samples / len(sums.fit)
-
-
-INFLUENCE = {kind: partial(_influence, kind=kind) for kind in KINDS}

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
 from superpose.files import DataError
-from superpose.metrics.prediction import FINISH, Fit, Fitted, is_rough, training_rows
+from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, is_rough, training_rows
 from superpose.metrics.regression import PredictiveMetric, predictive_score
 from superpose.moments import Moments
 
@@ -86,32 +86,112 @@ def partial_least_squares(moments: Moments, training: tuple[int, ...], *, compon
     joint = rows.joint(moments)
     weights = np.zeros_like(joint)
     for index in np.ndindex(weights.shape[:-2]):
-        weights[index] = _weights(gram[index], joint[index], components)
-    return Fitted(weights, blurred=is_rough(moments))
+        weights[index] = sum(step.weights for step in _steps(gram[index], joint[index], components))
+
+    def adjoint(slope: Array) -> Pull:
+        # Taken again: they are few products, and would be held for what may never ask for them.
+        rows, gram = training_rows(moments.x, training)
+        joint = rows.joint(moments)
+        return _adjoint(gram, _steps(gram, joint, components), slope)
+
+    return Fitted(weights, blurred=is_rough(moments), adjoint=adjoint)
 
 
-def _weights(gram: Array, joint: Array, components: int) -> Array:
+@dataclass(frozen=True)
+class Step:
+    """One component: what was `left` of X'Y, the direction taken of it, X'X times that, and its variance.
+
+    `turned` are the direction's first forms, before each of the earlier directions is taken out.
+    """
+
+    left: Array
+    turned: list[Array]
+    direction: Array
+    response: Array
+    variance: float
+
+    @property
+    def loading(self) -> Array:
+        """Of the predictors on the component."""
+        return self.response / self.variance
+
+    @property
+    def target(self) -> Array:
+        """Of the targets on the component."""
+        loading: Array = (self.direction @ self.left) / self.variance
+        return loading
+
+    @property
+    def weights(self) -> Array:
+        """What the component adds to the weights."""
+        return np.outer(self.direction, self.target)
+
+
+def _steps(gram: Array, joint: Array, components: int) -> list[Step]:
     """Deflate X'Y alone, component by component: the modified kernel algorithm of Dayal & MacGregor."""
-    directions: list[Array] = []
-    loadings: list[Array] = []
-    weights = np.zeros_like(joint)
+    steps: list[Step] = []
     left, first = joint, np.linalg.norm(joint)
     for _ in range(min(components, len(gram))):
         if np.linalg.norm(left) <= EXHAUSTED * first:
             break
-        direction = _leading(left)
-        for earlier, loading in zip(directions, loadings, strict=True):
-            direction = direction - (loading @ direction) * earlier
+        direction, turned = _leading(left), []
+        for earlier in steps:
+            turned.append(direction)
+            direction = direction - (earlier.loading @ direction) * earlier.direction
         response = gram @ direction
         variance = direction @ response
         if variance <= EXHAUSTED * np.trace(gram) * (direction @ direction):
             break
-        loading, target = response / variance, (direction @ left) / variance
-        left = left - variance * np.outer(loading, target)
-        weights = weights + np.outer(direction, target)
-        directions.append(direction)
-        loadings.append(loading)
-    return weights
+        steps.append(Step(left, turned, direction, response, variance))
+        left = left - np.outer(response, steps[-1].target)
+    return steps
+
+
+def _adjoint(gram: Array, steps: list[Step], slope: Array) -> Pull:
+    """Return how training rows move a score with such a slope by the weights: the steps, backwards.
+
+    `by_…` is the score's derivative by what a step computed, from all steps after it.
+    """
+    by_left = np.zeros_like(slope)
+    by_responses, by_directions, by_loadings = np.zeros((3, len(steps), len(gram)))
+    for number, step in reversed(list(enumerate(steps))):
+        d, s, v, t = step.direction, step.response, step.variance, step.target
+        by_target = slope.T @ d - by_left.T @ s
+        by_loading = by_loadings[number]
+        by_variance = -(t @ by_target + step.loading @ by_loading) / v
+        by_response = by_loading / v - by_left @ t + by_variance * d
+        by_direction = by_directions[number] + slope @ t + step.left @ by_target / v + by_variance * s
+        by_direction = by_direction + gram @ by_response
+        by_responses[number] = by_response
+        by_left = by_left + np.outer(d, by_target) / v
+        for other, turned in reversed(list(enumerate(step.turned))):
+            earlier = steps[other]
+            size, by_size = earlier.loading @ turned, -(earlier.direction @ by_direction)
+            by_directions[other] -= size * by_direction
+            by_loadings[other] += by_size * turned
+            by_direction = by_direction + by_size * earlier.loading
+        by_left = by_left + _by_matrix(step.left, step.turned[0] if step.turned else d, by_direction)
+    # By X'X it is Σ by_response d'; W = Σ d t'.
+    targets = np.column_stack([step.target for step in steps])
+    directions = np.column_stack([step.direction for step in steps])
+    return Pull(by_left, rest=(by_responses.T + by_left @ targets, directions))
+
+
+def _by_matrix(matrix: Array, leading: Array, by_leading: Array) -> Array:
+    """Return the derivative by a matrix L of a score with such a derivative by its leading vector of rows, u.
+
+    u moves by (λ₁ − LL')⁺(dL L' + L dL')u, on what is orthogonal to u.
+    """
+    across = by_leading - (leading @ by_leading) * leading
+    if matrix.shape[0] <= matrix.shape[1]:
+        values, vectors = np.linalg.eigh(matrix @ matrix.T)
+        move = vectors[:, :-1] @ ((vectors[:, :-1].T @ across) / (values[-1] - values[:-1]))
+    else:
+        # (λ₁ − LL')⁻¹ = (1 + L (λ₁ − L'L)⁻¹ L')/λ₁, without the leading vector.
+        values, vectors = np.linalg.eigh(matrix.T @ matrix)
+        inside = vectors[:, :-1] @ ((vectors[:, :-1].T @ (matrix.T @ across)) / (values[-1] - values[:-1]))
+        move = (across + matrix @ inside) / values[-1]
+    return np.outer(move, leading @ matrix) + np.outer(leading, move @ matrix)
 
 
 def _leading(matrix: Array) -> Array:

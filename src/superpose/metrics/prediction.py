@@ -19,15 +19,25 @@ ROUNDING = 256
 class Fitted:
     """Weights from predictors to targets, (…, units_x, units_y); `reason`, `blurred` as in `RegressionSums`.
 
-    `inverse` takes B, (units_x, units_y), to (X'X + penalty)⁻¹B, and `freedom` gives the effective degrees of freedom;
-    None for weights that are not linear in the targets.
+    `adjoint` takes a score's derivative by the weights, (units_x, units_y), to what training rows add to the score.
     """
 
     weights: Array
     reason: str = ""
     blurred: bool = False
-    inverse: Callable[[Array], Array] | None = None
-    freedom: Callable[[], float] | None = None
+    adjoint: Callable[[Array], Pull] | None = None
+
+
+@dataclass(frozen=True)
+class Pull:
+    """How training rows move a score through weights: x about the mean, of residual e, by x'A e + x'LR'x + c |x|².
+
+    `joint` is A, the score's derivative by X'Y; that by X'X is −A W' + LR' + c, with L, R = `rest`.
+    """
+
+    joint: Array
+    rest: tuple[Array, Array] | None = None
+    trace: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -47,9 +57,6 @@ class RegressionSums:
     reason: str
     blurred: bool
 
-
-# Of what score, and averaged over what, in the order of `RegressionRows`.
-KINDS = (("r", "pooled"), ("r2", "pooled"), ("r", "units"), ("r2", "units"))
 
 # Moments and the folds to train on → weights.
 Fit = Callable[[Moments, tuple[int, ...]], Fitted]

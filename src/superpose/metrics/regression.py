@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property, partial
+from functools import cache, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,12 +12,13 @@ from numpy.typing import ArrayLike
 
 from superpose.arrays import choose, like_input
 from superpose.files import DataError
-from superpose.metrics.held_out import INFLUENCE, regression_rows
-from superpose.metrics.metric import MomentMetric, paired
+from superpose.metrics.held_out import regression_rows
+from superpose.metrics.metric import MomentMetric, influence_of_shares, paired
 from superpose.metrics.prediction import (
     FINISH,
     Fit,
     Fitted,
+    Pull,
     RegressionSums,
     Training,
     fitted_sums,
@@ -141,27 +142,25 @@ def least_squares(moments: Moments, training: tuple[int, ...], *, penalty: Penal
         )
     w, complete = equations.solve(equations.rows.joint(moments))
 
-    def again() -> NormalEquations:
+    def adjoint(slope: Array) -> Pull:
         # Kept where there is room; a factor of every round and direction is not held for what may never ask for it.
-        return normal_equations(moments.x, training, penalty)
+        again = normal_equations(moments.x, training, penalty)
+        joint = again.solve(slope)[0]
+        return Pull(joint, trace=-float(again.rise * np.sum(joint * w)))
 
-    return Fitted(
-        w,
-        blurred=not complete and is_rough(moments),
-        inverse=lambda right: again().solve(right)[0],
-        freedom=lambda: again().freedom,
-    )
+    return Fitted(w, blurred=not complete and is_rough(moments), adjoint=adjoint)
 
 
 @dataclass(frozen=True)
 class NormalEquations:
     """What least squares solves for any targets: training rows, and their Gram matrix plus the penalty, factored.
 
-    Without a factor where too few rows and no penalty leave no one solution.
+    Without a factor where too few rows and no penalty leave no one solution. The penalty grows by `rise` times what the
+    trace of the Gram matrix does.
     """
 
     rows: Training
-    penalty: Array
+    rise: float | Array
     gram: Cholesky | LeastNorm | None
 
     @property
@@ -174,25 +173,21 @@ class NormalEquations:
         assert self.gram is not None
         return self.gram.solve(joint)
 
-    @cached_property
-    def freedom(self) -> float:
-        """The effective degrees of freedom."""
-        width = self.rows.mean.shape[-1]
-        if not self.penalty.any():
-            return float(width)
-        return width - float(self.penalty * np.trace(self.solve(np.eye(width))[0]))
-
 
 def normal_equations(x: Own, training: tuple[int, ...], penalty: Penalty) -> NormalEquations:
     """Return what the predictors bring to a fit on some folds, kept with their sums."""
 
     def made() -> NormalEquations:
         rows, gram = training_rows(x, training)
-        alpha = penalty(rows.samples, np.einsum("...ii->...i", gram) / rows.samples)
+        variance = np.einsum("...ii->...i", gram) / rows.samples
+        alpha = penalty(rows.samples, variance)
+        # Penalties are a constant, plus a multiple of the total variance.
+        total = variance.sum(-1) * rows.samples
+        rise = (alpha - penalty(rows.samples, 0 * variance)) / np.where(total > 0, total, 1.0)
         if rows.samples <= gram.shape[-1] and not (alpha > 0).all():
-            return NormalEquations(rows, alpha, None)
+            return NormalEquations(rows, rise, None)
         np.einsum("...ii->...i", gram)[...] += alpha[..., None]
-        return NormalEquations(rows, alpha, factored(gram, x.precision))
+        return NormalEquations(rows, rise, factored(gram, x.precision))
 
     return x.keep((normal_equations, training, penalty), made)
 
@@ -235,8 +230,8 @@ class PredictiveMetric:
             score=FINISH[self.kind],
             why=why_not,
             repaired=_planned_repair(plan, self.fit),
-            row_sums=_planned_rows(plan),
-            influence=INFLUENCE[self.kind],
+            row_sums=_planned_rows(plan, self.fit, self.kind),
+            influence=influence_of_shares,
             bounds=BOUNDS[self.kind[0]],
             split=True,
         )
@@ -270,8 +265,9 @@ def _planned_repair(plan: Plan, fit: Fit) -> Callable[[Any, Moments], Regression
 
 
 @cache
-def _planned_rows(plan: Plan) -> Callable[..., Any]:
-    return partial(regression_rows, plan=plan)
+def _planned_rows(plan: Plan, fit: Fit, kind: tuple[str, str]) -> Callable[..., Any]:
+    # Of one fit each: rows move the sums that it made.
+    return lambda moments, sums: regression_rows(moments, sums, plan=plan, kind=kind)
 
 
 BOUNDS = {"r": (-1.0, 1.0), "r2": (-np.inf, 1.0)}

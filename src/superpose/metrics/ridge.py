@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
-from superpose.metrics.prediction import FINISH, Fit, Fitted, Training, is_rough, over, training_rows
+from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, Training, is_rough, over, training_rows
 from superpose.metrics.regression import PredictiveMetric, predictive_score
 from superpose.moments import Moments, Own
 
@@ -86,17 +86,19 @@ def chosen_ridge(moments: Moments, training: tuple[int, ...], *, grid: tuple[flo
     spectrum = spectrum_of(moments.x, training)
     shrunk = spectrum.shrinkage(best[None])[0]
 
-    def inverse(joint: Array) -> Array:
+    def solved(joint: Array) -> Array:
         vectors = spectrum_of(moments.x, training).vectors
-        solved: Array = vectors @ (shrunk[..., :, None] * (np.swapaxes(vectors, -1, -2) @ joint))
-        return solved
+        found: Array = vectors @ (shrunk[..., :, None] * (np.swapaxes(vectors, -1, -2) @ joint))
+        return found
 
-    return Fitted(
-        inverse(spectrum.rows.joint(moments)),
-        blurred=is_rough(moments),
-        inverse=inverse,
-        freedom=lambda: float((shrunk * spectrum_of(moments.x, training).values).sum()),
-    )
+    weights = solved(spectrum.rows.joint(moments))
+
+    def adjoint(slope: Array) -> Pull:
+        # The fraction that was chosen is held; its penalty grows with the trace of the Gram matrix.
+        joint, rise = solved(slope), best / min(spectrum.rows.samples, len(weights))
+        return Pull(joint, trace=-float(rise * np.sum(joint * weights)))
+
+    return Fitted(weights, blurred=is_rough(moments), adjoint=adjoint)
 
 
 @dataclass(frozen=True)
