@@ -412,3 +412,13 @@ class TestWorkers:
         x, y = np.random.default_rng(0).normal(size=(2, 40, 4))
         with pytest.raises(DataError, match="expected 'serial', or 'local:N' for N processes"):
             sp.compare({"x": x, "y": y}, engine=engine)
+
+
+def test_a_fold_of_one_group_has_no_interval(systems):
+    table = sp.compare(systems, metrics=[REGRESSION_R, RSA], groups=np.repeat(np.arange(5), 24))
+    fitted = table[table.metric == "regression_r"]
+    assert fitted.score.notna().all() and fitted.error.isna().all()
+    assert (fitted.why == "no interval: a held-out fold is of one group; use fewer folds").all()
+    assert table[table.metric == "rsa"].error.notna().all()
+    found = sp.contrast(systems, to="v1", metrics=[REGRESSION_R], groups=np.repeat(np.arange(5), 24)).iloc[0]
+    assert np.isnan(found.p) and "a held-out fold is of one group" in found.why

@@ -270,6 +270,17 @@ class TestInterval:
         drawn = draw(slice(0, 8), np.zeros(8, dtype=np.int64), groups, None, 0)
         assert_allclose(drawn.uncertainty(0.5, values, (0.0, 1.0)), expected, rtol=1e-12)
 
+    def test_of_a_mean_of_folds_is_that_of_means_about_which_each_is_taken(self):
+        # Four groups of two in the one fold, two in the other: a mean over folds of means of groups.
+        values = np.random.default_rng(1).normal(size=6)
+        folds, groups = np.repeat([0, 1], [8, 4]), np.repeat(np.arange(6), 2)
+        drawn = draw(slice(0, 12), folds, groups, None, 0)
+        parts = np.split(values, [4])
+        influence = np.concatenate([(part - part.mean()) / len(part) / 2 * 6 for part in parts])[groups]
+        expected = np.sqrt(sum(part.var(ddof=1) / len(part) for part in parts)) / 2
+        assert_allclose(drawn.error(drawn.within_folds(influence))[0], expected)
+        assert np.isnan(draw(slice(0, 12), folds, np.repeat([0, 1], [8, 4]), None, 0).within_folds(influence)).all()
+
     @pytest.mark.slow
     def test_covers(self):
         """95 % intervals of debiased CKA at 200 samples; a binomial share of 200 has standard error 1.5 %."""

@@ -135,6 +135,20 @@ class Drawn:
             whole = index[-1] - index[0] + 1 == len(index)
             yield fold, slice(int(index[0]), int(index[-1]) + 1) if whole else index
 
+    def within_folds(self, influence: Array) -> Array:
+        """Return influence on scores of single folds, each about its own means, such that its square is without bias.
+
+        Of G groups in a fold, the means take one: G/(G − 1), fold by fold, stands for that of all. NaN where a fold
+        holds a single group.
+        """
+        labels = np.arange(len(self.index)) if self.groups is None else self.groups
+        pairs = np.unique(np.stack([self.folds, labels]), axis=1)
+        held = np.bincount(pairs[0], minlength=int(self.folds.max()) + 1).astype(np.float64)
+        count = held.sum()
+        with np.errstate(divide="ignore", invalid="ignore"):
+            scale = np.where(held > 1, np.sqrt(held / (held - 1) * (count - 1) / count), np.nan)
+        return np.asarray(influence * scale[self.folds])
+
     def error(self, influence: Array) -> tuple[float, int]:
         """Return the standard error of a score of all scored samples, from so many groups of drawn ones."""
         count = independent(len(self.index), self.groups)

@@ -19,6 +19,8 @@ from superpose.moments import (
 
 Array = NDArray[Any]
 
+LONE = "no interval: a held-out fold is of one group; use fewer folds"
+
 # A fold, and the rows of one chunk of it.
 Block = tuple[int, slice | NDArray[np.int64]]
 
@@ -128,6 +130,10 @@ def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: 
     influence: Array | None = None
     if isinstance(metric, MomentMetric):
         influence = influence_of(pair, metric)
+        if influence is not None and metric.split:
+            influence = design.drawn.within_folds(influence)
+            if not np.isfinite(influence).all():
+                return Outcome(score, None, LONE)
     elif isinstance(metric, PairwiseMetric):
         influence = metric.influences(*(x[design.scored] for x in originals))
         influence = None if influence is None else influence[design.drawn.index - design.scored.start]

@@ -56,8 +56,8 @@ def regression_rows(
 class _Slopes:
     """A round's score by the sums of p t, p², t² and e², and by its weights W: (X'Y − `overlap` X'X W) `scale`.
 
-    All are by unit; p, t and e are predictions, targets and residuals of held-out rows. Where the score sees the means that the fit
-    takes from its training rows (`means`), those move it as well.
+    All are by unit; p, t and e are predictions, targets and residuals of held-out rows. Where the score sees the means
+    that the fit takes from its training rows (`means`), those move it as well.
     """
 
     products: tuple[Array, Array, Array, Array]
