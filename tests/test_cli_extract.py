@@ -289,6 +289,11 @@ def test_the_vision_tower_of_a_whole_clip(here, whole):
         projected = whole.visual_projection(outputs.pooler_output)
     np.testing.assert_allclose(np.load("made/resid_post_1.npy"), outputs.hidden_states[2][:, 0], atol=1e-5)
     np.testing.assert_allclose(np.load("made/visual_projection.npy"), projected, atol=1e-5)
+    inside = json.loads((here / "whole/preprocessor_config.json").read_text())
+    (here / "whole/processor_config.json").write_text(json.dumps({"image_processor": inside}))
+    (here / "whole/preprocessor_config.json").unlink()
+    assert extract("whole", "pictures", "--layers", "resid_post", *asked, "inside") == 0
+    np.testing.assert_array_equal(np.load("inside/resid_post_1.npy"), np.load("made/resid_post_1.npy"))
     np.save("pixels.npy", pixels)
     assert extract("whole", "pixels.npy", "--layers", "vision_model.encoder.layers.1", *asked, "array") == 0
     np.testing.assert_allclose(

@@ -187,7 +187,7 @@ def test_sentences_longer_than_the_positions_of_a_model(architecture, sizes, mos
     if most is None:
         assert len(activations(model, long, [module]).samples) == 18
     else:
-        with pytest.raises(DataError, match="a sentence has 9 tokens and the model has 8 positions; cut sentences at"):
+        with pytest.raises(DataError, match="a sentence has 9 tokens and the model has 8 positions; cut sentences there"):
             activations(model, long, [module])
 
 

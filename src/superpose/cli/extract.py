@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -72,8 +72,8 @@ def extract(
     device
         Where a folder's model runs: cpu, cuda, cuda:1.
     preparation
-        How pictures become inputs, where the model's folder holds no preprocessor_config.json: clip, vit, dino or
-        dinov2.
+        How pictures become inputs where the folder holds no preprocessor_config.json or processor_config.json:
+        clip, vit, dino or dinov2.
     length
         The most tokens a sentence keeps, special ones included; how many were cut is printed.
     """
@@ -163,7 +163,7 @@ def _pictures(path: Path, model: Path, preparation: str | None, length: int) -> 
     from superpose.models import preparation as saved
 
     how = (
-        saved(_beside(model, "preprocessor_config.json", "name one with --preparation"))
+        saved(_beside(model, ("preprocessor_config.json", "processor_config.json"), "name one with --preparation"))
         if preparation is None
         else choose(PREPARATIONS, "preparation", preparation)
     )
@@ -177,7 +177,7 @@ def _sentences(path: Path, model: Path, preparation: str | None, length: int) ->
     sentences = [line.strip() for line in lines(path) if line.strip()]
     if not sentences:
         raise DataError(f"{path} holds no sentence; expected one a line.")
-    file = _beside(model, "tokenizer.json", "save the tokenizer of the model there")
+    file = _beside(model, ("tokenizer.json",), "save the tokenizer of the model there")
     return tokenize(file, sentences, length=length), sentences
 
 
@@ -205,11 +205,13 @@ INPUTS: dict[str, Callable[[Path, Path, str | None, int], Read]] = {
 }
 
 
-def _beside(model: Path, name: str, remedy: str) -> Path:
-    file = (model if model.is_dir() else model.parent) / name
-    if not file.is_file():
-        raise DataError(f"{file} does not exist; {remedy}.")
-    return file
+def _beside(model: Path, names: Sequence[str], remedy: str) -> Path:
+    """Return the first of these files that stands beside a model."""
+    files = [(model if model.is_dir() else model.parent) / name for name in names]
+    for file in files:
+        if file.is_file():
+            return file
+    raise DataError(f"{files[0]} does not exist; {remedy}.")
 
 
 @contextmanager

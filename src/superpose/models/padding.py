@@ -89,7 +89,7 @@ def check_length(model: Any, some: Batch) -> None:
     words, most = _words(some), text_limit(model)
     if words is not None and most is not None and words.shape[1] > most:
         raise DataError(
-            f"a sentence has {words.shape[1]} tokens and the model has {most} positions; cut sentences at {most} tokens."
+            f"a sentence has {words.shape[1]} tokens and the model has {most} positions; cut sentences there."
         )
 
 

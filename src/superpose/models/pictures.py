@@ -158,7 +158,7 @@ def images(folder: str | os.PathLike[str], preparation: Preparation) -> Images:
 
 
 def preparation(path: str | os.PathLike[str]) -> Preparation:
-    """Return the preparation that transformers saved beside a model, in preprocessor_config.json.
+    """Return the preparation that transformers saved beside a model: preprocessor_config.json or processor_config.json.
 
     Raises
     ------
@@ -168,6 +168,8 @@ def preparation(path: str | os.PathLike[str]) -> Preparation:
     file = Path(path)
     try:
         said = json.loads(file.read_bytes())
+        # Processors of pictures and sentences keep the one of pictures inside of theirs.
+        said = said.get("image_processor", said)
         size = said.get("size") if said.get("do_resize", True) else None
         crop = said.get("crop_size") if said.get("do_center_crop", False) else None
         normal = said.get("do_normalize", True)
