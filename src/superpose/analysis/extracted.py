@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose import store
 from superpose.files import DataError, lines
+from superpose.store import paths as paths_of_store
 
 Array = NDArray[Any]
 
@@ -48,7 +48,7 @@ def opened(folder: Path) -> Extracted | None:
     """
     if not (folder / "manifest.json").is_file():
         return None
-    files = store.paths(folder)
+    files = paths_of_store(folder)
     if not files:
         raise DataError(f"{folder} is not finished; repeat the command that extracted it, which resumes.")
     if not {"groups", "ids"} <= files.keys():
