@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
-from superpose.recordings.axes import UNITS, are_told, role, two_dimensional
+from superpose.recordings.axes import are_told, role, two_dimensional
 from superpose.recordings.choice import choose, chosen, listed
 from superpose.recordings.labels import KINDS, LABELS, plain
+from superpose.rows import UNITS
 
 Array = NDArray[Any]
 

@@ -137,7 +137,8 @@ def _check_labels(recordings: Sequence[Recording]) -> None:
 
 def named_labels(recording: Recording) -> list[str]:
     """Say what the labels of a recording were read from, where that is another name than their own."""
-    sources = {kind: name or "the unnamed index" for kind, name in recording.sources.items()}
+    index = {"stimuli": "the unnamed index"}
+    sources = {kind: name or index.get(kind, kind) for kind, name in recording.sources.items()}
     others = [f"{kind} are {name}" for kind, name in sources.items() if name.lower() not in LABELS[kind][:2]]
     return [f"{recording.name}: {', '.join(others)}."] if others and not recording.numbered else []
 

@@ -50,6 +50,9 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple
     >>> bool((paired({"a": frame, "b": frame[::-1]})[0]["b"] == np.eye(3)).all())
     True
     """
+    if not isinstance(systems, Mapping):
+        # Refused by what takes them, in its own words.
+        return systems, groups
     contents = {str(name): recorded(x, str(name)) for name, x in systems.items()}
     recordings = [x for x in contents.values() if isinstance(x, Recording)]
     labelled = [recording for recording in recordings if not recording.numbered]
