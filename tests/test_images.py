@@ -186,6 +186,13 @@ def test_only_the_first_frame_is_used_and_that_is_said(tmp_path):
         prepare(tmp_path / "a.jpg", AS_THEY_ARE)
 
 
+def test_pictures_that_are_left_out_are_named(folder):
+    (folder / "a" / "photo.heic").write_bytes(b"")
+    (folder / "sketch.svg").write_text("<svg/>")
+    with pytest.warns(UserWarning, match=r"also holds 2 picture\(s\) of kinds that are not read, such as photo\.heic"):
+        assert len(images(folder, PREPARATIONS["clip"])) == len(SIZES)
+
+
 @pytest.mark.parametrize("mode", ["L", "RGB", "P"])
 def test_a_transparent_colour_lies_on_white(tmp_path, mode):
     pixels = Image.fromarray(np.arange(36, dtype=np.uint8).reshape(6, 6)).convert(mode)

@@ -102,6 +102,19 @@ def test_what_lies_along_the_mask_is_moved_with_it(mask):
     np.testing.assert_allclose(found.layers["encoder.layer.1"], np.concatenate(right), atol=1e-5)
 
 
+def test_pictures_beside_sentences_are_never_moved():
+    class Both(torch.nn.Module):
+        def forward(self, input_ids, attention_mask, pixel_values, pixel_mask):
+            return torch.cat([pixel_values.flatten(1), pixel_mask.flatten(1)], 1)
+
+    rng = np.random.default_rng(0)
+    pictures, masks = rng.normal(size=(2, 3, 2, 2)).astype(np.float32), rng.normal(size=(2, 3, 2)).astype(np.float32)
+    inputs = {"input_ids": [[0, 0, 5], [6, 7, 8]], "attention_mask": [[0, 0, 1], [1, 1, 1]]}
+    found = activations(Both(), {**inputs, "pixel_values": pictures, "pixel_mask": masks}, {"layer": ""})
+    expected = np.concatenate([pictures.reshape(2, -1), masks.reshape(2, -1)], 1)
+    np.testing.assert_array_equal(found.layers["layer"], expected)
+
+
 def test_a_hole_in_the_mask_keeps_the_positions_around_it():
     model, ids = build("bert", READER), np.array([[0, 7, 8, 9, 10]])
     found = activations(model, {"input_ids": ids, "attention_mask": [[0, 1, 0, 1, 1]]}, ["encoder.layer.1"])
@@ -187,7 +200,9 @@ def test_sentences_longer_than_the_positions_of_a_model(architecture, sizes, mos
     if most is None:
         assert len(activations(model, long, [module]).samples) == 18
     else:
-        with pytest.raises(DataError, match="a sentence has 9 tokens and the model has 8 positions; cut sentences there"):
+        with pytest.raises(
+            DataError, match="a sentence has 9 tokens and the model has 8 positions; cut sentences there"
+        ):
             activations(model, long, [module])
 
 

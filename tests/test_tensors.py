@@ -4,6 +4,7 @@ import warnings
 
 import ml_dtypes
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse
 import torch
@@ -82,6 +83,9 @@ NUMBERS = {
     "__array__ of bfloat16": (ByArray(ROWS.numpy().astype(ml_dtypes.bfloat16)), ROWS.bfloat16().float()),
     "__dlpack__": (ByDlpack(ROWS), ROWS),
     "numpy mask, nothing": (np.ma.masked_array(ROWS.numpy(), False), ROWS),
+    "nullable table": (pd.DataFrame(ROWS.numpy()).astype("Float64"), ROWS.double()),
+    "table of Arrow": (pd.DataFrame(ROWS.double().numpy()).astype("float64[pyarrow]"), ROWS.double()),
+    "sparse table": (pd.DataFrame(ROWS.relu().numpy()).astype(pd.SparseDtype("float32", 0.0)), ROWS.relu().double()),
     "longdouble": (ROWS.numpy().astype(np.longdouble), ROWS.double()),
     "big-endian": (ROWS.numpy().astype(">f4"), ROWS),
 }
@@ -117,6 +121,7 @@ NOT_NUMBERS = {
     "masked tensor": (lambda: torch.masked.masked_tensor(ROWS, ROWS > 0), "masked"),
     "masked array": (lambda: np.ma.masked_array(ROWS.numpy(), ROWS.numpy() > 1), "masked"),
     "list of masked": (lambda: [np.ma.masked_array([1.0, 2.0], [0, 1])] * 40, "40 masked|1 masked"),
+    "table of text": (lambda: pd.DataFrame({"a": ["x"] * 40, "b": ["y"] * 40}), "Python objects|text|numbers"),
     "half complex": (lambda: PAIRS.to(torch.complex32), "complex numbers"),
     "conj": (lambda: PAIRS.conj(), "complex numbers"),
     "raw bytes of saved bfloat16": (lambda: np.zeros((40, 6), "V2"), "records or raw bytes"),

@@ -30,7 +30,8 @@ def to_numpy(value: Any, name: str = "an array") -> Any:
     Parameters
     ----------
     value : object
-        A tensor of torch, a sparse array of SciPy, what has `__array__` or `__dlpack__`, or a list of such.
+        A tensor of torch, a sparse array of SciPy, a table of pandas, what has `__array__` or `__dlpack__`, or a list
+        of such.
     name : str
         What messages call it.
 
@@ -55,6 +56,9 @@ def to_numpy(value: Any, name: str = "an array") -> Any:
         return _of_torch(value, name)
     if sparse is not None and sparse.issparse(value):
         return value.toarray()
+    pandas = sys.modules.get("pandas")
+    if pandas is not None and isinstance(value, pandas.DataFrame):
+        return _of_pandas(value)
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.from_dlpack(value)
     return value
@@ -98,6 +102,16 @@ def _plain(array: Any, name: str) -> Any:
     if array.dtype.kind == "V" and array.dtype.fields is None and array.dtype.type is not np.void:
         return array.astype(np.float32)
     return array
+
+
+def _of_pandas(table: Any) -> Any:
+    """Return a table's numbers; of columns that may miss values, such as Float64, NumPy would make objects."""
+    from pandas.api.types import is_extension_array_dtype, is_numeric_dtype
+
+    kinds = list(table.dtypes)
+    if any(map(is_extension_array_dtype, kinds)) and all(map(is_numeric_dtype, kinds)):
+        return table.to_numpy(dtype=np.float64, na_value=np.nan)
+    return table
 
 
 def _of_torch(tensor: Any, name: str) -> Any:

@@ -12,6 +12,8 @@ from superpose.models.inputs import Inputs
 from superpose.models.parts import Batch
 
 MASK, WORDS = "attention_mask", "input_ids"
+# Inputs of pictures beside sentences, whose second axis may happen to be as long.
+PIXELS = "pixel_"
 # Inputs of a decoder that has an encoder have a length of their own.
 DECODER = "decoder_"
 # So many padding tokens at an end of a row are no word of it.
@@ -63,7 +65,7 @@ def batch_of(inputs: Inputs, rows: NDArray[np.int64]) -> Batch:
             return value[:, :end]
         return np.take_along_axis(value, places.reshape(*places.shape, *[1] * (value.ndim - 2)), axis=1)
 
-    along = {key for key, value in some.items() if value.ndim <= 3 and value.shape[:2] == mask.shape}
+    along = {key for key, value in some.items() if value.shape[:2] == mask.shape and not str(key).startswith(PIXELS)}
     return {key: moved(value) if key in along else value for key, value in some.items()}
 
 

@@ -14,6 +14,7 @@ import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,10 @@ from numpy.typing import NDArray
 from superpose.files import DataError, sha256
 from superpose.models.parts import INSTALL, first_line
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".gif", ".webp", ".ppm", ".tif", ".tiff")
+SUFFIXES = (
+    *(".jpeg", ".jpg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".webp"),
+    *(".ppm", ".pgm", ".pbm", ".pnm", ".tif", ".tiff"),
+)
 # Processors that read a plain number as the shorter edge; the others make a square.
 SHORTER_EDGE = ("CLIP", "Bit")
 SETTINGS = "preprocessor_config.json"
@@ -154,6 +158,18 @@ def images(folder: str | os.PathLike[str], preparation: Preparation) -> Images:
     ]
     if not found:
         raise DataError(f"{root} holds no pictures; expected files that end in {', '.join(SUFFIXES)}.")
+    others = sorted(
+        file.name
+        for file in root.rglob("*")
+        if (guess_type(file.name)[0] or "").startswith("image/")
+        and file.suffix.lower() not in SUFFIXES
+        and not file.name.startswith(".")
+    )
+    if others:
+        warnings.warn(
+            f"{root} also holds {len(others)} picture(s) of kinds that are not read, such as {others[0]}; left out.",
+            stacklevel=2,
+        )
     return Images(root, tuple(sorted(found)), preparation)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache, partial
@@ -153,7 +154,8 @@ def _recording() -> Iterator[Path]:
 
 def _enough(ordered: Sequence[str], samples: int, held_out: int) -> tuple[int, int]:
     """Return how many of the sentences hold as many word pieces to train on, and how many of the next to score on."""
-    ids = tokenize(packaged(L6)["tokenizer.json"], ordered, length=LONGEST)["input_ids"]
+    with warnings.catch_warnings(action="ignore"):  # they are cut as those that are recorded
+        ids = tokenize(packaged(L6)["tokenizer.json"], ordered, length=LONGEST)["input_ids"]
     pieces = np.cumsum((~np.isin(ids, PADDING_CLASS_SEPARATOR)).sum(axis=1))
     training = int(np.searchsorted(pieces, samples)) + 1
     if training >= len(pieces) or pieces[-1] - pieces[training - 1] < held_out:
