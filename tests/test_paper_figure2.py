@@ -72,7 +72,7 @@ def test_predictions_are_the_closed_forms_with_the_latents_full_covariance(syste
 
 
 def test_every_ensemble_has_an_expectation():
-    laws = {entries: expected(8, 16, 64, entries)["rsa"] for entries in systems._ENTRIES}
+    laws = {entries: expected(8, 16, 64, entries)["rsa"] for entries in systems.ENTRIES}
     assert laws["gaussian"] == pytest.approx(np.sqrt(8 * 16 / (73 * 81)))
     assert laws["haar"] == pytest.approx(np.sqrt(8 * 16) / 64)
     assert laws["sparse"] < laws["gaussian"] < laws["uniform"] < laws["rademacher"] < laws["haar"]

@@ -6,14 +6,15 @@ import functools
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
 from mmap import mmap
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.files import DataError
+from superpose.files import DataError, argument, in_python, on_command_line
 from superpose.halves import widened
 from superpose.tensors import as_array, to_numpy
 
@@ -141,7 +142,9 @@ def check_paired(systems: Mapping[str, NDArray[Any]]) -> int:
         if systems[name].shape[-2] != samples:
             raise DataError(
                 f"{names[0]} has {samples} samples and {name} has {systems[name].shape[-2]}; every system must have "
-                "seen the same stimuli in the same order. superpose.match pairs recordings by stimulus id."
+                "seen the same stimuli in the same order. "
+                f"{in_python('superpose.match pairs recordings by stimulus id.')}"
+                f"{on_command_line('Files that label their stimuli are paired by label.')}"
             )
     return samples
 
@@ -158,10 +161,12 @@ def chunks(x: NDArray[Any], rows: int | None = None) -> Iterator[tuple[int, NDAr
 def contiguous_folds(samples: int, folds: int) -> NDArray[np.int64]:
     """Return the fold of each sample: fold i is `numpy.array_split(arange(samples), folds)[i]`."""
     if not isinstance(folds, int | np.integer) or folds < 2:
-        raise DataError(f"folds is {folds!r}; expected an integer of at least 2, or None to score in-sample.")
+        raise DataError(f"{argument('folds')} is {folds!r}; expected an integer of at least 2"
+            f"{in_python(', or None to score in-sample')}.")
     if samples < 2 * folds:
         raise DataError(
-            f"{samples} samples are too few for {folds} folds; expected at least two a fold. Lower folds, or use None."
+            f"{samples} samples are too few for {folds} folds; expected at least two a fold. "
+            f"Lower {argument('folds')}{in_python(', or use None')}."
         )
     label = np.empty(samples, dtype=np.int64)
     for fold, rows in enumerate(np.array_split(np.arange(samples), folds)):
@@ -191,7 +196,8 @@ def group_folds(groups: ArrayLike, folds: int) -> NDArray[np.int64]:
     sizes = np.bincount(label)
     if not isinstance(folds, int | np.integer) or not 2 <= folds <= len(sizes):
         raise DataError(
-            f"folds is {folds!r} with {len(sizes)} group(s); expected an integer from 2 to the number of groups."
+            f"{argument('folds')} is {folds!r} with {len(sizes)} group(s); expected an integer from 2 to the number of "
+            "groups."
         )
     filled = np.zeros(folds, dtype=np.int64)
     fold_of = np.empty(len(sizes), dtype=np.int64)
@@ -211,14 +217,16 @@ def group_labels(groups: ArrayLike, samples: int | None = None) -> NDArray[np.in
     """
     labels = as_array(groups, "groups")
     if labels.ndim != 1 or (samples is not None and len(labels) != samples):
-        raise DataError(f"groups has shape {labels.shape}; expected one label a sample, ({samples or 'samples'},).")
+        raise DataError(
+            f"{argument('groups')} has shape {labels.shape}; expected one label a sample, ({samples or 'samples'},)."
+        )
     missing = 0
     if labels.dtype.kind in "fOM":
         from pandas import isna
 
         missing = int(isna(labels).sum())
     if missing:
-        raise DataError(f"groups has {missing} missing label(s) (NaN); give every sample a group.")
+        raise DataError(f"{argument('groups')} has {missing} missing label(s) (NaN); give every sample a group.")
     if labels.dtype.kind == "O":
         labels = labels.astype(str)
     _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
@@ -227,8 +235,17 @@ def group_labels(groups: ArrayLike, samples: int | None = None) -> NDArray[np.in
     return rank[inverse]
 
 
+def meant(value: Any, names: Iterable[Any]) -> str:
+    """Return a sentence with the one of some names that a misspelt one comes near to, if any does."""
+    plain = {str(name).casefold(): str(name) for name in names}
+    near = get_close_matches(str(value).casefold(), plain, 1)
+    return f" Did you mean {plain[near[0]]!r}?" if near else ""
+
+
 def choose(table: Mapping[Any, T], name: str, value: Any) -> T:
     """Return what a public option stands for, or raise a DataError that lists what it can be."""
     if value not in table:
-        raise DataError(f"{name} is {value!r}; expected one of {', '.join(map(repr, table))}.")
+        raise DataError(
+            f"{argument(name)} is {value!r}; expected one of {', '.join(map(repr, table))}.{meant(value, table)}"
+        )
     return table[value]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.arrays import as_responses, check_paired
+from superpose.arrays import as_responses, check_paired, meant
 from superpose.comparison import (
     INTERVALS,
     Design,
@@ -106,7 +106,10 @@ def contrast(
     ('layer 5', True, True)
     """
     if len(systems) < 3 or to not in systems:
-        raise DataError(f"expected {to!r} among at least three systems; there are {', '.join(map(str, systems))}.")
+        raise DataError(
+            f"expected {to!r} among at least three systems; there are {', '.join(map(str, systems))}."
+            f"{meant(to, systems)}"
+        )
     systems, groups = paired(systems, groups)
     found = _scored(
         _of_one_repeat(systems), to, metrics, folds=folds, test=test, groups=groups,
@@ -182,7 +185,10 @@ def partition(
     """
     names = [str(name) for name in systems if str(name) != target]
     if len(names) < 2 or len(names) == len(systems):
-        raise DataError(f"expected {target!r} among at least three systems; there are {', '.join(map(str, systems))}.")
+        raise DataError(
+            f"expected {target!r} among at least three systems; there are {', '.join(map(str, systems))}."
+            f"{meant(target, systems)}"
+        )
     systems, groups = paired(systems, groups)
     arrays = _of_one_repeat(systems)
     check_paired(arrays)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from superpose.clusters import at, local_cluster, remote, require, slurm_cluster
-from superpose.files import DataError, PartError
+from superpose.files import DataError, PartError, argument
 from superpose.limits import limited
 from superpose.workers import pool
 
@@ -123,7 +123,7 @@ def processes(name: str) -> int:
     """
     found = re.fullmatch(r"serial|local:([1-9][0-9]*)", str(name))
     if not found:
-        raise DataError(f"engine is {name!r}; expected 'serial', or 'local:N' for N processes.")
+        raise DataError(f"{argument('engine')} is {name!r}; expected 'serial', or 'local:N' for N processes.")
     return int(found[1] or 1)
 
 
@@ -173,6 +173,6 @@ def engine(name: str, threads: int | None = None) -> Engine:
         if found := re.fullmatch(form, str(name)):
             return partial(make(found[1]), threads)
     raise DataError(
-        f"engine is {name!r}; expected 'serial', or 'local:N' for N processes, or of Dask 'dask:N', "
+        f"{argument('engine')} is {name!r}; expected 'serial', or 'local:N' for N processes, or of Dask 'dask:N', "
         "'dask://host:port', 'tls://host:port' or 'slurm:site.toml'."
     )

@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,11 +15,58 @@ _GROWTH = 2**16
 _HEAD = 2**10
 
 
+# What marks, in a message, the name of an argument and words for one kind of caller: characters of private use.
+_ARGUMENT, _PYTHON, _COMMAND = ("\ue000", "\ue001"), ("\ue002", "\ue003"), ("\ue004", "\ue005")
+
+
+def argument(name: str) -> str:
+    """Return the name of an argument for a `DataError`, which a command shows as its own option."""
+    return name.join(_ARGUMENT) if name.isidentifier() else name
+
+
+def in_python(words: str) -> str:
+    """Return words of a `DataError` that hold for calls in Python alone."""
+    return words.join(_PYTHON)
+
+
+def on_command_line(words: str) -> str:
+    """Return words of a `DataError` that hold for commands alone."""
+    return words.join(_COMMAND)
+
+
+def _spoken(message: str, kept: tuple[str, str], left_out: tuple[str, str], options: Mapping[str, str]) -> str:
+    first, last = left_out
+    message = re.sub(f"{first}[^{last}]*{last}", "", message)
+    first, last = _ARGUMENT
+    message = re.sub(f"{first}([^{last}]*){last}", lambda found: options.get(found[1], found[1]), message)
+    return re.sub("|".join(kept), "", message)
+
+
 class DataError(ValueError):
     """Input that cannot be used: one line that says what was expected, what came, and what to do.
 
-    The command line prints it without a traceback and exits with status 2.
+    The command line prints it without a traceback and exits with status 2. A message may mark the names of arguments
+    (`argument`) and words for one kind of caller (`in_python`, `on_command_line`): its text is that for Python, and
+    `for_command` gives it in the terms of a command.
+
+    Examples
+    --------
+    >>> from superpose.files import DataError, argument, in_python
+    >>> error = DataError(f"{argument('folds')} is 1; expected at least 2{in_python(', or None')}.")
+    >>> str(error), error.for_command({"folds": "--folds"})
+    ('folds is 1; expected at least 2, or None.', '--folds is 1; expected at least 2.')
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(_spoken(message, _PYTHON, _COMMAND, {}))
+        self.message = message
+
+    def __reduce__(self) -> tuple[type[DataError], tuple[str]]:
+        return type(self), (self.message,)
+
+    def for_command(self, options: Mapping[str, str]) -> str:
+        """Return the message in the terms of a command, of which `options` spells the arguments."""
+        return _spoken(self.message, _COMMAND, _PYTHON, options)
 
 
 class StorageError(DataError):

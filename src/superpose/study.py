@@ -20,7 +20,7 @@ import numpy as np
 
 from superpose.engines import Engine, LostError
 from superpose.engines import engine as engine_named
-from superpose.files import DataError, PartError, sha256
+from superpose.files import DataError, PartError, argument, sha256
 from superpose.plans import Plan
 from superpose.plans import keep as keep_plan
 from superpose.provenance import process
@@ -85,6 +85,8 @@ class Study:
     inputs : sequence of path-like
         Files, or activation stores, that `measure` reads, wherever its settings say so. The SHA-256 of their content
         belongs to every cell: after a change all are measured again, and each result is kept with them.
+    check : callable, optional
+        `check(**cell)` raises a DataError for settings that cannot be: before the first cell is measured.
 
     Examples
     --------
@@ -107,6 +109,7 @@ class Study:
     seed: int = 0
     draw: tuple[str, ...] | None = None
     inputs: Sequence[str | os.PathLike[str]] = ()
+    check: Callable[..., object] | None = None
 
     def __post_init__(self) -> None:
         source = _source(self.measure)
@@ -125,6 +128,9 @@ class Study:
             raise DataError(f"a setting is named {odd[0]!r}; expected text other than 'seed', which every cell has.")
         if self.draw is not None and (isinstance(self.draw, str) or not set(self.draw) <= names):
             raise DataError(f"draw is {self.draw!r}; expected names of settings, out of {', '.join(sorted(names))}.")
+        if self.check is not None:
+            for cell in self.cells:
+                self.check(**cell)
 
     def run(
         self,
@@ -273,7 +279,7 @@ def shared(groups: list[list[Job]], shard: str | None) -> list[list[Job]]:
         return groups
     found = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", str(shard))
     if not found or int(found[1]) > int(found[2]):
-        raise DataError(f"shard is {shard!r}; expected 'i/N' with i from 1 to N, as '1/4'.")
+        raise DataError(f"{argument('shard')} is {shard!r}; expected 'i/N' with i from 1 to N, as '1/4'.")
     number, shares = int(found[1]) - 1, int(found[2])
     dealt = sorted(groups, key=len, reverse=True)
     return [group for place, group in enumerate(dealt) if (place + place // shares) % shares == number]

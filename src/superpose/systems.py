@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
-from superpose.files import DataError
+from superpose.arrays import meant
+from superpose.files import DataError, argument
 from superpose.selection import is_largest
 
 T = TypeVar("T")
@@ -69,8 +70,8 @@ def sparse_latents(
     """
     _positive(samples=samples, latents=latents, active=active)
     if active > latents:
-        raise DataError(f"active is {active} with {latents} latents; expected active ≤ latents.")
-    draw = _choose(_DISTRIBUTIONS, "distribution", distribution)
+        raise DataError(f"{argument('active')} is {active} with {latents} latents; expected active ≤ latents.")
+    draw = _choose(DISTRIBUTIONS, "distribution", distribution)
     shape = (samples, latents)
     return _repeated(lambda child: _keep_largest(draw(shape, child), active), shape, repeats, generator)
 
@@ -145,7 +146,7 @@ def projection(
     True
     """
     _positive(units=units, latents=latents)
-    draw = _choose(_ENTRIES, "entries", entries)
+    draw = _choose(ENTRIES, "entries", entries)
     if draw is _haar and units > latents:
         raise DataError(
             f"{units} orthonormal rows do not fit in {latents} latents; lower units or choose other entries."
@@ -325,8 +326,8 @@ def _unit_norm(shape: Shape, generator: torch.Generator) -> torch.Tensor:
     return columns / columns.norm(dim=0)
 
 
-_DISTRIBUTIONS: dict[str, Draw] = {"uniform": _uniform, "signed": _signed, "gaussian": _gaussian}
-_ENTRIES: dict[str, Draw] = {
+DISTRIBUTIONS: dict[str, Draw] = {"uniform": _uniform, "signed": _signed, "gaussian": _gaussian}
+ENTRIES: dict[str, Draw] = {
     "gaussian": _gaussian,
     "uniform": _unit_variance_uniform,
     "rademacher": _rademacher,
@@ -377,10 +378,10 @@ def _children(repeats: tuple[int, ...], generator: torch.Generator | None) -> It
 def _positive(**sizes: int) -> None:
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int | np.integer) or size < 1:
-            raise DataError(f"{name} is {size!r}; expected a positive integer.")
+            raise DataError(f"{argument(name)} is {size!r}; expected a positive integer.")
 
 
 def _choose(table: Mapping[str, T], name: str, value: str) -> T:
     if value not in table:
-        raise DataError(f"{name} is {value!r}; expected one of {', '.join(table)}.")
+        raise DataError(f"{argument(name)} is {value!r}; expected one of {', '.join(table)}.{meant(value, table)}")
     return table[value]

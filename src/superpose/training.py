@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from superpose.arrays import as_responses, check_moderate, check_paired, choose, chunks
 from superpose.checkpoints import fingerprint, read, restore, state, write
 from superpose.diagnostics import unit_means
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.products import ROUTES, route, taking
 from superpose.rows import check_rows
 from superpose.sae import SparseAutoencoder
@@ -293,7 +293,9 @@ def _run(
             progress(course.step, values.detach())
         if course.step % every == 0 or course.step == course.end:
             if not bool(torch.isfinite(values).all()):
-                raise DataError(f"the loss diverged within {course.step} steps; lower learning_rate, now {rate}.")
+                raise DataError(
+                    f"the loss diverged within {course.step} steps; lower {argument('learning_rate')}, now {rate}."
+                )
             for act in regularly:
                 act()
 
@@ -454,9 +456,9 @@ def _check_settings(
     counts = {"steps": steps, "patience": patience, "every": every} | ({} if batch == math.inf else {"batch": batch})
     for name, value in counts.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-            raise DataError(f"{name} is {value!r}; expected a positive integer.")
+            raise DataError(f"{argument(name)} is {value!r}; expected a positive integer.")
     if not 0 < learning_rate < math.inf:
-        raise DataError(f"learning_rate is {learning_rate!r}; expected a positive number.")
+        raise DataError(f"{argument('learning_rate')} is {learning_rate!r}; expected a positive number.")
     if not 0 <= warmup <= 1:
         raise DataError(f"warmup is {warmup!r}; expected a share of the steps, from 0 to 1.")
 

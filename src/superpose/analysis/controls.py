@@ -18,7 +18,7 @@ from superpose.analysis.repairing import shuffled, within_labels
 from superpose.analysis.scores import described, noted, scored
 from superpose.analysis.spaces import FITS, Recipe, apart, untrained
 from superpose.arrays import choose
-from superpose.files import DataError
+from superpose.files import DataError, argument
 
 Cell = Callable[[Job], pd.DataFrame]
 Control = Callable[[Job, Recipe, int], Iterator[Cell]]
@@ -37,7 +37,7 @@ def chosen(controls: str | Sequence[str]) -> tuple[str, ...]:
     if names == ("all",):
         return tuple(known)
     for name in names:
-        choose(known, "a control", name)
+        choose(known, "controls", name)
     return tuple(name for name in known if name in names)
 
 
@@ -70,7 +70,7 @@ def _shuffled_fit(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
 def _within_labels(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
     """Re-pair rows of the same label, and refit: what is left is owed to the label."""
     if job.labels is None:
-        raise DataError("the control 'within_labels' needs a label a row; pass labels, or leave it out.")
+        raise DataError(f"the control 'within_labels' needs a label a row; give {argument('labels')}, or leave it out.")
     common = partial(recover, lines=RECOVERED, control="within_labels", repairing=within_labels)
     for names in _groups(job):
         if number == 0:

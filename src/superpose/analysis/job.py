@@ -19,7 +19,7 @@ from superpose.comparison import (
     checked_systems,
     silent,
 )
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.metrics.metric import constant_units
 from superpose.metrics.splits import split_plan
 from superpose.permutations import Permutations, permutations
@@ -154,7 +154,8 @@ def _labels(labels: ArrayLike, samples: int) -> NDArray[np.int64]:
     try:
         return group_labels(labels, samples)
     except DataError as error:
-        raise DataError(str(error).replace("groups has", "labels has").replace("a group", "a label")) from None
+        named = error.message.replace(argument("groups"), argument("labels"))
+        raise DataError(named.replace("a group", "a label")) from None
 
 
 def _varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, list[int]]]:

@@ -27,7 +27,7 @@ from superpose.arrays import choose
 from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, Systems, calibrated, checked_systems, silent
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.losses import SCORABLE_MODES
 from superpose.permutations import FEWEST
 from superpose.recordings.systems import paired
@@ -213,8 +213,7 @@ def analyse(
     >>> sorted(found.table.space.unique())
     ['latent', 'predicted', 'raw', 'reconstruction']
     """
-    if fit not in FITS:
-        raise DataError(f"fit is {fit!r}; expected one of {', '.join(map(repr, FITS))}.")
+    choose(FITS, "fit", fit)
     seeds, steps = _size(seeds, 1, "seeds"), _size(steps, 1, "steps")
     choose(PRESETS, "preset", preset)
     usual = TRAINING[preset][1]
@@ -241,9 +240,8 @@ def analyse(
     latents = _size(latents, max(widest, min(4 * widest, rows // 16)), "latents")
     active = _size(active, max(1, min(32, latents // 16)), "active")
     if active > latents:
-        raise DataError(f"active is {active} of {latents} latents; expected at most that many.")
-    if mode not in SCORABLE_MODES:
-        raise DataError(f"mode is {mode!r}; expected one of {', '.join(map(repr, SCORABLE_MODES))}.")
+        raise DataError(f"{argument('active')} is {active} of {latents} latents; expected at most that many.")
+    choose(dict.fromkeys(SCORABLE_MODES), "mode", mode)
     recipes = [
         Recipe(
             latents,
@@ -394,7 +392,10 @@ def _renamed(why: str, source: str) -> str:
 
 
 def _refused(raw: pd.DataFrame, training: int, size: int, fit: str) -> pd.DataFrame:
-    why = f"{training} training rows are too few for {size} latents (at least twice as many rows)"
+    why = (
+        f"{training} training rows are too few for {size} latents (at least twice as many rows): at most "
+        f"{training // 2} latents would fit"
+    )
     blank = dict.fromkeys([*SCORES, "predictors"], np.nan)
     return raw.assign(space="latent", fit=fit, why=why, **blank)
 
@@ -403,5 +404,5 @@ def _size(value: int | None, default: int, name: str) -> int:
     if value is None:
         return default
     if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise DataError(f"{name} is {value!r}; expected a positive integer.")
+        raise DataError(f"{argument(name)} is {value!r}; expected a positive integer.")
     return int(value)

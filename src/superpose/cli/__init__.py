@@ -15,6 +15,7 @@ from superpose.cli.contrast import contrast, partition
 from superpose.cli.demo import demo
 from superpose.cli.encode import encode
 from superpose.cli.extract import extract
+from superpose.cli.options import options_of
 from superpose.cli.train import train
 from superpose.files import DataError, PartError, StorageError
 
@@ -62,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CycloptsError as error:
         return _fail(" ".join(str(error).split()), BAD_INPUT)
     except StorageError as error:
-        return _fail(str(error), STORAGE_FULL)
+        return _fail(error.for_command(options_of(app, arguments)), STORAGE_FULL)
     except DataError as error:
-        return _fail(str(error), BAD_INPUT)
+        return _fail(error.for_command(options_of(app, arguments)), BAD_INPUT)
     except PartError as error:
         return _fail(str(error), PART_FAILED)
     except KeyboardInterrupt:

@@ -16,7 +16,7 @@ from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.progress import Progress
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_analysis, show_comparison
-from superpose.files import DataError, sha256
+from superpose.files import DataError, argument, sha256
 
 if TYPE_CHECKING:
     from superpose.costs import Costs
@@ -62,8 +62,8 @@ def compare(
     are averaged, and beside each raw score stands its noise ceiling, the most that it can be expected to reach.
 
     Writes alignment.parquet, .csv, .png and .svg, report.html and run.json to the output directory, and prints the
-    table and what it means. Into a pipe the whole table goes tab-separated, with the sentences behind "#". A run that was
-    interrupted keeps the dictionaries that it finished: the same command resumes from them.
+    table and what it means. Into a pipe the whole table goes tab-separated, with the sentences behind "#". A run that
+    was interrupted keeps the dictionaries that it finished: the same command resumes from them.
 
     Parameters
     ----------
@@ -222,7 +222,7 @@ def costs_of(
     samples = min((of.shape[0] for of in found.values()), default=0)
     sizes = {name: Size(samples, of.shape[1], of.dtype, of.mapped) for name, of in found.items()}
     if folds < 2:
-        raise DataError(f"folds is {folds}; expected an integer of at least 2.")
+        raise DataError(f"{argument('folds')} is {folds}; expected an integer of at least 2.")
     return predict(
         sizes,
         metrics=METRICS,

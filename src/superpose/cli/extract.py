@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from cyclopts import Parameter
 
 from superpose.cli.progress import Progress
-from superpose.files import DataError, lines, whole
+from superpose.files import DataError, argument, lines, whole
 
 if TYPE_CHECKING:
     from superpose.models import Activations
@@ -137,7 +137,7 @@ def _folder_layers(model: Any, layer: str, given: Any) -> dict[str, str]:
 
 def _onnx_model(path: Path, device: str) -> Any:
     if device != "cpu":
-        raise DataError(f"device is {device!r}; expected 'cpu', where .onnx files run.")
+        raise DataError(f"{argument('device')} is {device!r}; expected 'cpu', where .onnx files run.")
     return path
 
 

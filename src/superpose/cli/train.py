@@ -8,7 +8,7 @@ from pathlib import Path
 
 from superpose.cli.progress import Progress
 from superpose.cli.reading import Axes, Missing, show_notes, told
-from superpose.files import DataError, whole
+from superpose.files import DataError, argument, whole
 
 
 def train(
@@ -60,6 +60,8 @@ def train(
     """
     from superpose.analysis.inputs import read_files, read_systems
     from superpose.analysis.spaces import Recipe, apart, together
+    from superpose.arrays import check_paired
+    from superpose.comparison import checked_seed
     from superpose.diagnostics import dead_share, fvu, l0
     from superpose.sae import save
 
@@ -72,6 +74,13 @@ def train(
     widest = max(x.shape[-1] for x in systems.values())
     latents = 4 * widest if latents is None else latents
     active = max(1, min(32, latents // 16)) if active is None else active
+    if latents < 1:
+        raise DataError(f"{argument('latents')} is {latents}; expected a positive integer.")
+    if active > latents:
+        raise DataError(f"{argument('active')} is {active} of {latents} latents; expected at most that many.")
+    checked_seed(seed)
+    if joint is not None:
+        check_paired(systems)
     training = {name: x[: len(x) - len(x) // 10] for name, x in systems.items()}
     if short := [name for name, x in systems.items() if len(x) < 10]:
         raise DataError(f"{short[0]} has fewer than 10 rows; expected enough to train on and to hold a tenth out.")

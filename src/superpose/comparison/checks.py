@@ -15,7 +15,7 @@ from superpose.arrays import (
     as_responses,
     check_moderate,
 )
-from superpose.files import DataError
+from superpose.files import DataError, argument, in_python, on_command_line
 from superpose.metrics.metric import is_constant
 
 Array = NDArray[Any]
@@ -55,7 +55,7 @@ def bytes_of(memory: int | str | None) -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
     found = re.fullmatch(r"(\d+(?:\.\d+)?) ?(B|[KMGT]i?B)?", str(memory))
     if not found or not float(found[1]):
-        raise DataError(f"memory is {memory!r}; expected a number of bytes, or text such as 512MB.")
+        raise DataError(f"{argument('memory')} is {memory!r}; expected a number of bytes, or text such as 512MB.")
     unit = found[2] or "B"
     return int(float(found[1]) * (1024 if "i" in unit else 1000) ** "BKMGT".index(unit[0]))
 
@@ -63,13 +63,14 @@ def bytes_of(memory: int | str | None) -> int:
 def checked_seed(seed: int) -> None:
     """Raise a DataError unless the seed is an integer of at least 0."""
     if not isinstance(seed, int | np.integer) or seed < 0:
-        raise DataError(f"seed is {seed!r}; expected an integer of at least 0.")
+        raise DataError(f"{argument('seed')} is {seed!r}; expected an integer of at least 0.")
 
 
 def checked_draw(samples: int | None) -> None:
     """Raise a DataError unless intervals come from all samples (None) or at least two."""
     if samples is not None and (not isinstance(samples, int | np.integer) or samples < 2):
-        raise DataError(f"interval_samples is {samples!r}; expected an integer of at least 2, or None for all.")
+        raise DataError(f"{argument('interval_samples')} is {samples!r}; expected an integer of at least 2, or "
+            f"{in_python('None for all')}{on_command_line('all')}.")
 
 
 def checked_pairs(systems: Mapping[str, Any], pairs: Sequence[tuple[str, str]] | None) -> list[tuple[str, str]]:

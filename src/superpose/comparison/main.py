@@ -16,7 +16,7 @@ from superpose.comparison.routes import kernels_alone
 from superpose.comparison.scores import closer_sign
 from superpose.comparison.workers import scored, scored_by
 from superpose.engines import processes
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.metrics import DEFAULT, Metric
 from superpose.recordings.systems import paired
 from superpose.statistics import familywise
@@ -107,7 +107,7 @@ def compare(
     [1.0, 1.0]
     """
     if not isinstance(permutations, int | np.integer) or permutations < 0:
-        raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
+        raise DataError(f"{argument('permutations')} is {permutations!r}; expected an integer of at least 0.")
     workers = processes(engine)
     systems, groups = paired(systems, groups)
     arrays, couples, design = prepared(

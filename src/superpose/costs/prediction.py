@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from superpose.comparison import FACTORS, INTERVALS, bytes_of, checked_draw, checked_pairs, shares_held, tiles
 from superpose.costs.sizes import Size, sizes_of
 from superpose.costs.steps import Steps, planned_for_rounds, race
-from superpose.files import DataError
+from superpose.files import DataError, argument, in_python
 from superpose.kernel_tiles import SIDE, SMALL, are_cheaper, bytes_held
 from superpose.metrics import DEFAULT, Metric, MomentMetric
 from superpose.moments import rows_of
@@ -145,11 +145,11 @@ def predict(
     couples = checked_pairs(sizes, pairs)
     checked_draw(interval_samples)
     if folds is not None and (not isinstance(folds, int | np.integer) or folds < 2):
-        raise DataError(f"folds is {folds!r}; expected an integer of at least 2, or None.")
+        raise DataError(f"{argument('folds')} is {folds!r}; expected an integer of at least 2{in_python(', or None')}.")
     if test is not None and not 0 < test < 1:
         raise DataError(f"test is {test!r}; expected the share of samples that is scored, between 0 and 1.")
     if not isinstance(permutations, int | np.integer) or permutations < 0:
-        raise DataError(f"permutations is {permutations!r}; expected an integer of at least 0.")
+        raise DataError(f"{argument('permutations')} is {permutations!r}; expected an integer of at least 0.")
     planned = planned_for_rounds(tuple(metrics), 1)
     unknown = [metric.name for metric in planned if not isinstance(metric, MomentMetric)]
     if unknown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -87,7 +88,7 @@ def _pieces(counts: NDArray[np.int64]) -> Iterator[slice]:
     """Yield runs of rows of few pairs each: where many tie, pairs are as many as samples."""
     ends = np.cumsum(counts) // max(1, pairwise.TILE // 8)
     edges = [0, *(np.flatnonzero(np.diff(ends)) + 1).tolist(), len(counts)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         yield slice(start, stop)
 
 

@@ -222,7 +222,7 @@ def _inverse_root(square: Array, resolution: float, variance: float) -> Array:
 
 
 def _leading(values: Array, resolution: float, variance: float) -> NDArray[np.bool_]:
-    """Return which of ascending variances hold a share of their sum: as few as can be, and those that tie with the last.
+    """Return which of ascending variances hold a share of their sum: as few as can be, and those that equal the last.
 
     What is left out of components that tie would be rounding's choice.
     """

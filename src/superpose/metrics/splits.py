@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays import contiguous_folds
-from superpose.files import DataError
+from superpose.files import DataError, argument, in_python
 from superpose.tensors import as_array
 
 
@@ -44,12 +44,15 @@ def split_plan(samples: int, folds: Any, test: Any) -> tuple[NDArray[np.int64] |
         labels = as_array(folds, "folds")
         if labels.shape != (samples,) or labels.dtype.kind not in "iu":
             raise DataError(
-                f"folds has shape {labels.shape} and type {labels.dtype}; expected an integer, or the fold of each "
-                f"sample as integers, ({samples},)."
+                f"{argument('folds')} has shape {labels.shape} and type {labels.dtype}; expected an integer, or the fold "
+                f"of each sample as integers, ({samples},)."
             )
         labels = np.unique(labels, return_inverse=True)[1]
     count = int(labels.max()) + 1
     if count < 2:
-        raise DataError("folds puts every sample in one fold; expected at least two, or None to score in-sample.")
+        raise DataError(
+            f"{argument('folds')} puts every sample in one fold; expected at least two"
+            f"{in_python(', or None to score in-sample')}."
+        )
     everything = range(count)
     return labels, Plan(tuple((f, tuple(g for g in everything if g != f)) for f in everything))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.files import DataError, sha256
+from superpose.files import DataError, argument, sha256
 from superpose.models.casting import cast
 from superpose.models.padding import MASK, WORDS
 from superpose.models.parts import INSTALL, Batch, Opened, first_line
@@ -76,7 +76,9 @@ def layer_norms(path: str | os.PathLike[str]) -> list[str]:
 def open_onnx(path: str | os.PathLike[str], names: Mapping[str, str], precision: str) -> Iterator[Opened]:
     """Yield a graph that gives the values {layer: value} beside its own outputs."""
     if precision != "float32":
-        raise DataError(f"precision is {precision!r}; expected 'float32', because a graph fixes its own types.")
+        raise DataError(
+            f"{argument('precision')} is {precision!r}; expected 'float32', because a graph fixes its own types."
+        )
     model = _load_onnx(path)
     graph = model.graph
     known = {value for node in graph.node for value in node.output}
@@ -159,13 +161,13 @@ def _rename(graph: Any, name: str, other: str) -> None:
 
 def _arguments(path: str | os.PathLike[str], session: Any) -> dict[str, Argument]:
     found = {}
-    for argument in session.get_inputs():
-        if argument.type not in NUMPY_TYPES:
+    for taken in session.get_inputs():
+        if taken.type not in NUMPY_TYPES:
             raise DataError(
-                f"{path} takes {argument.name} as {argument.type}; expected graphs that take tensors of numbers."
+                f"{path} takes {taken.name} as {taken.type}; expected graphs that take tensors of numbers."
             )
-        shape = tuple(size if isinstance(size, int) else None for size in argument.shape)
-        found[argument.name] = Argument(NUMPY_TYPES[argument.type], shape)
+        shape = tuple(size if isinstance(size, int) else None for size in taken.shape)
+        found[taken.name] = Argument(NUMPY_TYPES[taken.type], shape)
     return found
 
 

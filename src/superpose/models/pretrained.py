@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.models.parts import INSTALL, first_line
 
 if TYPE_CHECKING:
@@ -64,7 +64,9 @@ def pretrained(folder: str | os.PathLike[str], *, device: str = "cpu") -> torch.
     try:
         placed: torch.nn.Module = loaded.to(device).eval()
     except (RuntimeError, AssertionError) as error:
-        raise DataError(f"device is {device!r}, which is not here ({first_line(error)}); use 'cpu'.") from None
+        raise DataError(
+            f"{argument('device')} is {device!r}, which is not here ({first_line(error)}); use 'cpu'."
+        ) from None
     return placed
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.models.parts import Batch
 
 Rows = tuple[NDArray[Any], NDArray[np.int64]]
@@ -43,7 +43,7 @@ def _grid(hidden: NDArray[Any], keep: NDArray[np.bool_]) -> Rows:
     if first > 1 or edge < EDGE:
         raise DataError(
             f"a layer has {places} positions; expected a square of at least {EDGE} x {EDGE}, with or without a class "
-            "token before it. Use tokens='every', 'mean' or 'cls'."
+            f"token before it. Use {argument('tokens')} 'every', 'mean' or 'cls'."
         )
     nearest = ((np.arange(EDGE) + 0.5) * edge / EDGE).astype(np.int64)
     at = (first + nearest[:, None] * edge + nearest).ravel()

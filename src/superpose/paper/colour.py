@@ -24,7 +24,7 @@ from superpose.paper.canvas import (
     powers_of_two,
 )
 from superpose.paper.claims import Claim
-from superpose.paper.simulation import drawn_latents, predictions, scores, stream
+from superpose.paper.simulation import checked, drawn_latents, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
 from superpose.study import Study, grid
 from superpose.systems import projection
@@ -197,7 +197,7 @@ def study(
     """
     sizes = np.unique(np.geomspace(4, latents, 13).round().astype(int)) if units is None else units
     cells = grid(latents=[latents], samples=[samples], draw=range(draws), active=active, alpha=alphas, units=sizes)
-    return Study("colour", measure, cells, seed=seed, draw=("latents", "samples", "draw"))
+    return Study("colour", measure, cells, seed=seed, draw=("latents", "samples", "draw"), check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {

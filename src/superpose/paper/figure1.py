@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from superpose.files import DataError
 from superpose.paper.canvas import COLOURS, NAMES, SMALL, TEXT, dress, key
 from superpose.paper.claims import Claim
-from superpose.paper.simulation import drawn_latents, expected, predictions, scores, stream
+from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws
 from superpose.study import Study, grid
 from superpose.systems import projection
@@ -216,7 +216,7 @@ def study(
         draw=range(draws),
     )
     drawn = ("latents", "samples", "active", "distribution", "draw")
-    return Study("figure1", measure, cells, seed=seed, draw=drawn)
+    return Study("figure1", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from superpose.paper.canvas import (
     shade_key,
 )
 from superpose.paper.claims import Claim
-from superpose.paper.simulation import drawn_latents, expected, predictions, scores, stream
+from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
 from superpose.study import Study, grid
 from superpose.systems import projection
@@ -111,7 +111,7 @@ def study(
         units=sizes,
     )
     drawn = ("latents", "samples", "active", "distribution", "draw")
-    return Study("figure2", measure, cells, seed=seed, draw=drawn)
+    return Study("figure2", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {
@@ -135,7 +135,7 @@ READINGS = {
 }
 
 
-def draw(table: pd.DataFrame, *, reading: str = "centred") -> Figure:
+def draw(table: pd.DataFrame, *, reading: Literal["centred", "literal"] = "centred") -> Figure:
     """Draw the three metrics against units, a panel for each sparsity.
 
     Markers: means over draws, with a bar of one standard deviation. Solid: the mean of the draws' own closed

@@ -11,7 +11,7 @@ import pandas as pd
 
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SMALL, SOLID, dress, key, legend, panels
 from superpose.paper.claims import Claim
-from superpose.paper.simulation import drawn_latents, scores, stream
+from superpose.paper.simulation import checked, drawn_latents, scores, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
 from superpose.study import Study, grid
 from superpose.systems import overlapping_projections
@@ -125,7 +125,7 @@ def study(
         units_b=sizes,
     )
     drawn = ("features", "shared", "fraction", "samples", "distribution", "draw")
-    return Study("figure3", measure, cells, seed=seed, draw=drawn)
+    return Study("figure3", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {

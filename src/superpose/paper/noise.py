@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from superpose.ceilings import corrected
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
 from superpose.paper.claims import Claim
-from superpose.paper.simulation import drawn_latents, scores, stream
+from superpose.paper.simulation import checked, drawn_latents, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
 from superpose.study import Study, grid
 from superpose.systems import gaussian_projection
@@ -128,7 +128,7 @@ def study(
     Study
     """
     cells = grid(latents=[latents], samples=[samples], active=[active], draw=range(draws), units=units, noise=noises)
-    return Study("noise", measure, cells, seed=seed, draw=("latents", "samples", "active", "draw"))
+    return Study("noise", measure, cells, seed=seed, draw=("latents", "samples", "active", "draw"), check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from superpose.metrics.rsa import COMPARATORS, RDMS, rsa
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SOLID, dress, key, legend, panels, powers_of_two
 from superpose.paper.claims import Claim
-from superpose.paper.simulation import drawn_latents, predictions, stream
+from superpose.paper.simulation import checked, drawn_latents, predictions, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
 from superpose.study import Study, grid
 from superpose.systems import projection
@@ -134,7 +134,7 @@ def study(
         units=units,
     )
     drawn = ("latents", "samples", "active", "distribution", "draw")
-    return Study("rdms", measure, cells, seed=seed, draw=drawn)
+    return Study("rdms", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {

@@ -25,7 +25,7 @@ from superpose.paper.canvas import (
     shade_key,
 )
 from superpose.paper.claims import Claim
-from superpose.paper.simulation import drawn_latents, stream
+from superpose.paper.simulation import checked, drawn_latents, stream
 from superpose.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import critical_units, expected_regression
@@ -133,7 +133,7 @@ def study(
         units=units,
     )
     drawn = ("latents", "samples", "active", "distribution", "draw")
-    return Study("recovery", measure, cells, seed=seed, draw=drawn)
+    return Study("recovery", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {

@@ -167,6 +167,4 @@ def share(
 
 def _cells(folder: Path) -> Path:
     """Return where a figure's finished cells are kept."""
-    cells = folder / "cells"
-    cells.mkdir(parents=True, exist_ok=True)
-    return cells
+    return folder / "cells"

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from superpose.files import DataError
+from superpose.arrays import meant
+from superpose.files import DataError, argument
 from superpose.metrics.cka import CKA, CKA_DEBIASED
 from superpose.metrics.kernels import kernel_sums
 from superpose.metrics.regression import REGRESSION_R2
@@ -18,7 +19,7 @@ from superpose.metrics.splits import split_plan
 from superpose.moments import of_pair
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
 from superpose.paper.claims import Claim
-from superpose.paper.simulation import IN_SAMPLE, drawn_latents, stream
+from superpose.paper.simulation import IN_SAMPLE, checked, drawn_latents, stream
 from superpose.paper.summary import excess, gap, over_draws
 from superpose.study import Study, grid
 from superpose.systems import projection
@@ -172,7 +173,8 @@ def study(
     """
     if distribution not in WHITE:
         raise DataError(
-            f"distribution is {distribution!r}; expected one whose latents are white: {' or '.join(WHITE)}."
+            f"{argument('distribution')} is {distribution!r}; expected one whose latents are white: "
+            f"{' or '.join(WHITE)}.{meant(distribution, WHITE)}"
         )
     sizes = np.geomspace(50, 20_000, 14).round().astype(int) if samples is None else samples
     cells = grid(
@@ -184,7 +186,8 @@ def study(
         samples=sizes,
         units=units,
     )
-    return Study("samples", measure, cells, seed=seed, draw=("latents", "active", "distribution", "draw"))
+    drawn = ("latents", "active", "distribution", "draw")
+    return Study("samples", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {

@@ -11,13 +11,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from superpose.arrays import choose
+from superpose.files import DataError, argument
 from superpose.metrics.cka import CKA, CKA_DEBIASED, uncentred_cka
 from superpose.metrics.kernels import kernel_sums
 from superpose.metrics.regression import REGRESSION_R2
 from superpose.metrics.rsa import RSA, uncentred_rsa
 from superpose.metrics.splits import Plan
 from superpose.moments import of_pair
-from superpose.systems import KURTOSIS, sparse_latents
+from superpose.systems import DISTRIBUTIONS, ENTRIES, KURTOSIS, sparse_latents
 from superpose.theory import (
     adjusted_r2,
     expected_cka,
@@ -31,6 +33,16 @@ from superpose.theory import (
 Array = NDArray[np.floating]
 
 IN_SAMPLE = REGRESSION_R2.planned(Plan(((0, (0,)),)))
+
+
+def checked(
+    *, distribution: str = "signed", entries: str = "gaussian", latents: int = 1, active: int = 1, **others: object
+) -> None:
+    """Raise a DataError for settings of a cell that no system can be drawn from."""
+    choose(DISTRIBUTIONS, "distribution", distribution)
+    choose(ENTRIES, "entries", entries)
+    if active > max(latents, 1):
+        raise DataError(f"{argument('active')} is {active} with {latents} latents; expected active ≤ latents.")
 
 
 def stream(seed: int, *names: object) -> torch.Generator:

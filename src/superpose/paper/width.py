@@ -10,7 +10,7 @@ import pandas as pd
 
 from superpose.paper.canvas import COLOURS, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels, powers_of_two
 from superpose.paper.claims import Claim
-from superpose.paper.simulation import drawn_latents, expected, predictions, scores, stream
+from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
 from superpose.study import Study, grid
 from superpose.systems import projection
@@ -146,7 +146,7 @@ def study(
         if setting["entries"] != "haar" or max(a, b) <= latents
     ]
     drawn = ("latents", "samples", "active", "distribution", "draw")
-    return Study("width", measure, cells, seed=seed, draw=drawn)
+    return Study("width", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {

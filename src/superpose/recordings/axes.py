@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.recordings.labels import LABELS, plain
 from superpose.recordings.unpacking import unpacked
 from superpose.rows import UNITS
@@ -54,8 +54,8 @@ def roles(axes: Sequence[str]) -> tuple[str, ...]:
     found = tuple(filter(None, map(role, axes)))
     if len(found) < len(axes) or len(set(found)) < len(found) or not {"stimuli", "units"} <= set(found):
         raise DataError(
-            f"axes is {','.join(map(str, axes))!r}; expected stimuli and units, and repeats if there are any, in the "
-            "order of the array, as stimuli,repeats,units."
+            f"{argument('axes')} is {','.join(map(str, axes))!r}; expected stimuli and units, and repeats if there "
+            "are any, in the order of the array, as stimuli,repeats,units."
         )
     return found
 

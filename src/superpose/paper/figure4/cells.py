@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from superpose.paper.figure4.measurement import measure
+from superpose.paper.simulation import checked
 from superpose.study import Study, grid
 
 UNITS = (8, 12, 16, 24, 32, 48, 64)
@@ -80,7 +81,7 @@ def study(
     )
     sized = [{**cell, "count": min(block, draws - cell["first"])} for cell in cells]
     drawn = ("latents", "active", "units", "samples", "held_out", "distribution", "first")
-    return Study("figure4", measure, sized, seed=seed, draw=drawn)
+    return Study("figure4", measure, sized, seed=seed, draw=drawn, check=checked)
 
 
 SCALES: dict[str, dict[str, Any]] = {

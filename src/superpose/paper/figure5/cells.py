@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from superpose.analysis.inputs import read_dictionaries
+from superpose.analysis.spaces import PRESETS
 from superpose.arrays import choose
 from superpose.encoders import L3_LAYERS, L6_LAYERS, LITE0_LAYERS, SRE_LAYERS, VIT_LAYERS, text_digest
+from superpose.losses import SCORABLE_MODES
 from superpose.paper.figure5.inputs import recorded_layers
 from superpose.paper.figure5.measurement import measure
 from superpose.store import digest
@@ -114,6 +116,8 @@ def study(
     DataError
         For unknown inputs or layers, or stores that cannot be read.
     """
+    choose(dict.fromkeys(SCORABLE_MODES), "mode", mode)
+    choose(PRESETS, "preset", preset)
     known = tuple(recorded_layers(recorded)) if recorded else choose(LAYERS, "inputs", inputs)
     shown = tuple(layers) or known
     there = dict.fromkeys(known + ALL.get(inputs, ()))
