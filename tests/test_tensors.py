@@ -85,7 +85,10 @@ NUMBERS = {
     "numpy mask, nothing": (np.ma.masked_array(ROWS.numpy(), False), ROWS),
     "nullable table": (pd.DataFrame(ROWS.numpy()).astype("Float64"), ROWS.double()),
     "table of Arrow": (pd.DataFrame(ROWS.double().numpy()).astype("float64[pyarrow]"), ROWS.double()),
-    "sparse table": (pd.DataFrame(ROWS.relu().numpy()).astype(pd.SparseDtype("float32", 0.0)), ROWS.relu().double()),
+    "sparse table": (
+        pd.DataFrame(ROWS.relu().double().numpy()).astype(pd.SparseDtype("float64", 0.0)),
+        ROWS.relu().double(),
+    ),
     "longdouble": (ROWS.numpy().astype(np.longdouble), ROWS.double()),
     "big-endian": (ROWS.numpy().astype(">f4"), ROWS),
 }
