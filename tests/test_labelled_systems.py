@@ -140,6 +140,16 @@ def test_trials_are_averaged_with_a_warning_and_groups_are_kept():
     assert paired({"a": frame, "b": ordered(as_index, Y)}, groups=[1] * 60)[1] == [1] * 60
 
 
+def test_groups_with_labels_follow_the_rows():
+    groups = pd.Series(np.arange(60) // 3, index=IDS)
+    pairing = {"a": as_index(X, IDS), "b": ordered(as_index, Y)}
+    assert paired(pairing, groups.iloc[ORDER])[1].tolist() == groups.tolist()
+    assert paired(pairing, groups.reset_index(drop=True))[1].tolist() == groups.tolist()
+    for other in (groups.iloc[1:], pd.concat([groups, groups.iloc[:1]])):
+        with pytest.raises(DataError, match=r"groups label .* and the rows are image0, image1, image2 …; expected one"):
+            paired(pairing, other)
+
+
 def test_axes_of_repeats():
     cube = np.stack([X + 1, X - 1])
     array = xr.DataArray(cube, dims=("repetition", "image", "neuroid"), coords={"image": IDS})

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from superpose.cli import main
 from superpose.files import DataError
 from superpose.headers import header
 from superpose.recordings import Recording, match, read
@@ -220,3 +221,54 @@ def test_a_frame_and_itself_in_another_order_are_matched(tmp_path):
     for x in found.systems.values():
         np.testing.assert_array_equal(x, VALUES)
     assert isinstance(read(tmp_path / "a.parquet"), Recording)
+
+
+def test_whole_numbers_beside_a_missing_one_stay_exact(tmp_path):
+    table = pa.table({"stimulus": pa.array([2**62 + 1, None, 2**62]), "u": [1.0, 2.0, 3.0]})
+    pq.write_table(table, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match="stimuli: 1 missing, the first at row 1; label every row"):
+        read(tmp_path / "a.parquet")
+    pq.write_table(table.slice(2), tmp_path / "a.parquet")
+    assert read(tmp_path / "a.parquet").stimuli.tolist() == [str(2**62)]
+
+
+def test_objects_of_an_archive_are_named(tmp_path):
+    np.savez(tmp_path / "a.npz", responses=VALUES, stimulus=np.array(list("abcdef"), dtype=object))
+    with pytest.raises(DataError, match=r"a.npz: stimulus holds Python objects, .*; save labels as text \(dtype=str\)"):
+        read(tmp_path / "a.npz")
+
+
+def test_tables_in_one_byte_encodings_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_bytes("stimulus,caf\xe9\na,1\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"a.csv is not text in UTF-8 .*; save it as UTF-8"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize("command", ["compare", "contrast", "partition", "train", "encode"])
+def test_every_command_says_what_it_read(tmp_path, monkeypatch, capsys, command):
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(3)
+    for name, ids in (("a", range(64)), ("b", range(4, 68)), ("c", range(68))):
+        stimuli = np.repeat([f"i{i}" for i in ids] + ["NA"], 2)
+        frame = pd.DataFrame(draw.normal(size=(len(stimuli), 3))).add_prefix("u").assign(image_id=stimuli)
+        frame.to_csv(f"{name}.csv", index=False)
+    paths = ["a.csv", "b.csv", "c.csv"]
+    more = {
+        "compare": [*paths, "--no-latents", "--permutations", "9", "--out", "out"],
+        "contrast": [*paths, "--to", "a"],
+        "partition": [*paths, "--target", "a"],
+        "train": [*paths, "--latents", "6", "--steps", "2", "--joint", "detached", "--out", "kept"],
+        "encode": ["kept/a.safetensors", "a.csv", "--out", "codes.npy"],
+    }
+    if command == "encode":
+        assert main(["train", *more["train"], "--missing", ""]) == 0
+        capsys.readouterr()
+    assert main([command, *more[command]]) == 2
+    assert "a.csv: labels in column 'image_id': 2 missing, the first at row 128 ('NA'); label" in capsys.readouterr().err
+    assert main([command, *more[command], "--missing", ""]) == 0
+    said = capsys.readouterr().err
+    assert "a: stimuli are image_id." in said
+    if command != "encode":
+        assert "a: 130 trials of 65 stimuli are averaged, 2 of each." in said
+        assert "a: 4 of 65 stimuli are not in every other system and are left out (i0, i1, i2 …)." in said
+        assert "c: 8 of 69 stimuli" in said

@@ -45,15 +45,27 @@ def array_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
 def _member(file: Path, archive: Any, name: str) -> NDArray[Any]:
     stored = archive.zip.NameToInfo.get(f"{name}.npy")
     if stored is None or not is_large((stored.file_size,), np.dtype(np.uint8)):
-        return np.asarray(archive[name])
+        return _held(file, archive, name)
     with archive.zip.open(stored) as stream:
         shape, fortran, dtype = array_header(stream)
         announced = math.prod(shape) * dtype.itemsize
         if dtype.kind not in "fiub" or announced > stored.file_size:
-            return np.asarray(archive[name])
+            return _held(file, archive, name)
         laid = shape[::-1] if fortran else shape
         array = spread(f"{file}: {name}", laid, kept(dtype), partial(_fill, file, stream, dtype))
         return array.T if fortran else array
+
+
+def _held(file: Path, archive: Any, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(archive[name])
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        raise DataError(
+            f"{file}: {name} holds Python objects, which are never unpickled; save labels as text (dtype=str), and "
+            "numbers as float64."
+        ) from None
 
 
 def _fill(file: Path, stream: Any, dtype: np.dtype[Any], out: NDArray[Any]) -> None:

@@ -35,12 +35,13 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple
         Labels of a frame are its index and its columns of the names of `superpose.recordings.LABELS`; those of an
         xarray array are its coordinates.
     groups : array-like, optional
-        As a caller gives them, in the order of the paired rows; None takes those that systems carry.
+        As a caller gives them, in the order of the paired rows, or a pandas.Series with the labels of rows as its
+        index; None takes those that systems carry.
 
     Raises
     ------
     DataError
-        If systems label different stimuli, or only some of them label any.
+        If systems label different stimuli, or only some of them label any, or groups label others.
 
     Examples
     --------
@@ -76,7 +77,22 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple
     for note in (*notes.averaged, *notes.lost):
         warnings.warn(note, stacklevel=3)
     arrays = {name: matched.systems.get(name, x) for name, x in contents.items()}
-    return arrays, matched.groups if groups is None else groups
+    return arrays, matched.groups if groups is None else _in_order(groups, matched.stimuli)
+
+
+def _in_order(groups: Any, stimuli: Array) -> Any:
+    """Return the groups of stimuli in their order, where groups are labelled; as they are else."""
+    from pandas import RangeIndex, Series
+
+    if not isinstance(groups, Series) or isinstance(groups.index, RangeIndex):
+        return groups
+    by_label = Series(groups.to_numpy(), index=plain(groups.index, "groups: index"))
+    if not by_label.index.is_unique or not set(stimuli.tolist()) <= set(by_label.index):
+        raise DataError(
+            f"groups label {', '.join(map(str, by_label.index[:3]))} …, and the rows are {', '.join(stimuli[:3])} …; "
+            "expected one group of each row, under the same label."
+        )
+    return by_label.loc[stimuli.tolist()].to_numpy()
 
 
 def recorded(x: Any, name: str) -> Any:

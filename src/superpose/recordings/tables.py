@@ -38,8 +38,11 @@ def read_csv(file: Path, key: str | None, delimiter: str = ",") -> dict[str, Any
     from pyarrow import string
 
     check_utf8(file)
-    with open(file, encoding="utf-8-sig", newline="") as text:
-        first = next((row for row in csv.reader(text, delimiter=delimiter) if row), [""])
+    try:
+        with open(file, encoding="utf-8-sig", newline="") as text:
+            first = next((row for row in csv.reader(text, delimiter=delimiter) if row), [""])
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} is not text in UTF-8 ({error}); save it as UTF-8.") from None
     titles = first if _is_header(file, first) else []
     of = columns_of(str(file), titles, len(first))
     table = arrow.read_csv(
@@ -172,7 +175,9 @@ def _written(name: str, column: list[Any]) -> NDArray[Any]:
 def _stored(name: str, column: list[Any]) -> NDArray[Any]:
     from pyarrow import chunked_array
 
-    return plain(chunked_array([chunk for part in column for chunk in part.chunks], column[0].type).to_pandas(), name)
+    chunks = [chunk for part in column for chunk in part.chunks]
+    # Whole numbers beside a missing one would become floating ones.
+    return plain(chunked_array(chunks, column[0].type).to_pandas(integer_object_nulls=True), name)
 
 
 def _unit_column(file: Path, name: str, column: Any) -> NDArray[Any]:
@@ -183,7 +188,7 @@ def _unit_column(file: Path, name: str, column: Any) -> NDArray[Any]:
         example = next((value for value in column.to_pylist() if value is not None), None)
         raise DataError(
             f"{file}: column {name[:40]!r} holds {str(column.type)[:40]} ({str(example)[:40]!r}); expected numbers. "
-            f"Columns of labels are named {', '.join(KINDS)}."
+            "Columns of labels are named stimulus, image, id, group, session, repeat, trial or their like."
         )
     values: NDArray[Any] = column.cast(float64(), safe=False).to_numpy()
     return values
