@@ -129,8 +129,8 @@ def _strata(rows: Index, group_of: Index) -> list[Index]:
     ascending = np.argsort(sizes, kind="stable")
     found = []
     for run in _runs(sizes[ascending]):
-        groups = ascending[run]
-        found.append(rows[starts[groups][:, None] + np.arange(sizes[groups[0]])])
+        groups = np.sort(ascending[run])
+        found.append(rows[starts[groups][:, None] + np.arange(sizes[groups].min())])
     return found
 
 
