@@ -179,9 +179,8 @@ def test_false_positives_of_all_other_metrics_in_full(design):
     draws = 500
     have, low = counted(OTHERS, design, draws, 19)
     shares = {name: round(count / draws, 3) for name, count in low.items()}
-    proved(
-        "false positives", time.monotonic() - started, engine=f"{design}, others", draws=draws, permutations=19, **shares
-    )
+    counts = {"draws": draws, "permutations": 19, **shares}
+    proved("false positives", time.monotonic() - started, engine=f"{design}, others", **counts)
     assert min(have.values()) >= 0.95 * draws
     assert all(share <= 0.08 for share in shares.values()), shares
 
@@ -192,7 +191,8 @@ def test_power_with_groups_of_unequal_size_in_full():
     """At least .8 times that of equal groups of as many rows."""
     started = time.monotonic()
     power = {design: found_related(CKA_DEBIASED, design, 500, 99) for design in ("equal", "3 to 7", "5 to 25")}
-    proved("power over groups", time.monotonic() - started, draws=500, **{k.replace(" ", "_"): v for k, v in power.items()})
+    counts = {design.replace(" ", "_"): share for design, share in power.items()}
+    proved("power over groups", time.monotonic() - started, draws=500, **counts)
     assert power["equal"] > 0.3
     assert power["3 to 7"] >= 0.8 * power["equal"]
     assert power["5 to 25"] >= 0.8 * power["equal"]

@@ -128,7 +128,7 @@ def test_as_a_metric_it_takes_the_groups_of_the_comparison():
     table = sp.compare(systems, metrics=[CKA_GROUPED], groups=groups[order])
     score, influence = grouped_cka(x, y, groups)
     assert_allclose(table.score, score, rtol=1e-9)
-    expected = uncertainty(float(score), influence, (-1.0, 1.0))
+    expected = uncertainty(float(score), influence, (-1.0, 1.0), np.arange(len(influence)))
     assert_allclose(table.loc[0, ["low", "high", "error"]].astype(float), expected[:3], rtol=1e-9)
     assert table.null[0] == 0
     held_out = groups[order] >= 40

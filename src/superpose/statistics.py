@@ -37,7 +37,10 @@ def standard_error(influence: Array, groups: NDArray[np.int64] | None = None) ->
     Returns
     -------
     float
-        √(G/(G − 1) Σ_g (Σ_{i∈g} ψ_i)²)/samples over the G groups (the infinitesimal jackknife, Efron 1982).
+        √(Σ_g c_g (Σ_{i∈g} ψ_i)²)/samples: the infinitesimal jackknife (Efron 1982). A group that holds the share h_g of
+        the samples moves the mean that it is held against; c_g = 1/(1 − 2 h_g + Σ_j h_j²) makes up for that, unbiased
+        where samples of a group are alike (Bell & McCaffrey 2002): G/(G − 1) for G groups of equal size. NaN for one
+        group.
 
     Examples
     --------
@@ -47,11 +50,19 @@ def standard_error(influence: Array, groups: NDArray[np.int64] | None = None) ->
     >>> bool(np.isclose(standard_error(x - x.mean()), x.std(ddof=1) / 2))
     True
     """
-    parts = influence if groups is None else np.bincount(groups, weights=influence)
-    count = independent(len(influence), groups)
-    if count < 2:
+    if independent(len(influence), groups) < 2:
         return float("nan")
-    return float(np.sqrt(count / (count - 1) * np.square(parts).sum()) / len(influence))
+    count = len(influence)
+    if groups is None:
+        return float(np.sqrt(count / (count - 1) * np.square(influence).sum()) / count)
+    shares = np.bincount(groups) / count
+    square = np.square(np.bincount(groups, weights=influence))
+    return float(np.sqrt((square / _left(shares, np.square(shares).sum())).sum()) / count)
+
+
+def _left(share: Array, squared: Array) -> Array:
+    """Return what is left of a group's square about a mean that it moves, its share and the sum of squared shares."""
+    return 1 - 2 * share + squared
 
 
 def independent(samples: int, groups: NDArray[np.int64] | None) -> int:
@@ -59,8 +70,38 @@ def independent(samples: int, groups: NDArray[np.int64] | None) -> int:
     return samples if groups is None else len(np.unique(groups))
 
 
+def effective(influence: Array, groups: NDArray[np.int64] | None = None) -> float:
+    """Return from how many groups, of equal weight, a standard error would be known as well.
+
+    A sum of squares, of variances v_g, has (Σ v_g)²/Σ v_g² degrees of freedom (Satterthwaite 1946): few large groups may
+    make up most of a standard error, however many small ones there are. The variances are estimated from second and
+    fourth powers, as of normal variables. Samples without groups count as they are.
+
+    Parameters
+    ----------
+    influence, groups
+        As in `standard_error`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.statistics import effective
+    >>> psi, groups = np.random.default_rng(0).normal(size=200), np.arange(200)
+    >>> bool(effective(psi, groups) > 150), effective(np.where(groups < 4, 30.0, 1.0) * psi, groups) < 8
+    (True, True)
+    """
+    count = independent(len(influence), groups)
+    if groups is None or count < 2:
+        return count
+    square = np.square(np.bincount(groups, weights=influence))
+    fourth = np.square(square).sum()
+    if not fourth > 0:
+        return count
+    return float(min(count, max(3 * square.sum() ** 2 / fourth - 1, 2.0)))
+
+
 def interval(
-    score: float, error: float, count: int, bounds: tuple[float, float], level: float = 0.95
+    score: float, error: float, count: float, bounds: tuple[float, float], level: float = 0.95
 ) -> tuple[float, float]:
     """Return the interval of a score with Student's quantile over `count` groups, cut to the score's range."""
     if not np.isfinite(error) or count < 2:
@@ -70,18 +111,18 @@ def interval(
 
 
 @cache
-def _quantile(share: float, count: int) -> float:
+def _quantile(share: float, count: float) -> float:
     """Return Student's quantile over so many groups: the same for all scores of a table."""
     return float(student.ppf(share, count - 1))
 
 
 class Uncertainty(NamedTuple):
-    """How sure a score is: its 95 % interval, its standard error, and from how many independent groups."""
+    """How sure a score is: its 95 % interval, its standard error, and from how many groups, as of equal weight."""
 
     low: float
     high: float
     error: float
-    groups: int
+    groups: float
 
     @property
     def columns(self) -> dict[str, float]:
@@ -111,7 +152,7 @@ def uncertainty(
     >>> [round(float(value), 1) for value in found]
     [0.0, 6.4, 1.1, 4.0]
     """
-    error, count = standard_error(influence, groups), independent(len(influence), groups)
+    error, count = standard_error(influence, groups), effective(influence, groups)
     return Uncertainty(*interval(score, error, count, bounds), error, count)
 
 
@@ -138,16 +179,20 @@ class Drawn:
     def within_folds(self, influence: Array) -> Array:
         """Return influence on scores of single folds, each about its own means, such that its square is without bias.
 
-        Of G groups in a fold, the means take one: G/(G − 1), fold by fold, stands for that of all. NaN where a fold
-        holds a single group.
+        A group's share in its fold stands for that in all samples (see `standard_error`). NaN where a fold holds a
+        single group.
         """
         labels = np.arange(len(self.index)) if self.groups is None else self.groups
-        pairs = np.unique(np.stack([self.folds, labels]), axis=1)
-        held = np.bincount(pairs[0], minlength=int(self.folds.max()) + 1).astype(np.float64)
-        count = held.sum()
+        sizes, held = np.bincount(labels), np.bincount(self.folds)
+        first = np.zeros(len(sizes), dtype=np.int64)
+        first[labels] = self.folds
+        within = sizes / held[first]
+        squared = np.bincount(first, weights=within**2, minlength=len(held))[first]
+        shares = sizes / len(labels)
+        whole = _left(shares, np.square(shares).sum())
         with np.errstate(divide="ignore", invalid="ignore"):
-            scale = np.where(held > 1, np.sqrt(held / (held - 1) * (count - 1) / count), np.nan)
-        return np.asarray(influence * scale[self.folds])
+            scale = np.where(within < 1, np.sqrt(whole / _left(within, squared)), np.nan)
+        return np.asarray(influence * scale[labels])
 
     def error(self, influence: Array) -> tuple[float, int]:
         """Return the standard error of a score of all scored samples, from so many groups of drawn ones."""
@@ -158,7 +203,8 @@ class Drawn:
 
     def uncertainty(self, score: float, influence: Array, bounds: tuple[float, float]) -> Uncertainty:
         """Return how sure a score of all scored samples is, from the influence of the drawn ones."""
-        error, count = self.error(influence)
+        error, _ = self.error(influence)
+        count = effective(influence, self.groups)
         return Uncertainty(*interval(score, error, count, bounds), error, count)
 
 
@@ -245,8 +291,8 @@ def holm(p: Array) -> Array:
     return found
 
 
-def two_sided_p(difference: float, error: float, count: int) -> float:
-    """Return the two-sided p-value of a difference of 0, by Student's t over `count` groups."""
+def two_sided_p(difference: float, error: float, count: float) -> float:
+    """Return the two-sided p-value of a difference of 0, by Student's t over `count` groups of equal weight."""
     if not np.isfinite(error) or count < 2:
         return float("nan")
     if not error:
@@ -254,7 +300,7 @@ def two_sided_p(difference: float, error: float, count: int) -> float:
     return float(2 * student.sf(abs(difference) / error, count - 1))
 
 
-def one_sided_p(excess: float, error: float, count: int) -> float:
+def one_sided_p(excess: float, error: float, count: float) -> float:
     """Return the p-value that what exceeds 0 does not, by Student's t over `count` groups."""
     if not np.isfinite(error) or count < 2:
         return float("nan")
