@@ -73,9 +73,9 @@ def independent(samples: int, groups: NDArray[np.int64] | None) -> int:
 def effective(influence: Array, groups: NDArray[np.int64] | None = None) -> float:
     """Return from how many groups, of equal weight, a standard error would be known as well.
 
-    A sum of squares, of variances v_g, has (Σ v_g)²/Σ v_g² degrees of freedom (Satterthwaite 1946): few large groups may
-    make up most of a standard error, however many small ones there are. The variances are estimated from second and
-    fourth powers, as of normal variables. Samples without groups count as they are.
+    A sum of squares, of variances v_g, has (Σ v_g)²/Σ v_g² degrees of freedom (Satterthwaite 1946): few large groups
+    may make up most of a standard error, however many small ones there are. The variances are estimated from second
+    and fourth powers, as of normal variables. Samples without groups count as they are.
 
     Parameters
     ----------
