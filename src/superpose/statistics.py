@@ -183,7 +183,7 @@ class Drawn:
         single group.
         """
         labels = np.arange(len(self.index)) if self.groups is None else self.groups
-        sizes, held = np.bincount(labels), np.bincount(self.folds)
+        sizes, held = np.bincount(labels), np.maximum(np.bincount(self.folds), 1)
         first = np.zeros(len(sizes), dtype=np.int64)
         first[labels] = self.folds
         within = sizes / held[first]
