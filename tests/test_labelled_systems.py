@@ -7,7 +7,7 @@ import torch
 import xarray as xr
 
 import superpose as sp
-from superpose.analysis import raw
+from superpose.analysis import raw, with_ceilings
 from superpose.files import DataError
 from superpose.metrics import CKA
 from superpose.recordings import Recording
@@ -179,6 +179,7 @@ PAIRS = {
     "regression": sp.regression,
     "cca": sp.cca,
     "procrustes": sp.procrustes,
+    "mknn": sp.metrics.mutual_knn,
 }
 
 
@@ -197,6 +198,32 @@ def test_scores_of_two_refuse_labels_in_another_order(score):
         call(as_transposed(X, IDS), Y)
     with pytest.raises(DataError, match="put them in one order"):
         call(as_assembly(X, IDS), ordered(as_assembly, Y))
+
+
+OTHERS = {
+    "fvu": sp.diagnostics.fvu,
+    "match_latents": sp.diagnostics.match_latents,
+    "mcc": sp.diagnostics.mcc,
+    "split_latents": sp.diagnostics.split_latents,
+    "of_pairs": lambda x, y: sp.ceilings.of_pairs({"x": x, "y": y}),
+    "with_ceilings": lambda x, y: with_ceilings(raw({"x": X, "y": X}), {"x": x, "y": y}),
+}
+
+
+@pytest.mark.parametrize("call", OTHERS)
+def test_nothing_else_pairs_against_labels(call):
+    with pytest.raises(DataError, match=r"labels its rows .*; put them in one order"):
+        OTHERS[call](as_index(X, IDS), ordered(as_index, X))
+    with pytest.raises(DataError, match="has the column 'image_id' of labels among its units"):
+        OTHERS[call](as_column(X, list(range(60))), X)
+
+
+def test_labels_are_no_units_of_one_system():
+    frame = as_column(X, list(range(60)))
+    sae = sp.SparseAutoencoder(6, 8, sp.TopK(2))
+    for call in (sae.encode, sp.diagnostics.l0, sp.ceilings.as_trials):
+        with pytest.raises(DataError, match="has the column 'image_id' of labels among its units; make it the index"):
+            call(frame)
 
 
 def test_joint_dictionaries_refuse_labels_in_another_order():

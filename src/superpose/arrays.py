@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError, argument, in_python, on_command_line
 from superpose.halves import widened
+from superpose.rows import check_units
 from superpose.tensors import as_array, to_numpy
 
 # Beyond these, sums of fourth powers in float64, or of squares in float32, may overflow; by bytes of a number.
@@ -65,9 +66,10 @@ def as_responses(x: ArrayLike, name: str = "x") -> NDArray[Any]:
     Raises
     ------
     DataError
-        For objects, text, complex numbers, masked values, rows of different lengths, fewer than two axes, or an
-        empty axis.
+        For objects, text, complex numbers, masked values, rows of different lengths, fewer than two axes, an empty
+        axis, or a data frame with labels among its units.
     """
+    check_units(x, name)
     array = as_array(x, name)
     if array.dtype.kind in "iub" or array.dtype == np.longdouble:
         array = array.astype(np.float64)

@@ -48,6 +48,7 @@ def fvu(x: ArrayLike, x_hat: ArrayLike) -> Any:
     >>> float(fvu(x, x)), float(fvu(x, x.mean(0, keepdims=True).repeat(3, 0)))
     (0.0, 1.0)
     """
+    check_rows({"x": x, "x_hat": x_hat})
     a, b = as_responses(x, "x"), as_responses(x_hat, "x_hat")
     if a.shape != b.shape:
         raise DataError(f"x has shape {a.shape} and x_hat {b.shape}; expected a reconstruction of x's own shape.")
@@ -431,6 +432,7 @@ def _counted(count: Callable[[Flags, Flags, Floats], Any], codes: Any, truth: An
 
     That is their correlation (units, latents), where it is the unit's largest and above the threshold; else 0.
     """
+    check_rows({"codes": codes, "truth": truth})
     c, t = as_responses(codes, "codes"), as_responses(truth, "truth")
     correlations = _correlations(c, t, "codes", "truth")
     largest = np.arange(correlations.shape[-1]) == correlations.argmax(-1)[..., None]

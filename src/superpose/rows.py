@@ -60,32 +60,47 @@ def check_rows(systems: Mapping[str, Any]) -> None:
             )
 
 
-def row_labels(x: Any, name: str) -> list[Any] | None:
-    """Return the labels of the rows of a data frame or an array of xarray, None where there are none.
-
-    Raises
-    ------
-    DataError
-        For a frame with columns of labels among its units, or units along the rows.
-    """
-    pandas, xarray = sys.modules.get("pandas"), sys.modules.get("xarray")
-    if pandas is not None and isinstance(x, pandas.DataFrame):
+def check_units(x: Any, name: str) -> None:
+    """Raise a DataError for a data frame with columns of labels among its units, or an xarray array with units first."""
+    if _is_frame(x):
         named = [str(title) for title in x.columns if _is_label(str(title).strip().lower())]
         if named:
             raise DataError(
                 f"{name} has the column {named[0][:40]!r} of labels among its units; make it the index "
                 f"(frame.set_index({named[0][:40]!r})), or give the frame to superpose.compare."
             )
+    elif _is_named_array(x) and str(x.dims[-2]).lower().removesuffix("s") in UNITS:
+        raise DataError(f"{name} has the axes {', '.join(map(str, x.dims))}; expected units last: transpose it.")
+
+
+def row_labels(x: Any, name: str) -> list[Any] | None:
+    """Return the labels of the rows of a data frame or an array of xarray, None where there are none.
+
+    Raises
+    ------
+    DataError
+        As `check_units`.
+    """
+    check_units(x, name)
+    if _is_frame(x):
         return _own(x.index.tolist())
-    if xarray is not None and isinstance(x, xarray.DataArray) and x.ndim > 1:
-        axis = x.dims[-2]
-        if str(axis).lower().removesuffix("s") in UNITS:
-            raise DataError(f"{name} has the axes {', '.join(map(str, x.dims))}; expected units last: transpose it.")
-        indices = [x.indexes[axis].tolist()] if axis in x.indexes else []
-        named = [of for of in x.coords if KINDS.get(str(of).lower()) == "stimuli" and x.coords[of].dims == (axis,)]
-        candidates = [*(x.coords[of].values.tolist() for of in named), *indices]
-        return next((labels for labels in candidates if _own(labels) is not None), None)
-    return None
+    if not _is_named_array(x):
+        return None
+    axis = x.dims[-2]
+    named = [of for of in x.coords if KINDS.get(str(of).lower()) == "stimuli" and x.coords[of].dims == (axis,)]
+    candidates = [x.coords[of].values.tolist() for of in named]
+    candidates += [x.indexes[axis].tolist()] if axis in x.indexes else []
+    return next((labels for labels in candidates if _own(labels) is not None), None)
+
+
+def _is_frame(x: Any) -> bool:
+    pandas = sys.modules.get("pandas")
+    return pandas is not None and isinstance(x, pandas.DataFrame)
+
+
+def _is_named_array(x: Any) -> bool:
+    xarray = sys.modules.get("xarray")
+    return xarray is not None and isinstance(x, xarray.DataArray) and x.ndim > 1
 
 
 def _is_label(title: str) -> bool:

@@ -15,6 +15,7 @@ from superpose.analysis.scores import METRICS
 from superpose.arrays import group_labels
 from superpose.ceilings import Trials, as_trials, beside, of_pairs
 from superpose.metrics.metric import constant_units
+from superpose.rows import check_rows
 
 
 def with_ceilings(
@@ -58,6 +59,7 @@ def with_ceilings(
     >>> found.table[found.table.metric == "regression_r"].ceiling.round(1).tolist()
     [0.9, 0.9]
     """
+    check_rows(trials)
     known = {name: _varying(as_trials(x, name)) for name, x in trials.items()}
     samples = next(iter(known.values())).samples
     labels = None if groups is None else group_labels(groups, samples)

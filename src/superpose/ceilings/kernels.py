@@ -17,6 +17,7 @@ from superpose.files import DataError
 from superpose.metrics.cka import hsic
 from superpose.metrics.kernels import pair_part, pair_share
 from superpose.moments import compact
+from superpose.rows import check_rows
 from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
@@ -216,6 +217,7 @@ def corrected(
     1.0
     """
     agreement = choose(AGREEMENTS, "metric", metric)
+    check_rows({"x": x, "y": y})
     first, second = as_trials(x, "x"), as_trials(y, "y")
     if first.samples != second.samples or first.samples < FEWEST_SAMPLES:
         raise DataError(

@@ -18,6 +18,7 @@ from superpose.comparison import IDENTITY, checked_pairs, checked_seed, split_of
 from superpose.files import DataError
 from superpose.metrics import DEFAULT, Metric, PredictiveMetric
 from superpose.metrics.splits import Plan
+from superpose.rows import check_rows
 from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
@@ -89,6 +90,7 @@ def of_pairs(
     """
     if not isinstance(systems, Mapping) or len(systems) < 2:
         raise DataError("expected at least two systems, as {name: array}.")
+    check_rows(systems)
     known = {str(name): as_trials(x, str(name)) for name, x in systems.items()}
     samples = _shared_samples(known)
     chosen = checked_pairs(known, pairs)
