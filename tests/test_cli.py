@@ -216,7 +216,7 @@ def test_controls_and_labels(here, capsys, suffix):
     assert record["settings"]["controls"] == ["nonlinear", "within_labels"]
     assert record["labels"] == {"path": f"labels{suffix}", "sha256": sha256(f"labels{suffix}")}
     capsys.readouterr()
-    words = "a control is 'asleep'; expected one of 'linear_selection'"
+    words = "--controls is 'asleep'; expected one of 'linear_selection'"
     refused(capsys, words, "x.npy", "y.npy", *QUICK, "--controls", "asleep", "--out", "other")
     words = "none.npy does not exist; --labels expects a .npy or a text file"
     refused(capsys, words, "x.npy", "y.npy", *QUICK, "--labels", "none.npy", "--out", "other")
@@ -387,7 +387,7 @@ def test_bad_files(here, capsys, content, name, words):
         (["x.npy", "y.npy", "--out", "out", "--seed", "-1"], "seed is -1; expected an integer of at least 0"),
         (["x.npy", "y.npy", "--out", "out", "--seed", "-1", "--no-latents"], "seed is -1; expected an integer"),
         (["x.npy", "y.npy", "--out", "out", "--permutations", "-1"], "permutations is -1"),
-        (["x.npy", "y.npy", "--out", "out", "--interval-samples", "1"], "interval_samples is 1; expected an integer"),
+        (["x.npy", "y.npy", "--out", "out", "--interval-samples", "1"], "--interval-samples is 1; expected an integer"),
         (["x.npy", "y.npy", "--out", "out", "--interval-samples", "few"], "--interval-samples"),
         (["x.npy", "y.npy", "--out", "out", "--fit", "both"], "fit is 'both'; expected one of 'pairwise'"),
         (["x.npy", "y.npy", "--out", "out", "--mode", "sum", *QUICK], "mode is 'sum'; expected one of 'separate'"),

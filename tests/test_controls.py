@@ -579,7 +579,7 @@ class TestChoice:
 
     @pytest.mark.parametrize("controls", ["sleep", ["nonlinear", "sleep"], ["all", "sleep"]])
     def test_an_unknown_name(self, controls):
-        with pytest.raises(DataError, match=r"a control is '(sleep|all)'; expected one of 'linear_selection'"):
+        with pytest.raises(DataError, match=r"controls is '(sleep|all)'; expected one of 'linear_selection'"):
             analyse(small(), controls=controls, **QUICK)
 
     def test_what_needs_no_dictionary_is_left_where_rows_are_few(self):

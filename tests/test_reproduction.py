@@ -93,7 +93,7 @@ class TestCommandLine:
             (["figure2", *QUICK], "--out"),
             (["figure2", "--out", "x", "--scale", "huge"], "huge"),
             (["figure2", "--out", "x", "--scale", "smoke", "--engine", "abacus"], "engine is 'abacus'"),
-            (["figure2", "--out", "x", *QUICK, "--reading", "both"], "reading is 'both'"),
+            (["figure2", "--out", "x", *QUICK, "--reading", "both"], 'Invalid value "both" for --reading'),
         ],
     )
     def test_bad_usage_is_one_line(self, tmp_path, monkeypatch, capsys, arguments, words):
@@ -104,10 +104,15 @@ class TestCommandLine:
         assert words in said.err
 
     def test_failed_cells_are_named_and_the_status_is_one(self, tmp_path, capsys):
-        assert cli.main(["reproduce", "figure2", "--out", str(tmp_path), *QUICK, "--active", "4", "99"]) == 1
+        assert cli.main(["reproduce", "figure2", "--out", str(tmp_path), *QUICK, "--entries", "haar", "--units", "4", "99"]) == 1
         said = capsys.readouterr().err
-        assert "15 of 30 cells of figure2 failed; the others are kept" in said
-        assert "active is 99 with 64 latents" in said
+        assert "10 of 20 cells of figure2 failed; the others are kept" in said
+        assert "DataError" in said
+
+    def test_cells_that_cannot_be_are_refused_before_the_first(self, tmp_path, capsys):
+        assert cli.main(["reproduce", "figure2", "--out", str(tmp_path / "x"), *QUICK, "--active", "4", "99"]) == 2
+        assert "--active is 99 with 64 latents; expected active" in capsys.readouterr().err
+        assert not (tmp_path / "x").exists()
 
 
 def killed_after(seconds, arguments):
