@@ -86,10 +86,10 @@ def pandas_index(
     index, counted = {}, []
     for level in said.get("index_columns", ()):
         if isinstance(level, dict) and level.get("kind") == "range":
-            numbers = np.arange(*(int(level[part]) for part in ("start", "stop", "step")))
+            start, stop, step = (int(level[part]) for part in ("start", "stop", "step"))
             # A program that drops rows and keeps the metadata leaves a range of another length.
-            if len(numbers) == rows:
-                counted.append(Level(level.get("name") or "", plain(numbers)))
+            if rows == max(0, -(-(stop - start) // step)):
+                counted.append(Level(level.get("name") or "", plain(np.arange(start, stop, step))))
         elif level in names:
             index[called.get(level) or level] = names.index(level)
     return index, counted
