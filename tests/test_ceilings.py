@@ -16,14 +16,23 @@ from superpose.analysis import analyse, raw, with_ceilings
 from superpose.analysis.scores import METRICS
 from superpose.arrays import group_folds
 from superpose.ceilings.halves import halves
-from superpose.ceilings.kernels import AGREEMENTS, UNBIASED, agreed, kernel_reliability, parted, shares
+from superpose.ceilings.kernels import (
+    AGREEMENTS,
+    UNBIASED,
+    agreed,
+    grouped_reliability,
+    kernel_reliability,
+    parted,
+    shares,
+)
 from superpose.ceilings.pairs import BIASED, UNKNOWN
 from superpose.files import DataError
-from superpose.metrics import ALL, CKA_DEBIASED, MORE, PLS_R, RIDGE_R2, RSA, PredictiveMetric
+from superpose.metrics import ALL, CKA_DEBIASED, CKA_GROUPED, MORE, PLS_R, RIDGE_R2, RSA, PredictiveMetric
 from superpose.metrics.regression import RegressionMetric
 from superpose.recordings import Recording, match
 
 COUNTS = (2, 3, 4, 5, 7, 10)
+CEILINGS = ("ceiling", "ceiling_low", "ceiling_high")
 
 
 def noisy(signal, repeats, sigma, seed):
@@ -341,6 +350,15 @@ class TestExplainableVariance:
         found = ceilings.explainable_variance(x)
         np.testing.assert_allclose([*found.r, *found.r2, found.pooled_r[0], found.pooled_r2[0]], 1)
 
+    def test_squares_of_groups_are_those_of_pairs_of_different_groups(self):
+        groups = np.repeat(np.arange(6), 4)
+        x = noisy(np.repeat(projected(6, 3, 0)[0], 4, axis=0), 3, 1.0, 2)
+        found, mean = ceilings.explainable_variance(x, groups=groups), x.mean(axis=0)
+        apart = groups[:, None] != groups
+        variance = np.square(mean[:, None] - mean)[apart].mean(axis=0) / 2
+        np.testing.assert_allclose(found.signal + found.noise, variance)
+        np.testing.assert_allclose(found.noise, ceilings.explainable_variance(x).noise)
+
     @pytest.mark.parametrize("groups", [None, np.repeat(np.arange(30), 4)], ids=["samples", "groups"])
     def test_the_interval_holds_the_truth(self, groups):
         """Samples of a group share their signal, and their noise has one weight: alone they would promise too much."""
@@ -622,6 +640,36 @@ class TestOfPairs:
         found = table(np.arange(samples))
         np.testing.assert_allclose(found.ceiling_high - found.ceiling, 1.968 * error, rtol=0.06)
 
+    def test_kernels_of_different_groups_are_those_of_all_where_each_sample_is_one(self):
+        trials = {name: noisy(projected(60, 4, 0)[0], 4, 1.0, seed) for seed, name in enumerate("ab")}
+        plain = ceilings.of_pairs(trials, metrics=[CKA_DEBIASED, CKA_GROUPED]).set_index("metric")[list(CEILINGS)]
+        single = ceilings.of_pairs(trials, metrics=[CKA_GROUPED], groups=np.arange(60)).set_index("metric")
+        np.testing.assert_allclose(plain.loc["cka_grouped"], plain.loc["cka_debiased"], rtol=1e-12)
+        np.testing.assert_allclose(single.ceiling["cka_grouped"], plain.ceiling["cka_debiased"], rtol=1e-9)
+        # Influence is of first order in the one and in the other.
+        ours = single.loc["cka_grouped", list(CEILINGS)].astype(float)
+        np.testing.assert_allclose(ours, plain.loc["cka_debiased"], rtol=0.05)
+
+    def test_kernels_of_different_groups_move_with_each_group(self):
+        groups = np.repeat(np.arange(40), 5)
+        signal = np.repeat(projected(40, 5, 3)[0], 5, axis=0) + 0.3 * projected(200, 5, 4)[0]
+        x = ceilings.as_trials(noisy(signal, 4, 1.5, 1))
+        found = grouped_reliability(x, groups, 5, 0)
+
+        def without(left):
+            return grouped_reliability(x.of(~np.isin(groups, left)), groups[~np.isin(groups, left)], 5, 0).value
+
+        changes = np.array([39 * (found.value - without([group])) for group in range(40)])
+        moved = found.value * np.bincount(groups, weights=found.relative) / 5
+        assert np.corrcoef(changes, moved)[0, 1] > 0.98
+        assert abs(np.linalg.norm(moved) / np.linalg.norm(changes - changes.mean()) - 1) < 0.25
+
+    def test_too_few_groups_have_no_ceiling_of_different_ones(self):
+        trials = {name: noisy(projected(60, 4, 0)[0], 4, 1.0, seed) for seed, name in enumerate("ab")}
+        found = ceilings.of_pairs(trials, metrics=[CKA_GROUPED], folds=None, groups=np.arange(60) % 3).iloc[0]
+        assert np.isnan(found.ceiling)
+        assert found.ceiling_why == "3 group(s) are too few (at least 4)"
+
     def test_groups_widen_intervals_whose_samples_they_bind(self):
         signal = np.repeat(np.random.default_rng(0).normal(size=(40, 4)) ** 3, 5, axis=0)
         trials = {name: noisy(signal, 3, 2.0, seed) for seed, name in enumerate("ab")}
@@ -655,7 +703,7 @@ class TestOfPairs:
         assert found.ceiling_why["cka"] == BIASED
         assert found.ceiling_why["procrustes"] == UNKNOWN
         assert set(found.index[found.ceiling.notna()]) == {
-            *("cka_debiased", "rsa", "regression_r", "regression_r2", "regression_r_units"),
+            *("cka_debiased", "cka_grouped", "rsa", "regression_r", "regression_r2", "regression_r_units"),
             *("ridge_r", "ridge_r2", "pls_r"),
         }
 

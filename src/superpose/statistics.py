@@ -100,6 +100,25 @@ def effective(influence: Array, groups: NDArray[np.int64] | None = None) -> floa
     return float(min(count, max(3 * square.sum() ** 2 / fourth - 1, 2.0)))
 
 
+def within_folds(influence: Array, folds: NDArray[np.int64], groups: NDArray[np.int64] | None) -> Array:
+    """Return influence on a mean of scores of folds, each about its own means, such that its square is without bias.
+
+    A group's share in its fold stands for that in all samples (see `standard_error`). NaN where a fold holds a single
+    group.
+    """
+    labels = np.arange(len(folds)) if groups is None else groups
+    sizes, held = np.bincount(labels), np.maximum(np.bincount(folds), 1)
+    first = np.zeros(len(sizes), dtype=np.int64)
+    first[labels] = folds
+    within = sizes / held[first]
+    squared = np.bincount(first, weights=within**2, minlength=len(held))[first]
+    shares = sizes / len(labels)
+    whole = _left(shares, np.square(shares).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = np.where(within < 1, np.sqrt(whole / _left(within, squared)), np.nan)
+    return np.asarray(influence * scale[labels])
+
+
 def interval(
     score: float, error: float, count: float, bounds: tuple[float, float], level: float = 0.95
 ) -> tuple[float, float]:
@@ -177,22 +196,8 @@ class Drawn:
             yield fold, slice(int(index[0]), int(index[-1]) + 1) if whole else index
 
     def within_folds(self, influence: Array) -> Array:
-        """Return influence on scores of single folds, each about its own means, such that its square is without bias.
-
-        A group's share in its fold stands for that in all samples (see `standard_error`). NaN where a fold holds a
-        single group.
-        """
-        labels = np.arange(len(self.index)) if self.groups is None else self.groups
-        sizes, held = np.bincount(labels), np.maximum(np.bincount(self.folds), 1)
-        first = np.zeros(len(sizes), dtype=np.int64)
-        first[labels] = self.folds
-        within = sizes / held[first]
-        squared = np.bincount(first, weights=within**2, minlength=len(held))[first]
-        shares = sizes / len(labels)
-        whole = _left(shares, np.square(shares).sum())
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scale = np.where(within < 1, np.sqrt(whole / _left(within, squared)), np.nan)
-        return np.asarray(influence * scale[labels])
+        """Return influence on a mean of scores of folds, as `within_folds` does."""
+        return within_folds(influence, self.folds, self.groups)
 
     def error(self, influence: Array) -> tuple[float, int]:
         """Return the standard error of a score of all scored samples, from so many groups of drawn ones."""

@@ -85,7 +85,7 @@ def explainable_variance(x: ArrayLike | Trials, *, groups: ArrayLike | None = No
     """
     trials = as_trials(x)
     labels = None if groups is None else group_labels(groups, trials.samples)
-    parts = parts_of(trials)
+    parts = _of_groups(parts_of(trials), trials.mean(), labels)
     n = trials.samples
     total, noise = parts.total.sum(axis=0), parts.noise.sum(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -128,6 +128,23 @@ def parts_of(trials: Trials) -> Parts:
     mean = trials.mean()
     squares = (_complete_noise if trials.complete else _incomplete_noise)(trials, mean)
     return Parts(np.square(mean - mean.mean(axis=0)), squares)
+
+
+def _of_groups(parts: Parts, mean: Array, groups: Array | None) -> Parts:
+    """Return the shares with totals as far apart as samples of different groups are.
+
+    Squares about the mean of G groups lack what the mean itself varies by, as those of n samples lack 1/n: their
+    totals' squares over n, times G/(G − 1), which for samples is Σ d²/(n − 1).
+    """
+    if groups is None:
+        return parts
+    about = mean - mean.mean(axis=0)
+    sizes = np.bincount(groups)
+    totals = np.zeros((len(sizes), about.shape[1]))
+    np.add.at(totals, groups, about)
+    lost = np.square(totals) / len(about) * (len(sizes) / max(len(sizes) - 1, 1))
+    # Of what samples lose, 1/n, the callers know.
+    return Parts((parts.total + (lost / sizes[:, None])[groups]) * (1 - 1 / len(about)), parts.noise)
 
 
 def _complete_noise(trials: Trials, mean: Array) -> Array:

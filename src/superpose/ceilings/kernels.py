@@ -15,8 +15,9 @@ from superpose.ceilings.halves import halves
 from superpose.ceilings.trials import Trials, as_trials
 from superpose.files import DataError
 from superpose.metrics.cka import hsic
+from superpose.metrics.grouped import grouped_hsic
 from superpose.metrics.kernels import pair_part, pair_share
-from superpose.moments import compact
+from superpose.moments import Labels, compact
 from superpose.rows import check_rows
 from superpose.statistics import uncertainty
 
@@ -143,12 +144,23 @@ def kernel_reliability(kernels: Parted, metric: str) -> Reliability:
     ratio is the share of the denominator of CKA, or RSA, that is signal.
     """
     agreement = UNBIASED[metric]
-    whole, between = agreed([kernels.whole], agreement), agreed(kernels.halves, agreement)
+    return _reliability(kernels.name, agreed([kernels.whole], agreement), agreed(kernels.halves, agreement))
+
+
+def grouped_reliability(trials: Trials, groups: Labels, splits: int, seed: int) -> Reliability:
+    """Return the same ratio of agreements over samples of different groups, of which there are four or more."""
+    pairs = [(trials.mean(first), trials.mean(second)) for first, second in halves(trials, splits, seed)]
+    whole, *between = (Agreed(*grouped_hsic(*pair, groups)) for pair in [(trials.mean(), trials.mean()), *pairs])
+    values, influences = ([getattr(one, part) for one in between] for part in ("value", "influence"))
+    return _reliability(trials.name, whole, Agreed(float(np.mean(values)), np.mean(influences, axis=0)))
+
+
+def _reliability(name: str, whole: Agreed, between: Agreed) -> Reliability:
     if not min(whole.value, between.value) > 0:
-        why = f"{kernels.name}: two halves of its trials agree no better than noise; record more trials"
-        return Reliability(np.nan, np.full(len(kernels.whole.d), np.nan), why)
+        why = f"{name}: two halves of its trials agree no better than noise; record more trials"
+        return Reliability(np.nan, np.full(len(whole.influence), np.nan), why)
     value = between.value / whole.value
-    over = f"{kernels.name}: reliability estimated at {value:.3f}, cut at 1" if value > 1 else ""
+    over = f"{name}: reliability estimated at {value:.3f}, cut at 1" if value > 1 else ""
     return Reliability(min(value, 1.0), between.relative - whole.relative, over)
 
 

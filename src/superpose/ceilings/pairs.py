@@ -12,14 +12,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.ceilings.explainable import R2, R, parts_of, share_influence
 from superpose.ceilings.halves import unsplittable
-from superpose.ceilings.kernels import FEWEST_SAMPLES, UNBIASED, Parted, kernel_reliability, parted
+from superpose.ceilings.kernels import (
+    FEWEST_SAMPLES,
+    UNBIASED,
+    Parted,
+    Reliability,
+    grouped_reliability,
+    kernel_reliability,
+    parted,
+)
 from superpose.ceilings.trials import Trials, as_trials
 from superpose.comparison import IDENTITY, checked_pairs, checked_seed, split_of
 from superpose.files import DataError
-from superpose.metrics import DEFAULT, Metric, PredictiveMetric
+from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, DEFAULT, Metric, PredictiveMetric
 from superpose.metrics.splits import Plan
 from superpose.rows import check_rows
-from superpose.statistics import uncertainty
+from superpose.statistics import uncertainty, within_folds
 
 Array = NDArray[Any]
 
@@ -29,6 +37,8 @@ COLUMNS = (*IDENTITY, *CEILING, "ceiling_why")
 HALVES, EXPLAINABLE = "split halves", "explainable variance"
 BIASED = "noise raises CKA as first published where units are many beside samples; see that of cka_debiased"
 UNKNOWN = "no ceiling is known for this metric; superpose.ceilings.split_half scores halves of the trials"
+GROUPED = CKA_GROUPED.name
+KERNELS = (*UNBIASED, GROUPED)
 GREATEST = {"r": R, "r2": R2}
 
 
@@ -45,10 +55,10 @@ def of_pairs(
 ) -> pd.DataFrame:
     """Return the most that each score of `superpose.compare`, on the means over trials, can be expected to reach.
 
-    `cka_debiased` and `rsa` of two noisy systems with equal signals: the geometric mean of c(X₁, X₂)/c(X, X) of both,
-    with c the score's own agreement of kernels, X₁ and X₂ the means of two halves of the trials and X that of all. The
-    score over its ceiling estimates the score without noise. A system without repeats is taken as free of noise, which
-    makes the ceiling higher, if anything.
+    `cka_debiased`, `cka_grouped` and `rsa` of two noisy systems with equal signals: the geometric mean of
+    c(X₁, X₂)/c(X, X) of both, with c the score's own agreement of kernels, X₁ and X₂ the means of two halves of the
+    trials and X that of all. The score over its ceiling estimates the score without noise. A system without repeats is
+    taken as free of noise, which makes the ceiling higher, if anything.
 
     Regressions: what a predictor that knows the noiseless targets would reach on their mean over trials, fold by fold
     (`explainable_variance`). It holds for any predictor, hence also for noisy ones, which cannot reach it.
@@ -169,9 +179,33 @@ class Design:
 
     def bounded(self, value: float, influence: Array) -> tuple[float, float]:
         """Return the interval of a ceiling, whole groups resampled together."""
-        groups = None if self.groups is None else self.groups[self.scored]
-        found = uncertainty(value, influence, (-np.inf, 1.0), groups)
+        found = uncertainty(value, influence, (-np.inf, 1.0), self.scored_groups)
         return found.low, found.high
+
+    @property
+    def scored_groups(self) -> NDArray[np.int64] | None:
+        """The group of each scored sample."""
+        return None if self.groups is None else self.groups[self.scored]
+
+    def few_groups(self, metric: str) -> str:
+        """Return why a metric of samples of different groups has no ceiling, or nothing."""
+        if metric != GROUPED or self.scored_groups is None:
+            return ""
+        count = len(np.unique(self.scored_groups))
+        return f"{count} group(s) are too few (at least {FEWEST_SAMPLES})" if count < FEWEST_SAMPLES else ""
+
+    def reliability(self, trials: Trials, metric: str) -> Reliability:
+        """Return the reliability of a system's kernels by the metric's own agreement."""
+        if metric != GROUPED:
+            return kernel_reliability(self.kernels(trials), metric)
+        if self.scored_groups is None:
+            # Each sample is a group of its own.
+            return kernel_reliability(self.kernels(trials), CKA_DEBIASED.name)
+        return grouped_reliability(trials, self.scored_groups, self.splits, self.seed)
+
+    def within_folds(self, influence: Array) -> Array:
+        """Return influence on a mean over folds, as it is for the scores."""
+        return within_folds(influence, self.folds[self.scored], self.scored_groups)
 
     def kernels(self, trials: Trials) -> Parted:
         """Return a system's kernels, computed once for all its pairs and metrics."""
@@ -207,7 +241,7 @@ def _shared_samples(systems: Mapping[str, Trials]) -> int:
 def _ceiling(metric: Any, a: Trials, b: Trials, design: Design) -> Ceiling:
     if isinstance(metric, PredictiveMetric):
         return _predictive(b, metric.kind, design)
-    if metric.name in UNBIASED:
+    if metric.name in KERNELS:
         return _kernel(a, b, metric.name, design)
     return Ceiling(why=BIASED if metric.name == "cka" else UNKNOWN)
 
@@ -221,7 +255,9 @@ def _kernel(a: Trials, b: Trials, metric: str, design: Design) -> Ceiling:
         return Ceiling(why=f"{a.samples} samples are too few (at least {FEWEST_SAMPLES})")
     if reasons := list(filter(None, map(unsplittable, noisy))):
         return Ceiling(why="; ".join(reasons))
-    parts = [kernel_reliability(design.kernels(trials), metric) for trials in noisy]
+    if reason := design.few_groups(metric):
+        return Ceiling(why=reason)
+    parts = [design.reliability(trials, metric) for trials in noisy]
     notes = [part.why for part in parts if part.why]
     notes += [f"{trials.name} has no repeats and is taken as free of noise" for trials in (a, b) if trials not in noisy]
     value = float(np.sqrt(np.prod([part.value for part in parts])))
@@ -255,7 +291,7 @@ def _predictive(target: Trials, kind: tuple[str, str], design: Design) -> Ceilin
     if silent[known].all():
         return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials")
     value = float(np.where(silent, 0.0, greatest.value(loss))[known].mean())
-    influence = np.where(silent, 0.0, greatest.slope(loss) * change)[:, known].mean(axis=1)
+    influence = design.within_folds(np.where(silent, 0.0, greatest.slope(loss) * change)[:, known].mean(axis=1))
     why = f"{silent.sum()} of {len(loss)} units show no signal and count as 0" if silent.any() else ""
     return Ceiling(value, *design.bounded(value, influence), EXPLAINABLE, why)
 

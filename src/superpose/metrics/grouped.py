@@ -115,6 +115,18 @@ def _missing(x: Array, y: Array) -> float:
     return np.nan
 
 
+def grouped_hsic(x: Array, y: Array, groups: Labels) -> tuple[float, Array]:
+    """Return the HSIC over samples of different groups of two responses, and each sample's influence on it."""
+    labels = group_labels(groups, len(x))
+    sizes = np.bincount(labels)
+    order, place = np.lexsort((labels, sizes[labels])), np.argsort(sizes, kind="stable")
+    first, second = (_centred(compact(part))[order] for part in (x, y))
+    value, influence = _hsic(first, second, sizes[place])
+    of_groups = np.empty_like(influence)
+    of_groups[place] = influence
+    return float(value), _shared_out(of_groups, labels)
+
+
 def _score(x: Array, y: Array, groups: Labels | None) -> float:
     return float(_of_rows(x, y, _labels(len(x), groups))[0])
 
@@ -122,9 +134,13 @@ def _score(x: Array, y: Array, groups: Labels | None) -> float:
 def _influence(x: Array, y: Array, groups: Labels | None) -> Array:
     """Return each sample's influence: its group's is shared out among the samples of it."""
     labels = _labels(len(x), groups)
+    return _shared_out(_of_rows(x, y, labels)[1], labels)
+
+
+def _shared_out(influence: Array, labels: Labels) -> Array:
     sizes = np.bincount(labels)
-    influence: Array = _of_rows(x, y, labels)[1] / sizes * sizes.mean()
-    return influence[labels]
+    of_samples: Array = influence / sizes * sizes.mean()
+    return of_samples[labels]
 
 
 def _labels(samples: int, groups: Labels | None) -> Labels:
