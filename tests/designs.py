@@ -109,9 +109,9 @@ def measured(experiment, metrics, seeds):
                 found[metric.name].append(np.full((3, 4), np.nan))
                 continue
             sure = [result.design.drawn.uncertainty(one.score, one.influence, metric.bounds) for one in pair]
-            influence = pair[0].influence - pair[1].influence
-            error, count = result.design.drawn.error(influence)
-            p = two_sided_p(pair[0].score - pair[1].score, error, count)
+            difference, influence = pair[0].score - pair[1].score, pair[0].influence - pair[1].influence
+            apart = result.design.drawn.uncertainty(difference, influence, (-np.inf, np.inf))
+            p = two_sided_p(difference, apart.error, apart.groups)
             rows = [(one.score, s.error, s.low, s.high) for one, s in zip(pair, sure, strict=True)]
             found[metric.name].append([*rows, (p, *[np.nan] * 3)])
     arrays = {name: np.array(values) for name, values in found.items()}
