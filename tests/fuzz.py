@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anndata
 import h5py
 import numpy as np
 import pandas as pd
@@ -151,7 +152,8 @@ def _responses(path: Path) -> dict[str, Any]:
     assert told is not None, refused
     assert (told.shape, told.dtype) == (responses.shape, responses.dtype.name)
     if isinstance(found, recordings.Recording):
-        return {"responses": found.responses, "stimuli": found.stimuli}
+        groups = {} if found.groups is None else {"groups": found.groups}
+        return {"responses": found.responses, "stimuli": found.stimuli, **groups}
     return {"responses": found}
 
 
@@ -183,6 +185,45 @@ def _zarr(version: int) -> Callable[[Path], Path]:
         return folder / "m.zarr"
 
     return write
+
+
+PACKED = {"x": {"dtype": "i2", "scale_factor": 1e-4, "_FillValue": -32768}}
+
+
+def _packed(write: Callable[[Any, Path], object]) -> Callable[[Path], object]:
+    """Return what writes packed numbers with units in front, dates as labels and flags as groups, as xarray does."""
+
+    def written(path: Path) -> None:
+        days = ("presentation", pd.date_range("2026-01-01", periods=ROWS))
+        flags = {"flag_values": [1, 2], "flag_meanings": "face house"}
+        groups = ("presentation", np.arange(ROWS) % 2 + 1, flags)
+        array = xarray.DataArray(VALUES.T, dims=("neuroid", "presentation"), name="x")
+        write(array.assign_coords(stimulus=days, group=groups).to_dataset(), path)
+
+    return written
+
+
+def _anndata(path: Path) -> None:
+    names = pd.Index([f"cell {i}" for i in range(ROWS)], dtype=object)
+    kinds = pd.CategoricalDtype(pd.Index(["a", "b"], dtype=object))
+    obs = pd.DataFrame({"session": pd.Categorical.from_codes(np.arange(ROWS) % 2, dtype=kinds)}, index=names)
+    var = pd.DataFrame(index=pd.Index(list("vwxyz"), dtype=object))
+    anndata.AnnData(csr_array(np.where(VALUES > 0, VALUES, 0)), obs=obs, var=var).write_zarr(path)
+
+
+def _mat_73(path: Path) -> None:
+    """Write a struct with a cell array of labels, as MATLAB's save -v7.3 does."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        made = np.empty((1, ROWS), h5py.ref_dtype)
+        for i in range(ROWS):
+            text = file.create_dataset(f"#refs#/{i}", data=np.array([[ord(c)] for c in f"cell {i}"], np.uint16))
+            text.attrs["MATLAB_class"], made[0, i] = np.bytes_("char"), text.ref
+        file.create_dataset("data/stimulus", data=made, dtype=h5py.ref_dtype)
+        file.create_dataset("data/responses", data=VALUES.T)
+        for name, kind in (("data", "struct"), ("data/stimulus", "cell"), ("data/responses", "double")):
+            file[name].attrs["MATLAB_class"] = np.bytes_(kind)
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
 
 
 def _assembly(path: Path, engine: str) -> None:
@@ -300,6 +341,20 @@ KINDS = {
     "zarr 3": Kind(_zarr(3), _responses),
     "netcdf 4": Kind(_file("m.nc", lambda path: _assembly(path, "h5netcdf")), _responses),
     "netcdf 3": Kind(_file("m.nc", lambda path: _assembly(path, "scipy")), _responses),
+    "netcdf 4, packed": Kind(
+        _file("m.nc", _packed(lambda data, path: data.to_netcdf(path, engine="h5netcdf", encoding=PACKED))), _responses
+    ),
+    "netcdf 3, packed": Kind(
+        _file("m.nc", _packed(lambda data, path: data.to_netcdf(path, engine="scipy", encoding=PACKED))), _responses
+    ),
+    "hdf5, packed": Kind(
+        _file("m.h5", _packed(lambda data, path: data.to_netcdf(path, engine="h5netcdf", encoding=PACKED))), _responses
+    ),
+    "zarr, packed": Kind(
+        _file("m.zarr", _packed(lambda data, path: data.to_zarr(path, mode="w", encoding=PACKED))), _responses
+    ),
+    "zarr of AnnData": Kind(_file("m.zarr", _anndata), _responses),
+    "mat 7.3": Kind(_file("m.mat", _mat_73), _responses),
     "nwb": Kind(_file("m.nwb", _nwb), _responses),
     "h5ad": Kind(_file("m.h5ad", _sparse_h5ad), _responses),
     "mat": Kind(

@@ -7,6 +7,7 @@ import sys
 
 import anndata
 import h5py
+import numcodecs
 import numpy as np
 import pandas as pd
 import pynwb
@@ -736,4 +737,33 @@ def test_what_knows_the_conventions_is_missing(tmp_path, monkeypatch):
     path = stored(dataset(lacking(VALUES)), tmp_path, "HDF5", encoding={"responses": PACKINGS["16 bits"]})
     monkeypatch.setitem(sys.modules, "xarray", None)
     with pytest.raises(DataError, match=r'read with the package xarray, .*; pip install "superpose\[recordings\]"'):
+        read(path)
+
+
+BLOSC = zarr.codecs.BloscCodec(cname="lz4", shuffle="shuffle")
+STORED_BY_BLOSC = {
+    "version 2": {"zarr_format": 2, "compressors": numcodecs.Blosc("lz4"), "chunks": (3, 4)},
+    "version 3": {"compressors": BLOSC, "chunks": (3, 4)},
+    "shards": {"compressors": BLOSC, "chunks": (3, 2), "shards": (6, 4)},
+}
+
+
+@pytest.mark.parametrize("form", STORED_BY_BLOSC)
+def test_chunks_of_blosc_that_are_not_as_long_as_they_say(tmp_path, form):
+    """Its reader would take what lies behind them in memory, or end the process."""
+    path = tmp_path / "m.zarr"
+    zarr.create_array(path, data=np.round(VALUES), **STORED_BY_BLOSC[form])
+    np.testing.assert_array_equal(read(path), np.round(VALUES))
+    chunk = next(file for file in path.rglob("*") if file.is_file() and not file.name.startswith((".z", "z")))
+    content = bytearray(chunk.read_bytes())
+    for damaged in (content[:12] + bytes([content[12] ^ 64]) + content[13:], content[:15] + content[16:], content[:9]):
+        chunk.write_bytes(damaged)
+        with pytest.raises(DataError, match=f"m has a damaged chunk, {chunk.name}; copy it again"):
+            read(path)
+
+
+def test_chunks_that_are_packed_again_behind_blosc(tmp_path):
+    path = tmp_path / "m.zarr"
+    zarr.create_array(path, data=VALUES, compressors=[BLOSC, zarr.codecs.GzipCodec()])
+    with pytest.raises(DataError, match="m is packed by Blosc and again by 'gzip'; expected Blosc last"):
         read(path)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.recordings.assemblies import Variable, picked
+from superpose.recordings.blosc import check_blosc, chunks_of
 from superpose.recordings.completeness import check_stored
 from superpose.recordings.conventions import ATTRIBUTES, FLOATING, Convert, conversion, meanings
 from superpose.recordings.h5ad import Storage, is_anndata, read_anndata
@@ -145,6 +146,15 @@ def _checked(file: Path, array: Any, kinds: str, convert: Convert = np.asarray) 
     return name
 
 
+def _packing(array: Any) -> list[dict[str, Any]]:
+    """Return the codecs of an array in the order in which they pack."""
+    metadata = array.metadata.to_dict()
+    if array.metadata.zarr_format == 3:
+        return list(metadata["codecs"])
+    codecs = [*(metadata.get("filters") or ()), metadata.get("compressor")]
+    return [{"name": codec["id"]} for codec in codecs if codec is not None]
+
+
 def _codecs(metadata: Any) -> Iterator[str]:
     """Yield the names of all codecs of an array, those inside others included."""
     parts = [metadata.get(part) for part in ("codecs", "filters", "compressor", "storage_transformers", "index_codecs")]
@@ -159,7 +169,9 @@ def _check_complete(file: Path, name: str, array: Any, convert: Convert) -> None
     grid = [range(-(-size // chunk)) for size, chunk in zip(array.shape, array.shards or array.chunks, strict=True)]
     expected = math.prod(map(len, grid))
     # Files are few; the chunks that a damaged shape announces would take for ever to ask for.
-    stored = sum(path.is_file() and path.name not in METADATA for path in folder.rglob("*"))
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name not in METADATA]
+    stored = len(files)
+    check_blosc(f"{file}: {name}", files, _packing(array), chunks_of(array.shards, array.chunks))
     if stored >= expected:
         stored = sum((folder / array.metadata.encode_chunk_key(at)).is_file() for at in itertools.product(*grid))
     if stored < expected:
