@@ -23,6 +23,7 @@ from superpose import checkpoints, formats, recordings, results, store
 from superpose.analysis.inputs import read_groups
 from superpose.cli import main
 from superpose.files import DataError
+from superpose.recordings.conventions import ATTRIBUTES
 from superpose.sae import load
 
 SOURCE = Path(superpose.__file__).parent
@@ -87,6 +88,32 @@ def zarr_filter(content, path):
     (path / "0.0").write_bytes(pickle.dumps(content))
 
 
+def hdf5_attributes(content, path):
+    """Hide it where a file says what its numbers, axes and labels are."""
+    with h5py.File(path, "w", userblock_size=512 if path.suffix == ".mat" else 0) as file:
+        for name in ("responses", "X", "obs/stimulus", "stimulus", "intervals/trials/start_time"):
+            file[name] = np.ones((3, 2))
+            for attribute in (*ATTRIBUTES, "DIMENSION_LABELS", "encoding-type", "neurodata_type", "MATLAB_class"):
+                file[name].attrs[attribute] = np.void(pickle.dumps(content))
+        file["obs"].attrs["encoding-type"], file["obs"].attrs["_index"] = "dataframe", "stimulus"
+
+
+def zarr_anndata(content, path):
+    """Hide it in the chunks of an object of AnnData, under names of codecs and types that unpickle."""
+    parts = {"": {"encoding-type": "anndata"}, "obs": {"encoding-type": "dataframe", "_index": "i"}}
+    for name, attributes in parts.items():
+        (path / name).mkdir()
+        (path / name / ".zgroup").write_text('{"zarr_format": 2}')
+        (path / name / ".zattrs").write_text(json.dumps(attributes))
+    array = {"zarr_format": 2, "order": "C", "fill_value": 0, "compressor": None}
+    for name, shape, dtype in (("X", [3, 2], "<f8"), ("obs/i", [3], "|O")):
+        (path / name).mkdir()
+        packing = {"shape": shape, "chunks": shape, "dtype": dtype, "filters": [{"id": "pickle", "protocol": 5}]}
+        (path / name / ".zarray").write_text(json.dumps(array | packing))
+        (path / name / ".zattrs").write_text(json.dumps({"encoding-type": "array"}))
+        (path / name / ".".join("0" for _ in shape)).write_bytes(pickle.dumps(content))
+
+
 WRITERS = {
     ".pt": (archive, legacy, bare, partial(bare, protocol=0)),
     ".npy": (object_array, bare),
@@ -98,13 +125,13 @@ WRITERS = {
     ".pkl.gz": (compressed,),
     ".pkl": (bare,),
     ".yaml": (yaml,),
-    ".h5": (hdf5_opaque, hdf5),
+    ".h5": (hdf5_opaque, hdf5, hdf5_attributes),
     ".hdf5": (hdf5_opaque,),
-    ".nc": (hdf5_opaque, bare),
-    ".nwb": (hdf5_opaque, bare),
-    ".h5ad": (hdf5_opaque, hdf5),
-    ".mat": (hdf5_opaque, bare),
-    ".zarr": (zarr_filter,),
+    ".nc": (hdf5_opaque, bare, hdf5_attributes),
+    ".nwb": (hdf5_opaque, bare, hdf5_attributes),
+    ".h5ad": (hdf5_opaque, hdf5, hdf5_attributes),
+    ".mat": (hdf5_opaque, bare, hdf5_attributes),
+    ".zarr": (zarr_filter, zarr_anndata),
     ".json": (bare, yaml),
     ".sqlite": (bare,),
 }
