@@ -103,8 +103,8 @@ def test_an_index_that_numbers_the_rows_is_no_label():
         arrays, _ = paired({"a": one, "b": Y, "c": torch.as_tensor(Y)})
         np.testing.assert_array_equal(arrays["a"], X)
         assert CALLS["compare"]({"a": one, "b": Y}) == CALLS["compare"]({"a": X, "b": Y})
-    with pytest.raises(DataError, match="a has 60 rows and b has 50, and neither labels them"):
-        paired({"a": pd.DataFrame(X), "b": pd.DataFrame(Y[:50])})
+    with pytest.raises(DataError, match="a has 60 samples and b has 50; every system must have seen the same stimuli"):
+        sp.compare({"a": pd.DataFrame(X), "b": pd.DataFrame(Y[:50])})
 
 
 def test_a_frame_and_itself_in_another_order():

@@ -62,7 +62,9 @@ class Recording:
     @property
     def numbered(self) -> bool:
         """Whether the stimuli are no more than the numbers of the rows, which nobody chose as labels."""
-        return self.sources.get("stimuli") == "" and counts(_in_order(self.stimuli))
+        if self.sources.get("stimuli") != "":
+            return False
+        return counts(self.stimuli if self.repeats is None else _in_order(self.stimuli))
 
     def __post_init__(self) -> None:
         responses = two_dimensional(as_responses(self.responses, self.name), self.name)

@@ -63,8 +63,8 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple
             f"{labelled[0].name} labels its rows ({', '.join(labelled[0].stimuli[:3])} …) and {bare[0]} does not; "
             "label both, or pass both as arrays (.to_numpy()) of the same stimuli in the same order."
         )
-    if not recordings:
-        return contents, groups
+    if not labelled and all(recording.repeats is None and recording.groups is None for recording in recordings):
+        return {name: x.responses if isinstance(x, Recording) else x for name, x in contents.items()}, groups
     matched, notes = joined(recordings)
     for recording in recordings:
         own = set(recording.stimuli.tolist())
