@@ -18,7 +18,7 @@ def test_long_and_unprintable_cells_are_shortened(tmp_path):
     with pytest.raises(DataError, match=r"the first row .* may be a header or a sample") as caught:
         read(tmp_path / "a.csv")
     assert "x" * 41 not in str(caught.value)
-    (tmp_path / "b.csv").write_text("\x00" * 90 + ",1\n1,2\n")
+    (tmp_path / "b.csv").write_text("\x01" * 90 + ",1\n1,2\n")
     with pytest.raises(DataError, match=r"the first row \(\ufffd{40}, 1 …\) may be"):
         read(tmp_path / "b.csv")
 
