@@ -11,6 +11,7 @@ import pytest
 from designs import Experiment, ceilings_measured, measured, tables_agree
 from proof import proved
 
+import superpose as sp
 from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, PLS_R, REGRESSION_R, REGRESSION_R2, RIDGE_R, RIDGE_R2, RSA
 from superpose.metrics.pls import PartialLeastSquaresMetric
 
@@ -39,6 +40,17 @@ def test_standard_errors_are_the_spread_over_data_sets(clips):
         assert 0.7 < one.row["ratio"] < 1.6, (name, one.row)
         assert one.row["coverage"] >= 0.85, (name, one.row)
         assert one.row["positives"] <= 0.16, (name, one.row)
+
+
+def test_groups_of_one_are_samples_and_larger_ones_take_part_of_held_out_residuals():
+    systems = Experiment(200, 30, True).draw(0)
+    folds = np.arange(200) // 40
+    errors = [
+        sp.compare(systems, metrics=[RIDGE_R], pairs=[("one", "units")], folds=folds, groups=groups).error[0]
+        for groups in (None, np.arange(200), np.arange(200) // 10)
+    ]
+    assert errors[0] == pytest.approx(errors[1], rel=1e-12)
+    assert errors[2] > 1.3 * errors[0]
 
 
 def test_as_many_units_as_training_images_have_no_test_and_say_so():

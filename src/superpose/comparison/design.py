@@ -89,6 +89,8 @@ def split_of(
     labels = np.zeros(samples, dtype=np.int64) if labels is None else labels
     if kept is not None:
         check_whole(kept, labels)
+        # Groups of one are samples.
+        plan = replace(plan, grouped=bool(np.bincount(kept).max() > 1))
     return labels, plan, kept
 
 

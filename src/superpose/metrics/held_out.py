@@ -23,8 +23,10 @@ from superpose.moments import Array, Moments, Own
 
 # Of what score, and averaged over what.
 Kind = tuple[str, str]
-# What rows x, y of one fold add to the score of a round, (rows,).
-Adds = Callable[[Array, Array], Array]
+# What held-out rows x, y add to the score of a round, (rows,), and their residuals.
+Scored = Callable[[Array, Array], tuple[Array, Array]]
+# What training rows x, y, of such residuals where they are held out, add to the score of a round, (rows,).
+Trained = Callable[[Array, Array, Array], Array]
 
 
 def regression_rows(
@@ -35,7 +37,7 @@ def regression_rows(
     A row counts in the round that it is scored in, and in those that it trains in. Where no scored row trains, as in
     one fixed split, weights are taken as given.
     """
-    rounds = [_Round(moments, sums, number, *plan.rounds[number], kind) for number in range(len(plan.rounds))]
+    rounds = [_Round(moments, sums, number, plan, kind) for number in range(len(plan.rounds))]
     scored = {one.held_out: one.scored() for one in rounds}
     trained = [(one.training, one.trained()) for one in rounds if set(one.training) & set(plan.held_out)]
     per_round = sums.samples / len(rounds)
@@ -43,10 +45,10 @@ def regression_rows(
     def shares(x: Array, y: Array, folds: Array) -> Shares:
         """Rows are of one held-out fold."""
         fold = int(folds[0])
-        found = scored[fold](x, y)
+        found, residual = scored[fold](x, y)
         for training, adds in trained:
             if fold in training:
-                found = found + adds(x, y)
+                found = found + adds(x, y, residual)
         return Shares(per_round * found)
 
     return shares
@@ -74,18 +76,18 @@ class _Round:
         moments: Moments,
         sums: RegressionSums,
         number: int,
-        held_out: int,
-        training: tuple[int, ...],
+        plan: Plan,
         kind: Kind,
     ) -> None:
-        self.moments, self.held_out, self.training = moments, held_out, training
+        held_out, training = plan.rounds[number]
+        self.moments, self.held_out, self.training, self.grouped = moments, held_out, training, plan.grouped
         self.fitted = sums.fitted[number]
         w = self.fitted.weights
         self.mean_x, self.mean_y = (_mean(own, training, w.dtype) for own in (moments.x, moments.y))
         self.test_x, self.test_y = (_mean(own, (held_out,), w.dtype) for own in (moments.x, moments.y))
         self.slopes = _slopes(sums, number, kind)
 
-    def scored(self) -> Adds:
+    def scored(self) -> Scored:
         """Return what rows of the held-out fold add where they are scored.
 
         With sums P, T, R of squared predictions, targets and residuals, a row of prediction p, target t and residual e
@@ -94,18 +96,18 @@ class _Round:
         w = self.fitted.weights
         intercept, middle = self.mean_y - self.mean_x @ w, self.test_x @ w
 
-        def adds(x: Array, y: Array) -> Array:
+        def adds(x: Array, y: Array) -> tuple[Array, Array]:
             prediction = x @ w.astype(x.dtype, copy=False)
             residual = y - prediction - intercept.astype(x.dtype)
             prediction -= middle.astype(x.dtype)
             target = y - self.test_y.astype(x.dtype)
             products = (prediction * target, prediction**2, target**2, residual**2)
             parts = (one @ by.astype(x.dtype) for one, by in zip(products, self.slopes.products, strict=True))
-            return np.asarray(sum(parts), np.float64)
+            return np.asarray(sum(parts), np.float64), residual
 
         return adds
 
-    def trained(self) -> Adds:
+    def trained(self) -> Trained:
         """Return what training rows add through the weights and the means (`Pull`)."""
         kind, w, slopes = self.moments.x.precision, self.fitted.weights, self.slopes
         gram, joint = (part.astype(kind, copy=False) for part in about_means(self.moments, self.held_out))
@@ -120,9 +122,13 @@ class _Round:
         assert self.fitted.adjoint is not None
         pull = self.fitted.adjoint(slope)
 
-        def adds(x: Array, y: Array) -> Array:
+        def adds(x: Array, y: Array, held_out: Array) -> Array:
             x, y = x - self.mean_x.astype(x.dtype), y - self.mean_y.astype(x.dtype)
             residual = y - x @ w.astype(x.dtype, copy=False)
+            if self.grouped and pull.shrunk:
+                # A group's own leverage h leaves 1 − h of a residual. To second order in h, the mean of that and of the
+                # residual held out has squares without bias, as (1 − h)^½ has (Bell & McCaffrey 2002).
+                residual = (residual + held_out) / 2
             moves = x @ pull.joint.astype(x.dtype) + by_mean.astype(x.dtype)
             found = inner(moves, residual) + pull.trace * inner(x, x)
             if pull.rest is not None:

@@ -32,12 +32,14 @@ class Fitted:
 class Pull:
     """How training rows move a score through weights: x about the mean, of residual e, by x'A e + x'LR'x + c |x|².
 
-    `joint` is A, the score's derivative by X'Y; that by X'X is −A W' + LR' + c, with L, R = `rest`.
+    `joint` is A, the score's derivative by X'Y; that by X'X is −A W' + LR' + c, with L, R = `rest`. `shrunk`: a penalty
+    keeps the leverage of groups below 1, so that held-out residuals tell how far it shrinks theirs.
     """
 
     joint: Array
     rest: tuple[Array, Array] | None = None
     trace: float = 0.0
+    shrunk: bool = False
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def chosen_ridge(moments: Moments, training: tuple[int, ...], *, grid: tuple[flo
     def adjoint(slope: Array) -> Pull:
         # The fraction that was chosen is held; its penalty grows with the trace of the Gram matrix.
         joint, rise = solved(slope), best / min(spectrum.rows.samples, len(weights))
-        return Pull(joint, trace=-float(rise * np.sum(joint * weights)))
+        return Pull(joint, trace=-float(rise * np.sum(joint * weights)), shrunk=True)
 
     return Fitted(weights, blurred=is_rough(moments), adjoint=adjoint)
 

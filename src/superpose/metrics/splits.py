@@ -15,9 +15,10 @@ from superpose.tensors import as_array
 
 @dataclass(frozen=True)
 class Plan:
-    """For each held-out fold, the folds that its weights are fitted on."""
+    """For each held-out fold, the folds that its weights are fitted on; whether samples come in groups."""
 
     rounds: tuple[tuple[int, tuple[int, ...]], ...]
+    grouped: bool = False
 
     @property
     def held_out(self) -> tuple[int, ...]:
