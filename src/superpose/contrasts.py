@@ -24,11 +24,11 @@ from superpose.comparison import (
     planned_for,
     prepared,
 )
+from superpose.deprecation import renamed
 from superpose.files import DataError
 from superpose.metrics import (
     CKA_DEBIASED,
-    REGRESSION_R,
-    REGRESSION_R2,
+    RIDGE_R,
     RIDGE_R2,
     RSA,
     Metric,
@@ -44,7 +44,7 @@ Array = NDArray[Any]
 
 # So many roundings of a product may part two scores that are equal.
 ROUNDING = 64
-METRICS = (CKA_DEBIASED, RSA, REGRESSION_R, REGRESSION_R2)
+METRICS = (CKA_DEBIASED, RSA, RIDGE_R, RIDGE_R2)
 PARTS = ("part", "score", "low", "high", "error", "p", "p_adjusted", "samples", "why")
 COLUMNS = (
     *("to", "system_a", "system_b", "metric", "directed", "score_a", "score_b", "difference"),
@@ -52,14 +52,17 @@ COLUMNS = (
 )
 
 
+@renamed(folds="cv")
 def contrast(
     systems: Systems,
     *,
     to: str,
     metrics: Sequence[Metric] = METRICS,
-    folds: int | ArrayLike | None = 5,
-    test: ArrayLike | None = None,
+    cv: int | ArrayLike | None = 5,
+    test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    seed: int = 0,
     interval_samples: int | None = INTERVALS,
     memory: int | str | None = None,
     progress: Progress | None = None,
@@ -77,7 +80,7 @@ def contrast(
         The system that the others are held against. Directed metrics predict it from them.
     metrics : sequence of Metric
         Those that have an interval in `superpose.compare`.
-    folds, test, groups, interval_samples, memory, progress
+    cv, test, groups, labels, seed, interval_samples, memory, progress
         As in `superpose.compare`.
 
     Returns
@@ -112,7 +115,7 @@ def contrast(
         )
     systems, groups = paired(systems, groups)
     found = _scored(
-        _of_one_repeat(systems), to, metrics, folds=folds, test=test, groups=groups,
+        _of_one_repeat(systems), to, metrics, cv=cv, test=test, groups=groups, labels=labels, seed=seed,
         interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
     rows = [
@@ -126,13 +129,17 @@ def contrast(
     return table
 
 
+@renamed(folds="cv")
 def partition(
     systems: Systems,
     *,
     target: str,
     metric: PredictiveMetric = RIDGE_R2,
-    folds: int | ArrayLike = 5,
+    cv: int | ArrayLike | None = 5,
+    test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    seed: int = 0,
     interval_samples: int | None = INTERVALS,
     memory: int | str | None = None,
     progress: Progress | None = None,
@@ -151,7 +158,7 @@ def partition(
         The system that is predicted from the others.
     metric : PredictiveMetric
         A regression scored by R², as `superpose.metrics.RIDGE_R2`, or by r: its parts then do not add up.
-    folds, groups, interval_samples, memory, progress
+    cv, test, groups, labels, seed, interval_samples, memory, progress
         As in `superpose.compare`.
 
     Returns
@@ -201,7 +208,7 @@ def partition(
         if name in (together, *without.values()):
             raise DataError(f"{name!r} is also what several systems together are called; rename it.")
     found = _scored(
-        {**models, target: arrays[target]}, target, [metric], folds=folds, test=None, groups=groups,
+        {**models, target: arrays[target]}, target, [metric], cv=cv, test=test, groups=groups, labels=labels, seed=seed,
         interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
     beyond = {f"{name} beyond the rest": {together: 1, without[name]: -1} for name in names}

@@ -53,7 +53,7 @@ class KernelTiles:
 
 def kernel_tiles(
     read: Mapping[str, RowReader],
-    samples: slice,
+    samples: NDArray[np.int64],
     drawn: NDArray[np.int64],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> KernelTiles:
@@ -63,36 +63,39 @@ def kernel_tiles(
     ----------
     read : mapping of callable
         What reads rows of each system about its mean, at most `SIDE` at once.
-    samples : slice
+    samples : ndarray of int, ascending
         The samples that are summed over.
-    drawn : ndarray of int, ascending
-        Those of them whose rows are wanted.
+    drawn : ndarray of int
+        Those of them whose rows are wanted, in any order.
     progress : callable, optional
         Called with (rows of tiles done, all).
     """
-    blocks = [slice(start, min(start + SIDE, samples.stop)) for start in range(samples.start, samples.stop, SIDE)]
-    ends = np.searchsorted(drawn, [block.start for block in blocks] + [samples.stop])
-    wanted = [drawn[low:high] - block.start for block, low, high in zip(blocks, ends, ends[1:], strict=False)]
+    total = len(samples)
+    blocks = [slice(start, min(start + SIDE, total)) for start in range(0, total, SIDE)]
+    places = np.searchsorted(samples, drawn)
+    order = np.argsort(places, kind="stable")
+    ends = np.searchsorted(places[order], [block.start for block in blocks] + [total])
+    wanted = [places[order[low:high]] - block.start for block, low, high in zip(blocks, ends, ends[1:], strict=False)]
     count = len(read)
     products, rows = np.zeros((count, count)), np.zeros((len(drawn), count, count))
-    diagonals = np.empty((count, samples.stop - samples.start))
+    diagonals = np.empty((count, total))
     # Used again for every tile: fresh memory would cost as much as a part of the products.
-    one = [take(slice(samples.start, samples.start + 1)) for take in read.values()]
+    one = [take(_index(samples, slice(0, 1))) for take in read.values()]
     held = [np.empty((SIDE, x.shape[1]), x.dtype) for x in one]
     space = np.empty(count * SIDE**2, np.result_type(*one))
     for i, block in enumerate(blocks):
         # The next reading overwrites what a reader gave.
         first = [x[: block.stop - block.start] for x in held]
         for number, (x, take) in enumerate(zip(first, read.values(), strict=True)):
-            x[...] = take(block)
-            diagonals[number, block.start - samples.start : block.stop - samples.start] = inner(x, x)
+            x[...] = take(_index(samples, block))
+            diagonals[number, block] = inner(x, x)
         for j in range(i, len(blocks)):
             tile = space[: count * (block.stop - block.start) * (blocks[j].stop - blocks[j].start)]
             tile = tile.reshape(count, block.stop - block.start, -1)
             across = np.empty((len(wanted[j]) if j > i else 0, count, len(first[0])), tile.dtype)
             for number, (x, take) in enumerate(zip(first, read.values(), strict=True)):
                 # Of rows with themselves, half the products are enough: NumPy sees that they are one array.
-                np.matmul(x, (x if i == j else take(blocks[j])).T, out=tile[number])
+                np.matmul(x, (x if i == j else take(_index(samples, blocks[j]))).T, out=tile[number])
                 # While it is in cache: columns lie far apart.
                 across[:, number] = tile[number].T[wanted[j][: len(across)]]
             flat = tile.reshape(count, -1)
@@ -101,7 +104,15 @@ def kernel_tiles(
             if j > i:
                 rows[ends[j] : ends[j + 1]] += _by_row(across)
         progress(i + 1, len(blocks))
-    return KernelTiles({name: i for i, name in enumerate(read)}, products, rows, diagonals, drawn - samples.start)
+    in_order = np.empty_like(rows)
+    in_order[order] = rows
+    return KernelTiles({name: i for i, name in enumerate(read)}, products, in_order, diagonals, places)
+
+
+def _index(samples: NDArray[np.int64], block: slice) -> slice | NDArray[np.int64]:
+    """Return the samples of a block, as a slice where they lie end to end: rows are then read in place."""
+    part = samples[block]
+    return slice(int(part[0]), int(part[-1]) + 1) if part[-1] - part[0] + 1 == len(part) else part
 
 
 def _by_row(kernels: Array) -> Array:

@@ -306,11 +306,16 @@ def accumulate_about_means(
     return {name: replace(sums, shift=np.zeros_like(sums.shift)) for name, sums in own.items()}, cross
 
 
-def mean_of(x: Float[np.ndarray, "*repeats samples units"], scored: slice) -> Float[np.ndarray, "*repeats units"]:
+def mean_of(x: Float[np.ndarray, "*repeats samples units"], scored: Index) -> Float[np.ndarray, "*repeats units"]:
     """Return the mean of the scored rows, as exact as the working precision; rows are read by chunks."""
-    part = x[..., scored, :]
-    total = sum(widened(rows).sum(axis=-2, dtype=np.float64) for _, rows in chunks(part))
-    mean: Array = (total / part.shape[-2]).astype(working_type(x)).astype(np.float64)
+    if isinstance(scored, slice):
+        part = x[..., scored, :]
+        count, read = part.shape[-2], (rows for _, rows in chunks(part))
+    else:
+        count, size = len(scored), chunk_rows([x])
+        read = (x[..., scored[start : start + size], :] for start in range(0, count, size))
+    total = sum(widened(rows).sum(axis=-2, dtype=np.float64) for rows in read)
+    mean: Array = (total / count).astype(working_type(x)).astype(np.float64)
     return mean
 
 

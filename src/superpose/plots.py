@@ -42,9 +42,9 @@ METRICS = {
     "cka": "CKA",
     "cka_debiased": "debiased CKA",
     "rsa": "RSA",
-    "regression_r": "held-out $r$",
-    "regression_r_units": "held-out $r$, unit mean",
-    "regression_r2": "held-out $R^2$",
+    "ridge_r": "held-out $r$",
+    "ridge_r_units": "held-out $r$, unit mean",
+    "ridge_r2": "held-out $R^2$",
 }
 OTHER_MARKER, OTHER_COLOUR = "*", "#000000"
 NULL_COLOUR, CONTROL_COLOUR = "#BBBBBB", "#444444"
@@ -64,7 +64,7 @@ class Panel(NamedTuple):
 def alignment(
     table: pd.DataFrame,
     *,
-    metrics: Sequence[str] = ("cka_debiased", "regression_r"),
+    metrics: Sequence[str] = ("cka_debiased", "ridge_r"),
     width: float = 3.5,
 ) -> Figure:
     """Draw every pair of systems as a row, with its scores by space, intervals, nulls and controls.

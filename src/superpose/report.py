@@ -21,7 +21,7 @@ import pandas as pd
 from superpose.files import whole
 from superpose.plots import CONTROLS, METRICS, OTHER_COLOUR, SPACES, tidy
 
-MAIN_METRICS = ("cka_debiased", "regression_r")
+MAIN_METRICS = ("cka_debiased", "ridge_r")
 SHAPES = {
     "raw": "circle",
     "reconstruction": "square",

@@ -177,7 +177,7 @@ def uncertainty(
 
 @dataclass(frozen=True)
 class Drawn:
-    """The samples that intervals are estimated from: all that are scored, or some of them, in order.
+    """The samples that intervals are estimated from: all that are scored, or some of them, fold by fold in order.
 
     `folds` and `groups` are those of the drawn; `samples` and `count` tell how many samples, and groups, are scored.
     """
@@ -214,18 +214,22 @@ class Drawn:
 
 
 def draw(
-    scored: slice, folds: NDArray[np.int64], groups: NDArray[np.int64] | None, most: int | None, seed: int
+    scored: NDArray[np.int64],
+    folds: NDArray[np.int64],
+    groups: NDArray[np.int64] | None,
+    most: int | None,
+    seed: int,
 ) -> Drawn:
     """Draw samples for intervals at random, whole groups until there are so many and `GROUPS`; None takes all."""
-    index = np.arange(scored.start, scored.stop)
-    samples = len(index)
-    labels = index if groups is None else groups[scored]
+    index, samples = scored, len(scored)
+    labels = index if groups is None else groups[index]
     count = independent(samples, None if groups is None else labels)
     if most is not None and most < samples:
         names, sizes = np.unique(labels, return_counts=True)
         order = np.random.default_rng(np.random.SeedSequence(seed).spawn(1)[0]).permutation(len(names))
         enough = int(np.searchsorted(np.cumsum(sizes[order]), most)) + 1
         index = index[np.isin(labels, names[order[: max(enough, GROUPS)]])]
+    index = index[np.argsort(folds[index], kind="stable")]
     return Drawn(index, folds[index], None if groups is None else groups[index], samples, count)
 
 

@@ -48,7 +48,7 @@ def caveats(
 
 
 def _nulls(table: pd.DataFrame) -> Iterator[str]:
-    shuffled = table[(table.control == "shuffled_fit") & table.metric.isin(["cka_debiased", "rsa", "regression_r"])]
+    shuffled = table[(table.control == "shuffled_fit") & table.metric.isin(["cka_debiased", "rsa", "ridge_r"])]
     beyond = (shuffled.score.abs() > NEAR_ZERO) & ((shuffled.low > 0) | (shuffled.high < 0))
     for row in shuffled[beyond].itertuples():
         yield (
@@ -68,7 +68,7 @@ def _controls(table: pd.DataFrame) -> Iterator[str]:
 
 def _identity(table: pd.DataFrame) -> Iterator[str]:
     """Say where re-pairing within labels keeps most of a score."""
-    rows = table[(table.metric == "regression_r") & table.space.isin(["raw", "latent"]) & table.score.notna()]
+    rows = table[(table.metric == "ridge_r") & table.space.isin(["raw", "latent"]) & table.score.notna()]
     kept = rows[rows.control == "within_labels"]
     for (space, fit, a, b), repaired in kept.groupby(["space", "fit", "system_a", "system_b"], sort=False):
         same = (rows.space == space) & (rows.fit == fit) & (rows.system_a == a) & (rows.system_b == b)

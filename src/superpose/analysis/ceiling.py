@@ -15,7 +15,7 @@ from superpose.analysis.spaces import Recipe, Trainer, derived_seed
 from superpose.comparison import SCORES
 
 # The scores that are correlations, of which a ceiling can be divided out.
-CORRELATIONS = ("cka_debiased", "regression_r", "regression_r_units")
+CORRELATIONS = ("cka_debiased", "ridge_r", "ridge_r_units")
 INDEPENDENT = "independent"
 
 

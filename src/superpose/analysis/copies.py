@@ -87,7 +87,7 @@ def _law(pair: tuple[str, str], maps: Array, z: Array) -> pd.DataFrame:
     names = {"system_a": pair[0], "system_b": pair[1]}
     swapped = {"system_a": pair[1], "system_b": pair[0]}
     symmetric = {"metric": CKA_DEBIASED.name, "directed": False, "score": float(cka_of(a, b, covariance))}
-    forward = {"metric": "regression_r", "directed": True, "score": float(regression_of(a, b, covariance))}
+    forward = {"metric": "ridge_r", "directed": True, "score": float(regression_of(a, b, covariance))}
     backward = forward | {"score": float(regression_of(b, a, covariance))}
     rows = [shared | names | symmetric, shared | names | forward, shared | swapped | backward]
     return pd.DataFrame(rows, columns=COLUMNS)

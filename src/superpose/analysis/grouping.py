@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.analysis.caveats import NEAR_ZERO
-from superpose.analysis.job import Job
 from superpose.comparison import compare
 from superpose.metrics import CKA_DEBIASED, CKA_GROUPED
 from superpose.metrics.metric import is_constant
+
+Array = NDArray[Any]
 
 # From as many groups the bias is small beside the interval: of groups of four, those hold the truth in 93 %.
 MANY = 500
@@ -21,26 +22,36 @@ MANY = 500
 ROWS = 10_000
 
 
-def of_groups(job: Job) -> Iterator[str]:
-    """Yield a warning for each pair whose raw score is another over held-out rows of different groups alone."""
-    if job.groups is None:
+def of_groups(
+    systems: Mapping[str, Array],
+    pairs: Sequence[tuple[str, str]],
+    groups: NDArray[np.int64] | None,
+    *,
+    seed: int,
+    memory: int | str | None,
+) -> Iterator[str]:
+    """Yield a warning for each pair whose raw score is another over rows of different groups alone.
+
+    `systems` and `groups` are of the rows that are scored.
+    """
+    if groups is None:
         return
-    groups = job.groups[job.held_out]
     count = len(np.unique(groups))
     if count == len(groups) or not 1 < count < MANY:
         return
-    rows = _spread(np.flatnonzero(job.held_out), groups, job.seed)
-    systems = {name: x[rows] for name, x in job.arrays.items()}
-    varying = {name: x for name, x in systems.items() if not is_constant(x)}
-    if not job.within(varying):
+    rows = _spread(groups, seed)
+    chosen = {name: x[rows] for name, x in systems.items()}
+    varying = {name: x for name, x in chosen.items() if not is_constant(x)}
+    able = [pair for pair in pairs if varying.keys() >= set(pair)]
+    if not able:
         return
     table = compare(
         varying,
-        pairs=job.within(varying),
+        pairs=able,
         metrics=(CKA_DEBIASED, CKA_GROUPED),
-        folds=None,
-        groups=job.groups[rows],
-        memory=job.memory,
+        cv=None,
+        groups=groups[rows],
+        memory=memory,
     )
     by_pair: Any = table.groupby(["system_a", "system_b"], sort=False)
     for (a, b), found in by_pair:
@@ -48,16 +59,16 @@ def of_groups(job: Job) -> Iterator[str]:
         if abs(plain.score - apart.score) > NEAR_ZERO:
             yield (
                 f"{a} and {b}: debiased CKA is {plain.score:.3f}, and {apart.score:.3f} ({apart.low:.3f} to "
-                f"{apart.high:.3f}) over rows of different groups alone: rows within the {count} held-out groups are "
+                f"{apart.high:.3f}) over rows of different groups alone: rows within the {count} groups that are scored are "
                 "alike, which CKA and RSA take for likeness of the systems."
             )
 
 
-def _spread(rows: NDArray[np.int64], groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
-    """Return the rows, or of each group as many at random as make `ROWS` in all, two at least."""
-    if len(rows) <= ROWS:
-        return rows
-    order = np.random.default_rng(seed).permutation(len(rows))
+def _spread(groups: NDArray[np.int64], seed: int) -> NDArray[np.int64]:
+    """Return all rows, or of each group as many at random as make `ROWS` in all, two at least."""
+    if len(groups) <= ROWS:
+        return np.arange(len(groups))
+    order = np.random.default_rng(seed).permutation(len(groups))
     place = pd.Series(order).groupby(groups[order]).cumcount()
-    chosen: NDArray[np.int64] = np.sort(rows[order[place < max(2, ROWS // len(np.unique(groups)))]])
+    chosen: NDArray[np.int64] = np.sort(order[place < max(2, ROWS // len(np.unique(groups)))])
     return chosen

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.arrays import check_paired, contiguous_folds, group_folds, group_labels
+from superpose.arrays import check_paired, group_labels
 from superpose.comparison import (
     INTERVALS,
     Progress,
@@ -20,8 +20,9 @@ from superpose.comparison import (
     silent,
 )
 from superpose.files import DataError, argument
+from superpose.metrics import Metric
 from superpose.metrics.metric import constant_units
-from superpose.metrics.splits import split_plan
+from superpose.metrics.splits import marked
 from superpose.permutations import Permutations, permutations
 from superpose.statistics import Drawn, draw
 
@@ -38,6 +39,7 @@ class Job:
     groups: NDArray[np.int64] | None
     labels: NDArray[np.int64] | None
     fit: str
+    metrics: tuple[Metric, ...]
     interval_samples: int | None
     seed: int
     memory: int | str | None
@@ -62,7 +64,7 @@ class Job:
     def drawn(self) -> Drawn:
         """The held-out rows that the width of intervals is estimated from: those that `superpose.compare` draws."""
         folds = self.held_out.astype(np.int64)
-        return draw(slice(self.training, len(folds)), folds, self.groups, self.interval_samples, self.seed)
+        return draw(np.arange(self.training, len(folds)), folds, self.groups, self.interval_samples, self.seed)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -74,7 +76,8 @@ class Job:
             "training_samples": self.training,
             "test_samples": int(self.held_out.sum()),
             "interval_samples": self.interval_samples,
-            "ridge": "1e-3 of the mean variance of the predictors",
+            "metrics": [metric.name for metric in self.metrics],
+            "ridge": "penalty chosen inside the training samples",
             "seed": self.seed,
         }
 
@@ -111,23 +114,23 @@ def prepare(
     *,
     pairs: Sequence[tuple[str, str]] | None,
     fit: str,
-    folds: int,
+    metrics: Sequence[Metric],
     groups: ArrayLike | None,
     labels: ArrayLike | None,
-    test: ArrayLike | None,
+    test: float | ArrayLike,
     interval_samples: int | None = INTERVALS,
     seed: int,
     memory: int | str | None = None,
     progress: Progress | None,
 ) -> tuple[Job, dict[str, list[int]]]:
     """Return what every step shares, and which constant units of each system were dropped."""
-    arrays, dropped = _varying(checked_systems(systems))
+    arrays, dropped = varying(checked_systems(systems))
     samples = check_paired(arrays)
     checked_seed(seed)
     checked_draw(interval_samples)
     group_of = None if groups is None else group_labels(groups, samples)
-    label_of = None if labels is None else _labels(labels, samples)
-    held_out = held_out_rows(samples, folds, group_of, test)
+    label_of = None if labels is None else group_labels(labels, samples, "labels")
+    held_out = marked(samples, test, group_of, seed)
     # Held-out rows last: either side of the split is then a view of every array.
     order = np.argsort(held_out, kind="stable")
     if (np.diff(order) < 0).any():
@@ -142,6 +145,7 @@ def prepare(
         groups=group_of,
         labels=label_of,
         fit=fit,
+        metrics=tuple(metrics),
         interval_samples=interval_samples,
         seed=seed,
         memory=memory,
@@ -150,15 +154,7 @@ def prepare(
     return job, dropped
 
 
-def _labels(labels: ArrayLike, samples: int) -> NDArray[np.int64]:
-    try:
-        return group_labels(labels, samples)
-    except DataError as error:
-        named = error.message.replace(argument("groups"), argument("labels"))
-        raise DataError(named.replace("a group", "a label")) from None
-
-
-def _varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, list[int]]]:
+def varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, list[int]]]:
     """Drop units that are constant over the samples, and say which."""
     kept, dropped = {}, {}
     for name, x in arrays.items():
@@ -169,12 +165,3 @@ def _varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, list
         if constant.any():
             dropped[name] = np.flatnonzero(constant).tolist()
     return kept, dropped
-
-
-def held_out_rows(samples: int, folds: int, groups: NDArray[np.int64] | None, test: ArrayLike | None = None) -> Array:
-    """Return which rows are held out, (samples,): those of `test`, or of the last fold."""
-    if test is not None:
-        mask, _ = split_plan(samples, None, test)
-        return np.asarray(mask, dtype=bool)
-    fold = contiguous_folds(samples, folds) if groups is None else group_folds(groups, folds)
-    return fold == folds - 1

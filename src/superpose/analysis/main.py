@@ -18,17 +18,20 @@ from superpose.analysis.caveats import caveats
 from superpose.analysis.controls import LINES, Cell, cells_of, chosen
 from superpose.analysis.given import cells_of_given, checked
 from superpose.analysis.grouping import of_groups
-from superpose.analysis.job import Job, prepare
-from superpose.analysis.scores import ORDER, described, scored
+from superpose.analysis.job import Job, prepare, varying
+from superpose.analysis.scores import METRICS, ORDER, alone, described, scored
 from superpose.analysis.seeds import over_seeds
 from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
 from superpose.analysis.verdict import sentences
-from superpose.arrays import choose
+from superpose.arrays import check_paired, choose, group_labels
 from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, Systems, calibrated, checked_systems, silent
+from superpose.deprecation import renamed
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError, argument
 from superpose.losses import SCORABLE_MODES
+from superpose.metrics import Metric
+from superpose.metrics.splits import split_of
 from superpose.permutations import FEWEST
 from superpose.recordings.systems import paired
 from superpose.sae import SparseAutoencoder
@@ -86,6 +89,7 @@ class Analysis:
         )
 
 
+@renamed({"folds": lambda folds: 1 / folds}, folds="test")
 def analyse(
     systems: Systems,
     *,
@@ -95,10 +99,10 @@ def analyse(
     fit: str = "pairwise",
     mode: str = "detached",
     controls: str | Sequence[str] = "shuffled_fit",
-    folds: int = 5,
+    metrics: Sequence[Metric] = METRICS,
+    test: float | ArrayLike = 0.2,
     groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
-    test: ArrayLike | None = None,
     dictionaries: Mapping[str, SparseAutoencoder] | None = None,
     permutations: int = 0,
     interval_samples: int | None = INTERVALS,
@@ -153,15 +157,15 @@ def analyse(
         - "pca_code": the largest principal components of each sample, as many as latents are active.
         - "rotated": each system against a rotation of itself.
         - "planted": two Gaussian packings of each system's own codes, and what the closed form says of them.
-    folds : int
-        One of this many folds is held out: the last of contiguous ones, or of those that keep groups whole.
+    metrics : sequence of Metric
+        What every space is scored by, as in `superpose.compare`.
+    test : float, or boolean array, (samples,)
+        The share of samples, drawn at random by `seed` in whole groups, that is held out; or those that are.
     groups : array-like, (samples,), optional
         Which samples belong together (sentence, trial, photograph): the split, intervals, permutations and the
         shuffled control take groups whole.
     labels : array-like, (samples,), optional
         What a sample shows (a word, a class), for the control "within_labels".
-    test : boolean array, (samples,), optional
-        The held-out rows, instead of `folds`.
     dictionaries : mapping of str to SparseAutoencoder, optional
         Dictionaries that exist already (`superpose.load`, `superpose.formats.read`), by system, of any sizes and
         sparsities. Pairs of which both have one get rows with `fit` "given", beside those of the dictionaries fitted
@@ -226,7 +230,7 @@ def analyse(
         systems,
         pairs=pairs,
         fit=fit,
-        folds=folds,
+        metrics=metrics,
         groups=groups,
         labels=labels,
         test=test,
@@ -271,7 +275,7 @@ def analyse(
     source = RETRAINED_NULL if job.repairable else UNPAIRED
     table = _with_control_as_null(table, fit, source if "shuffled_fit" in asked else NOT_ASKED)[list(ORDER)]
     settings = job.settings | {
-        "folds": folds if test is None else None,
+        "test": test if isinstance(test, float) else "as given",
         "latents": latents,
         "active": active,
         "fit": fit,
@@ -287,17 +291,23 @@ def analyse(
         "device": device,
         "engine": engine,
     }
-    warnings = [*caveats(table, job.arrays, dropped, latents, asked), *of_groups(job)]
+    held_out = {name: x[rows:] for name, x in job.arrays.items()}
+    belonging = None if job.groups is None else job.groups[rows:]
+    alike = of_groups(held_out, job.pairs, belonging, seed=seed, memory=memory)
+    warnings = [*caveats(table, job.arrays, dropped, latents, asked), *alike]
     return Analysis(table, tuple(warnings), settings)
 
 
+@renamed(folds="cv")
 def raw(
     systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
-    folds: int = 5,
+    metrics: Sequence[Metric] = METRICS,
+    cv: int | ArrayLike | None = 5,
+    test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
-    test: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
     permutations: int = 0,
     interval_samples: int | None = INTERVALS,
     seed: int = 0,
@@ -305,9 +315,9 @@ def raw(
     engine: str = "serial",
     progress: Progress | None = None,
 ) -> Analysis:
-    """Compare systems raw only, on the same split and with the same scores as `analyse`, and fit no dictionary.
+    """Compare systems raw only, as `superpose.compare` does, with the sentences and warnings of `analyse`.
 
-    Parameters and errors are those of `analyse`; `engine` is that of `superpose.compare`.
+    Parameters and errors are those of `superpose.compare`.
 
     Examples
     --------
@@ -318,26 +328,47 @@ def raw(
     [1.0]
     """
     systems, groups = paired(systems, groups)
-    job, dropped = prepare(
-        systems,
-        pairs=pairs,
-        fit="",
-        folds=folds,
-        groups=groups,
-        labels=None,
+    arrays, dropped = varying(checked_systems(systems))
+    samples = check_paired(arrays)
+    chosen_pairs = checked_pairs(arrays, pairs)
+    table = compare(
+        arrays,
+        pairs=chosen_pairs,
+        metrics=metrics,
+        cv=cv,
         test=test,
+        groups=groups,
+        labels=labels,
+        permutations=permutations,
         interval_samples=interval_samples,
         seed=seed,
         memory=memory,
+        engine=engine,
         progress=progress,
     )
-    table = described(scored(job, job.arrays, permutations, engine), job, space="raw")[list(ORDER)]
-    settings = job.settings | {
-        "folds": folds if test is None else None,
+    kept = None if groups is None else group_labels(groups, samples)
+    shown = None if labels is None else group_labels(labels, samples, "labels")
+    split = split_of(samples, cv=cv, test=test, groups=kept, labels=shown, seed=seed)
+    scored_rows = np.flatnonzero(np.isin(split.folds, split.plan.held_out))
+    training = split.training
+    table = alone(table, training)[list(ORDER)]
+    tested = {name: x[scored_rows] for name, x in arrays.items()} if kept is not None else {}
+    alike = of_groups(
+        tested, chosen_pairs, None if kept is None else kept[scored_rows], seed=seed, memory=memory
+    )
+    settings = {
+        "pairs": [list(pair) for pair in chosen_pairs],
+        "metrics": [metric.name for metric in metrics],
+        "split": split.name,
+        "groups": None if kept is None else int(kept.max()) + 1,
+        "training_samples": training,
+        "test_samples": len(scored_rows),
+        "interval_samples": interval_samples,
         "permutations": permutations,
+        "seed": seed,
         "engine": engine,
     }
-    return Analysis(table, (*caveats(table, job.arrays, dropped, 0), *of_groups(job)), settings)
+    return Analysis(table, (*caveats(table, arrays, dropped, 0), *alike), settings)
 
 
 def _computed(job: Job, cells: list[Cell], run: Engine) -> list[pd.DataFrame]:

@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from superpose.analysis.job import held_out_rows
 from superpose.analysis.main import Analysis
 from superpose.analysis.scores import METRICS
-from superpose.arrays import group_labels
 from superpose.ceilings import Trials, as_trials, beside, of_pairs
+from superpose.deprecation import renamed
+from superpose.metrics import Metric
 from superpose.metrics.metric import constant_units
 from superpose.rows import check_rows
 
 
+@renamed(folds="cv")
 def with_ceilings(
     analysis: Analysis,
     trials: Mapping[str, ArrayLike | Trials],
     *,
-    folds: int = 5,
+    cv: int | ArrayLike | None = 5,
+    test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
-    test: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    metrics: Sequence[Metric] = METRICS,
     seed: int = 0,
 ) -> Analysis:
     """Return an analysis with the ceiling of each raw score beside it, on the same held-out rows.
@@ -35,8 +38,8 @@ def with_ceilings(
         Of the means over these trials, by `superpose.analyse` or `superpose.analysis.raw`.
     trials : mapping of str to array, (repeats, samples, units), or Trials
         Every system's trials, in the order of the rows that were analysed.
-    folds, groups, test, seed
-        As they were for the analysis.
+    cv, test, groups, labels, metrics, seed
+        As they were for the analysis; `test` where dictionaries were fitted.
 
     Returns
     -------
@@ -56,19 +59,19 @@ def with_ceilings(
     >>> signal = draw.normal(size=(1000, 4))
     >>> trials = {name: signal + draw.normal(size=(4, 1000, 4)) for name in ("V1", "V4")}
     >>> found = with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}), trials)
-    >>> found.table[found.table.metric == "regression_r"].ceiling.round(1).tolist()
+    >>> found.table[found.table.metric == "ridge_r"].ceiling.round(1).tolist()
     [0.9, 0.9]
     """
     check_rows(trials)
     known = {name: _varying(as_trials(x, name)) for name, x in trials.items()}
-    samples = next(iter(known.values())).samples
-    labels = None if groups is None else group_labels(groups, samples)
     found = of_pairs(
         known,
         pairs=[(a, b) for a, b in analysis.settings["pairs"]],
-        metrics=METRICS,
-        test=held_out_rows(samples, folds, labels, test),
-        groups=labels,
+        metrics=metrics,
+        cv=cv,
+        test=test,
+        groups=groups,
+        labels=labels,
         seed=seed,
     )
     table = beside(analysis.table, found)

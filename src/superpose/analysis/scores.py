@@ -1,37 +1,26 @@
-"""The scores of one analysis: the same metrics, split and ridge for every space and control."""
+"""The scores of one analysis: the same metrics and split for every space and control."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
-from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare, over_rows
-from superpose.metrics import CKA, CKA_DEBIASED, RSA, MomentMetric, RegressionMetric, relative_ridge
+from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare
+from superpose.metrics import CKA, CKA_DEBIASED, RIDGE_R, RIDGE_R2, RIDGE_R_UNITS, RSA, PredictiveMetric
 from superpose.metrics.metric import is_constant
-from superpose.metrics.prediction import RegressionSums
-from superpose.metrics.splits import split_plan
-from superpose.moments import Moments, accumulate_about_means, chunk_rows, mean_of, reader
-from superpose.statistics import Drawn
 
 Array = NDArray[Any]
 
-# The same penalty in every space: small beside the mean variance of the predictors, so that a dead or
-# duplicated predictor costs nothing.
-PENALTY = relative_ridge(1e-3)
-REGRESSIONS = (
-    RegressionMetric("regression_r", ("r", "pooled"), PENALTY),
-    RegressionMetric("regression_r2", ("r2", "pooled"), PENALTY),
-    RegressionMetric("regression_r_units", ("r", "units"), PENALTY),
-)
-METRICS = (CKA, CKA_DEBIASED, RSA, *REGRESSIONS)
+# A penalty is chosen for each source and target, inside the training samples, in every space alike.
+METRICS = (CKA, CKA_DEBIASED, RSA, RIDGE_R, RIDGE_R2, RIDGE_R_UNITS)
 FIT = ("space", "fit", "control", "seed")
 QUALITY = ("fvu_a", "fvu_b", "dead_a", "dead_b", "rare_a", "rare_b", "l0_a", "l0_b", "same_index")
-ORDER = (*IDENTITY, *FIT, *SCORES, *SIZES, "training_samples", "predictors", *QUALITY, "why")
+ORDER = (*IDENTITY, *FIT, *SCORES, "split", *SIZES, "training_samples", "predictors", *QUALITY, "why")
 
 
 def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0, engine: str = "serial") -> pd.DataFrame:
@@ -54,7 +43,7 @@ def _compared(
     return compare(
         systems,
         pairs=pairs,
-        metrics=METRICS,
+        metrics=job.metrics,
         test=job.held_out,
         groups=job.groups,
         permutations=permutations,
@@ -85,14 +74,14 @@ def _unscored(job: Job, systems: Mapping[str, Array], pair: tuple[str, str], sti
             "units_b": systems[b].shape[-1],
             "why": why,
         }
-        for metric in METRICS
+        for metric in job.metrics
         for a, b in ([pair, pair[::-1]] if metric.directed else [pair])
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Array]) -> pd.DataFrame:
-    """Return how well predictors made of one system foretell other systems, by the regressions of `scored`.
+    """Return how well predictors made of one system foretell other systems, by the predictive metrics of `scored`.
 
     Parameters
     ----------
@@ -108,71 +97,44 @@ def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Ar
     Returns
     -------
     pandas.DataFrame
-        Rows like those of `scored`, one a target and regression.
+        Rows like those of `scored`, one a target and metric.
     """
-    _, plan = split_plan(len(job.held_out), None, job.held_out)
-    planned = [regression.planned(plan) for regression in REGRESSIONS]
-    rows = []
-    for name, y in targets.items():
-        found = _fitted(job, planned[0], {"x": predictors, "y": y})
-        # All three share one plan and penalty, hence one fit.
-        rows += [_row(job, metric, found) | {"system_b": name, "units_b": y.shape[-1]} for metric in planned]
-    return pd.DataFrame(rows, columns=COLUMNS).assign(system_a=source, units_a=job.arrays[source].shape[-1])
+    made = "predictors"
+    while made in targets:
+        made += "_"
+    table = compare(
+        {made: predictors, **targets},
+        predictors=[made],
+        metrics=[metric for metric in job.metrics if isinstance(metric, PredictiveMetric)],
+        test=job.held_out,
+        groups=job.groups,
+        interval_samples=job.interval_samples,
+        seed=job.seed,
+        memory=job.memory,
+    )
+    return table.assign(system_a=source, units_a=job.arrays[source].shape[-1])
 
 
-def described(table: pd.DataFrame, job: Job, *, space: str, control: str = "none", fit: str | None = None) -> Any:
-    """Return the scores with what they were measured on."""
+def alone(table: pd.DataFrame, training: int) -> pd.DataFrame:
+    """Return raw scores, of which no dictionary was asked, with what they were measured on."""
+    return _measured(table, training).assign(space="raw", fit="", control="none")
+
+
+def _measured(table: pd.DataFrame, training: int) -> pd.DataFrame:
     return table.assign(
-        space=space,
-        fit=job.fit if fit is None else fit,
-        control=control,
         seed=0,
-        training_samples=job.training,
+        training_samples=training,
         predictors=np.where(table.directed.astype(bool), table.units_a, np.nan),
         **dict.fromkeys(QUALITY, np.nan),
     )
 
 
+def described(table: pd.DataFrame, job: Job, *, space: str, control: str = "none", fit: str | None = None) -> Any:
+    """Return the scores with what they were measured on."""
+    measured = _measured(table, job.training)
+    return measured.assign(space=space, fit=job.fit if fit is None else fit, control=control)
+
+
 def noted(table: pd.DataFrame, note: str) -> pd.DataFrame:
     """Return the table with a remark in front of every row's `why`."""
     return table.assign(why=["; ".join(filter(None, (note, why))) for why in table.why])
-
-
-class _Fitted(NamedTuple):
-    """What a regression was fitted to and left, and what each of the drawn rows adds to that."""
-
-    sums: RegressionSums
-    rows: Any
-    drawn: Drawn
-
-
-def _fitted(job: Job, regression: MomentMetric, pair: Mapping[str, Array]) -> _Fitted:
-    """Fit on training rows; all sums are about held-out means."""
-    folds = job.held_out.astype(np.int64)
-    scored = slice(job.training, len(folds))
-    means = {side: mean_of(part, scored) for side, part in pair.items()}
-    own, cross = accumulate_about_means(pair, [("x", "y")], folds, means, targets=("y",))
-    moments = Moments(own["x"], own["y"], cross["x", "y"])
-    sums = regression.sums(moments)
-    if sums.blurred:
-        return _fitted(job, regression, {side: part.astype(np.float64) for side, part in pair.items()})
-    count = min(chunk_rows(pair.values()), len(folds))
-    x, y = (reader(part, means[side], count) for side, part in pair.items())
-    drawn = job.drawn
-    assert regression.row_sums is not None
-    (rows,) = over_rows([regression.row_sums(moments, sums)], (x, y), drawn.blocks(count))
-    return _Fitted(sums, rows, drawn)
-
-
-def _row(job: Job, metric: MomentMetric, found: _Fitted) -> dict[str, Any]:
-    score = float(metric.score(found.sums))
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | {
-        "metric": metric.name,
-        "directed": True,
-        "score": score,
-        "samples": int(job.held_out.sum()),
-        "why": "" if np.isfinite(score) else metric.why(found.sums),
-    }
-    if metric.influence is None or not np.isfinite(score):
-        return row
-    return row | found.drawn.uncertainty(score, metric.influence(found.sums, found.rows), metric.bounds).columns

@@ -23,7 +23,7 @@ HELD_AGAINST = {
     "re-pairing within labels": ("control", "within_labels"),
 }
 
-CEILED = {"regression_r": "regression r", "cka_debiased": "debiased CKA"}
+CEILED = {"ridge_r": "regression r", "cka_debiased": "debiased CKA"}
 
 
 def sentences(table: pd.DataFrame) -> list[str]:
@@ -157,7 +157,7 @@ def _score(rows: pd.DataFrame, space: str, control: str = "none") -> _Mean | Non
 
 
 def _select(rows: pd.DataFrame, space: str, control: str = "none") -> pd.DataFrame:
-    return rows[(rows.metric == "regression_r") & (rows.space == space) & (rows.control == control)]
+    return rows[(rows.metric == "ridge_r") & (rows.space == space) & (rows.control == control)]
 
 
 def _related(rows: pd.DataFrame) -> str:

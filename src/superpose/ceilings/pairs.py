@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from superpose.arrays import group_labels
 from superpose.ceilings.explainable import R2, R, parts_of, share_influence
 from superpose.ceilings.halves import unsplittable
 from superpose.ceilings.kernels import (
@@ -22,10 +23,11 @@ from superpose.ceilings.kernels import (
     parted,
 )
 from superpose.ceilings.trials import Trials, as_trials
-from superpose.comparison import IDENTITY, checked_pairs, checked_seed, split_of
+from superpose.comparison import IDENTITY, checked_pairs, checked_seed
+from superpose.deprecation import renamed
 from superpose.files import DataError
 from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, DEFAULT, Metric, PredictiveMetric
-from superpose.metrics.splits import Plan
+from superpose.metrics.splits import Plan, split_of
 from superpose.rows import check_rows
 from superpose.statistics import uncertainty, within_folds
 
@@ -42,14 +44,16 @@ KERNELS = (*UNBIASED, GROUPED)
 GREATEST = {"r": R, "r2": R2}
 
 
+@renamed(folds="cv")
 def of_pairs(
     systems: Mapping[str, ArrayLike | Trials],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
     metrics: Sequence[Metric] = DEFAULT,
-    folds: int | ArrayLike | None = 5,
-    test: ArrayLike | None = None,
+    cv: int | ArrayLike | None = 5,
+    test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
     splits: int = 20,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -68,7 +72,7 @@ def of_pairs(
     systems : mapping of str to array, (repeats, samples, units), or Trials
         At least two systems of the same samples in the same order; a trial that is missing is NaN in every unit. One
         without repeats is (samples, units).
-    pairs, metrics, folds, test, groups
+    pairs, metrics, cv, test, groups, labels
         As in `superpose.compare`: a ceiling is that of the same samples in the same folds.
     splits : int
         How many random partings into halves, of which equal ones count once.
@@ -105,7 +109,10 @@ def of_pairs(
     samples = _shared_samples(known)
     chosen = checked_pairs(known, pairs)
     checked_seed(seed)
-    design = Design(*split_of(samples, folds=folds, test=test, groups=groups), splits, seed)
+    kept = None if groups is None else group_labels(groups, samples)
+    shown = None if labels is None else group_labels(labels, samples, "labels")
+    split = split_of(samples, cv=cv, test=test, groups=kept, labels=shown, seed=seed)
+    design = Design(split.folds, split.plan, kept, splits, seed)
     scored = {name: trials.of(design.scored) for name, trials in known.items()}
     rows = []
     for a, b in chosen:

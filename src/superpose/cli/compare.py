@@ -16,14 +16,18 @@ from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.progress import Progress
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_analysis, show_comparison
-from superpose.files import DataError, argument, sha256
+from superpose.files import sha256
 
 if TYPE_CHECKING:
     from superpose.costs import Costs
 
 # Where in the output directory dictionaries are kept until all results are there.
 KEPT = ".dictionaries"
+# Of the rows, held out where dictionaries are fitted.
+SHARE = 0.2
 DICTIONARIES = Parameter(group="Dictionaries")
+# Options of one version ago.
+OLD = Parameter(show=False, negative="")
 SEVERAL = Parameter(group="Dictionaries", consume_multiple=True, negative="")
 
 
@@ -34,9 +38,10 @@ def compare(
     labels: Path | None = None,
     axes: Axes = None,
     missing: Missing = None,
-    folds: int = 5,
+    cv: int = 5,
+    test: float | None = None,
     permutations: int = 999,
-    no_latents: Annotated[bool, Parameter(negative="")] = False,
+    raw: Annotated[bool, Parameter(negative="")] = False,
     seed: int = 0,
     interval_samples: Samples = INTERVALS,
     memory: str | None = None,
@@ -52,6 +57,8 @@ def compare(
     steps: Annotated[int, DICTIONARIES] = 1000,
     seeds: Annotated[int, DICTIONARIES] = 1,
     dictionaries: Annotated[list[str] | None, SEVERAL] = None,
+    folds: Annotated[int | None, OLD] = None,
+    no_latents: Annotated[bool, OLD] = False,
 ) -> None:
     """Say how alike two or more recordings of the same stimuli are.
 
@@ -85,11 +92,14 @@ def compare(
     missing
         What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
         '' is nothing else than a blank.
-    folds
-        One of this many folds of rows is held out; every score is taken on it.
+    cv
+        With --raw: folds of the cross-validation, drawn at random in whole groups; all rows are scored.
+    test
+        The share of rows, drawn at random in whole groups, that is held out: every score is taken on it. By default .2
+        where dictionaries are fitted, and cross-validation with --raw.
     permutations
-        How many wrong pairings the null of each raw score is made of.
-    no_latents
+        How many permutations the null of each raw score is made of.
+    raw
         Raw scores only: fit no dictionary, and ignore the options of dictionaries.
     seed
         Everything random is derived from it.
@@ -136,13 +146,21 @@ def compare(
         superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. Pairs of which both have one
         get rows of their own, with fit "given".
     """
-    from superpose.analysis import analyse, raw, with_ceilings
+    from superpose import analysis as analyses
     from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems
     from superpose.analysis.results import check_free, write
 
     drawn = samples_of(interval_samples)
+    if folds is not None:
+        print("superpose: --folds is called --cv with --raw now, and --test, the share, without.", file=sys.stderr)
+        cv, test = folds, test if raw or no_latents else 1 / max(folds, 1)
+    if no_latents:
+        print("superpose: --no-latents is called --raw now.", file=sys.stderr)
+    raw = raw or no_latents
+    if not raw and test is None:
+        test = SHARE
     if dry_run:
-        return show_comparison(costs_of(files, folds, permutations, drawn, memory, axes, missing), as_json=json)
+        return show_comparison(costs_of(files, cv, test, permutations, drawn, memory, axes, missing), as_json=json)
     started = time.perf_counter()
     with Progress() as reading:
         systems, found_groups, inputs, trials, notes = read_systems(files, reading, **told(axes, missing))
@@ -152,8 +170,10 @@ def compare(
     shown = None if labels is None else read_groups(labels, "--labels", missing)
     folder = check_free(out, overwrite=overwrite)
     progress = Progress()
+    split: dict[str, Any] = {"test": test, **({"cv": cv} if raw else {})}
     shared: dict[str, Any] = {
-        "folds": folds,
+        **split,
+        "labels": shown,
         "groups": belonging,
         "permutations": permutations,
         "interval_samples": drawn,
@@ -164,16 +184,15 @@ def compare(
     }
     with progress:
         analysis = (
-            raw(systems, **shared)
-            if no_latents
-            else analyse(
+            analyses.raw(systems, **shared)
+            if raw
+            else analyses.analyse(
                 systems,
                 latents=latents,
                 active=active,
                 fit=fit,
                 mode=mode,
                 controls=controls.split(","),
-                labels=shown,
                 dictionaries=known,
                 steps=steps,
                 seeds=seeds,
@@ -182,7 +201,8 @@ def compare(
             )
         )
         if trials:
-            analysis = with_ceilings(analysis, trials, folds=folds, groups=belonging, seed=seed)
+            belong = {"groups": belonging, "labels": shown, "seed": seed}
+            analysis = analyses.with_ceilings(analysis, trials, **split, **belong)
     analysis = replace(analysis, warnings=(*analysis.warnings, *notes.lost))
     record: dict[str, Any] = {
         "inputs": inputs,
@@ -202,7 +222,8 @@ def compare(
 
 def costs_of(
     files: Sequence[Path],
-    folds: int,
+    cv: int,
+    test: float | None,
     permutations: int,
     interval_samples: int | None,
     memory: str | None,
@@ -221,12 +242,11 @@ def costs_of(
     # Rows that are paired by stimulus id are at most as many as the shortest file's.
     samples = min((of.shape[0] for of in found.values()), default=0)
     sizes = {name: Size(samples, of.shape[1], of.dtype, of.mapped) for name, of in found.items()}
-    if folds < 2:
-        raise DataError(f"{argument('folds')} is {folds}; expected an integer of at least 2.")
     return predict(
         sizes,
         metrics=METRICS,
-        test=1 / folds,
+        cv=cv,
+        test=test,
         permutations=permutations,
         interval_samples=interval_samples,
         memory=memory,

@@ -25,7 +25,8 @@ def contrast(
     groups: Path | None = None,
     axes: Axes = None,
     missing: Missing = None,
-    folds: int = 5,
+    cv: int = 5,
+    seed: int = 0,
     interval_samples: Samples = INTERVALS,
     memory: str | None = None,
     json: Json = False,
@@ -50,8 +51,10 @@ def contrast(
     missing
         What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
         '' is nothing else than a blank.
-    folds
-        Of held-out regressions.
+    cv
+        Folds of held-out regressions, drawn at random in whole groups.
+    seed
+        Seed of the folds, and of the rows that intervals are estimated from.
     interval_samples
         From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
         5,000 it is known to one or two per cent.
@@ -67,7 +70,8 @@ def contrast(
         table = contrasted(
             systems,
             to=to,
-            folds=folds,
+            cv=cv,
+            seed=seed,
             groups=belonging,
             interval_samples=samples_of(interval_samples),
             memory=memory,
@@ -82,7 +86,8 @@ def partition(
     groups: Path | None = None,
     axes: Axes = None,
     missing: Missing = None,
-    folds: int = 5,
+    cv: int = 5,
+    seed: int = 0,
     interval_samples: Samples = INTERVALS,
     memory: str | None = None,
     json: Json = False,
@@ -106,8 +111,10 @@ def partition(
     missing
         What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
         '' is nothing else than a blank.
-    folds
-        Of held-out regressions.
+    cv
+        Folds of held-out regressions, drawn at random in whole groups.
+    seed
+        Seed of the folds, and of the rows that intervals are estimated from.
     interval_samples
         From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
         5,000 it is known to one or two per cent.
@@ -123,7 +130,8 @@ def partition(
         table = partitioned(
             systems,
             target=target,
-            folds=folds,
+            cv=cv,
+            seed=seed,
             groups=belonging,
             interval_samples=samples_of(interval_samples),
             memory=memory,

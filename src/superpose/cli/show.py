@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from superpose.analysis import Analysis
     from superpose.costs import Costs
 
-SHOWN = ("cka_debiased", "regression_r")
+SHOWN = ("cka_debiased", "ridge_r")
 SCORES = ["score", "low", "high", "ceiling", "null", "p"]
 COLUMNS = ["system_a", "system_b", "metric", "space", "control", *SCORES, "fvu_a", "fvu_b"]
 

@@ -2,7 +2,7 @@
 
 from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked_pairs, checked_seed, checked_systems
 from superpose.comparison.columns import COLUMNS, IDENTITY, OF_NULL, SCORES, SIZES, calibrated
-from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared, silent, split_of
+from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared, silent
 from superpose.comparison.main import compare
 from superpose.comparison.pairs import Directions, Outcome, outcome_of
 from superpose.comparison.routes import over_pairs
@@ -36,6 +36,5 @@ __all__ = [
     "prepared",
     "shares_held",
     "silent",
-    "split_of",
     "tiles",
 ]

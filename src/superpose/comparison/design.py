@@ -12,14 +12,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import (
     check_paired,
-    group_folds,
     group_labels,
 )
 from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked_pairs, checked_seed, checked_systems
 from superpose.files import DataError
 from superpose.metrics import GroupedMetric, Metric, PredictiveMetric
-from superpose.metrics.splits import Plan, split_plan
-from superpose.permutations import Permutations, check_whole, permutations
+from superpose.metrics.splits import Plan, split_of
+from superpose.permutations import Permutations, permutations
 from superpose.statistics import Drawn, draw
 
 Array = NDArray[Any]
@@ -32,16 +31,25 @@ INTERVALS = 5_000
 
 @dataclass(frozen=True)
 class Design:
-    """How samples are split, grouped, drawn and permuted, the same for every pair."""
+    """How samples are split, grouped, drawn and permuted, the same for every pair.
+
+    `split` says in words how samples are split; with `one_way`, the first system of a pair predicts the second alone.
+    """
 
     folds: NDArray[np.int64]
     plan: Plan
+    split: str
     groups: NDArray[np.int64] | None
     drawn: Drawn
+    one_way: bool
     permutations: int
     seed: int
     memory: int
     progress: Progress
+
+    def ways(self, metric: Metric) -> range:
+        """The directions of a pair that a metric is scored in: 0 predicts the second system from the first."""
+        return range(2 if metric.directed and not self.one_way else 1)
 
     @cached_property
     def exchange(self) -> Permutations:
@@ -56,75 +64,55 @@ class Design:
         nothing = np.zeros(0, dtype=np.int64)
         return replace(self, folds=folds, groups=groups, drawn=Drawn(nothing, nothing, None, 0, 0))
 
+    @cached_property
+    def tested(self) -> NDArray[np.int64]:
+        """The samples that are scored, in order."""
+        return np.flatnonzero(np.isin(self.folds, self.plan.held_out))
+
     @property
-    def scored(self) -> slice:
-        """The samples that are scored."""
-        return scored_of(self.folds, self.plan)
+    def scored(self) -> slice | NDArray[np.int64]:
+        """The samples that are scored, as a slice where these are all: rows are then read in place."""
+        return slice(0, len(self.folds)) if self.count == len(self.folds) else self.tested
 
     @property
     def count(self) -> int:
         """How many samples are scored."""
-        return self.scored.stop - self.scored.start
-
-
-def scored_of(folds: NDArray[np.int64], plan: Plan) -> slice:
-    """Return the samples that are scored: one slice, as folds lie end to end and the last, or all, are held out."""
-    return slice(int(np.searchsorted(folds, min(plan.held_out))), len(folds))
-
-
-def split_of(
-    samples: int, *, folds: int | ArrayLike | None, test: ArrayLike | None, groups: ArrayLike | None
-) -> tuple[NDArray[np.int64], Plan, NDArray[np.int64] | None]:
-    """Return each sample's fold, which folds train for which, and each sample's group, of which none is in two folds.
-
-    Raises
-    ------
-    DataError
-        For folds, a test or groups that do not fit the samples, or a group in two folds.
-    """
-    kept = None if groups is None else group_labels(groups, samples)
-    if test is None and kept is not None and isinstance(folds, int | np.integer):
-        folds = group_folds(kept, int(folds))
-    labels, plan = split_plan(samples, folds, test)
-    labels = np.zeros(samples, dtype=np.int64) if labels is None else labels
-    if kept is not None:
-        check_whole(kept, labels)
-        # Groups of one are samples.
-        plan = replace(plan, grouped=bool(np.bincount(kept).max() > 1))
-    return labels, plan, kept
+        return len(self.tested)
 
 
 def prepared(
     systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None,
-    folds: int | ArrayLike | None,
-    test: ArrayLike | None,
+    cv: int | ArrayLike | None,
+    test: float | ArrayLike | None,
     groups: ArrayLike | None,
+    labels: ArrayLike | None = None,
     interval_samples: int | None = INTERVALS,
     permutations: int = 0,
+    one_way: bool = False,
     seed: int = 0,
     memory: int | str | None,
     progress: Progress | None,
 ) -> tuple[dict[str, Array], list[tuple[str, str]], Design]:
-    """Return checked systems with their folds end to end, the chosen pairs, and how samples are split and grouped."""
+    """Return checked systems, the chosen pairs, and how samples are split and grouped."""
     arrays = checked_systems(systems)
     samples = check_paired(arrays)
     couples = checked_pairs(arrays, pairs)
     checked_seed(seed)
     checked_draw(interval_samples)
-    labels, plan, kept = split_of(samples, folds=folds, test=test, groups=groups)
-    if (np.diff(labels) < 0).any():
-        # Folds end to end: each is then a slice, read in place by every product below.
-        order = np.argsort(labels, kind="stable")
-        arrays = {name: x[..., order, :] for name, x in arrays.items()}
-        labels, kept = labels[order], kept if kept is None else kept[order]
+    kept = None if groups is None else group_labels(groups, samples)
+    shown = None if labels is None else group_labels(labels, samples, "labels")
+    split = split_of(samples, cv=cv, test=test, groups=kept, labels=shown, seed=seed)
+    scored = np.flatnonzero(np.isin(split.folds, split.plan.held_out))
     design = Design(
-        folds=labels,
-        plan=plan,
+        folds=split.folds,
+        plan=split.plan,
+        split=split.name,
         groups=kept,
-        drawn=draw(scored_of(labels, plan), labels, kept, interval_samples, seed),
+        drawn=draw(scored, split.folds, kept, interval_samples, seed),
         permutations=permutations,
+        one_way=one_way,
         seed=seed,
         memory=bytes_of(memory),
         progress=progress or silent,

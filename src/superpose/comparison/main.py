@@ -15,6 +15,7 @@ from superpose.comparison.design import INTERVALS, Design, Progress, planned_for
 from superpose.comparison.routes import kernels_alone
 from superpose.comparison.scores import closer_sign
 from superpose.comparison.workers import scored, scored_by
+from superpose.deprecation import renamed
 from superpose.engines import processes
 from superpose.files import DataError, argument
 from superpose.metrics import DEFAULT, Metric
@@ -24,14 +25,18 @@ from superpose.statistics import familywise
 Array = NDArray[Any]
 
 
+@renamed(folds="cv")
 def compare(
     systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
+    predictors: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
     metrics: Sequence[Metric] = DEFAULT,
-    folds: int | ArrayLike | None = 5,
-    test: ArrayLike | None = None,
+    cv: int | ArrayLike | None = 5,
+    test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
     permutations: int = 0,
     interval_samples: int | None = INTERVALS,
     seed: int = 0,
@@ -50,16 +55,23 @@ def compare(
         and refused where they label other stimuli, or stand beside arrays without labels.
     pairs : sequence of (name, name), optional
         The pairs to score; None takes all.
+    predictors, targets : sequence of str, optional
+        Score each predictor with each target, in place of `pairs`; directed metrics predict the target from the
+        predictor, and not the other way. None is every other system.
     metrics : sequence of Metric
         Objects of `superpose.metrics`, or your own callables with `name`, `directed`, `invariances` and
         `minimum_samples`.
-    folds : int, integer array (samples,) or None
-        As in `superpose.regression`. With `groups` and an integer, folds keep groups whole.
-    test : boolean array, (samples,), optional
-        One fixed split: regressions are fitted where False; every score is taken where True.
+    cv : int, integer array (samples,) or None
+        Cross-validation over that many folds, drawn at random by `seed`: all samples are scored. An array is the fold
+        of each sample; None fits and scores in-sample. Folds never split groups.
+    test : boolean array, (samples,), or float, optional
+        One fixed split in place of `cv`: regressions are fitted where False, every score is taken where True; or the
+        share of samples, drawn at random, that is scored.
     groups : array-like, (samples,), optional
         Which samples belong together (sentence, trial, photograph, session): folds, intervals and
         permutations take groups whole.
+    labels : array-like, (samples,), optional
+        What each sample shows (a category, a word): every fold gets an equal share of each.
     permutations : int
         How many permutations the null is made of; 0 gives the exact mean over all permutations of samples, folds
         and groups aside, where that has a closed form. Samples are permuted inside folds; with groups, whole groups
@@ -90,7 +102,7 @@ def compare(
         mean, 2.5 % and 97.5 % of the scores of permuted samples, the regression fitted anew on each; `p` =
         (1 + b)/(1 + B), one-sided; `p_adjusted`: the same for all pairs of a metric at once
         (`superpose.statistics.familywise`); `calibrated`: where the score lies between its null mean, 0, and that of
-        identical systems, 1; `samples` scored; `why`: the reason for a NaN and which null was taken.
+        identical systems, 1; `split`: how samples were split; `samples` scored; `why`: the reason for a NaN and which null was taken.
 
     Raises
     ------
@@ -103,7 +115,7 @@ def compare(
     >>> import numpy as np, superpose as sp
     >>> x = np.random.default_rng(0).normal(size=(100, 8))
     >>> table = sp.compare({"x": x, "mixed": x @ np.random.default_rng(1).normal(size=(8, 8))})
-    >>> table.query("metric == 'regression_r'").score.round(3).tolist()
+    >>> table.query("metric == 'ridge_r'").score.round(3).tolist()
     [1.0, 1.0]
     """
     if not isinstance(permutations, int | np.integer) or permutations < 0:
@@ -112,10 +124,12 @@ def compare(
     systems, groups = paired(systems, groups)
     arrays, couples, design = prepared(
         systems,
-        pairs=pairs,
-        folds=folds,
+        pairs=pairs if predictors is None and targets is None else _across(systems, pairs, predictors, targets),
+        one_way=predictors is not None or targets is not None,
+        cv=cv,
         test=test,
         groups=groups,
+        labels=labels,
         interval_samples=interval_samples,
         permutations=int(permutations),
         seed=seed,
@@ -134,6 +148,23 @@ def compare(
         table = _table({name: x[index] for name, x in arrays.items()}, couples, metrics, design, workers)
         tables.append(table.assign(**({"repeat": number} if repeats else {})))
     return pd.concat(tables, ignore_index=True)
+
+
+def _across(
+    systems: Systems,
+    pairs: Sequence[tuple[str, str]] | None,
+    predictors: Sequence[str] | None,
+    targets: Sequence[str] | None,
+) -> list[tuple[str, str]]:
+    """Return each predictor with each target."""
+    if pairs is not None:
+        raise DataError(f"expected {argument('pairs')}, or {argument('predictors')} and {argument('targets')}; not both.")
+    for name, chosen in (("predictors", predictors), ("targets", targets)):
+        if isinstance(chosen, str) or not (chosen is None or (len(chosen) and set(chosen) <= set(systems))):
+            raise DataError(f"{argument(name)} is {chosen!r}; expected a list of some of {', '.join(map(str, systems))}.")
+    sources = [name for name in systems if name not in (targets or ())] if predictors is None else predictors
+    goals = [name for name in systems if name not in sources] if targets is None else targets
+    return [(a, b) for a in sources for b in goals if a != b]
 
 
 def _table(

@@ -35,10 +35,11 @@ def null_distributions(
     pair = directions[0]
     held = (originals[0][design.scored], originals[1][design.scored])
     able = [m for m in metrics if design.count >= m.minimum_samples and not stands_still(m, held)]
-    norms = [
-        np.concatenate([np.einsum("ij,ij->i", r, r) for r in (take(index) for _, index in pair.blocks)])
-        for take in pair.read
-    ]
+    norms = [np.empty(len(design.folds)) for _ in pair.read]
+    for square, take in zip(norms, pair.read, strict=True):
+        for _, index in pair.blocks:
+            rows = take(index)
+            square[index] = np.einsum("ij,ij->i", rows, rows)
     scores: dict[tuple[str, int], list[float]] = {}
     for number, index in enumerate(design.exchange.draw(design.permutations, design.seed)):
         cross = _crossed(pair, index, norms[0], norms[1][index])
@@ -50,7 +51,7 @@ def null_distributions(
         for way, (direction, (whole, held_out)) in enumerate(zip(directions, (forward, backward), strict=True)):
             shared: dict[Any, Any] = {}
             for metric in able:
-                if way and not metric.directed:
+                if way not in design.ways(metric):
                     continue
                 if isinstance(metric, MomentMetric):
                     key = repaired_key(metric)
@@ -69,7 +70,7 @@ def null_distributions(
                 score_of(direction, metric, originals[::-1] if way else originals, design)[0],
                 np.array(scores[metric.name, way]),
             )
-            for way, direction in enumerate(directions if metric.directed else directions[:1])
+            for way, direction in zip(design.ways(metric), directions, strict=False)
         ]
         for metric in able
     }
@@ -105,8 +106,7 @@ def described(count: int, design: Design) -> str:
     text = f"null: {count} permutations of {what} within folds"
     if not design.exchange.partial:
         return text
-    kept = design.exchange.kept
-    share = int(((kept >= design.scored.start) & (kept < design.scored.stop)).sum())
+    share = int(np.isin(design.exchange.kept, design.tested).sum())
     return (
         f"{text} among groups of similar size, each with as many of its first samples as the smallest of them has: "
         f"null, p and calibrated are of these {share} of {design.count} samples"

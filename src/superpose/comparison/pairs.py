@@ -136,7 +136,7 @@ def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: 
                 return Outcome(score, None, LONE)
     elif isinstance(metric, PairwiseMetric):
         influence = metric.influences(*(x[design.scored] for x in originals))
-        influence = None if influence is None else influence[design.drawn.index - design.scored.start]
+        influence = None if influence is None else influence[np.searchsorted(design.tested, design.drawn.index)]
     if influence is None or not np.isfinite(influence).all():
         return Outcome(score, None, getattr(metric, "no_interval", NO_INTERVAL))
     return Outcome(score, influence, "")

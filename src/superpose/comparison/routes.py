@@ -88,7 +88,7 @@ def _over_kernels(
 ) -> Iterator[tuple[tuple[str, str], dict[str, Found]]]:
     names = dict.fromkeys(name for couple in couples for name in couple)
     read = {name: reader(arrays[name], mean_of(arrays[name], design.scored), SIDE) for name in names}
-    found = kernel_tiles(read, design.scored, design.drawn.index, partial(design.progress, "tiles of samples"))
+    found = kernel_tiles(read, design.tested, design.drawn.index, partial(design.progress, "tiles of samples"))
     for done, (a, b) in enumerate(couples, start=1):
         units = (arrays[a].shape[-1], arrays[b].shape[-1])
         sums = dict.fromkeys(map(sums_key, metrics), found.sums(a, b))
@@ -116,7 +116,7 @@ def _tile(
     held.sums.update(sums.own)
     for a, b in couples:
         directions = sums.directions(a, b, units)
-        blurred = [m for m in metrics if any(_blurred(direction, m) for direction in directions)]
+        blurred = [m for m in metrics if any(_blurred(directions[way], m) for way in design.ways(m))]
         clear = [m for m in metrics if m not in blurred]
         parts = []
         if clear:

@@ -36,7 +36,7 @@ def take_rows(
         for metric in metrics
         if isinstance(metric, MomentMetric)
         and metric.influence is not None
-        and (metric.directed or not way)
+        and way in design.ways(metric)
         and design.count >= metric.minimum_samples
         and np.isfinite(metric.score(sums_of(pair, metric)))
     }

@@ -28,7 +28,7 @@ def score_rows(
     return {
         metric.name: [
             _row(ordered, metric, originals[::-1] if number else originals, design)
-            for number, ordered in enumerate(directions if metric.directed else directions[:1])
+            for number, ordered in zip(design.ways(metric), directions, strict=False)
         ]
         for metric in metrics
     }
@@ -41,6 +41,7 @@ def _row(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design
         "system_b": pair.names[1],
         "metric": metric.name,
         "directed": metric.directed,
+        "split": design.split,
         "samples": design.count,
         "units_a": pair.units[0],
         "units_b": pair.units[1],

@@ -14,9 +14,11 @@ from numpy.typing import ArrayLike
 from superpose.comparison import FACTORS, INTERVALS, bytes_of, checked_draw, checked_pairs, shares_held, tiles
 from superpose.costs.sizes import Size, sizes_of
 from superpose.costs.steps import Steps, planned_for_rounds, race
+from superpose.deprecation import renamed
 from superpose.files import DataError, argument, in_python
 from superpose.kernel_tiles import SIDE, SMALL, are_cheaper, bytes_held
 from superpose.metrics import DEFAULT, Metric, MomentMetric
+from superpose.metrics.splits import INNER
 from superpose.moments import rows_of
 from superpose.statistics import GROUPS
 
@@ -94,12 +96,13 @@ class _Job:
         return next(iter(self.sizes.values())).samples
 
 
+@renamed(folds="cv")
 def predict(
     systems: Mapping[str, ArrayLike | Size],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
     metrics: Sequence[Metric] = DEFAULT,
-    folds: int | None = 5,
+    cv: int | None = 5,
     test: float | None = None,
     permutations: int = 0,
     interval_samples: int | None = INTERVALS,
@@ -117,7 +120,7 @@ def predict(
         Arrays, of which no value is read, or sizes of systems that need not exist.
     pairs, metrics, permutations, interval_samples, memory
         As in `superpose.compare`; metrics are functions of moments.
-    folds : int or None
+    cv : int or None
         How many folds, as in `superpose.compare`.
     test : float, optional
         The share of samples that a fixed split scores, in place of folds.
@@ -144,8 +147,8 @@ def predict(
     sizes = sizes_of(systems)
     couples = checked_pairs(sizes, pairs)
     checked_draw(interval_samples)
-    if folds is not None and (not isinstance(folds, int | np.integer) or folds < 2):
-        raise DataError(f"{argument('folds')} is {folds!r}; expected an integer of at least 2{in_python(', or None')}.")
+    if cv is not None and (not isinstance(cv, int | np.integer) or cv < 2):
+        raise DataError(f"{argument('cv')} is {cv!r}; expected an integer of at least 2{in_python(', or None')}.")
     if test is not None and not 0 < test < 1:
         raise DataError(f"test is {test!r}; expected the share of samples that is scored, between 0 and 1.")
     if not isinstance(permutations, int | np.integer) or permutations < 0:
@@ -156,7 +159,7 @@ def predict(
         raise DataError(f"{', '.join(unknown)} is no function of moments, so its cost is not known; leave it out.")
     samples = next(iter(sizes.values())).samples
     limit = bytes_of(memory)
-    kept = 2 if test is not None else folds or 1
+    kept = 1 + INNER if test is not None else cv or 1
     scored = samples if test is None else max(1, round(test * samples))
     job = _Job(
         sizes=sizes,

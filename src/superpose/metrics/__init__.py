@@ -4,6 +4,8 @@
 families. :doc:`/metrics` says what each ignores and what it costs.
 """
 
+import warnings
+
 from superpose.metrics.canonical import PWCCA, SVCCA, pwcca, svcca
 from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
@@ -16,29 +18,30 @@ from superpose.metrics.pairwise import PairwiseMetric
 from superpose.metrics.pls import PLS_R, PartialLeastSquaresMetric, pls
 from superpose.metrics.rbf import CKA_RBF, CKA_RBF_DEBIASED, cka_rbf
 from superpose.metrics.regression import (
-    REGRESSION_R,
-    REGRESSION_R2,
-    REGRESSION_R_UNITS,
+    OLS_R,
+    OLS_R2,
+    OLS_R2_UNITS,
+    OLS_R_UNITS,
     PredictiveMetric,
     RegressionMetric,
     fixed_ridge,
     regression,
     relative_ridge,
 )
-from superpose.metrics.ridge import RIDGE_R, RIDGE_R2, RidgeMetric, ridge
+from superpose.metrics.ridge import RIDGE_R, RIDGE_R2, RIDGE_R2_UNITS, RIDGE_R_UNITS, RidgeMetric, ridge
 from superpose.metrics.rsa import RSA, rsa
 from superpose.metrics.shape import CCA, PROCRUSTES, SHAPE, cca, procrustes, shape_distance
 
-DEFAULT = (CKA, CKA_DEBIASED, RSA, REGRESSION_R, REGRESSION_R2)
-ALL = (*DEFAULT, REGRESSION_R_UNITS, CCA, PROCRUSTES)
+DEFAULT = (CKA, CKA_DEBIASED, RSA, RIDGE_R, RIDGE_R2)
+ALL = (*DEFAULT, RIDGE_R_UNITS, OLS_R, OLS_R2, OLS_R_UNITS, CCA, PROCRUSTES)
 MORE: tuple[Metric, ...] = (
     SVCCA,
     PWCCA,
     SHAPE,
     MATCHING_HARD,
     MATCHING_SOFT,
-    RIDGE_R,
-    RIDGE_R2,
+    RIDGE_R2_UNITS,
+    OLS_R2_UNITS,
     PLS_R,
     MUTUAL_KNN,
     CKNNA,
@@ -63,14 +66,17 @@ __all__ = [
     "MATCHING_SOFT",
     "MORE",
     "MUTUAL_KNN",
+    "OLS_R",
+    "OLS_R2",
+    "OLS_R2_UNITS",
+    "OLS_R_UNITS",
     "PLS_R",
     "PROCRUSTES",
     "PWCCA",
-    "REGRESSION_R",
-    "REGRESSION_R2",
-    "REGRESSION_R_UNITS",
     "RIDGE_R",
     "RIDGE_R2",
+    "RIDGE_R2_UNITS",
+    "RIDGE_R_UNITS",
     "RSA",
     "RSA_KENDALL",
     "SHAPE",
@@ -103,3 +109,19 @@ __all__ = [
     "shape_distance",
     "svcca",
 ]
+
+_RENAMED = {"REGRESSION_R": "OLS_R", "REGRESSION_R2": "OLS_R2", "REGRESSION_R_UNITS": "OLS_R_UNITS"}
+
+
+def __getattr__(name: str) -> Metric:
+    """Return a metric under the name that it had, with a warning."""
+    if name not in _RENAMED:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        f"{name} is called {_RENAMED[name]} now, and its scores {_RENAMED[name].lower()}; the next version will not "
+        "have it.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    found: Metric = globals()[_RENAMED[name]]
+    return found

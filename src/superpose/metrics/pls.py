@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
+from superpose.deprecation import renamed
 from superpose.files import DataError
 from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, is_rough, training_rows
 from superpose.metrics.regression import PredictiveMetric, predictive_score
@@ -21,15 +22,17 @@ Array = NDArray[Any]
 EXHAUSTED = 1e-12
 
 
+@renamed(folds="cv")
 def pls(
     x: ArrayLike,
     y: ArrayLike,
     *,
     components: int = 10,
-    folds: int | ArrayLike | None = 5,
-    test: ArrayLike | None = None,
+    cv: int | ArrayLike | None = 5,
+    test: float | ArrayLike | None = None,
     score: str = "r",
     average: str | None = "pooled",
+    seed: int = 0,
 ) -> Any:
     """Predict y from x through a few directions of x that covary most with y, and score held out (PLS2 regression).
 
@@ -44,12 +47,14 @@ def pls(
         Targets.
     components : int
         How many directions.
-    folds, test
+    cv, test
         As in `regression`.
     score : {"r", "r2"}
         Correlation of predictions and targets, or the share of variance explained.
     average : {"pooled", "units"} or None
         Over all entries of y at once, as the mean over units of y, or a score a unit.
+    seed : int
+        Seed of the folds.
 
     Returns
     -------
@@ -77,7 +82,8 @@ def pls(
     finish = choose(FINISH, "(score, average)", (score, average))
     if isinstance(components, bool) or not isinstance(components, int | np.integer) or components < 1:
         raise DataError(f"components is {components!r}; expected an integer of at least 1.")
-    return like_input(predictive_score)(x, y, folds, test, _through(int(components)), finish)
+    how = {"cv": cv, "test": test, "seed": seed}
+    return like_input(predictive_score)(x, y, how, _through(int(components)), finish)
 
 
 def partial_least_squares(moments: Moments, training: tuple[int, ...], *, components: int) -> Fitted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from superpose.arrays import choose, like_input
+from superpose.deprecation import renamed
 from superpose.files import DataError
 from superpose.metrics.held_out import regression_rows
 from superpose.metrics.metric import MomentMetric, influence_of_shares, paired
@@ -27,21 +28,23 @@ from superpose.metrics.prediction import (
     why_not,
 )
 from superpose.metrics.solving import Cholesky, LeastNorm, factored
-from superpose.metrics.splits import Plan, split_plan
+from superpose.metrics.splits import Plan, split_of
 from superpose.moments import Array, Moments, Own, compact, of_pair
 
 Penalty = Callable[[int, Array], Array]
 
 
+@renamed(folds="cv")
 def regression(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    folds: int | ArrayLike | None = 5,
-    test: ArrayLike | None = None,
+    cv: int | ArrayLike | None = 5,
+    test: float | ArrayLike | None = None,
     ridge: float = 0.0,
     score: str = "r",
     average: str | None = "pooled",
+    seed: int = 0,
 ) -> Any:
     """Predict y from x by least squares with an intercept, and score on samples that the fit did not see.
 
@@ -56,11 +59,11 @@ def regression(
         Predictors.
     y : array or tensor, (…, samples, units_y)
         Targets.
-    folds : int, integer array (samples,) or None
-        An integer makes that many contiguous folds; an array is the fold of each sample
+    cv : int, integer array (samples,) or None
+        An integer draws that many folds at random, as `superpose.compare` does; an array is the fold of each sample
         (`superpose.arrays.group_folds` keeps groups whole); None fits and scores in-sample.
-    test : boolean array, (samples,), optional
-        One fixed split instead of folds: fitted where False, scored where True.
+    test : boolean array, (samples,), or float, optional
+        One fixed split instead: fitted where False, scored where True; or the share of samples that is scored.
     ridge : float
         Penalty on the squared weights, scikit-learn's `alpha`. Without one there is no score (NaN) where the
         training samples are not more than the predictors.
@@ -69,6 +72,8 @@ def regression(
         targets' variance about the held-out mean).
     average : {"pooled", "units"} or None
         Over all entries of y at once, as the mean over units of y, or a score a unit.
+    seed : int
+        Seed of the folds.
 
     Returns
     -------
@@ -78,7 +83,7 @@ def regression(
     Raises
     ------
     DataError
-        For unusable responses, an unknown a negative penalty, or folds that do not fit the samples.
+        For unusable responses, a negative penalty, or folds that do not fit the samples.
 
     Examples
     --------
@@ -91,17 +96,19 @@ def regression(
     finish = choose(FINISH, "(score, average)", (score, average))
     if not isinstance(ridge, float | int | np.floating | np.integer) or not 0 <= ridge < np.inf:
         raise DataError(f"ridge is {ridge!r}; expected a finite number of at least 0.")
-    return like_input(predictive_score)(x, y, folds, test, partial(least_squares, penalty=fixed_ridge(ridge)), finish)
+    fit = partial(least_squares, penalty=fixed_ridge(ridge))
+    return like_input(predictive_score)(x, y, {"cv": cv, "test": test, "seed": seed}, fit, finish)
 
 
-def predictive_score(x: ArrayLike, y: ArrayLike, folds: Any, test: Any, fit: Fit, finish: Any) -> Array:
+def predictive_score(x: ArrayLike, y: ArrayLike, how: Mapping[str, Any], fit: Fit, finish: Any) -> Array:
+    """Return the score of y from x, split as `superpose.metrics.splits.split_of` says."""
     first, second = paired(x, y, 2)
-    labels, plan = split_plan(first.shape[-2], folds, test)
+    split = split_of(first.shape[-2], **how)
     first = compact(first)
-    sums = fitted_sums(of_pair(first, second, labels, targets=("y",)), plan=plan, fit=fit)
+    sums = fitted_sums(of_pair(first, second, split.folds, targets=("y",)), plan=split.plan, fit=fit)
     if sums.blurred:
         first, second = first.astype(np.float64), second.astype(np.float64)
-        sums = fitted_sums(of_pair(first, second, labels, targets=("y",)), plan=plan, fit=fit)
+        sums = fitted_sums(of_pair(first, second, split.folds, targets=("y",)), plan=split.plan, fit=fit)
     return finish(sums)
 
 
@@ -216,8 +223,8 @@ class PredictiveMetric:
         return frozenset({"scale", "permutation", "translation"} | rotations)
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
-        """Score y from x over five contiguous folds."""
-        return like_input(predictive_score)(x, y, 5, None, self.fit, FINISH[self.kind])
+        """Score y from x over the five folds that `superpose.compare` draws."""
+        return like_input(predictive_score)(x, y, {}, self.fit, FINISH[self.kind])
 
     def planned(self, plan: Plan) -> MomentMetric:
         """Return the metric for the folds of `plan`; equal plans and fits share their sums."""
@@ -272,6 +279,7 @@ def _planned_rows(plan: Plan, fit: Fit, kind: tuple[str, str]) -> Callable[..., 
 
 BOUNDS = {"r": (-1.0, 1.0), "r2": (-np.inf, 1.0)}
 
-REGRESSION_R = RegressionMetric("regression_r", ("r", "pooled"))
-REGRESSION_R2 = RegressionMetric("regression_r2", ("r2", "pooled"))
-REGRESSION_R_UNITS = RegressionMetric("regression_r_units", ("r", "units"))
+OLS_R = RegressionMetric("ols_r", ("r", "pooled"))
+OLS_R2 = RegressionMetric("ols_r2", ("r2", "pooled"))
+OLS_R_UNITS = RegressionMetric("ols_r_units", ("r", "units"))
+OLS_R2_UNITS = RegressionMetric("ols_r2_units", ("r2", "units"))

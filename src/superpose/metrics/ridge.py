@@ -10,30 +10,36 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
+from superpose.deprecation import renamed
 from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, Training, is_rough, over, training_rows
 from superpose.metrics.regression import PredictiveMetric, predictive_score
 from superpose.moments import Moments, Own
 
 Array = NDArray[Any]
 
-# Penalties, as fractions of the predictors' mean variance: from none to speak of to all but the mean.
-GRID = tuple(10.0**power for power in range(-9, 4))
+# Penalties, as fractions of the predictors' mean variance: from none to speak of to all but the mean, by half-decades:
+# whole ones cost up to .016 of r.
+GRID = tuple(10.0 ** (power / 2) for power in range(-18, 7))
 
 
+@renamed(folds="cv")
 def ridge(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    folds: int | ArrayLike = 5,
+    cv: int | ArrayLike = 5,
+    test: float | ArrayLike | None = None,
     score: str = "r",
     average: str | None = "pooled",
+    seed: int = 0,
 ) -> Any:
     """Predict y from x by ridge regression, its penalty chosen inside the training folds, and score held out.
 
     For every held-out fold, each training fold is left out in turn, and the penalty with the least squared error on
-    those, all units of y together, is taken; then the weights are fitted on all training folds. The penalties tried are
-    1e-9, 1e-8, …, 1e3 times the training samples and the mean variance of the predictors. Nothing of a held-out fold
-    enters its fit. Products run in float64: near a tie between penalties the rounding of float32 would decide.
+    those, all units of y together, is taken; then the weights are fitted on all training folds. Under `test` the
+    training samples lie in five folds. The penalties tried are 1e-9, 1e-8.5, …, 1e3 times the training samples and the
+    mean variance of the predictors. Nothing of a held-out fold enters its fit. Products run in float64: near a tie
+    between penalties the rounding of float32 would decide.
 
     Parameters
     ----------
@@ -41,12 +47,16 @@ def ridge(
         Predictors.
     y : array or tensor, (…, samples, units_y)
         Targets.
-    folds : int or integer array (samples,)
-        At least three, as in `regression`.
+    cv : int or integer array (samples,)
+        At least three folds, as in `regression`.
+    test
+        As in `regression`.
     score : {"r", "r2"}
         Correlation of predictions and targets, or the share of variance explained.
     average : {"pooled", "units"} or None
         Over all entries of y at once, as the mean over units of y, or a score a unit.
+    seed : int
+        Seed of the folds.
 
     Returns
     -------
@@ -71,7 +81,7 @@ def ridge(
     True
     """
     finish = choose(FINISH, "(score, average)", (score, average))
-    return like_input(predictive_score)(x, y, folds, None, _chosen(GRID), finish)
+    return like_input(predictive_score)(x, y, {"cv": cv, "test": test, "seed": seed}, _chosen(GRID), finish)
 
 
 def chosen_ridge(moments: Moments, training: tuple[int, ...], *, grid: tuple[float, ...]) -> Fitted:
@@ -180,3 +190,5 @@ class RidgeMetric(PredictiveMetric):
 
 RIDGE_R = RidgeMetric("ridge_r", ("r", "pooled"))
 RIDGE_R2 = RidgeMetric("ridge_r2", ("r2", "pooled"))
+RIDGE_R_UNITS = RidgeMetric("ridge_r_units", ("r", "units"))
+RIDGE_R2_UNITS = RidgeMetric("ridge_r2_units", ("r2", "units"))

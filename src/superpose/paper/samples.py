@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from superpose.arrays import meant
+from superpose.arrays import contiguous_folds, meant
 from superpose.files import DataError, argument
 from superpose.metrics.cka import CKA, CKA_DEBIASED
 from superpose.metrics.kernels import kernel_sums
-from superpose.metrics.regression import REGRESSION_R2
+from superpose.metrics.regression import OLS_R2
 from superpose.metrics.rsa import RSA
-from superpose.metrics.splits import split_plan
+from superpose.metrics.splits import split_of
 from superpose.moments import of_pair
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
 from superpose.paper.claims import Claim
@@ -99,8 +99,8 @@ def held_out_law(r2: float, samples: int, units: int) -> float:
 
 def _rows(pair: str, x: Array, y: Array, a: Array, b: Array) -> list[Row]:
     samples, units = x.shape
-    folds, plan = split_plan(samples, FOLDS, None)
-    moments = of_pair(x, y, folds)
+    split = split_of(samples, cv=contiguous_folds(samples, FOLDS))
+    moments = of_pair(x, y, split.folds)
     sums = kernel_sums(moments)
     limit, r2 = cka(a, b), regression(a, b, score="r2")
     rows = [
@@ -115,7 +115,7 @@ def _rows(pair: str, x: Array, y: Array, a: Array, b: Array) -> list[Row]:
             ("r2_adjusted", adjusted_r2(fitted, samples, units), r2, r2),
         ]
     if _trained(samples) >= units + 3:
-        held_out = REGRESSION_R2.planned(plan)
+        held_out = OLS_R2.planned(split.plan)
         rows += [("r2_held_out", held_out.score(held_out.sums(moments)), held_out_law(r2, samples, units), r2)]
     return [
         {"pair": pair, "metric": metric, "score": float(score), "theory": float(law), "expected": float(many)}

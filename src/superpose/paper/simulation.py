@@ -15,7 +15,7 @@ from superpose.arrays import choose
 from superpose.files import DataError, argument
 from superpose.metrics.cka import CKA, CKA_DEBIASED, uncentred_cka
 from superpose.metrics.kernels import kernel_sums
-from superpose.metrics.regression import REGRESSION_R2
+from superpose.metrics.regression import OLS_R2
 from superpose.metrics.rsa import RSA, uncentred_rsa
 from superpose.metrics.splits import Plan
 from superpose.moments import of_pair
@@ -32,7 +32,7 @@ from superpose.theory import (
 
 Array = NDArray[np.floating]
 
-IN_SAMPLE = REGRESSION_R2.planned(Plan(((0, (0,)),)))
+IN_SAMPLE = OLS_R2.planned(Plan(((0, (0,)),)))
 
 
 def checked(
