@@ -83,7 +83,7 @@ def ours(x: np.ndarray, y: np.ndarray) -> None:
     """All metrics in one call."""
     import superpose as sp
 
-    metrics = [sp.metrics.RSA, sp.metrics.CKA, sp.metrics.CKA_DEBIASED, sp.metrics.REGRESSION_R]
+    metrics = [sp.metrics.RSA, sp.metrics.CKA, sp.metrics.CKA_DEBIASED, sp.metrics.OLS_R]
     sp.compare({"x": x, "y": y}, metrics=metrics, interval_samples=INTERVALS)
 
 

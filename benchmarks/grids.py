@@ -93,7 +93,7 @@ def regressions(count: int, samples: int) -> dict[str, Any]:
     test = np.arange(samples) >= samples * 4 // 5
     found = in_units(
         systems,
-        lambda: sp.compare(systems, metrics=[sp.metrics.REGRESSION_R], test=test, interval_samples=INTERVALS),
+        lambda: sp.compare(systems, metrics=[sp.metrics.OLS_R], test=test, interval_samples=INTERVALS),
     )
     each = {name: found[name] / count / (count - 1) for name in ("ratio", "median")}
     return found | each | {"work": "ols_r", "layers": count, "samples": samples}

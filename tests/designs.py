@@ -11,7 +11,7 @@ import numpy as np
 import superpose as sp
 from superpose.arrays import contiguous_folds, group_folds
 from superpose.contrasts import _scored
-from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, REGRESSION_R, REGRESSION_R2, RSA
+from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, OLS_R, OLS_R2, RSA
 from superpose.statistics import two_sided_p
 
 LATENTS, TARGETS, FRAMES = 60, 60, 10
@@ -139,7 +139,7 @@ def ceilings_measured(experiment, seeds):
     """
     groups, samples = experiment.groups, experiment.samples
     kernels = (CKA_DEBIASED, RSA, CKA_GROUPED)
-    metrics = (*kernels, REGRESSION_R, REGRESSION_R2)
+    metrics = (*kernels, OLS_R, OLS_R2)
     folds = contiguous_folds(samples, 5) if groups is None else group_folds(groups, 5)
     found, reached = {m.name: [] for m in metrics}, {m.name: [] for m in metrics}
     for seed in seeds:

@@ -8,16 +8,16 @@ import torch
 
 import superpose as sp
 from superpose import systems, theory
-from superpose.metrics import ALL, DEFAULT, REGRESSION_R_UNITS
+from superpose.metrics import ALL, DEFAULT, OLS_R_UNITS
 
 # metric → (its prediction from projections and the latents' covariance, largest deviation at N = 20,000)
 TWINS = {
     "cka": (theory.cka, 0.006),
     "cka_debiased": (theory.cka, 0.006),
     "rsa": (theory.rsa, 0.006),
-    "regression_r": (theory.regression, 0.006),
-    "regression_r2": (lambda a, b, s=None: theory.regression(a, b, s, score="r2"), 0.006),
-    "regression_r_units": (lambda a, b, s=None: theory.regression(a, b, s, average="units"), 0.006),
+    "ols_r": (theory.regression, 0.006),
+    "ols_r2": (lambda a, b, s=None: theory.regression(a, b, s, score="r2"), 0.006),
+    "ols_r_units": (lambda a, b, s=None: theory.regression(a, b, s, average="units"), 0.006),
 }
 
 
@@ -45,7 +45,7 @@ def test_every_draw_lies_on_its_prediction(distribution, units, active):
     for seed in range(3):
         a, b, x, y = simulated(20_000, 64, units, active, seed=seed, distribution=distribution)
         covariance = theory.latent_covariance(64, active, distribution) if distribution == "uniform" else None
-        table = sp.compare({"x": x, "y": y}, metrics=(*DEFAULT, REGRESSION_R_UNITS))
+        table = sp.compare({"x": x, "y": y}, metrics=(*DEFAULT, OLS_R_UNITS))
         for _, row in table.iterrows():
             predict, tolerance = TWINS[row.metric]
             sides = (a, b) if row.system_a == "x" else (b, a)

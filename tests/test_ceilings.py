@@ -283,7 +283,7 @@ class TestSplitHalf:
     def test_a_directed_metric_is_taken_both_ways(self):
         x = noisy(projected(100, 4, 0)[0], 2, 1.0, 1)
         both = [float(sp.regression(x[i], x[1 - i])) for i in (0, 1)]
-        assert ceilings.split_half(x, sp.metrics.REGRESSION_R).score == pytest.approx(np.mean(both))
+        assert ceilings.split_half(x, sp.metrics.OLS_R).score == pytest.approx(np.mean(both))
 
 
 class TestExplainableVariance:
@@ -762,7 +762,7 @@ class TestOfPairs:
     def test_a_target_that_stands_still_in_a_fold_is_not_taken_for_noise(self):
         trials = {n: noisy(projected(50, 4, 0, weights=w)[0], 3, 0.5, w) for w, n in enumerate("ab")}
         trials["b"][:, :10] = 1.0
-        found = ceilings.of_pairs(trials, metrics=[sp.metrics.REGRESSION_R]).set_index("system_b")
+        found = ceilings.of_pairs(trials, metrics=[sp.metrics.OLS_R]).set_index("system_b")
         assert np.isfinite(found.ceiling["a"])
         assert found.ceiling_why["b"] == "b does not vary in a held-out fold"
 

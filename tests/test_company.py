@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 import superpose as sp
-from superpose.metrics import ALL, MORE, PLS_R, REGRESSION_R, REGRESSION_R2, RIDGE_R, fixed_ridge
+from superpose.metrics import ALL, MORE, PLS_R, OLS_R, OLS_R2, RIDGE_R, fixed_ridge
 from superpose.metrics.pls import PartialLeastSquaresMetric
 from superpose.metrics.regression import RegressionMetric
 
 NUMBERS = ["score", "low", "high", "error", "null", "null_low", "null_high", "p", "p_adjusted", "calibrated"]
-PENALISED = RegressionMetric("regression_r_penalised", ("r", "pooled"), fixed_ridge(100.0))
+PENALISED = RegressionMetric("ols_penalised", ("r", "pooled"), fixed_ridge(100.0))
 METRICS = (*ALL, *MORE, PENALISED)
 
 
@@ -52,12 +52,12 @@ def test_fits_on_one_plan_have_errors_of_their_own():
     systems = draw_systems(np.float64)
     # Through as many components as there are units, partial least squares is least squares.
     few = PartialLeastSquaresMetric("few", ("r", "pooled"), components=2)
-    table = sp.compare(systems, metrics=[REGRESSION_R, RIDGE_R, few, PENALISED])
+    table = sp.compare(systems, metrics=[OLS_R, RIDGE_R, few, PENALISED])
     errors = table.pivot_table(index=["system_a", "system_b"], columns="metric", values="error")
     assert (errors.nunique(axis=1) == 4).all()
 
 
-@pytest.mark.parametrize("metrics", [[REGRESSION_R, RIDGE_R, PLS_R], [PLS_R, RIDGE_R, REGRESSION_R]], ids=["", "back"])
+@pytest.mark.parametrize("metrics", [[OLS_R, RIDGE_R, PLS_R], [PLS_R, RIDGE_R, OLS_R]], ids=["", "back"])
 def test_differences_alone_and_in_company(metrics):
     systems = draw_systems(np.float64)
     table = sp.contrast(systems, to="c", metrics=metrics).set_index("metric")
@@ -73,10 +73,10 @@ def test_a_metric_of_ones_own_shares_nothing_but_equal_sums():
     from dataclasses import replace
 
     from superpose.comparison.pairs import repaired_key, rows_key
-    from superpose.metrics.splits import split_plan
+    from superpose.metrics.splits import split_of
 
-    _, plan = split_plan(100, 5, None)
-    planned = [m.planned(plan) for m in (REGRESSION_R, REGRESSION_R2, RIDGE_R, PLS_R, PENALISED)]
+    plan = split_of(100).plan
+    planned = [m.planned(plan) for m in (OLS_R, OLS_R2, RIDGE_R, PLS_R, PENALISED)]
     assert repaired_key(planned[0]) == repaired_key(planned[1])
     assert len({repaired_key(m) for m in planned}) == 4
     assert len({rows_key(m) for m in planned}) == 5

@@ -17,7 +17,7 @@ import superpose as sp
 from superpose.arrays import group_folds
 from superpose.comparison import COLUMNS, tiles
 from superpose.files import DataError
-from superpose.metrics import ALL, CKA, CKA_DEBIASED, DEFAULT, PROCRUSTES, REGRESSION_R, RSA, SHAPE, RegressionMetric
+from superpose.metrics import ALL, CKA, CKA_DEBIASED, DEFAULT, PROCRUSTES, OLS_R, RSA, SHAPE, RegressionMetric
 from superpose.metrics.regression import fixed_ridge
 from superpose.metrics.solving import factored
 
@@ -53,7 +53,7 @@ class TestTable:
         assert not (table.system_a == table.system_b).any()
         assert (table.samples == 120).all()
         assert score(table, "v1", "noise", "cka")[["units_a", "units_b"]].tolist() == [7, 6]
-        assert score(table, "noise", "v1", "regression_r")[["units_a", "units_b"]].tolist() == [6, 7]
+        assert score(table, "noise", "v1", "ols_r")[["units_a", "units_b"]].tolist() == [6, 7]
 
     @pytest.mark.parametrize("permutations", [0, 3])
     def test_scores_are_those_of_the_metrics(self, systems, permutations):
@@ -64,17 +64,17 @@ class TestTable:
                 assert_allclose(row.score, expected, rtol=1e-9, err_msg=metric.name)
 
     def test_a_direction_is_first_predicts_second(self, systems):
-        table = sp.compare(systems, metrics=[REGRESSION_R])
+        table = sp.compare(systems, metrics=[OLS_R])
         label = oracles.contiguous(120, 5)
         for a, b in (("v1", "v4"), ("v4", "v1")):
             expected = oracles.regression(systems[a], systems[b], label)
-            assert_allclose(score(table, a, b, "regression_r").score, expected, rtol=1e-9)
+            assert_allclose(score(table, a, b, "ols_r").score, expected, rtol=1e-9)
 
     def test_chosen_pairs_alone(self, systems):
-        table = sp.compare(systems, pairs=[("noise", "v1")], metrics=[CKA, REGRESSION_R], permutations=2)
+        table = sp.compare(systems, pairs=[("noise", "v1")], metrics=[CKA, OLS_R], permutations=2)
         ways = [("noise", "v1"), ("noise", "v1"), ("v1", "noise")]
         assert list(zip(table.system_a, table.system_b, strict=True)) == ways
-        assert_allclose(table.score[2], float(REGRESSION_R(systems["v1"], systems["noise"])), rtol=1e-9)
+        assert_allclose(table.score[2], float(OLS_R(systems["v1"], systems["noise"])), rtol=1e-9)
 
     def test_float32_and_tensors_and_lists(self, systems):
         import torch
@@ -116,16 +116,16 @@ class TestTable:
 class TestDesign:
     def test_labelled_folds(self, systems):
         label = np.random.default_rng(1).integers(0, 4, 120)
-        row = score(sp.compare(systems, folds=label), "v1", "v4", "regression_r")
+        row = score(sp.compare(systems, folds=label), "v1", "v4", "ols_r")
         assert_allclose(row.score, oracles.regression(systems["v1"], systems["v4"], label), rtol=1e-9)
 
     def test_in_sample(self, systems):
-        row = score(sp.compare(systems, folds=None), "v1", "v4", "regression_r2")
+        row = score(sp.compare(systems, folds=None), "v1", "v4", "ols_r2")
         assert_allclose(row.score, sp.regression(systems["v1"], systems["v4"], folds=None, score="r2"), rtol=1e-9)
 
     def test_groups_make_folds_that_keep_them_whole(self, systems):
         groups = np.random.default_rng(1).integers(0, 30, 120)
-        row = score(sp.compare(systems, groups=groups), "v1", "v4", "regression_r")
+        row = score(sp.compare(systems, groups=groups), "v1", "v4", "ols_r")
         label = group_folds(np.unique(groups, return_inverse=True)[1], 5)
         got = [row.score]
         # Groups are numbered in order of appearance, which decides ties between equal sizes.
@@ -151,7 +151,7 @@ class TestDesign:
         assert_allclose(score(table, "v1", "v4", "cka").score, sp.cka(x[mask], y[mask]), rtol=1e-9)
         assert_allclose(score(table, "v1", "v4", "rsa").score, sp.rsa(x[mask], y[mask]), rtol=1e-9)
         expected = sp.regression(x, y, test=mask)
-        assert_allclose(score(table, "v1", "v4", "regression_r").score, expected, rtol=1e-9)
+        assert_allclose(score(table, "v1", "v4", "ols_r").score, expected, rtol=1e-9)
         alone = sp.compare({"v1": x[mask], "v4": y[mask]})
         for name in ("cka", "cka_debiased", "rsa"):
             ours, theirs = score(table, "v1", "v4", name), score(alone, "v1", "v4", name)
@@ -162,7 +162,7 @@ class TestDesign:
         table = sp.compare({"x": x, "y": y}, permutations=3)
         assert_allclose(score(table, "x", "y", "cka").score, oracles.biased_cka(x, y), rtol=1e-9)
         assert score(table, "x", "y", "cka").units_a == 300
-        missing = score(table, "x", "y", "regression_r")
+        missing = score(table, "x", "y", "ols_r")
         assert np.isnan(missing[["score", "low", "high", "null", "p"]].astype(float)).all()
         assert missing.why == (
             "32 training samples are not more than the predictors: no unique least-squares fit; use a ridge"
@@ -220,7 +220,7 @@ class TestMissing:
         assert whys[("still", "cka")] == "a system does not vary"
         assert whys[("still", "rsa")] == "a system's inner products do not vary over pairs of samples"
         assert whys[("still", "cka_debiased")] == "a system does not vary"
-        assert "a target does not vary in a held-out fold" in whys[("v4", "regression_r")]
+        assert "a target does not vary in a held-out fold" in whys[("v4", "ols_r")]
         assert not [w for w in recwarn if issubclass(w.category, RuntimeWarning)]
 
     def test_three_samples_have_no_debiased_score(self):
@@ -330,7 +330,7 @@ def test_each_predictor_is_factored_once_a_fold_where_there_is_room(memory, time
     module = sys.modules["superpose.metrics.regression"]
     monkeypatch.setattr(module, "factored", lambda gram, precision: made.append(1) or factored(gram, precision))
     systems = dict(zip("abcd", np.random.default_rng(0).normal(size=(4, 200, 12)), strict=True))
-    sp.compare(systems, metrics=[sp.metrics.REGRESSION_R], memory=memory)
+    sp.compare(systems, metrics=[sp.metrics.OLS_R], memory=memory)
     assert len(made) == 5 * times
 
 
@@ -338,7 +338,7 @@ def test_what_has_no_one_solution_is_not_factored(monkeypatch):
     module = sys.modules["superpose.metrics.regression"]
     monkeypatch.setattr(module, "factored", lambda gram, precision: pytest.fail("factored"))
     x, y = np.random.default_rng(0).normal(size=(2, 20, 30))
-    assert sp.compare({"x": x, "y": y}, metrics=[sp.metrics.REGRESSION_R]).score.isna().all()
+    assert sp.compare({"x": x, "y": y}, metrics=[sp.metrics.OLS_R]).score.isna().all()
 
 
 def test_tiles_give_the_scores_of_one_pass():
@@ -415,10 +415,10 @@ class TestWorkers:
 
 
 def test_a_fold_of_one_group_has_no_interval(systems):
-    table = sp.compare(systems, metrics=[REGRESSION_R, RSA], groups=np.repeat(np.arange(5), 24))
-    fitted = table[table.metric == "regression_r"]
+    table = sp.compare(systems, metrics=[OLS_R, RSA], groups=np.repeat(np.arange(5), 24))
+    fitted = table[table.metric == "ols_r"]
     assert fitted.score.notna().all() and fitted.error.isna().all()
     assert (fitted.why == "no interval: a held-out fold is of one group; use fewer folds").all()
     assert table[table.metric == "rsa"].error.notna().all()
-    found = sp.contrast(systems, to="v1", metrics=[REGRESSION_R], groups=np.repeat(np.arange(5), 24)).iloc[0]
+    found = sp.contrast(systems, to="v1", metrics=[OLS_R], groups=np.repeat(np.arange(5), 24)).iloc[0]
     assert np.isnan(found.p) and "a held-out fold is of one group" in found.why

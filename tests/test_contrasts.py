@@ -19,8 +19,8 @@ from superpose.metrics import (
     MUTUAL_KNN,
     PROCRUSTES,
     PWCCA,
-    REGRESSION_R,
-    REGRESSION_R2,
+    OLS_R,
+    OLS_R2,
     RIDGE_R2,
     RSA,
     SHAPE,
@@ -111,7 +111,7 @@ class TestContrast:
     def test_a_score_that_does_not_exist(self):
         draw = np.random.default_rng(0)
         wide = {name: draw.normal(size=(30, units)) for name, units in (("v4", 5), ("a", 40), ("b", 4))}
-        row = sp.contrast(wide, to="v4", metrics=[REGRESSION_R]).iloc[0]
+        row = sp.contrast(wide, to="v4", metrics=[OLS_R]).iloc[0]
         assert np.isnan(row.difference)
         assert np.isnan(row.p)
         assert "a: 24 training samples are not more than the predictors" in row.why
@@ -119,7 +119,7 @@ class TestContrast:
         assert "a: 3 samples are too few (at least 4)" in few.why[0]
 
     @pytest.mark.slow
-    @pytest.mark.parametrize("metric", [CKA_DEBIASED, REGRESSION_R], ids=lambda m: m.name)
+    @pytest.mark.parametrize("metric", [CKA_DEBIASED, OLS_R], ids=lambda m: m.name)
     def test_p_is_uniform_where_two_systems_are_as_close(self, metric):
         draw = np.random.default_rng(1)
         a, b = draw.normal(size=(2, 12, 6))
@@ -155,8 +155,8 @@ class TestContrast:
 @pytest.mark.parametrize(
     "table",
     [
-        lambda systems, **options: sp.contrast(systems, to="V4", metrics=[CKA_DEBIASED, REGRESSION_R], **options),
-        lambda systems, **options: sp.partition(systems, target="V4", metric=REGRESSION_R2, **options),
+        lambda systems, **options: sp.contrast(systems, to="V4", metrics=[CKA_DEBIASED, OLS_R], **options),
+        lambda systems, **options: sp.partition(systems, target="V4", metric=OLS_R2, **options),
     ],
     ids=["contrast", "partition"],
 )
@@ -186,7 +186,7 @@ def parts():
 
 
 class TestPartition:
-    @pytest.mark.parametrize("metric", [RIDGE_R2, REGRESSION_R2], ids=lambda m: m.name)
+    @pytest.mark.parametrize("metric", [RIDGE_R2, OLS_R2], ids=lambda m: m.name)
     def test_parts_are_differences_of_held_out_scores(self, parts, metric):
         table = sp.partition(parts, target="V4", metric=metric).set_index("part")
         assert table.reset_index().columns.tolist() == list(PARTS)
@@ -208,13 +208,13 @@ class TestPartition:
 
     def test_three_systems_and_their_shared_part(self, parts):
         more = {**parts, "c": parts["a"][:, :2] + np.random.default_rng(0).normal(size=(500, 2))}
-        table = sp.partition(more, target="V4", metric=REGRESSION_R2).set_index("part").score
+        table = sp.partition(more, target="V4", metric=OLS_R2).set_index("part").score
         beyond = [name for name in table.index if name.endswith("beyond the rest")]
         assert len(beyond) == 3
         assert_allclose(table["shared"], table["a + b + c"] - table[beyond].sum(), rtol=1e-9)
         assert_allclose(
             table["c beyond the rest"],
-            table["a + b + c"] - REGRESSION_R2(np.hstack([parts["a"], parts["b"]]), parts["V4"]),
+            table["a + b + c"] - OLS_R2(np.hstack([parts["a"], parts["b"]]), parts["V4"]),
             atol=1e-9,
         )
 
@@ -226,8 +226,8 @@ class TestPartition:
         for _ in range(300):
             a, b, noise = draw.normal(size=(3, 250, 3))
             y = a + noise
-            alarms.append(sp.partition({"a": a, "b": b, "y": y}, target="y", metric=REGRESSION_R2).p[4] < 0.05)
-            row = sp.partition({"a": a, "b": b, "y": y + b}, target="y", metric=REGRESSION_R2).iloc[4]
+            alarms.append(sp.partition({"a": a, "b": b, "y": y}, target="y", metric=OLS_R2).p[4] < 0.05)
+            row = sp.partition({"a": a, "b": b, "y": y + b}, target="y", metric=OLS_R2).iloc[4]
             scores.append(row.score)
             bounds.append((row.low, row.high))
         covered = [low < np.mean(scores) < high for low, high in bounds]
@@ -244,7 +244,7 @@ class TestPartition:
             target = all_of_it @ draw.normal(size=(5, 4)) + 3
             systems = {"all": all_of_it, "nothing": nothing, "V4": target}
             given = {name: x.astype(kind) for name, x in systems.items()}
-            table = sp.partition(given, target="V4", metric=REGRESSION_R2).set_index("part")
+            table = sp.partition(given, target="V4", metric=OLS_R2).set_index("part")
             assert table.score["nothing beyond the rest"] == 0
             assert table.p["nothing beyond the rest"] == 0.5
 
@@ -265,7 +265,7 @@ class TestPartition:
 
     def test_more_predictors_than_samples_is_a_reason(self):
         x, y = related(40, 30, 5, seed=1)
-        table = sp.partition({"x": x, "x2": x + 1, "y": y}, target="y", metric=REGRESSION_R2).set_index("part")
+        table = sp.partition({"x": x, "x2": x + 1, "y": y}, target="y", metric=OLS_R2).set_index("part")
         assert np.isfinite(table.score["x"])
         assert np.isnan(table.score["x + x2"])
         assert "32 training samples are not more than the predictors" in table.why["shared"]

@@ -14,7 +14,7 @@ from superpose import arrays, moments
 from superpose.costs import Size, predict, race
 from superpose.files import DataError
 from superpose.kernel_tiles import bytes_held
-from superpose.metrics import CKA, CKA_DEBIASED, CKA_RBF, DEFAULT, REGRESSION_R, RSA
+from superpose.metrics import CKA, CKA_DEBIASED, CKA_RBF, DEFAULT, OLS_R, RSA
 from superpose.timing import timed
 
 SQUARE = 8 * 5 * 12**2
@@ -62,7 +62,7 @@ class TestCounts:
             {"memory": (7 + 12 + 4) * SQUARE * 8 // 7 + 8},
             {"memory": "1B", "interval_samples": 60},
             {"metrics": [CKA], "folds": None},
-            {"permutations": 3, "metrics": [RSA, REGRESSION_R]},
+            {"permutations": 3, "metrics": [RSA, OLS_R]},
             {"pairs": [("a", "b"), ("c", "a")]},
         ],
         ids=["whole", "groups", "pairs alone", "kernels", "nulls", "chosen pairs"],
@@ -79,12 +79,12 @@ class TestCounts:
 
     def test_solutions_and_intervals_by_hand(self):
         sizes = {"x": Size(1000, 30), "y": Size(1000, 20)}
-        work = predict(sizes, metrics=[REGRESSION_R]).table.set_index("work").flops
+        work = predict(sizes, metrics=[OLS_R]).table.set_index("work").flops
         assert_allclose(work["solutions"], 5 * 4 * (30**2 * 20 + 20**2 * 30))
         assert_allclose(work["factors"], 5 * (30**3 + 20**3) / 3)
         # What is predicted, and what moves r and R² where a row trains; of no fewer than 1,000 rows.
         assert work["intervals"] == 2 * 3 * (2 * 1000 * 30 * 20)
-        few = predict(sizes, metrics=[REGRESSION_R], interval_samples=100).table.set_index("work").flops
+        few = predict(sizes, metrics=[OLS_R], interval_samples=100).table.set_index("work").flops
         assert few["intervals"] == work["intervals"]
         kernels = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA]).table.set_index("work").flops
         assert kernels["intervals"] == 2 * 1000 * (30 * 20 + 30**2 + 20**2)
@@ -92,7 +92,7 @@ class TestCounts:
     def test_a_predictor_is_factored_once_where_there_is_room(self):
         sizes = {name: Size(1000, 30) for name in "xyz"}
         for memory, times in (("1GB", 1), (8 * 3 * 5 * 4 * 30**2 - 1, 2)):
-            work = predict(sizes, metrics=[REGRESSION_R], memory=memory).table.set_index("work").flops
+            work = predict(sizes, metrics=[OLS_R], memory=memory).table.set_index("work").flops
             assert_allclose(work["factors"], times * 3 * 5 * 30**3 / 3)
 
     def test_a_fixed_split_is_one_round_over_what_it_scores(self):
@@ -233,4 +233,4 @@ class TestTiles:
 
     def test_other_metrics_go_by_products_of_units(self):
         sizes = {str(i): Size(2000, 500, "float32") for i in range(20)}
-        assert predict(sizes, metrics=[CKA, REGRESSION_R]).flops > predict(sizes, metrics=[CKA]).flops * 3
+        assert predict(sizes, metrics=[CKA, OLS_R]).flops > predict(sizes, metrics=[CKA]).flops * 3

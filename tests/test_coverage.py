@@ -16,15 +16,15 @@ from scipy.stats import kstest
 
 import superpose as sp
 from superpose.arrays import contiguous_folds, group_folds
-from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, REGRESSION_R, REGRESSION_R2, RSA
+from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, OLS_R, OLS_R2, RSA
 
-METRICS = (CKA_DEBIASED, CKA_GROUPED, RSA, REGRESSION_R, REGRESSION_R2)
+METRICS = (CKA_DEBIASED, CKA_GROUPED, RSA, OLS_R, OLS_R2)
 ALLOWED = {
     "cka_debiased": (0.93, 0.97),
     "cka_grouped": (0.93, 0.97),
     "rsa": (0.93, 0.97),
-    "regression_r": (0.92, 0.98),
-    "regression_r2": (0.92, 0.98),
+    "ols_r": (0.92, 0.98),
+    "ols_r2": (0.92, 0.98),
 }
 # Pairs of samples within a group bias scores that count them, the more the fewer groups: what the documentation says.
 SHORT = {("groups", 200): (0.76, 0.84), ("groups", 2000): (0.91, 0.95)}
@@ -108,7 +108,7 @@ def covered(scenario, samples, experiments):
             intervals[row.metric].append((row.low, row.high))
         fitted.append(world.regression(x, y, group_folds(groups, 5) if grouped else contiguous_folds(samples, 5)))
     r, r2 = np.mean(fitted, axis=0)
-    truth = dict.fromkeys(ALLOWED, world.alignment) | {"regression_r": r, "regression_r2": r2}
+    truth = dict.fromkeys(ALLOWED, world.alignment) | {"ols_r": r, "ols_r2": r2}
     return {
         name: float(np.mean([low <= truth[name] <= high for low, high in found])) for name, found in intervals.items()
     }

@@ -12,12 +12,12 @@ from designs import Experiment, ceilings_measured, measured, tables_agree
 from proof import proved
 
 import superpose as sp
-from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, PLS_R, REGRESSION_R, REGRESSION_R2, RIDGE_R, RIDGE_R2, RSA
+from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, PLS_R, OLS_R, OLS_R2, RIDGE_R, RIDGE_R2, RSA
 from superpose.metrics.pls import PartialLeastSquaresMetric
 
 PLS_R2 = PartialLeastSquaresMetric("pls_r2", ("r2", "pooled"))
 FAMILIES = {
-    "least squares": (REGRESSION_R, REGRESSION_R2),
+    "least squares": (OLS_R, OLS_R2),
     "ridge": (RIDGE_R, RIDGE_R2),
     "pls": (PLS_R, PLS_R2),
     "kernels": (CKA_DEBIASED, RSA, CKA_GROUPED),
@@ -34,7 +34,7 @@ def test_the_study_measures_what_compare_and_contrast_say(metric, clips):
 
 @pytest.mark.parametrize("clips", [False, True], ids=["images", "clips"])
 def test_standard_errors_are_the_spread_over_data_sets(clips):
-    found = measured(Experiment(300, 60, clips), [REGRESSION_R, REGRESSION_R2, RIDGE_R2, PLS_R], range(25))
+    found = measured(Experiment(300, 60, clips), [OLS_R, OLS_R2, RIDGE_R2, PLS_R], range(25))
     for name, one in found.items():
         # The spread of fifty scores is known to 10 %.
         assert 0.7 < one.row["ratio"] < 1.6, (name, one.row)
@@ -46,7 +46,7 @@ def test_groups_of_one_are_samples_and_larger_ones_take_part_of_held_out_residua
     systems = Experiment(200, 30, True).draw(0)
     folds = np.arange(200) // 40
     errors = [
-        sp.compare(systems, metrics=[RIDGE_R], pairs=[("one", "units")], folds=folds, groups=groups).error[0]
+        sp.compare(systems, metrics=[RIDGE_R], pairs=[("one", "units")], cv=folds, groups=groups).error[0]
         for groups in (None, np.arange(200), np.arange(200) // 10)
     ]
     assert errors[0] == pytest.approx(errors[1], rel=1e-12)
@@ -54,7 +54,7 @@ def test_groups_of_one_are_samples_and_larger_ones_take_part_of_held_out_residua
 
 
 def test_as_many_units_as_training_images_have_no_test_and_say_so():
-    found = measured(Experiment(100, 90, False), [REGRESSION_R], range(2))["regression_r"]
+    found = measured(Experiment(100, 90, False), [OLS_R], range(2))["ols_r"]
     assert np.isnan(found.p).all()
 
 

@@ -17,8 +17,8 @@ from superpose.metrics import (
     CKA_DEBIASED,
     CKA_GROUPED,
     MORE,
-    REGRESSION_R,
-    REGRESSION_R2,
+    OLS_R,
+    OLS_R2,
     RIDGE_R2,
     RSA,
 )
@@ -117,7 +117,7 @@ def of_parts(design, draws):
 @pytest.mark.parametrize("design", SIZES)
 def test_unrelated_groups_are_rarely_significant(design):
     draws = 60
-    have, low = counted([CKA_DEBIASED, RSA, REGRESSION_R], design, draws, 39)
+    have, low = counted([CKA_DEBIASED, RSA, OLS_R], design, draws, 39)
     for name in have:
         assert have[name] >= 0.95 * draws
         # More than 9 of 60 at a rate of .05: one in 1,000.
@@ -148,7 +148,7 @@ def test_several_pairs_share_the_samples_of_their_nulls():
     draw = np.random.default_rng(1)
     groups = labels("3 to 7", draw)
     systems = {name: system(groups, draw) for name in "xyz"}
-    asked = {"metrics": [CKA_DEBIASED, CKA_GROUPED, REGRESSION_R2], "groups": groups, "permutations": 19}
+    asked = {"metrics": [CKA_DEBIASED, CKA_GROUPED, OLS_R2], "groups": groups, "permutations": 19}
     whole = sp.compare(systems, **asked)
     assert whole.p_adjusted.notna().all()
     assert (whole.p_adjusted >= whole.p).all()
@@ -204,7 +204,7 @@ def test_power_with_groups_of_unequal_size_in_full():
 def test_false_positives_of_differences_and_parts_in_full(design):
     started = time.monotonic()
     draws = 1000
-    shares = of_differences((CKA_DEBIASED, RSA, REGRESSION_R, REGRESSION_R2), design, draws)
+    shares = of_differences((CKA_DEBIASED, RSA, OLS_R, OLS_R2), design, draws)
     shares["part"] = of_parts(design, draws)
     proved("false positives of differences", time.monotonic() - started, engine=design, draws=draws, **shares)
     assert max(shares.values()) <= 0.07, shares

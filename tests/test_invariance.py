@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from proof import proved
 
 import superpose as sp
-from superpose.metrics import ALL, CCA, CKA, CKA_DEBIASED, MORE, PROCRUSTES, REGRESSION_R, REGRESSION_R_UNITS, RSA
+from superpose.metrics import ALL, CCA, CKA, CKA_DEBIASED, MORE, PROCRUSTES, OLS_R, OLS_R_UNITS, RSA
 from superpose.metrics.check import CHANGES, changes, exchanged, from_itself, mapped, reordered
 from superpose.metrics.metric import INVARIANCES
 
@@ -107,7 +107,7 @@ def test_scores_stay_in_range(metric, seed):
     draw = np.random.default_rng(seed)
     x, y = draw.normal(size=(20, 3)), draw.normal(size=(20, 4))
     score = float(metric(x, y))
-    low, high = {"procrustes": (0, np.pi / 2), "regression_r2": (-np.inf, 1)}.get(metric.name, (-1, 1))
+    low, high = {"procrustes": (0, np.pi / 2), "ols_r2": (-np.inf, 1)}.get(metric.name, (-1, 1))
     assert low <= score <= high
 
 
@@ -115,8 +115,8 @@ def test_scores_stay_in_range(metric, seed):
     ("metric", "name", "side"),
     [
         *[(m, "linear", side) for m in (CKA, CKA_DEBIASED, RSA, PROCRUSTES) for side in (0, 1)],
-        (REGRESSION_R, "linear", 1),
-        (REGRESSION_R_UNITS, "rotation", 1),
+        (OLS_R, "linear", 1),
+        (OLS_R_UNITS, "rotation", 1),
     ],
     ids=lambda part: getattr(part, "name", str(part)),
 )

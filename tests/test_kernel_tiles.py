@@ -9,7 +9,7 @@ import superpose as sp
 from superpose import kernel_tiles
 from superpose.comparison import routes as comparison
 from superpose.kernel_tiles import are_cheaper
-from superpose.metrics import CKA, CKA_DEBIASED, REGRESSION_R, RSA
+from superpose.metrics import CKA, CKA_DEBIASED, OLS_R, RSA
 
 KERNELS = [CKA, CKA_DEBIASED, RSA]
 
@@ -95,7 +95,7 @@ def test_against_kernels_themselves(routes):
 
 @pytest.mark.parametrize(
     "options",
-    [{"metrics": [RSA, REGRESSION_R]}, {"metrics": [RSA], "permutations": 3}, {"metrics": [RSA], "memory": "1KB"}],
+    [{"metrics": [RSA, OLS_R]}, {"metrics": [RSA], "permutations": 3}, {"metrics": [RSA], "memory": "1KB"}],
 )
 def test_other_work_goes_by_products_of_units(routes, options):
     taken = routes(True)

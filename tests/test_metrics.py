@@ -76,7 +76,7 @@ def test_repeats_are_scored_one_by_one(metric):
 
 
 def test_metrics_describe_themselves():
-    assert [m.name for m in DEFAULT] == ["cka", "cka_debiased", "rsa", "regression_r", "regression_r2"]
+    assert [m.name for m in DEFAULT] == ["cka", "cka_debiased", "rsa", "ols_r", "ols_r2"]
     assert len({m.name for m in ALL}) == len(ALL)
     for metric in ALL:
         assert isinstance(metric, Metric)
@@ -513,6 +513,6 @@ def test_float32_regression_keeps_directions_that_float32_products_would_hide(st
     y = (sources[:, -10:] + 0.1 * rng.normal(size=(2000, 10))).astype(np.float32)
     exact = sp.regression(x.astype(np.float64), y.astype(np.float64))
     assert abs(sp.regression(x, y) - exact) < 1e-4
-    row = sp.compare({"x": x, "y": y}, metrics=[sp.metrics.REGRESSION_R]).score[0]
+    row = sp.compare({"x": x, "y": y}, metrics=[sp.metrics.OLS_R]).score[0]
     assert abs(row - exact) < 1e-4
     assert exact > 0.99

@@ -7,7 +7,7 @@ from numpy.testing import assert_allclose
 from scipy.stats import kstest
 
 import superpose as sp
-from superpose.metrics import ALL, CKA, CKA_DEBIASED, PROCRUSTES, REGRESSION_R, RSA
+from superpose.metrics import ALL, CKA, CKA_DEBIASED, PROCRUSTES, OLS_R, RSA
 from superpose.permutations import permutations
 from superpose.statistics import p_value
 
@@ -18,9 +18,9 @@ def test_unrelated_systems_score_nothing(seed):
     x = (draw.normal(size=(20_000, 64)) @ draw.normal(size=(64, 24))).astype(np.float32)
     y = (draw.normal(size=(20_000, 64)) @ draw.normal(size=(64, 40))).astype(np.float32)
     table = sp.compare({"x": x, "y": y}).set_index("metric")
-    for name in ("cka_debiased", "rsa", "regression_r"):
+    for name in ("cka_debiased", "rsa", "ols_r"):
         assert np.abs(table.score[name]).max() < 0.03
-    assert np.abs(table.score["regression_r2"]).max() < 0.03
+    assert np.abs(table.score["ols_r2"]).max() < 0.03
 
 
 def test_p_is_one_plus_those_as_high_over_one_plus_all(monkeypatch):
@@ -56,7 +56,7 @@ def test_a_distance_counts_those_as_small():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metric", [CKA_DEBIASED, RSA, REGRESSION_R, PROCRUSTES], ids=lambda m: m.name)
+@pytest.mark.parametrize("metric", [CKA_DEBIASED, RSA, OLS_R, PROCRUSTES], ids=lambda m: m.name)
 def test_p_is_uniform_for_unrelated_systems(metric):
     draw = np.random.default_rng(1)
     values = []
@@ -111,16 +111,16 @@ def test_re_paired_scores_are_those_of_the_metric_on_re_paired_samples():
             null = table[table.metric == metric.name].null.iloc[0]
             again = y[index]
             expected = {
-                "regression_r": lambda a=again, o=options: sp.regression(x, a, **o),
-                "regression_r2": lambda a=again, o=options: sp.regression(x, a, score="r2", **o),
-                "regression_r_units": lambda a=again, o=options: sp.regression(x, a, average="units", **o),
+                "ols_r": lambda a=again, o=options: sp.regression(x, a, **o),
+                "ols_r2": lambda a=again, o=options: sp.regression(x, a, score="r2", **o),
+                "ols_r_units": lambda a=again, o=options: sp.regression(x, a, average="units", **o),
             }.get(metric.name, lambda m=metric, a=again: m(x, a))()
             assert_allclose(null, float(expected), rtol=1e-9, atol=1e-12, err_msg=metric.name)
 
 
 def test_the_other_direction_is_fitted_anew():
     x, y = related(60, 6, 4, seed=0)
-    table = sp.compare({"x": x, "y": y}, metrics=[REGRESSION_R], permutations=1)
+    table = sp.compare({"x": x, "y": y}, metrics=[OLS_R], permutations=1)
     index = next(permutations(60, np.arange(60) // 12).draw(1, 0))
     assert_allclose(table.null[1], sp.regression(y[index], x), rtol=1e-9)
 
@@ -128,7 +128,7 @@ def test_the_other_direction_is_fitted_anew():
 def test_a_split_is_re_paired_on_either_side_of_it():
     x, y = related(60, 6, 4, seed=0)
     mask = np.arange(60) % 3 == 0
-    table = sp.compare({"x": x, "y": y}, metrics=[CKA, REGRESSION_R], permutations=1, test=mask)
+    table = sp.compare({"x": x, "y": y}, metrics=[CKA, OLS_R], permutations=1, test=mask)
     index = next(permutations(60, mask.astype(np.int64)).draw(1, 0))
     assert np.array_equal(mask[index], mask)
     assert_allclose(table.null[0], sp.cka(x[mask], y[index][mask]), rtol=1e-9)

@@ -201,7 +201,7 @@ def compare(
             )
         )
         if trials:
-            belong = {"groups": belonging, "labels": shown, "seed": seed}
+            belong: dict[str, Any] = {"groups": belonging, "labels": shown, "seed": seed}
             analysis = analyses.with_ceilings(analysis, trials, **split, **belong)
     analysis = replace(analysis, warnings=(*analysis.warnings, *notes.lost))
     record: dict[str, Any] = {
