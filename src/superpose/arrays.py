@@ -196,7 +196,8 @@ def shuffled_folds(samples: int, folds: int, *, labels: ArrayLike | None = None,
 def _check_folds(samples: int, folds: int) -> None:
     if not isinstance(folds, int | np.integer) or folds < 2:
         raise DataError(
-            f"{argument('cv')} is {folds!r}; expected an integer of at least 2{in_python(', or None to score in-sample')}."
+            f"{argument('cv')} is {folds!r}; expected an integer of at least 2"
+            f"{in_python(', or None to score in-sample')}."
         )
     if samples < 2 * folds:
         raise DataError(

@@ -61,7 +61,7 @@ def check_rows(systems: Mapping[str, Any]) -> None:
 
 
 def check_units(x: Any, name: str) -> None:
-    """Raise a DataError for a data frame with columns of labels among its units, or an xarray array with units first."""
+    """Raise a DataError for a data frame with labels among its units, or an xarray array with units first."""
     if _is_frame(x):
         named = [str(title) for title in x.columns if _is_label(str(title).strip().lower())]
         if named:

@@ -61,8 +61,8 @@ def _controls(table: pd.DataFrame) -> Iterator[str]:
     recovered = table[(table.space == "latent") & table.score.notna()]
     if len(recovered) and "shuffled_fit" not in set(recovered.control):
         yield (
-            f"Fewer than {FEWEST} permutations of the training or of the held-out groups: there is no shuffled control, "
-            "and nothing shows what joint training alone does. Name smaller groups, or give more of them."
+            f"Fewer than {FEWEST} permutations of the training or of the held-out groups: there is no shuffled "
+            "control, and nothing shows what joint training alone does. Name smaller groups, or give more of them."
         )
 
 

@@ -13,9 +13,8 @@ from superpose.analysis.lines import latents
 from superpose.analysis.recovery import Recovered
 from superpose.analysis.spaces import Recipe, Trainer, derived_seed
 from superpose.comparison import SCORES
+from superpose.metrics import CKA_DEBIASED
 
-# The scores that are correlations, of which a ceiling can be divided out.
-CORRELATIONS = ("cka_debiased", "ridge_r", "ridge_r_units")
 INDEPENDENT = "independent"
 
 
@@ -50,7 +49,7 @@ def apart_twice(job: Job, *, recipe: Recipe, number: int, control: str, trainer:
     # One pair's codes at a time: those of all systems would not fit in memory.
     own = {name: _two_seeds(job, name, first, second) for name in names}
     between = pd.concat([_apart(job, pair, first) for pair in job.pairs], ignore_index=True)
-    tables = [between, *own.values(), _corrected(between, own)]
+    tables = [between, *own.values(), _corrected(job, between, own)]
     return pd.concat(tables, ignore_index=True).assign(fit=INDEPENDENT, control=control, seed=number)
 
 
@@ -66,8 +65,9 @@ def _two_seeds(job: Job, name: str, first: Dictionaries, second: Dictionaries) -
     return table.assign(space="two_seeds")
 
 
-def _corrected(between: pd.DataFrame, own: dict[str, pd.DataFrame]) -> pd.DataFrame:
-    table = between[between.metric.isin(CORRELATIONS)]
+def _corrected(job: Job, between: pd.DataFrame, own: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    # A ceiling can be divided out of correlations.
+    table = between[between.metric.isin([CKA_DEBIASED.name, *job.correlations])]
     ceilings = {name: rows.groupby("metric").score.mean() for name, rows in own.items()}
     sides = [
         np.array([ceilings[name][metric] for name, metric in zip(table[side], table.metric, strict=True)], dtype=float)

@@ -69,12 +69,12 @@ def planted(job: Job, *, name: str, recipe: Recipe, number: int) -> pd.DataFrame
     packed = {copy: matmul(z, np.ascontiguousarray(a.T.astype(z.dtype))) for copy, a in zip(pair, maps, strict=True)}
     copies = job.of(packed, [pair])
     raw = described(scored(copies, packed), copies, space="raw", control="planted", fit="")
-    law = described(_law(pair, maps, z[job.training :]), copies, space="predicted", control="planted", fit="")
+    law = described(_law(job, pair, maps, z[job.training :]), copies, space="predicted", control="planted", fit="")
     found = recover(copies, names=pair, recipe=recipe, number=number, lines=RECOVERED, control="planted")
     return pd.concat([raw.assign(seed=number), law.assign(seed=number), found], ignore_index=True)
 
 
-def _law(pair: tuple[str, str], maps: Array, z: Array) -> pd.DataFrame:
+def _law(job: Job, pair: tuple[str, str], maps: Array, z: Array) -> pd.DataFrame:
     """Return the closed forms of CKA (Theorem 3.2) and of regression (Theorem 3.3) with the latents' covariance."""
     covariance = np.cov(z, rowvar=False)
     a, b = maps
@@ -87,7 +87,9 @@ def _law(pair: tuple[str, str], maps: Array, z: Array) -> pd.DataFrame:
     names = {"system_a": pair[0], "system_b": pair[1]}
     swapped = {"system_a": pair[1], "system_b": pair[0]}
     symmetric = {"metric": CKA_DEBIASED.name, "directed": False, "score": float(cka_of(a, b, covariance))}
-    forward = {"metric": "ridge_r", "directed": True, "score": float(regression_of(a, b, covariance))}
-    backward = forward | {"score": float(regression_of(b, a, covariance))}
-    rows = [shared | names | symmetric, shared | names | forward, shared | swapped | backward]
+    rows = [shared | names | symmetric]
+    for name in job.correlations[:1]:
+        directed = shared | {"metric": name, "directed": True}
+        rows.append(directed | names | {"score": float(regression_of(a, b, covariance))})
+        rows.append(directed | swapped | {"score": float(regression_of(b, a, covariance))})
     return pd.DataFrame(rows, columns=COLUMNS)

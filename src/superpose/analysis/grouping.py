@@ -59,7 +59,7 @@ def of_groups(
         if abs(plain.score - apart.score) > NEAR_ZERO:
             yield (
                 f"{a} and {b}: debiased CKA is {plain.score:.3f}, and {apart.score:.3f} ({apart.low:.3f} to "
-                f"{apart.high:.3f}) over rows of different groups alone: rows within the {count} groups that are scored are "
+                f"{apart.high:.3f}) over rows of different groups alone: rows within the {count} scored groups are "
                 "alike, which CKA and RSA take for likeness of the systems."
             )
 

@@ -19,8 +19,8 @@ from superpose.comparison import (
     checked_systems,
     silent,
 )
-from superpose.files import DataError, argument
-from superpose.metrics import Metric
+from superpose.files import DataError
+from superpose.metrics import Metric, PredictiveMetric
 from superpose.metrics.metric import constant_units
 from superpose.metrics.splits import marked
 from superpose.permutations import Permutations, permutations
@@ -49,6 +49,17 @@ class Job:
     def training(self) -> int:
         """How many rows, the first ones, dictionaries and regressions are fitted on."""
         return int((~self.held_out).sum())
+
+    @property
+    def predictive(self) -> list[PredictiveMetric]:
+        """Those of the metrics that predict one system from another."""
+        return [metric for metric in self.metrics if isinstance(metric, PredictiveMetric)]
+
+    @property
+    def correlations(self) -> list[str]:
+        """The names of the predictive metrics that are correlations, the pooled one first."""
+        of = sorted(self.predictive, key=lambda metric: metric.kind[1] != "pooled")
+        return [metric.name for metric in of if metric.kind[0] == "r"]
 
     @property
     def exchange(self) -> Permutations:

@@ -139,7 +139,7 @@ def _width(job: Job, source: str, targets: dict[str, Array], seed: int) -> float
     def score(width: float) -> float:
         features = kernel_features(x, trial.training, width, TRIAL_LANDMARKS, seed)
         table = predicted(trial, source, features, unseen)
-        return float(table[table.metric == "ridge_r"].score.mean())
+        return float(table[table.metric == trial.correlations[0]].score.mean())
 
     return max(WIDTHS, key=score)
 

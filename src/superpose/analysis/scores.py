@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare
-from superpose.metrics import CKA, CKA_DEBIASED, RIDGE_R, RIDGE_R2, RIDGE_R_UNITS, RSA, PredictiveMetric
+from superpose.metrics import CKA, CKA_DEBIASED, RIDGE_R, RIDGE_R2, RIDGE_R_UNITS, RSA
 from superpose.metrics.metric import is_constant
 
 Array = NDArray[Any]
@@ -99,13 +99,15 @@ def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Ar
     pandas.DataFrame
         Rows like those of `scored`, one a target and metric.
     """
+    if not job.predictive:
+        return pd.DataFrame(columns=COLUMNS)
     made = "predictors"
     while made in targets:
         made += "_"
     table = compare(
         {made: predictors, **targets},
         predictors=[made],
-        metrics=[metric for metric in job.metrics if isinstance(metric, PredictiveMetric)],
+        metrics=job.predictive,
         test=job.held_out,
         groups=job.groups,
         interval_samples=job.interval_samples,

@@ -56,5 +56,6 @@ def demo(
         )
     show_analysis(analysis, as_json=json)
     tokens = "{training_samples} training and {test_samples} held-out tokens".format_map(analysis.settings)
-    print(f"The demo's sizes: {latents} latents, {steps} steps, {permutations} permutations, {tokens}.", file=sys.stderr)
+    sizes = f"{latents} latents, {steps} steps, {permutations} permutations, {tokens}"
+    print(f"The demo's sizes: {sizes}.", file=sys.stderr)
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)

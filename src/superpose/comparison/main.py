@@ -102,7 +102,8 @@ def compare(
         mean, 2.5 % and 97.5 % of the scores of permuted samples, the regression fitted anew on each; `p` =
         (1 + b)/(1 + B), one-sided; `p_adjusted`: the same for all pairs of a metric at once
         (`superpose.statistics.familywise`); `calibrated`: where the score lies between its null mean, 0, and that of
-        identical systems, 1; `split`: how samples were split; `samples` scored; `why`: the reason for a NaN and which null was taken.
+        identical systems, 1; `split`: how samples were split; `samples` scored; `why`: the reason for a NaN and which
+        null was taken.
 
     Raises
     ------
@@ -158,10 +159,12 @@ def _across(
 ) -> list[tuple[str, str]]:
     """Return each predictor with each target."""
     if pairs is not None:
-        raise DataError(f"expected {argument('pairs')}, or {argument('predictors')} and {argument('targets')}; not both.")
+        either, other = argument("pairs"), f"{argument('predictors')} and {argument('targets')}"
+        raise DataError(f"expected {either}, or {other}; not both.")
     for name, chosen in (("predictors", predictors), ("targets", targets)):
         if isinstance(chosen, str) or not (chosen is None or (len(chosen) and set(chosen) <= set(systems))):
-            raise DataError(f"{argument(name)} is {chosen!r}; expected a list of some of {', '.join(map(str, systems))}.")
+            known = ", ".join(map(str, systems))
+            raise DataError(f"{argument(name)} is {chosen!r}; expected a list of some of {known}.")
     sources = [name for name in systems if name not in (targets or ())] if predictors is None else predictors
     goals = [name for name in systems if name not in sources] if targets is None else targets
     return [(a, b) for a in sources for b in goals if a != b]

@@ -106,8 +106,8 @@ def _given(samples: int, cv: Any) -> Labels:
     folds = as_array(cv, "cv")
     if folds.shape != (samples,) or folds.dtype.kind not in "iu":
         raise DataError(
-            f"{argument('cv')} has shape {folds.shape} and type {folds.dtype}; expected an integer, or the fold of each "
-            f"sample as integers, ({samples},)."
+            f"{argument('cv')} has shape {folds.shape} and type {folds.dtype}; expected an integer, or the fold of "
+            f"each sample as integers, ({samples},)."
         )
     folds = np.unique(folds, return_inverse=True)[1]
     if folds.max() < 1:

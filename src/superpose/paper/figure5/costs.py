@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from superpose.analysis.scores import METRICS
 from superpose.comparison import compare
 from superpose.encoders import LITE0_UNITS
 from superpose.losses import joint
 from superpose.paper.figure5.inputs import listed, recorded_layers
+from superpose.paper.figure5.measurement import METRICS
 from superpose.paper.figure5.points import named
 from superpose.sae import SparseAutoencoder
 from superpose.sparsity import TopK

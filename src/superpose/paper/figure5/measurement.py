@@ -7,6 +7,7 @@ from typing import Any
 from superpose.analysis import analyse
 from superpose.analysis.controls import CONTROLS, LINES
 from superpose.analysis.inputs import read_dictionaries
+from superpose.metrics import CKA, CKA_DEBIASED, RegressionMetric, relative_ridge
 from superpose.paper.figure5.inputs import listed, load
 
 # What is done with the layers of a cell: how dictionaries are fitted, and what their scores are held against.
@@ -17,7 +18,14 @@ WORK: dict[str, tuple[str, tuple[str, ...]]] = {
     # Shuffled pairs are measured for all layers at once.
     "held against": ("pairwise", tuple(name for name in (*LINES, *CONTROLS) if name != "shuffled_fit")),
 }
-METRICS = ("regression_r", "regression_r_units", "cka_debiased", "cka")
+# The same small penalty in every space, so that a dead or duplicated predictor costs nothing.
+PENALTY = relative_ridge(1e-3)
+METRICS = (
+    RegressionMetric("regression_r", ("r", "pooled"), PENALTY),
+    RegressionMetric("regression_r_units", ("r", "units"), PENALTY),
+    CKA_DEBIASED,
+    CKA,
+)
 KEPT = ("system_a", "system_b", "metric", "space", "fit", "control", "score", "low", "high", "predictors", "same_index")
 QUALITY = tuple(f"{what}_{side}" for what in ("fvu", "dead", "rare", "l0") for side in "ab")
 
@@ -56,6 +64,7 @@ def measure(
         systems,
         fit=fit,
         controls=controls,
+        metrics=METRICS,
         dictionaries=read_dictionaries(listed(dictionaries))[0],
         latents=expansion * max(x.shape[-1] for x in systems.values()),
         active=active,
@@ -71,6 +80,6 @@ def measure(
         device=device,
     ).table
     once = (table.space != "raw") | (fit == "pairwise")
-    table = table[table.metric.isin(METRICS) & once]
+    table = table[once]
     rows = table[[*KEPT, *QUALITY]].astype(object).where(table[[*KEPT, *QUALITY]].notna(), None)
     return [{str(name): value for name, value in row.items()} for row in rows.to_dict(orient="records")]
