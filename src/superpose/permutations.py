@@ -74,6 +74,20 @@ class Permutations:
             yield index
 
 
+    def scramble(self, seed: int) -> Index:
+        """Return one permutation that also orders the samples inside each group at random.
+
+        Nothing is then paired as it was, not even by its place in a group (the first word of every sentence). For a
+        control: where neighbours in a group are alike, the scores that it gives vary less than under independence.
+        """
+        generator = np.random.default_rng((seed, 0))
+        index = np.empty(len(self.kept), dtype=np.int64)
+        for stratum in self.strata:
+            groups = stratum.members[generator.permutation(len(stratum.members))]
+            index[stratum.members] = generator.permuted(groups, axis=1)
+        return index
+
+
 def check_whole(groups: Index, folds: Index) -> None:
     """Raise a DataError if a group lies in two folds."""
     first = np.zeros(int(groups.max()) + 1, dtype=np.int64)

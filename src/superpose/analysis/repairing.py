@@ -20,7 +20,7 @@ def as_they_are(job: Job) -> Job:
 
 
 def shuffled(job: Job) -> Job:
-    """Permute every system but the first, within training and within held-out rows, whole groups together.
+    """Permute every system but the first, within training and within held-out rows: groups, and the rows of each.
 
     Rows that cannot take part, as those by which a group is larger than others, are left out.
     """
@@ -29,7 +29,7 @@ def shuffled(job: Job) -> Job:
     first, *others = kept.arrays
     arrays = {first: kept.arrays[first]}
     for name in others:
-        (index,) = exchange.draw(1, derived_seed(job.seed, f"shuffle {name}"))
+        index = exchange.scramble(derived_seed(job.seed, f"shuffle {name}"))
         arrays[name] = kept.arrays[name][index]
     return kept.of(arrays, kept.pairs)
 

@@ -26,8 +26,8 @@ def mutual_knn(x: ArrayLike, y: ArrayLike, *, k: int = 10) -> Any:
     independently: of t samples that tie for r places each counts r/t. It then depends on no order of the samples, and
     unrelated systems score k / (samples − 1), their exact mean over all permutations, with ties or without. Where
     places are shared a system scores below 1 with itself, as it does not say who its neighbours are. The authors first
-    divide each sample's responses by their norm, which makes neighbours those of the largest cosine: do so to follow them to
-    the letter.
+    divide each sample's responses by their norm, which makes neighbours those of the largest cosine: do so to follow
+    them to the letter.
 
     Parameters
     ----------
