@@ -81,10 +81,12 @@ def split_of(
     >>> split_of(100, cv=4).plan.rounds[0], split_of(100, test=0.2).plan.rounds
     ((0, (1, 2, 3)), ((5, (0, 1, 2, 3, 4)),))
     """
+    # Groups of one are samples.
+    grouped = groups is not None and int(np.bincount(groups).max()) > 1
     if test is not None:
-        return _fixed(samples, marked(samples, test, groups, seed), groups, labels, seed)
+        return _fixed(samples, marked(samples, test, groups, seed), groups, labels, seed, grouped)
     if cv is None:
-        return Split(np.zeros(samples, dtype=np.int64), Plan(((0, (0,)),)), "in-sample")
+        return Split(np.zeros(samples, dtype=np.int64), Plan(((0, (0,)),), grouped), "in-sample")
     if isinstance(cv, int | np.integer):
         folds = _drawn(samples, int(cv), groups, labels, seed)
     else:
@@ -92,7 +94,7 @@ def split_of(
         if groups is not None:
             check_whole(groups, folds)
     everything = range(int(folds.max()) + 1)
-    plan = Plan(tuple((f, tuple(g for g in everything if g != f)) for f in everything))
+    plan = Plan(tuple((f, tuple(g for g in everything if g != f)) for f in everything), grouped)
     return Split(folds, plan, f"cv={len(everything)}")
 
 
@@ -140,7 +142,12 @@ def marked(samples: int, test: float | ArrayLike, groups: Labels | None, seed: i
 
 
 def _fixed(
-    samples: int, mask: NDArray[np.bool_], groups: Labels | None, labels: Labels | None, seed: int
+    samples: int,
+    mask: NDArray[np.bool_],
+    groups: Labels | None,
+    labels: Labels | None,
+    seed: int,
+    grouped: bool,
 ) -> Split:
     if groups is not None:
         check_whole(groups, mask.astype(np.int64))
@@ -152,4 +159,4 @@ def _fixed(
         folds[training] = _drawn(len(training), count, kept, None if labels is None else labels[training], seed)
     held_out = int(folds.max()) + 1
     folds[mask] = held_out
-    return Split(folds, Plan(((held_out, tuple(range(held_out))),)), "test")
+    return Split(folds, Plan(((held_out, tuple(range(held_out))),), grouped), "test")
