@@ -100,7 +100,7 @@ def measured(experiment, metrics, seeds):
     found = {metric.name: [] for metric in metrics}
     for seed in seeds:
         result = _scored(
-            experiment.draw(seed), "units", metrics, folds=5, test=None, groups=experiment.groups, memory=None,
+            experiment.draw(seed), "units", metrics, cv=5, test=None, groups=experiment.groups, memory=None,
             progress=None,
         )  # fmt: skip
         for metric in result.metrics:
@@ -147,14 +147,14 @@ def ceilings_measured(experiment, seeds):
         signal = experiment.signal(draw)[1]
         noise = np.sqrt(TRIALS * np.square(spectrum(LATENTS)).sum() / TARGETS)
         systems = {name: signal + noise * draw.normal(size=(TRIALS, *signal.shape)) for name in ("one", "other")}
-        table = sp.ceilings.of_pairs(systems, pairs=[("one", "other")], metrics=metrics, groups=groups)
+        table = sp.ceilings.of_pairs(systems, pairs=[("one", "other")], metrics=metrics, cv=folds, groups=groups)
         means = {name: x.mean(axis=0) for name, x in systems.items()}
         scores = sp.compare(means, pairs=[("one", "other")], metrics=kernels, groups=groups)
         for row in table.groupby("metric").first().itertuples():
             found[row.Index].append((row.ceiling, row.ceiling_low, row.ceiling_high))
         for row in scores.itertuples():
             reached[row.metric].append(row.score)
-        for name, score in zip(("regression_r", "regression_r2"), known(signal, means["other"], folds), strict=True):
+        for name, score in zip(("ols_r", "ols_r2"), known(signal, means["other"], folds), strict=True):
             reached[name].append(score)
     rows = {}
     for name, values in found.items():

@@ -15,6 +15,7 @@ from . import theory as theory
 from .analysis import Analysis as Analysis
 from .analysis import analyse as analyse
 from .comparison import compare as compare
+from .comparison import matrix as matrix
 from .contrasts import contrast as contrast
 from .contrasts import partition as partition
 from .files import DataError as DataError

@@ -35,6 +35,7 @@ from superpose.metrics import (
     MomentMetric,
     PairwiseMetric,
     PredictiveMetric,
+    resolved,
 )
 from superpose.moments import working_type
 from superpose.recordings.systems import paired
@@ -57,7 +58,7 @@ def contrast(
     systems: Systems,
     *,
     to: str,
-    metrics: Sequence[Metric] = METRICS,
+    metrics: Sequence[Metric | str] = METRICS,
     cv: int | ArrayLike | None = 5,
     test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
@@ -115,7 +116,7 @@ def contrast(
         )
     systems, groups = paired(systems, groups)
     found = _scored(
-        _of_one_repeat(systems), to, metrics, cv=cv, test=test, groups=groups, labels=labels, seed=seed,
+        _of_one_repeat(systems), to, resolved(metrics), cv=cv, test=test, groups=groups, labels=labels, seed=seed,
         interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
     rows = [

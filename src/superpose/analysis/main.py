@@ -24,13 +24,24 @@ from superpose.analysis.seeds import over_seeds
 from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
 from superpose.analysis.verdict import sentences
 from superpose.arrays import check_paired, choose, group_labels
-from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, Systems, calibrated, checked_systems, silent
+from superpose.comparison import (
+    INTERVALS,
+    OF_NULL,
+    SCORES,
+    Progress,
+    Systems,
+    calibrated,
+    checked_pairs,
+    checked_systems,
+    compare,
+    silent,
+)
 from superpose.deprecation import renamed
 from superpose.engines import Engine, serial
 from superpose.engines import engine as engine_of
 from superpose.files import DataError, argument
 from superpose.losses import SCORABLE_MODES
-from superpose.metrics import Metric
+from superpose.metrics import Metric, resolved
 from superpose.metrics.splits import split_of
 from superpose.permutations import FEWEST
 from superpose.recordings.systems import paired
@@ -99,7 +110,7 @@ def analyse(
     fit: str = "pairwise",
     mode: str = "detached",
     controls: str | Sequence[str] = "shuffled_fit",
-    metrics: Sequence[Metric] = METRICS,
+    metrics: Sequence[Metric | str] = METRICS,
     test: float | ArrayLike = 0.2,
     groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
@@ -230,7 +241,7 @@ def analyse(
         systems,
         pairs=pairs,
         fit=fit,
-        metrics=metrics,
+        metrics=resolved(metrics),
         groups=groups,
         labels=labels,
         test=test,
@@ -303,7 +314,7 @@ def raw(
     systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
-    metrics: Sequence[Metric] = METRICS,
+    metrics: Sequence[Metric | str] = METRICS,
     cv: int | ArrayLike | None = 5,
     test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
@@ -327,6 +338,7 @@ def raw(
     >>> raw({"x": x, "y": 2 * x + 1}).table.score.round(3).unique().tolist()
     [1.0]
     """
+    metrics = resolved(metrics)
     systems, groups = paired(systems, groups)
     arrays, dropped = varying(checked_systems(systems))
     samples = check_paired(arrays)

@@ -153,8 +153,6 @@ def trials_of(recordings: Iterable[Recording], stimuli: ArrayLike) -> dict[str, 
     --------
     >>> from superpose.ceilings import trials_of
     >>> from superpose.recordings import Recording
-from superpose.recordings.matching import present_trials
-from superpose.recordings.trials import missing_trials
     >>> ear = Recording("ear", [[30.0], [10.0], [20.0]], ["c", "a", "a"], repeats=[0, 0, 1])
     >>> trials_of([ear], ["a", "c"])["ear"].counts.tolist()
     [2, 1]

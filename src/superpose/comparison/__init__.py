@@ -4,6 +4,7 @@ from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked
 from superpose.comparison.columns import COLUMNS, IDENTITY, OF_NULL, SCORES, SIZES, calibrated
 from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared, silent
 from superpose.comparison.main import compare
+from superpose.comparison.matrix import matrix
 from superpose.comparison.pairs import Directions, Outcome, outcome_of
 from superpose.comparison.routes import over_pairs
 from superpose.comparison.rows import over_rows
@@ -29,6 +30,7 @@ __all__ = [
     "checked_seed",
     "checked_systems",
     "compare",
+    "matrix",
     "outcome_of",
     "over_pairs",
     "over_rows",

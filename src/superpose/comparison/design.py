@@ -15,6 +15,7 @@ from superpose.arrays import (
     group_labels,
 )
 from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked_pairs, checked_seed, checked_systems
+from superpose.comparison.order import warn_of_order
 from superpose.files import DataError
 from superpose.metrics import GroupedMetric, Metric, PredictiveMetric
 from superpose.metrics.splits import Plan, split_of
@@ -104,6 +105,8 @@ def prepared(
     kept = None if groups is None else group_labels(groups, samples)
     shown = None if labels is None else group_labels(labels, samples, "labels")
     split = split_of(samples, cv=cv, test=test, groups=kept, labels=shown, seed=seed)
+    if split.name.startswith("cv"):
+        warn_of_order({name: x for name, x in arrays.items() if x.ndim == 2}, kept, shown)
     scored = np.flatnonzero(np.isin(split.folds, split.plan.held_out))
     design = Design(
         folds=split.folds,

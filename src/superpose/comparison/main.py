@@ -18,8 +18,8 @@ from superpose.comparison.workers import scored, scored_by
 from superpose.deprecation import renamed
 from superpose.engines import processes
 from superpose.files import DataError, argument
-from superpose.metrics import DEFAULT, Metric
-from superpose.recordings.systems import paired
+from superpose.metrics import DEFAULT, Metric, resolved
+from superpose.recordings.systems import named, paired
 from superpose.statistics import familywise
 
 Array = NDArray[Any]
@@ -27,12 +27,12 @@ Array = NDArray[Any]
 
 @renamed(folds="cv")
 def compare(
-    systems: Systems,
-    *,
+    systems: Systems | Sequence[Any] | ArrayLike,
+    *others: Any,
     pairs: Sequence[tuple[str, str]] | None = None,
     predictors: Sequence[str] | None = None,
     targets: Sequence[str] | None = None,
-    metrics: Sequence[Metric] = DEFAULT,
+    metrics: Sequence[Metric | str] = DEFAULT,
     cv: int | ArrayLike | None = 5,
     test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
@@ -58,9 +58,9 @@ def compare(
     predictors, targets : sequence of str, optional
         Score each predictor with each target, in place of `pairs`; directed metrics predict the target from the
         predictor, and not the other way. None is every other system.
-    metrics : sequence of Metric
-        Objects of `superpose.metrics`, or your own callables with `name`, `directed`, `invariances` and
-        `minimum_samples`.
+    metrics : sequence of Metric or str
+        Objects of `superpose.metrics`, their names in tables ("cka", "ridge_r"), or your own callables with `name`,
+        `directed`, `invariances` and `minimum_samples`.
     cv : int, integer array (samples,) or None
         Cross-validation over that many folds, drawn at random by `seed`: all samples are scored. An array is the fold
         of each sample; None fits and scores in-sample. Folds never split groups.
@@ -122,7 +122,8 @@ def compare(
     if not isinstance(permutations, int | np.integer) or permutations < 0:
         raise DataError(f"{argument('permutations')} is {permutations!r}; expected an integer of at least 0.")
     workers = processes(engine)
-    systems, groups = paired(systems, groups)
+    metrics = resolved(metrics)
+    systems, groups = paired(named(systems, others), groups)
     arrays, couples, design = prepared(
         systems,
         pairs=pairs if predictors is None and targets is None else _across(systems, pairs, predictors, targets),

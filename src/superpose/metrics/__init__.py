@@ -5,7 +5,11 @@ families. :doc:`/metrics` says what each ignores and what it costs.
 """
 
 import warnings
+from collections.abc import Iterable, Sequence
+from typing import Any
 
+from superpose.arrays import choose
+from superpose.files import DataError
 from superpose.metrics.canonical import PWCCA, SVCCA, pwcca, svcca
 from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
@@ -32,8 +36,8 @@ from superpose.metrics.ridge import RIDGE_R, RIDGE_R2, RIDGE_R2_UNITS, RIDGE_R_U
 from superpose.metrics.rsa import RSA, rsa
 from superpose.metrics.shape import CCA, PROCRUSTES, SHAPE, cca, procrustes, shape_distance
 
-DEFAULT = (CKA, CKA_DEBIASED, RSA, RIDGE_R, RIDGE_R2)
-ALL = (*DEFAULT, RIDGE_R_UNITS, OLS_R, OLS_R2, OLS_R_UNITS, CCA, PROCRUSTES)
+DEFAULT: tuple[Metric, ...] = (CKA, CKA_DEBIASED, RSA, RIDGE_R, RIDGE_R2)
+ALL: tuple[Metric, ...] = (*DEFAULT, RIDGE_R_UNITS, OLS_R, OLS_R2, OLS_R_UNITS, CCA, PROCRUSTES)
 MORE: tuple[Metric, ...] = (
     SVCCA,
     PWCCA,
@@ -102,6 +106,7 @@ __all__ = [
     "procrustes",
     "pwcca",
     "regression",
+    "resolved",
     "relative_ridge",
     "ridge",
     "rsa",
@@ -110,6 +115,49 @@ __all__ = [
     "svcca",
 ]
 
+NAMES: dict[str, Metric] = {metric.name: metric for metric in (*ALL, *MORE)}
+
+
+def resolved(metrics: Sequence[Any]) -> list[Metric]:
+    """Return metrics from objects, their names in tables, or the functions of two arrays that they are made of.
+
+    Raises
+    ------
+    DataError
+        For anything else, with the name that was likely meant.
+
+    Examples
+    --------
+    >>> from superpose.metrics import CKA, cka, resolved
+    >>> resolved(["cka", CKA, cka]) == [CKA, CKA, CKA]
+    True
+    """
+    if isinstance(metrics, str) or not isinstance(metrics, Iterable):
+        metrics = [metrics]
+    return [_resolved(metric) for metric in metrics]
+
+
+def _resolved(metric: Any) -> Metric:
+    if isinstance(metric, str):
+        return choose(NAMES | _OLD, "metrics", metric)
+    for function, one in _FUNCTIONS:
+        if metric is function:
+            return one
+    if not isinstance(metric, Metric):
+        raise DataError(
+            f"{metric!r} is no metric; expected an object of superpose.metrics, its name in tables, or a callable with "
+            "name, directed, invariances and minimum_samples."
+        )
+    return metric
+
+
+_FUNCTIONS: tuple[tuple[Any, Metric], ...] = (
+    (cka, CKA), (rsa, RSA), (regression, OLS_R), (ridge, RIDGE_R), (pls, PLS_R), (cca, CCA), (svcca, SVCCA),
+    (pwcca, PWCCA), (procrustes, PROCRUSTES), (shape_distance, SHAPE), (matching_hard, MATCHING_HARD),
+    (matching_soft, MATCHING_SOFT), (mutual_knn, MUTUAL_KNN), (cknna, CKNNA), (cka_rbf, CKA_RBF),
+    (rsa_kendall, RSA_KENDALL),
+)  # fmt: skip
+_OLD: dict[str, Metric] = {"regression_r": OLS_R, "regression_r2": OLS_R2, "regression_r_units": OLS_R_UNITS}
 _RENAMED = {"REGRESSION_R": "OLS_R", "REGRESSION_R2": "OLS_R2", "REGRESSION_R_UNITS": "OLS_R_UNITS"}
 
 

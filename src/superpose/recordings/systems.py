@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,40 @@ from superpose.recordings.matching import joined
 from superpose.recordings.recording import Recording
 
 Array = NDArray[Any]
+
+
+def named(systems: Any, others: Sequence[Any] = ()) -> Any:
+    """Return systems under names: as they are in a mapping; else by their own, or by x, y, z or system 1, 2, …
+
+    Parameters
+    ----------
+    systems : mapping, sequence of systems, or one system
+    others : sequence of systems
+        Those that follow one system.
+
+    Examples
+    --------
+    >>> from superpose.recordings.systems import named
+    >>> list(named([[1.0]], [[[2.0]]])), list(named([[[1.0]], [[2.0]], [[3.0]], [[4.0]]]))
+    (['x', 'y'], ['system 1', 'system 2', 'system 3', 'system 4'])
+    """
+    if isinstance(systems, Mapping):
+        if others:
+            raise DataError("expected systems as one mapping {name: array}, or one after the other; not both.")
+        return systems
+    if others:
+        every = [systems, *others]
+    elif isinstance(systems, Sequence) and not isinstance(systems, str):
+        every = list(systems)
+    else:
+        return systems
+    if len(every) < 2:
+        return systems
+    letters = ["x", "y", "z"] if len(every) <= 3 else [f"system {i + 1}" for i in range(len(every))]
+    names = [x.name if isinstance(x, Recording) else letter for x, letter in zip(every, letters, strict=False)]
+    if len(set(names)) < len(names):
+        raise DataError(f"two systems have one name, among {', '.join(names)}; pass a mapping {{name: array}}.")
+    return dict(zip(names, every, strict=True))
 
 
 def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple[dict[str, Any], ArrayLike | None]:

@@ -1,0 +1,66 @@
+"""Whether the order of samples matters: those that stand next to each other are alike."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from superpose.blocks import inner
+from superpose.moments import mean_of, working_type
+
+Array = NDArray[Any]
+
+# From so many samples, the first ones, it is told.
+SAMPLES = 2_000
+# A correlation of neighbours below this does not matter much; one beyond so many standard errors is no chance.
+SMALLEST, ERRORS = 0.1, 5.0
+
+
+def warn_of_order(
+    systems: Mapping[str, Array], groups: NDArray[np.int64] | None, labels: NDArray[np.int64] | None
+) -> None:
+    """Warn of each system in which neighbours are alike though no group and no label says why."""
+    for name, x in systems.items():
+        likeness, pairs = neighbour_correlation(x, groups, labels)
+        if pairs and likeness > max(SMALLEST, ERRORS / np.sqrt(pairs)):
+            warnings.warn(
+                f"{name}: samples next to each other are alike (correlation {likeness:.2f}), so that their order "
+                "matters. Name what belongs together in groups (clips, blocks of time), or what samples show in labels "
+                "where they are sorted by it: dependent samples make intervals too narrow, and predictions too good.",
+                UserWarning,
+                stacklevel=4,
+            )
+
+
+def neighbour_correlation(
+    x: Array, groups: NDArray[np.int64] | None, labels: NDArray[np.int64] | None
+) -> tuple[float, int]:
+    """Return the correlation of samples with the next one, and of how many pairs: none of one group.
+
+    With labels, of what their means leave.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.comparison.order import neighbour_correlation
+    >>> noise = np.random.default_rng(0).normal(size=(1000, 5))
+    >>> walk = np.cumsum(noise, axis=0)
+    >>> [bool(neighbour_correlation(x, None, None)[0] > 0.5) for x in (noise, walk)]
+    [False, True]
+    """
+    count = min(SAMPLES, len(x))
+    rows = np.asarray(x[:count], dtype=working_type(x)) - mean_of(x, slice(0, count))
+    if labels is not None:
+        _, of = np.unique(labels[:count], return_inverse=True)
+        totals = np.zeros((of.max() + 1, rows.shape[1]))
+        np.add.at(totals, of, rows)
+        rows = rows - (totals / np.bincount(of)[:, None])[of]
+    apart = np.ones(count - 1, dtype=bool) if groups is None else groups[1:count] != groups[: count - 1]
+    square = float(inner(rows, rows).mean())
+    if not apart.any() or not square > 0:
+        return 0.0, 0
+    return float(inner(rows[:-1], rows[1:])[apart].mean()) / square, int(apart.sum())
