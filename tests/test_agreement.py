@@ -76,7 +76,7 @@ def test_means_over_draws_with_256_latents(units):
     assert abs(float(sp.cka(x, y, debiased=True).mean()) - predicted) <= 0.004
     white = theory.cka(a, b).mean()
     assert abs(white - theory.expected_cka(units, units, 256)) <= 0.005
-    in_sample = sp.regression(x, y, folds=None, score="r2").mean()
+    in_sample = sp.regression(x, y, cv=None, score="r2").mean()
     assert abs(theory.adjusted_r2(float(in_sample), 2000, units) - units / 256) <= 0.006
 
 

@@ -16,8 +16,8 @@ from superpose.metrics import CKA_DEBIASED
 from superpose.sparsity import TopK
 
 QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2}
-SIX = ["cka", "cka_debiased", "rsa", "regression_r", "regression_r2", "regression_r_units"]
-DIRECTED = ["regression_r", "regression_r2", "regression_r_units"]
+SIX = ["cka", "cka_debiased", "rsa", "ridge_r", "ridge_r2", "ridge_r_units"]
+DIRECTED = ["ridge_r", "ridge_r2", "ridge_r_units"]
 
 
 def packed(samples, seed, *, units=16, latents=32, active=2):
@@ -39,7 +39,7 @@ def two(samples=120, seed=0):
     return {name: small(samples, seed)[name] for name in "xy"}
 
 
-def scores(table, metric="regression_r", space="latent", control="none"):
+def scores(table, metric="ridge_r", space="latent", control="none"):
     return table[(table.metric == metric) & (table.space == space) & (table.control == control)].score.to_numpy()
 
 
@@ -66,7 +66,7 @@ def risen():
 
 def test_recovered_features_of_packed_systems_are_closer_than_the_units(risen):
     table = risen.table
-    for metric in ("cka_debiased", "regression_r"):
+    for metric in ("cka_debiased", "ridge_r"):
         assert scores(table, metric).min() > scores(table, metric, "raw").max() + 0.1
     assert scores(table, "cka_debiased", "latent").item() > 0.75
     # The closed form on recovered decoders tells what the packing makes of equal content.
@@ -83,7 +83,7 @@ def test_unrelated_systems_are_not_made_alike_by_joint_training(seed):
     found = analyse(systems, latents=32, active=2, steps=200, batch=256, learning_rate=1e-2, permutations=19, seed=seed)
     for control in ("none", "shuffled_fit"):
         for space in ("raw", "reconstruction", "latent"):
-            for metric in ("cka_debiased", "rsa", "regression_r"):
+            for metric in ("cka_debiased", "rsa", "ridge_r"):
                 values = scores(found.table, metric, space, control)
                 assert np.abs(values).max(initial=0) < 0.03, (control, space, metric)
     assert "no better than re-paired samples" in found.sentences[0]

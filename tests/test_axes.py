@@ -166,9 +166,9 @@ def test_the_command_takes_axes(tmp_path, monkeypatch, capsys):
     signal = np.random.default_rng(1).normal(size=(60, 4))
     np.save("a.npy", signal[:, None] + 0.3 * np.random.default_rng(2).normal(size=(60, 3, 4)))
     np.save("b.npy", signal)
-    assert main(["compare", "a.npy", "b.npy", "--no-latents", "--permutations", "9", "--out", "out"]) == 2
+    assert main(["compare", "a.npy", "b.npy", "--raw", "--permutations", "9", "--out", "out"]) == 2
     assert "--axes stimuli,repeats,units" in capsys.readouterr().err
-    options = ["--axes", "stimuli,repeats,units", "--no-latents", "--permutations", "9", "--out", "out"]
+    options = ["--axes", "stimuli,repeats,units", "--raw", "--permutations", "9", "--out", "out"]
     assert main(["compare", "a.npy", "b.npy", *options, "--dry-run"]) == 0
     capsys.readouterr()
     assert main(["compare", "a.npy", "b.npy", *options]) == 0

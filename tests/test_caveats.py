@@ -12,7 +12,7 @@ NAN = float("nan")
 def table(*rows, training=10_000):
     """Return a table of one clean pair in both directions, changed by `rows`."""
     base = {
-        "system_a": "x", "system_b": "y", "metric": "regression_r", "space": "latent", "control": "none", "score": 0.5,
+        "system_a": "x", "system_b": "y", "metric": "ridge_r", "space": "latent", "control": "none", "score": 0.5,
         "fvu_a": 0.1, "fvu_b": 0.1, "dead_a": 0.0, "dead_b": 0.0, "rare_a": 0.0, "rare_b": 0.0, "fit": "pairwise",
     }  # fmt: skip
     swapped = {"system_a": "y", "system_b": "x"}
@@ -36,7 +36,7 @@ def test_nothing_to_say_of_clean_data():
     assert warnings() == []
 
 
-@pytest.mark.parametrize("metric", ["cka_debiased", "rsa", "regression_r"])
+@pytest.mark.parametrize("metric", ["cka_debiased", "rsa", "ridge_r"])
 @pytest.mark.parametrize("score", [0.0301, -0.0301])
 def test_a_control_that_is_not_near_zero(metric, score):
     row = {"control": "shuffled_fit", "metric": metric}
@@ -66,7 +66,7 @@ def test_a_control_that_was_not_asked_for_is_not_missed():
     assert list(caveats(frame[frame.control == "none"], arrays(), {}, 8, ())) == []
 
 
-@pytest.mark.parametrize("metric", ["cka", "regression_r2", "regression_r_units"])
+@pytest.mark.parametrize("metric", ["cka", "ridge_r2", "ridge_r_units"])
 def test_scores_whose_null_is_not_zero_by_construction_are_no_control(metric):
     assert warnings(table({"control": "shuffled_fit", "metric": metric, "score": -0.4})) == []
 

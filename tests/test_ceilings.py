@@ -597,7 +597,7 @@ class TestOfPairs:
         x = noisy(projected(60, 4, 0)[0], 3, 1.0, 0)
         folds = np.arange(60) % 3
         metric = RegressionMetric("mine", kind)
-        found = ceilings.of_pairs({"a": x, "b": x}, metrics=[metric], folds=folds).ceiling
+        found = ceilings.of_pairs({"a": x, "b": x}, metrics=[metric], cv=folds).ceiling
         parts = [ceilings.explainable_variance(x[:, folds == fold]) for fold in range(3)]
         if kind[0] == "r2":
             expected = np.mean([p.pooled_r2[0] if kind[1] == "pooled" else p.r2 for p in parts], axis=0).mean()
@@ -609,9 +609,9 @@ class TestOfPairs:
     def test_a_fold_without_two_repeated_samples_has_no_ceiling(self):
         x = noisy(projected(60, 4, 0)[0], 3, 1.0, 0)
         x[1:, 10:20] = np.nan
-        found = ceilings.of_pairs({"a": x, "b": x}, folds=6).set_index("metric")
+        found = ceilings.of_pairs({"a": x, "b": x}, cv=6).set_index("metric")
         why = "in a held-out fold, b: 0 of 10 stimuli have a second trial; expected at least two, to tell noise from"
-        assert found.ceiling_why["regression_r"].iloc[0] == f"{why} signal"
+        assert found.ceiling_why["ridge_r"].iloc[0] == f"{why} signal"
 
     @pytest.mark.parametrize("metric", [RIDGE_R2, PLS_R], ids=lambda m: m.name)
     def test_other_predictors_have_the_same_ceilings(self, metric):
@@ -624,7 +624,7 @@ class TestOfPairs:
         x = noisy(projected(60, 4, 0)[0], 3, 1.0, 0)
         test = np.arange(60) >= 30
         whole = ceilings.of_pairs({"a": x, "b": x}, test=test)
-        part = ceilings.of_pairs({"a": x[:, test], "b": x[:, test]}, folds=None)
+        part = ceilings.of_pairs({"a": x[:, test], "b": x[:, test]}, cv=None)
         np.testing.assert_allclose(whole.ceiling, part.ceiling)
 
     def test_the_interval_of_a_regressions_ceiling_is_that_of_leaving_one_out(self):
@@ -633,7 +633,7 @@ class TestOfPairs:
 
         def table(rows):
             y = x[:, rows]
-            return ceilings.of_pairs({"a": y, "b": y}, metrics=metrics, folds=rows % 2)
+            return ceilings.of_pairs({"a": y, "b": y}, metrics=metrics, cv=rows % 2)
 
         knife = jackknifed(lambda rows: table(rows).ceiling.to_numpy(), samples)
         error = np.sqrt(samples / (samples - 1) * np.square(knife - knife.mean(axis=0)).sum(axis=0)) / samples
@@ -666,7 +666,7 @@ class TestOfPairs:
 
     def test_too_few_groups_have_no_ceiling_of_different_ones(self):
         trials = {name: noisy(projected(60, 4, 0)[0], 4, 1.0, seed) for seed, name in enumerate("ab")}
-        found = ceilings.of_pairs(trials, metrics=[CKA_GROUPED], folds=None, groups=np.arange(60) % 3).iloc[0]
+        found = ceilings.of_pairs(trials, metrics=[CKA_GROUPED], cv=None, groups=np.arange(60) % 3).iloc[0]
         assert np.isnan(found.ceiling)
         assert found.ceiling_why == "3 group(s) are too few (at least 4)"
 
@@ -703,7 +703,7 @@ class TestOfPairs:
         assert found.ceiling_why["cka"] == BIASED
         assert found.ceiling_why["procrustes"] == UNKNOWN
         assert set(found.index[found.ceiling.notna()]) == {
-            *("cka_debiased", "cka_grouped", "rsa", "regression_r", "regression_r2", "regression_r_units"),
+            *("cka_debiased", "cka_grouped", "rsa", "ridge_r", "ridge_r2", "ridge_r_units"),
             *("ridge_r", "ridge_r2", "pls_r"),
         }
 
@@ -711,7 +711,7 @@ class TestOfPairs:
         x = thinned(noisy(projected(100, 4, 0)[0], 4, 1.0, 0), 1, fewest=1)
         found = ceilings.of_pairs({"a": x, "b": x}).set_index("metric")
         assert "have a single trial, which has no second half" in found.ceiling_why["rsa"]
-        assert found.ceiling["regression_r"].notna().all()
+        assert found.ceiling["ridge_r"].notna().all()
 
     def test_noise_alone_has_no_ceiling_or_a_low_one(self):
         reasons = set()
@@ -818,11 +818,11 @@ class TestAnalysis:
         before = raw({name: x.mean(axis=0) for name, x in trials.items()})
         pd.testing.assert_series_equal(found.table.score, before.table.score)
         last = {name: x[:, 240:] for name, x in trials.items()}
-        own = ceilings.of_pairs(last, metrics=METRICS, folds=None)
+        own = ceilings.of_pairs(last, metrics=METRICS, cv=None)
         np.testing.assert_allclose(found.table.ceiling, own.ceiling)
 
     def test_a_sentence_names_score_and_ceiling(self, found):
-        row = found.table[found.table.metric == "regression_r"].iloc[0]
+        row = found.table[found.table.metric == "ridge_r"].iloc[0]
         words = f"V1 to V4: regression r {row.score:.3f} of a ceiling of {row.ceiling:.3f}"
         assert sum(words in text for text in found.sentences) == 1
         assert not found.warnings
@@ -839,7 +839,7 @@ class TestAnalysis:
         test = np.random.default_rng(1).random(300) < 0.3
         for settings in ({"groups": groups}, {"test": test}):
             found = with_ceilings(raw(means, **settings), trials, **settings)
-            chosen = found.table[found.table.metric == "regression_r2"].iloc[0]
+            chosen = found.table[found.table.metric == "ridge_r2"].iloc[0]
             rows = test if "test" in settings else group_folds(groups, 5) == 4
             assert chosen.samples == rows.sum()
             assert chosen.ceiling == ceilings.explainable_variance(trials["V4"][:, rows]).pooled_r2[0]

@@ -24,7 +24,7 @@ from superpose.files import sha256
 
 FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
 QUICK = ["--latents", "8", "--active", "2", "--steps", "10", "--permutations", "3"]
-RAW = ["--no-latents", "--permutations", "0"]
+RAW = ["--raw", "--permutations", "0"]
 SOURCE = Path(superpose.__file__).parent.parent
 
 
@@ -142,7 +142,7 @@ def test_raw_only(here, capsys):
 )
 def test_samples_of_intervals(here, monkeypatch, asked, samples):
     monkeypatch.setattr(superpose.statistics, "GROUPS", 2)
-    assert compare("x.npy", "y.npy", "--out", "out", "--folds", 2, *asked, *RAW) == 0
+    assert compare("x.npy", "y.npy", "--out", "out", "--cv", 2, *asked, *RAW) == 0
     systems = {name: np.load(f"{name}.npy") for name in "xy"}
     expected = raw(systems, folds=2, interval_samples=samples)
     np.testing.assert_array_equal(pd.read_parquet("out/alignment.parquet").error, expected.table.error)
@@ -166,7 +166,7 @@ def test_a_terminal_gets_a_short_table_and_the_sentences(here, capsys, monkeypat
     out, _ = capsys.readouterr()
     assert "\t" not in out
     assert "cka_debiased" in out
-    assert "regression_r2" not in out
+    assert "ridge_r2" not in out
     assert "nan" not in out
     assert "x and y: held-out r is" in out
 
@@ -262,7 +262,7 @@ class TestStimuli:
             np.savez(f"{name}.npz", responses=trials, stimuli=ids, repeats=passes)
         assert compare("x.npz", "y.npz", "--out", "out", *RAW) == 0
         table = pd.read_csv("out/alignment.csv")
-        row = table[table.metric == "regression_r"].iloc[0]
+        row = table[table.metric == "ridge_r"].iloc[0]
         assert row.ceiling_low < row.ceiling < row.ceiling_high <= 1
         assert f"x to y: regression r {row.score:.3f} of a ceiling of {row.ceiling:.3f}" in capsys.readouterr().out
         assert "Ceiling" in Path("out/report.html").read_text()
@@ -385,14 +385,14 @@ def test_bad_files(here, capsys, content, name, words):
         (["x.npy", "y.npy", "--out", "out", "--steps", "0"], "steps is 0; expected a positive integer"),
         (["x.npy", "y.npy", "--out", "out", "--seeds", "-1"], "seeds is -1; expected a positive integer"),
         (["x.npy", "y.npy", "--out", "out", "--seed", "-1"], "seed is -1; expected an integer of at least 0"),
-        (["x.npy", "y.npy", "--out", "out", "--seed", "-1", "--no-latents"], "seed is -1; expected an integer"),
+        (["x.npy", "y.npy", "--out", "out", "--seed", "-1", "--raw"], "seed is -1; expected an integer"),
         (["x.npy", "y.npy", "--out", "out", "--permutations", "-1"], "permutations is -1"),
         (["x.npy", "y.npy", "--out", "out", "--interval-samples", "1"], "--interval-samples is 1; expected an integer"),
         (["x.npy", "y.npy", "--out", "out", "--interval-samples", "few"], "--interval-samples"),
         (["x.npy", "y.npy", "--out", "out", "--fit", "both"], "fit is 'both'; expected one of 'pairwise'"),
         (["x.npy", "y.npy", "--out", "out", "--mode", "sum", *QUICK], "mode is 'sum'; expected one of 'separate'"),
-        (["x.npy", "y.npy", "--out", "out", "--folds", "1"], "folds is 1; expected an integer of at least 2"),
-        (["x.npy", "y.npy", "--out", "out", "--folds", "31"], "60 samples are too few for 31 folds"),
+        (["x.npy", "y.npy", "--out", "out", "--cv", "1"], "folds is 1; expected an integer of at least 2"),
+        (["x.npy", "y.npy", "--out", "out", "--cv", "31"], "60 samples are too few for 31 folds"),
     ],
 )
 def test_bad_arguments(here, capsys, arguments, words):
@@ -623,7 +623,7 @@ class TestDryRun:
     def test_numbers_are_those_of_the_prediction(self, here, capsys):
         from superpose.analysis.scores import METRICS
 
-        options = ("--permutations", 0, "--memory", "1MB", "--folds", 4, "--interval-samples", "all")
+        options = ("--permutations", 0, "--memory", "1MB", "--cv", 4, "--interval-samples", "all")
         assert compare("x.npy", "y.npy", "--out", "results", "--dry-run", "--json", *options) == 0
         found = json.loads(capsys.readouterr().out)
         sizes = {"x": superpose.costs.Size(60, 5, "float64"), "y": superpose.costs.Size(60, 4, "float64")}
@@ -636,5 +636,5 @@ class TestDryRun:
     def test_bad_files_and_options_are_one_line(self, here, capsys):
         (here / "cut.npy").write_bytes((here / "x.npy").read_bytes()[:200])
         refused(capsys, "cut.npy has 200 bytes and announces", "x.npy", "cut.npy", "--out", "results", "--dry-run")
-        refused(capsys, "folds is 1; expected", "x.npy", "y.npy", "--out", "results", "--dry-run", "--folds", 1)
+        refused(capsys, "folds is 1; expected", "x.npy", "y.npy", "--out", "results", "--dry-run", "--cv", 1)
         refused(capsys, "expected at least two systems", "x.npy", "--out", "results", "--dry-run")

@@ -39,7 +39,7 @@ COMMANDS = {
 class TestTable:
     def test_tab_separated_into_a_pipe(self, here, capsys, name):
         arguments, table = COMMANDS[name]
-        assert cli.main([name, *FILES, *arguments, "--groups", "photographs.npy", "--folds", "4"]) == 0
+        assert cli.main([name, *FILES, *arguments, "--groups", "photographs.npy", "--cv", "4"]) == 0
         found = pd.read_csv(io.StringIO(capsys.readouterr().out), sep="\t", na_values="nan", keep_default_na=False)
         expected = table(groups=np.repeat(np.arange(40), 2), folds=4)
         assert_frame_equal(found.drop(columns="why"), expected.drop(columns="why"), check_dtype=False)

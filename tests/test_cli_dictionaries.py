@@ -70,7 +70,7 @@ def test_dictionaries_of_other_packages_are_compared_in_the_same_table(here):
     given = ["--dictionaries", "a=saelens", "b=kept/b.safetensors", "--controls", "untrained", "--steps", "20"]
     assert cli.main(["compare", "a.npy", "b.npy", "--out", "results", "--permutations", "0", *given]) == 0
     table = pd.read_csv(here / "results/alignment.csv")
-    latent = table[(table.space == "latent") & (table.metric == "regression_r")].groupby(["fit", "control"]).score
+    latent = table[(table.space == "latent") & (table.metric == "ridge_r")].groupby(["fit", "control"]).score
     assert set(latent.groups) == {("pairwise", "none"), ("pairwise", "untrained"), ("given", "none")}
     assert latent.mean()["given", "none"] > latent.mean()["pairwise", "untrained"]
     record = json.loads((here / "results/run.json").read_text())["dictionaries"]

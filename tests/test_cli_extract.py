@@ -104,7 +104,7 @@ def test_pictures_then_compare(here, capsys):
     assert "transformers" in record["versions"]
 
     compared = following.removeprefix("superpose ").replace(" --out results", "").split()
-    assert cli.main([*compared, "--out", "results", "--no-latents", "--permutations", "0", "--folds", "2"]) == 0
+    assert cli.main([*compared, "--out", "results", "--raw", "--permutations", "0", "--cv", "2"]) == 0
     assert "resid_post_0" in capsys.readouterr().out
 
 

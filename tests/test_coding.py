@@ -512,7 +512,7 @@ def recovered(units, repeats=10, samples=2000):
     filtered = matched_filter(y_a, a, 4)
     return np.array(
         [
-            (pooled(z[r], first[r]), pooled(z[r], filtered[r]), float(regression(first[r], second[r], folds=5)))
+            (pooled(z[r], first[r]), pooled(z[r], filtered[r]), float(regression(first[r], second[r], cv=5)))
             for r in range(repeats)
         ]
     ).T

@@ -116,12 +116,12 @@ class TestTable:
 class TestDesign:
     def test_labelled_folds(self, systems):
         label = np.random.default_rng(1).integers(0, 4, 120)
-        row = score(sp.compare(systems, folds=label), "v1", "v4", "ols_r")
+        row = score(sp.compare(systems, cv=label), "v1", "v4", "ols_r")
         assert_allclose(row.score, oracles.regression(systems["v1"], systems["v4"], label), rtol=1e-9)
 
     def test_in_sample(self, systems):
-        row = score(sp.compare(systems, folds=None), "v1", "v4", "ols_r2")
-        assert_allclose(row.score, sp.regression(systems["v1"], systems["v4"], folds=None, score="r2"), rtol=1e-9)
+        row = score(sp.compare(systems, cv=None), "v1", "v4", "ols_r2")
+        assert_allclose(row.score, sp.regression(systems["v1"], systems["v4"], cv=None, score="r2"), rtol=1e-9)
 
     def test_groups_make_folds_that_keep_them_whole(self, systems):
         groups = np.random.default_rng(1).integers(0, 30, 120)
@@ -139,7 +139,7 @@ class TestDesign:
         systems = {"x": z @ draw.normal(size=(6, 4)), "y": z @ draw.normal(size=(6, 4))}
         groups = np.repeat(np.arange(30), 6)
         label = group_folds(groups, 5)
-        apart, together = sp.compare(systems, folds=label), sp.compare(systems, groups=groups)
+        apart, together = sp.compare(systems, cv=label), sp.compare(systems, groups=groups)
         assert_allclose(apart.score, together.score)
         assert ((together.high - together.low) > 1.5 * (apart.high - apart.low)).all()
 
@@ -201,7 +201,7 @@ class TestOwnMetric:
 
     def test_too_few_samples_for_one_metric_leave_the_others(self, systems):
         few = {name: x[:8] for name, x in systems.items()}
-        table = sp.compare(few, metrics=[self.Overlap(), CKA], folds=2, permutations=2)
+        table = sp.compare(few, metrics=[self.Overlap(), CKA], cv=2, permutations=2)
         row = score(table, "v1", "v4", "overlap")
         assert np.isnan(row.score)
         assert row.why == "8 samples are too few (at least 10)"
@@ -231,7 +231,7 @@ class TestMissing:
 
     def test_few_re_pairings_make_no_null(self, systems):
         groups = np.repeat([0, 1, 2], 40)
-        row = score(sp.compare(systems, groups=groups, folds=3, permutations=5), "v1", "v4", "rsa")
+        row = score(sp.compare(systems, groups=groups, cv=3, permutations=5), "v1", "v4", "rsa")
         assert np.isnan(row.p)
         assert np.isnan(row.null)
         assert "no null: fewer than 20 distinct permutations" in row.why
@@ -307,7 +307,7 @@ class TestRefusals:
     def test_groups_across_folds(self, systems):
         groups = np.repeat(np.arange(30), 4)
         with pytest.raises(DataError, match="a group has samples in more than one fold"):
-            sp.compare(systems, groups=groups, folds=np.arange(120) % 5)
+            sp.compare(systems, groups=groups, cv=np.arange(120) % 5)
 
     def test_fewer_groups_than_folds(self, systems):
         with pytest.raises(DataError, match=r"folds is 5 with 3 group\(s\)"):

@@ -80,7 +80,7 @@ class TestContrast:
             table.why[tied] == "copy: no interval: canonical correlations tie, so that the weights are not unique"
         ).all()
         few = {name: x[:9] for name, x in systems.items()}
-        row = sp.contrast(few, to="V4", metrics=[MUTUAL_KNN], folds=None).iloc[0]
+        row = sp.contrast(few, to="V4", metrics=[MUTUAL_KNN], cv=None).iloc[0]
         assert np.isnan(row.difference)
         assert row.why.startswith("layer 1: 9 samples are too few (at least 12)")
         still = {**systems, "layer 1": np.where(np.arange(200)[:, None] < 180, 0.0, systems["layer 1"])}
@@ -115,7 +115,7 @@ class TestContrast:
         assert np.isnan(row.difference)
         assert np.isnan(row.p)
         assert "a: 24 training samples are not more than the predictors" in row.why
-        few = sp.contrast({name: x[:3] for name, x in wide.items()}, to="v4", metrics=[CKA_DEBIASED], folds=None)
+        few = sp.contrast({name: x[:3] for name, x in wide.items()}, to="v4", metrics=[CKA_DEBIASED], cv=None)
         assert "a: 3 samples are too few (at least 4)" in few.why[0]
 
     @pytest.mark.slow

@@ -46,7 +46,7 @@ def job_of(systems, *, held_out=None, groups=None, labels=None, pairs=None) -> J
     return job
 
 
-def r_of(table, space="latent", control="none", metric="regression_r", fit=None):
+def r_of(table, space="latent", control="none", metric="ridge_r", fit=None):
     rows = table[(table.metric == metric) & (table.space == space) & (table.control == control)]
     return rows[rows.fit == fit].score.to_numpy() if fit else rows.score.to_numpy()
 
@@ -152,7 +152,7 @@ class TestNonlinear:
             ridge = KernelRidge(alpha=1e-2, kernel="rbf", gamma=0.5 / (width * median)).fit(x[:train], y[:train])
             residual, target = y[train:] - ridge.predict(x[train:]), y[train:] - y[train:].mean(0)
             best = max(best, 1 - np.square(residual).sum() / np.square(target).sum())
-        score = table[table.metric == "regression_r2"].score.item()
+        score = table[table.metric == "ridge_r2"].score.item()
         assert best > 0.9
         assert abs(score - best) < 0.03
         assert predicted(job, "x", x, {"y": y}).score.iloc[0] < 0.2
@@ -244,8 +244,8 @@ class TestLinearSelection:
     def test_the_row_matches_the_dictionaries_share(self):
         systems = small(2000)
         table = analyse(systems, controls=["linear_selection"], **QUICK | {"active": 1, "steps": 60}).table
-        rows = table[(table.space == "linear_selection") & (table.metric == "regression_r")]
-        latent = table[(table.space == "latent") & (table.metric == "regression_r") & (table.control == "none")]
+        rows = table[(table.space == "linear_selection") & (table.metric == "ridge_r")]
+        latent = table[(table.space == "latent") & (table.metric == "ridge_r") & (table.control == "none")]
         # No more unexplained than by the dictionary, but for the difference between the rows.
         assert (rows.fvu_a.to_numpy() < latent.fvu_a.to_numpy() + 0.03).all()
         assert rows.why.str.contains("canonical directions").all()
@@ -273,7 +273,7 @@ class TestComparableTargets:
         z = z[:, z[~test].any(axis=0)].astype(np.float64)
         penalty = 1e-3 * 96 * z[~test].var(axis=0).mean()
         expected = sp.regression(z, systems["y"], test=test, ridge=float(penalty))
-        row = table[(table.space == "latent_to_raw") & (table.metric == "regression_r") & (table.system_a == "x")].iloc[
+        row = table[(table.space == "latent_to_raw") & (table.metric == "ridge_r") & (table.system_a == "x")].iloc[
             0
         ]
         assert_allclose(row.score, expected, rtol=1e-5)
@@ -404,7 +404,7 @@ class TestIndependent:
         return analyse(small(400, names="xyw"), pairs=[("x", "y"), ("y", "w")], controls=["independent"], **QUICK)
 
     @pytest.mark.parametrize("control", ["none", "untrained"])
-    @pytest.mark.parametrize("metric", ["cka_debiased", "regression_r", "regression_r_units"])
+    @pytest.mark.parametrize("metric", ["cka_debiased", "ridge_r", "ridge_r_units"])
     def test_the_correction_is_spearmans(self, found, control, metric):
         rows = found.table[(found.table.metric == metric) & (found.table.control == control)]
         own = {
@@ -453,7 +453,7 @@ class TestIndependent:
         draw = np.random.default_rng(0)
         noise = {name: draw.normal(size=(60, 40)) for name in "xy"}
         table = analyse(noise, controls=["independent"], latents=16, active=1, steps=1).table
-        rows = table[(table.space == "corrected") & (table.control == "none") & (table.metric == "regression_r")]
+        rows = table[(table.space == "corrected") & (table.control == "none") & (table.metric == "ridge_r")]
         two = r_of(table, "two_seeds").reshape(2, 2).mean(axis=1)
         assert rows.score.isna().all() == (two.min() <= 0)
 
@@ -504,7 +504,7 @@ class TestCopies:
             systems, controls=["planted"], latents=48, active=3, steps=200, batch=256, learning_rate=1e-2
         ).table
         planted = table[table.control == "planted"]
-        for metric in ("cka_debiased", "regression_r"):
+        for metric in ("cka_debiased", "ridge_r"):
             raw, law = (planted[(planted.space == s) & (planted.metric == metric)] for s in ("raw", "predicted"))
             assert raw.system_a.tolist() == law.system_a.tolist()
             assert_allclose(raw.score, law.score, atol=0.03)
@@ -536,7 +536,7 @@ def test_shared_nonlinear_content_is_under_the_nonlinear_line():
     systems = {"x": x, "y": np.column_stack([np.abs(x), np.square(x)]) + 0.3 * x[:, :1]}
     found = analyse(systems, controls=["nonlinear"], **QUICK | {"latents": 16, "steps": 300})
     forward = (
-        found.table[(found.table.metric == "regression_r") & (found.table.system_a == "x")].set_index("space").score
+        found.table[(found.table.metric == "ridge_r") & (found.table.system_a == "x")].set_index("space").score
     )
     assert forward["nonlinear"] > 0.95 > forward["raw"] + 0.3
     assert any("nonlinear regression on raw activity" in text and "not evidence" in text for text in found.sentences)

@@ -113,7 +113,7 @@ class TestCounts:
 
     def test_the_sums_of_groups_are_within_the_memory(self):
         sizes = {str(i): Size(10**9, 8192, "float16") for i in range(20)}
-        costs = predict(sizes, metrics=[CKA], folds=None, memory="64GB", interval_samples=1000)
+        costs = predict(sizes, metrics=[CKA], cv=None, memory="64GB", interval_samples=1000)
         assert costs.sums < 64e9
         # All own sums, and the crossed ones of a group of blocks.
         assert costs.groups > 1

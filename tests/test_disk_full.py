@@ -78,7 +78,7 @@ def built(folder):
 
 def compare(folder, sources):
     files = [str(sources / name) for name in ("a.npy", "b.npy")]
-    return main(["compare", *files, "--no-latents", "--permutations", "9", "--out", str(folder / "out")])
+    return main(["compare", *files, "--raw", "--permutations", "9", "--out", str(folder / "out")])
 
 
 def results_at(folder, kilobytes):

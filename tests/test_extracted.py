@@ -105,7 +105,7 @@ class TestSystems:
 class TestCommands:
     def test_compare_takes_groups_from_the_folder(self, here, capsys):
         extracted(here / "net", 3)
-        asked = ["--no-latents", "--permutations", "0", "--json"]
+        asked = ["--raw", "--permutations", "0", "--json"]
         status, out, err = run(capsys, "compare", "net", "--out", "of-folder", *asked)
         assert status == 0 and "rows belong together by sample" in err
         groups = ["--groups", "net/groups.npy"]
@@ -116,7 +116,7 @@ class TestCommands:
     def test_the_pattern_that_meets_all_files(self, here, capsys):
         extracted(here / "net", 3)
         files = sorted(map(str, (here / "net").iterdir()))
-        status, out, err = run(capsys, "compare", *files, "--out", "x", "--no-latents", "--permutations", "0")
+        status, out, err = run(capsys, "compare", *files, "--out", "x", "--raw", "--permutations", "0")
         assert status == 0 and "are no layers, and are left out" in err
         status, out, _ = run(capsys, "compare", *files, "--out", "y", "--dry-run")
         assert status == 0

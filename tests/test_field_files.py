@@ -656,7 +656,7 @@ def test_compare_takes_them_together(tmp_path, capsys):
     zarr.open_group(tmp_path / "model.zarr").create_array("id", data=ids)
     observed(z @ rng.normal(size=(5, 7)), stimulus_id=ids).write_h5ad(tmp_path / "area.h5ad")
     files = [str(tmp_path / name) for name in ("model.zarr:x", "area.h5ad")]
-    assert main(["compare", *files, "--no-latents", "--permutations", "9", "--out", str(tmp_path / "out")]) == 0
+    assert main(["compare", *files, "--raw", "--permutations", "9", "--out", str(tmp_path / "out")]) == 0
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert record["inputs"]["model"]["sha256"] == sha256_of_folder(tmp_path / "model.zarr")
     assert "model" in capsys.readouterr().out

@@ -95,7 +95,7 @@ def command(name, path, folder):
     np.save(x, np.random.default_rng(1).normal(size=(40, UNITS)))
     if path.suffix in READERS.keys() - {".safetensors"} or name == "safetensors":
         partner = KINDS[name].write(folder / "partner")
-        raw = ("--no-latents", "--permutations", "9", "--folds", "2")
+        raw = ("--raw", "--permutations", "9", "--cv", "2")
         return ["compare", path, partner.rename(partner.with_stem("other")), *raw, "--out", folder / "out"]
     return ["encode", path, x, "--out", folder / "codes.npy"]
 

@@ -319,7 +319,7 @@ def test_a_full_disk_is_status_3(tmp_path, lazily, monkeypatch, capsys):
     monkeypatch.setattr(os, "posix_fallocate", full)
     paths = [written(tmp_path, "HDF5, rows"), written(tmp_path, "npz, <f8")]
     files = [str(path.rename(path.with_stem(f"{number}"))) for number, path in enumerate(paths)]
-    assert main(["compare", *files, "--no-latents", "--out", str(tmp_path / "out")]) == 3
+    assert main(["compare", *files, "--raw", "--out", str(tmp_path / "out")]) == 3
     said = capsys.readouterr().err
     assert said.startswith(f"superpose: {files[0]}: /x, shape (60, 14), takes 6720 bytes")
     assert said.count("\n") == 1

@@ -32,7 +32,7 @@ SAID = {
     f"{COMPARE} --folds 1 --dry-run": "--folds is 1; expected an integer of at least 2",
     f"{COMPARE} --folds 99": r"60 samples are too few for 99 folds; expected at least two a fold. Lower --folds\.$",
     f"{COMPARE} --permutations -1": "--permutations is -1; expected an integer of at least 0",
-    f"{COMPARE} --no-latents --permutations -1": "--permutations is -1; expected an integer of at least 0",
+    f"{COMPARE} --raw --permutations -1": "--permutations is -1; expected an integer of at least 0",
     f"{COMPARE} --seed -1": "--seed is -1; expected an integer of at least 0",
     f"{COMPARE} --interval-samples 1": r"--interval-samples is 1; expected an integer of at least 2, or all\.$",
     f"{COMPARE} --memory 3XB": "--memory is '3XB'; expected a number of bytes, or text such as 512MB",
@@ -118,7 +118,7 @@ def test_errors_keep_their_words_between_processes(kind):
     for one in (error, pickle.loads(pickle.dumps(error))):
         assert type(one) is kind
         assert str(one) == "folds is 1, or None."
-        assert one.for_command({"folds": "--folds"}) == "--folds is 1, or all."
+        assert one.for_command({"folds": "--cv"}) == "--folds is 1, or all."
         assert one.for_command({}) == "folds is 1, or all."
 
 

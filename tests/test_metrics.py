@@ -276,7 +276,7 @@ class TestRegression:
     @pytest.mark.parametrize("folds", [2, 5, 7])
     def test_contiguous_folds(self, pair, score, average, ridge, folds):
         expected = oracles.regression(*pair, oracles.contiguous(60, folds), score=score, average=average, ridge=ridge)
-        got = sp.regression(*pair, folds=folds, score=score, average=average, ridge=ridge)
+        got = sp.regression(*pair, cv=folds, score=score, average=average, ridge=ridge)
         assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
 
     @pytest.mark.parametrize("offset", [1e3, 1e5])
@@ -302,7 +302,7 @@ class TestRegression:
         label = np.random.default_rng(0).integers(0, 4, 60)
         expected = oracles.regression(*pair, label)
         for names in (label, label * 10 - 7, label.astype(np.uint8)):
-            assert_allclose(sp.regression(*pair, folds=names), expected, rtol=1e-10)
+            assert_allclose(sp.regression(*pair, cv=names), expected, rtol=1e-10)
 
     def test_group_folds(self, pair):
         groups = np.random.default_rng(1).integers(0, 15, 60)
@@ -320,8 +320,8 @@ class TestRegression:
         label = np.zeros(60, dtype=int)
         for score in ("r", "r2"):
             expected = oracles.regression(x, y, label, leak=True, score=score)
-            assert_allclose(sp.regression(x, y, folds=None, score=score), expected, rtol=1e-10)
-        assert_allclose(sp.regression(x, y, folds=None) ** 2, sp.regression(x, y, folds=None, score="r2"), rtol=1e-10)
+            assert_allclose(sp.regression(x, y, cv=None, score=score), expected, rtol=1e-10)
+        assert_allclose(sp.regression(x, y, cv=None) ** 2, sp.regression(x, y, cv=None, score="r2"), rtol=1e-10)
 
     def test_units_keep_their_axis_behind_repeats(self):
         x, y = related(50, 6, 4, seed=3, repeats=(3,))
@@ -428,7 +428,7 @@ class TestRegression:
     def test_against_scikit_learn(self, seed, folds, units_x, units_y):
         x, y = related(60, units_x, units_y, seed=seed)
         expected = oracles.regression(x, y, oracles.contiguous(60, folds))
-        assert_allclose(sp.regression(x, y, folds=folds), expected, rtol=1e-8, atol=1e-10)
+        assert_allclose(sp.regression(x, y, cv=folds), expected, rtol=1e-8, atol=1e-10)
 
 
 class TestShape:
@@ -478,7 +478,7 @@ class TestInput:
         torch = pytest.importorskip("torch")
         x, y = (torch.tensor(z, requires_grad=True) for z in pair)
         folds = torch.arange(60) % 4
-        assert_allclose(sp.regression(x, y, folds=folds), sp.regression(*pair, folds=folds.numpy()))
+        assert_allclose(sp.regression(x, y, cv=folds), sp.regression(*pair, cv=folds.numpy()))
         assert_allclose(sp.regression(x, y, test=folds == 0), sp.regression(*pair, test=folds.numpy() == 0))
         for got in (sp.rsa(x, y), sp.cka(x, y), sp.regression(x, y), sp.cca(x, y), sp.procrustes(x, y)):
             assert isinstance(got, torch.Tensor)

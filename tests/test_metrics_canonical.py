@@ -85,7 +85,7 @@ def test_more_units_than_samples():
     assert_allclose(shape_distance(x, y), angle(whitened(x, 0.5), whitened(y, 0.5)), atol=1e-8)
     few = principal(x, 0.6), principal(y, 0.6)
     assert_allclose(svcca(x, y, variance=0.6), oracles.canonical_correlations(*few).mean(), atol=1e-8)
-    table = sp.compare({"x": x, "y": y}, metrics=[PWCCA], folds=None)
+    table = sp.compare({"x": x, "y": y}, metrics=[PWCCA], cv=None)
     assert table.score.isna().all()
     assert table.why.str.contains("spans as many dimensions as the samples").all()
 
@@ -239,8 +239,8 @@ class TestInfluence:
     @pytest.mark.parametrize("metric", [SHAPE, PWCCA], ids=lambda m: m.name)
     def test_groups_are_whole(self, metric):
         x, y = (np.repeat(z, 4, axis=0) for z in related(100, 6, 5, seed=0, noise=2.0))
-        naive = sp.compare({"x": x, "y": y}, metrics=[metric], folds=None)
-        whole = sp.compare({"x": x, "y": y}, metrics=[metric], folds=None, groups=np.repeat(np.arange(100), 4))
+        naive = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None)
+        whole = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None, groups=np.repeat(np.arange(100), 4))
         assert_allclose(whole.error / naive.error, 2, rtol=0.05)
 
 

@@ -80,12 +80,12 @@ def test_ridge_of_dependent_predictors_and_own_folds(seed):
     x, y = noisy(seed, units=5)
     x = np.hstack([x, x[:, :2] - x[:, 1:3], np.full((43, 1), 0.3)])
     label = np.random.default_rng(seed).integers(0, 4, 43)
-    assert_allclose(ridge(x, y, folds=label), mean_score(chosen_by_loops(x, y, label)), atol=1e-8)
+    assert_allclose(ridge(x, y, cv=label), mean_score(chosen_by_loops(x, y, label)), atol=1e-8)
 
 
 def test_one_training_fold_leaves_none_to_choose_on(pair):
     x, y = pair
-    assert np.isnan(ridge(x, y, folds=2))
+    assert np.isnan(ridge(x, y, cv=2))
     mask = np.arange(60) % 3 == 0
     table = sp.compare({"x": x, "y": y}, metrics=[RIDGE_R, RIDGE_R2], test=mask)
     assert table.score.isna().all()

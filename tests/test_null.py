@@ -78,8 +78,8 @@ def test_p_is_uniform_for_unrelated_groups():
         systems = {name: np.repeat(draw.normal(size=(20, 3)), 4, axis=0) for name in "xy"}
         systems = {name: x + 0.1 * draw.normal(size=x.shape) for name, x in systems.items()}
         options = {"metrics": [RSA], "permutations": 39, "seed": seed}
-        honest.append(sp.compare(systems, groups=groups, folds=None, **options).p[0] - draw.uniform() / 40)
-        naive.append(sp.compare(systems, folds=None, **options).p[0])
+        honest.append(sp.compare(systems, groups=groups, cv=None, **options).p[0] - draw.uniform() / 40)
+        naive.append(sp.compare(systems, cv=None, **options).p[0])
     assert kstest(honest, "uniform").pvalue > 1e-3
     assert np.mean(np.array(naive) <= 0.05) > 0.2
 
@@ -88,9 +88,9 @@ def test_p_is_uniform_for_unrelated_groups():
 @pytest.mark.parametrize("related_by", [0.5, 50.0])
 def test_the_closed_form_is_the_mean_over_re_pairings(metric, related_by):
     x, y = related(60, 20, 15, seed=3, noise=related_by)
-    exact = sp.compare({"x": x, "y": y}, metrics=[metric], folds=None).iloc[0]
+    exact = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None).iloc[0]
     assert "exact mean over all permutations of samples, folds and groups aside" in exact.why
-    drawn = sp.compare({"x": x, "y": y}, metrics=[metric], folds=None, permutations=800).iloc[0]
+    drawn = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None, permutations=800).iloc[0]
     assert "800 permutations of samples" in drawn.why
     spread = (drawn.null_high - drawn.null_low) / (2 * 1.96)
     assert abs(drawn.null - exact.null) < 4 * spread / np.sqrt(800)
@@ -100,7 +100,7 @@ def test_the_closed_form_is_the_mean_over_re_pairings(metric, related_by):
 def test_re_paired_scores_are_those_of_the_metric_on_re_paired_samples():
     x, y = related(60, 6, 4, seed=0)
     for groups, folds in ((None, 5), (np.arange(60) // 4, 5), (None, None)):
-        table = sp.compare({"x": x, "y": y}, metrics=ALL, permutations=1, groups=groups, folds=folds)
+        table = sp.compare({"x": x, "y": y}, metrics=ALL, permutations=1, groups=groups, cv=folds)
         label = None if folds is None else np.arange(60) // 12
         options = {"folds": label}
         if groups is not None:

@@ -172,7 +172,7 @@ class TestTables:
     @by_name
     def test_intervals_are_of_influence(self, metric):
         x, y = sparse(SAMPLES, seed=0)
-        row = sp.compare({"x": x, "y": y}, metrics=[metric], folds=None).iloc[0]
+        row = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None).iloc[0]
         assert_allclose(row.error, standard_error(metric.influences(x, y)), rtol=1e-10)
         assert row.low < row.score < row.high
         assert row.why == ""
@@ -182,7 +182,7 @@ class TestTables:
         x, y = sparse(30, seed=1, repeats=3)
         order = np.random.default_rng(0).permutation(90)
         groups = np.repeat(np.arange(30), 3)
-        row = sp.compare({"x": x[order], "y": y[order]}, metrics=[metric], folds=3, groups=groups[order]).iloc[0]
+        row = sp.compare({"x": x[order], "y": y[order]}, metrics=[metric], cv=3, groups=groups[order]).iloc[0]
         assert_allclose(row.error, standard_error(metric.influences(x, y), groups), rtol=1e-8)
         assert row.error > 1.1 * standard_error(metric.influences(x, y))
 
@@ -226,7 +226,7 @@ class TestTables:
         x, y = gaussian(40, seed=0)
         none = replace(CKA_RBF, name="none", influence=None, no_interval=pairwise.NO_INTERVAL)
         unknown = replace(CKA_RBF, name="unknown", influence=lambda x, y: np.full(len(x), np.nan))
-        table = sp.compare({"x": x, "y": y}, metrics=[none, unknown], folds=None).set_index("metric")
+        table = sp.compare({"x": x, "y": y}, metrics=[none, unknown], cv=None).set_index("metric")
         assert table.error.isna().all()
         assert table.why["none"] == "no interval for this metric"
         assert table.why["unknown"] == DEGENERATE
@@ -238,7 +238,7 @@ class TestTables:
         x = np.eye(6)
         x[5] *= 3
         y = np.random.default_rng(0).normal(size=(6, 4))
-        row = sp.compare({"x": x, "y": y}, metrics=[metric], folds=None).iloc[0]
+        row = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None).iloc[0]
         assert np.isfinite(row.score)
         assert np.isfinite(row.error) == (metric is CKA_RBF)
         assert row.why == ("" if metric is CKA_RBF else DEGENERATE)
@@ -248,18 +248,18 @@ class TestTables:
         """Of 435 pairs 190 are of equal samples: the quantile .4 is 0, and the median is not."""
         x, y = gaussian(30, seed=0)
         x[:20] = x[0]
-        row = sp.compare({"x": x, "y": y}, metrics=[CKA_RBF], folds=None).iloc[0]
+        row = sp.compare({"x": x, "y": y}, metrics=[CKA_RBF], cv=None).iloc[0]
         exact = jackknife(partial(cka_rbf), x, y)
         assert_allclose(row.error, standard_error(exact), rtol=0.5)
 
     def test_four_samples_are_too_few_to_leave_one_out(self):
         x, y = gaussian(4, seed=0)
-        row = sp.compare({"x": x, "y": y}, metrics=[CKA_RBF_DEBIASED], folds=None).iloc[0]
+        row = sp.compare({"x": x, "y": y}, metrics=[CKA_RBF_DEBIASED], cv=None).iloc[0]
         assert np.isnan(row.error)
 
     def test_one_group_has_no_interval(self):
         x, y = gaussian(40, seed=0)
-        table = sp.compare({"x": x, "y": y}, metrics=[MUTUAL_KNN, SHAPE], folds=None, groups=np.zeros(40, dtype=int))
+        table = sp.compare({"x": x, "y": y}, metrics=[MUTUAL_KNN, SHAPE], cv=None, groups=np.zeros(40, dtype=int))
         assert table.error.isna().all()
         assert (table.why == "no interval: all that is scored is of one group").all()
 
@@ -286,7 +286,7 @@ def test_intervals_hold_what_scores_tend_to(kind):
     found = []
     for seed in range(100):
         x, y = draw(seed)
-        table = sp.compare({"x": x, "y": y}, metrics=metrics, folds=None)
+        table = sp.compare({"x": x, "y": y}, metrics=metrics, cv=None)
         found.append(table[table.system_a == "x"][["score", "low", "high", "error"]].to_numpy())
     scores, low, high, errors = np.moveaxis(found, 2, 0)
     held = ((low <= scores.mean(axis=0)) & (scores.mean(axis=0) <= high)).mean(axis=0)

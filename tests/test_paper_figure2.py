@@ -36,7 +36,7 @@ class TestScores:
     def test_they_are_the_public_metrics(self, pair):
         x, y = pair
         found = scores(x, y)
-        r2 = theory.adjusted_r2(sp.regression(x, y, folds=None, score="r2"), *x.shape)
+        r2 = theory.adjusted_r2(sp.regression(x, y, cv=None, score="r2"), *x.shape)
         oracles = {
             "rsa": sp.rsa(x, y),
             "cka_debiased": sp.cka(x, y, debiased=True),

@@ -38,14 +38,14 @@ class TestMeasure:
         z, others = np.split(drawn_latents(3, 300, 200, 200, "gaussian"), 2)
         a, b = (projection(20, 200, generator=stream(3, s, "gaussian", 20)).numpy() for s in ("a", "b"))
         x, y = z @ a.T, (z if pair == "same" else others) @ b.T
-        fitted = sp.regression(x, y, folds=None, score="r2")
+        fitted = sp.regression(x, y, cv=None, score="r2")
         oracles = {
             "cka": sp.cka(x, y),
             "cka_debiased": sp.cka(x, y, debiased=True),
             "rsa": sp.rsa(x, y),
             "r2_in_sample": fitted,
             "r2_adjusted": theory.adjusted_r2(fitted, 150, 20),
-            "r2_held_out": sp.regression(x, y, folds=5, score="r2"),
+            "r2_held_out": sp.regression(x, y, cv=5, score="r2"),
         }
         assert {name: found[pair, name]["score"] for name in METRICS} == pytest.approx(
             {name: float(value) for name, value in oracles.items()}, abs=1e-5

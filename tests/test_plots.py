@@ -19,13 +19,13 @@ def scores(pairs, *, seed=0, spaces=("raw", "reconstruction", "predicted", "late
     rows = []
     for a, b in pairs:
         for space, (metric, x, y) in itertools.product(
-            spaces, [("cka_debiased", a, b), ("regression_r", a, b), ("regression_r", b, a)]
+            spaces, [("cka_debiased", a, b), ("ridge_r", a, b), ("ridge_r", b, a)]
         ):
-            if space == "predicted" and metric == "regression_r":
+            if space == "predicted" and metric == "ridge_r":
                 continue
             score = random.uniform(0.3, 0.95)
             row = {
-                "system_a": x, "system_b": y, "metric": metric, "directed": metric == "regression_r",
+                "system_a": x, "system_b": y, "metric": metric, "directed": metric == "ridge_r",
                 "space": space, "fit": "" if space == "raw" else "pairwise", "control": "none",
                 "score": score, "low": score - 0.05, "high": score + 0.04,
                 "null": 0.0, "null_low": -0.02, "null_high": 0.025, "p": 0.001,
@@ -60,7 +60,7 @@ def test_every_score_is_drawn_in_its_panel():
     figure = plots.alignment(table)
     assert [axes.get_title() for axes in figure.axes] == [
         "debiased CKA", "held-out $r$\nfirst → second", "held-out $r$\nsecond → first"]  # fmt: skip
-    wanted = table[(table.metric == "regression_r") & (table.system_a == "network")]
+    wanted = table[(table.metric == "ridge_r") & (table.system_a == "network")]
     for space, (marker, _) in plots.SPACES.items():
         expected = wanted[(wanted.space == space) & (wanted.control == "none")].score
         np.testing.assert_allclose(points(figure.axes[2], marker), expected)

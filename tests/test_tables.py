@@ -254,7 +254,7 @@ def test_every_command_says_what_it_read(tmp_path, monkeypatch, capsys, command)
         frame.to_csv(f"{name}.csv", index=False)
     paths = ["a.csv", "b.csv", "c.csv"]
     more = {
-        "compare": [*paths, "--no-latents", "--permutations", "9", "--out", "out"],
+        "compare": [*paths, "--raw", "--permutations", "9", "--out", "out"],
         "contrast": [*paths, "--to", "a"],
         "partition": [*paths, "--target", "a"],
         "train": [*paths, "--latents", "6", "--steps", "2", "--joint", "detached", "--out", "kept"],

@@ -71,7 +71,7 @@ class TestAnyOrderOfSamples:
         for seed in (None, 0, 1):
             order = np.arange(SAMPLES) if seed is None else np.random.default_rng(seed).permutation(SAMPLES)
             systems = {"x": x[order], "y": y[order]}
-            tables.append(sp.compare(systems, metrics=[metric], folds=folds[order], permutations=0))
+            tables.append(sp.compare(systems, metrics=[metric], cv=folds[order], permutations=0))
         for table in tables[1:]:
             assert_allclose(table.score, tables[0].score, atol=1e-9)
             assert_allclose(table.error, tables[0].error, rtol=1e-5, atol=1e-9)
@@ -158,7 +158,7 @@ class TestNeighbours:
 
     def test_the_reason_where_none_is_nearest(self):
         systems = {"one-hot": np.eye(20), "other": np.random.default_rng(0).normal(size=(20, 3))}
-        table = sp.compare(systems, metrics=[MUTUAL_KNN, CKNNA], folds=None, permutations=0)
+        table = sp.compare(systems, metrics=[MUTUAL_KNN, CKNNA], cv=None, permutations=0)
         assert table.score.isna().all()
         assert table.why.str.contains("lie at the same distance from one another: none is nearest").all()
 

@@ -647,7 +647,7 @@ def test_the_paper_s_recipe_trains_slowly_where_the_default_is_nearly_done():
     def latent_r(sae, **settings):
         fit(sae, supervised, z, **settings)
         codes = sae.encode(sae.decode(test)).detach().double().numpy()
-        return np.mean([regression(codes[a], codes[1 - a], folds=2) for a in (0, 1)])
+        return np.mean([regression(codes[a], codes[1 - a], cv=2) for a in (0, 1)])
 
     def dictionaries(gradient):
         return SparseAutoencoder(24, LATENTS, TopK(ACTIVE, gradient), repeats=(2,), generator=_generator(2))

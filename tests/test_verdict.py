@@ -12,7 +12,7 @@ NAN = float("nan")
 def row(space, score, **given):
     """Return one row of held-out r, with an interval of ± .01."""
     base = {
-        "system_a": "a", "system_b": "b", "metric": "regression_r", "directed": True, "control": "none", "seed": 0,
+        "system_a": "a", "system_b": "b", "metric": "ridge_r", "directed": True, "control": "none", "seed": 0,
         "fit": "" if space == "raw" else "pairwise",
     }  # fmt: skip
     return (
