@@ -12,12 +12,27 @@ from numpy.testing import assert_allclose
 from scipy.stats import spearmanr
 
 import superpose as sp
-from superpose.arrays import group_folds
+from superpose.arrays import contiguous_folds, group_folds, shuffled_folds
 from superpose.files import DataError
-from superpose.metrics import ALL, CCA, CKA, CKA_DEBIASED, DEFAULT, PROCRUSTES, RSA, Metric, RegressionMetric
+from superpose.metrics import (
+    ALL,
+    CCA,
+    CKA,
+    CKA_DEBIASED,
+    DEFAULT,
+    PROCRUSTES,
+    RSA,
+    Metric,
+    PredictiveMetric,
+    RegressionMetric,
+)
 from superpose.metrics.regression import fixed_ridge, regression_sums, relative_ridge
 from superpose.metrics.splits import Plan
 from superpose.moments import of_pair
+
+def contiguous(x, y, **options):
+    return sp.regression(x, y, cv=contiguous_folds(len(x), 5), **options)
+
 
 FROZEN = {
     "cka": (lambda x, y: sp.cka(x, y), 0.422368012222),
@@ -31,11 +46,11 @@ FROZEN = {
     "rsa correlation spearman": (lambda x, y: sp.rsa(x, y, rdm="correlation", comparator="spearman"), 0.352308901577),
     "cca": (lambda x, y: sp.cca(x, y), 0.79544061227),
     "procrustes": (lambda x, y: sp.procrustes(x, y), 0.914745854113),
-    "unit r": (lambda x, y: sp.regression(x, y, average="units"), 0.62529115164),
-    "unit r2": (lambda x, y: sp.regression(x, y, score="r2", average="units"), 0.362951726388),
-    "pooled r": (lambda x, y: sp.regression(x, y), 0.639980387),
-    "ridge unit r": (lambda x, y: sp.regression(x, y, ridge=1.0, average="units"), 0.625290553683),
-    "ridge unit r2": (lambda x, y: sp.regression(x, y, ridge=1.0, score="r2", average="units"), 0.362996572943),
+    "unit r": (lambda x, y: contiguous(x, y, average="units"), 0.62529115164),
+    "unit r2": (lambda x, y: contiguous(x, y, score="r2", average="units"), 0.362951726388),
+    "pooled r": (lambda x, y: contiguous(x, y), 0.639980387),
+    "ridge unit r": (lambda x, y: contiguous(x, y, ridge=1.0, average="units"), 0.625290553683),
+    "ridge unit r2": (lambda x, y: contiguous(x, y, ridge=1.0, score="r2", average="units"), 0.362996572943),
 }
 
 
@@ -76,12 +91,12 @@ def test_repeats_are_scored_one_by_one(metric):
 
 
 def test_metrics_describe_themselves():
-    assert [m.name for m in DEFAULT] == ["cka", "cka_debiased", "rsa", "ols_r", "ols_r2"]
+    assert [m.name for m in DEFAULT] == ["cka", "cka_debiased", "rsa", "ridge_r", "ridge_r2"]
     assert len({m.name for m in ALL}) == len(ALL)
     for metric in ALL:
         assert isinstance(metric, Metric)
         assert metric.minimum_samples >= 3
-        assert metric.directed is isinstance(metric, RegressionMetric)
+        assert metric.directed is isinstance(metric, PredictiveMetric)
 
 
 class TestDebiased:
@@ -241,7 +256,7 @@ class TestWide:
         assert_allclose(sp.cka(x, y, debiased=True), oracles.debiased_cka(x, y), rtol=1e-9)
         assert_allclose(sp.rsa(x, y), oracles.pearson_rsa(x, y), rtol=1e-9)
         assert_allclose(sp.procrustes(x, y), oracles.procrustes_angle(x, y), rtol=1e-9)
-        label = oracles.contiguous(30, 5)
+        label = shuffled_folds(30, 5)
         assert_allclose(sp.regression(x, y, ridge=2.0), oracles.regression(x, y, label, ridge=2.0), rtol=1e-8)
         units = sp.regression(x, y, ridge=2.0, average=None)
         assert_allclose(units, oracles.regression(x, y, label, ridge=2.0, average=None), rtol=1e-7, atol=1e-9)
@@ -249,7 +264,7 @@ class TestWide:
     def test_relative_penalties_do_not_see_the_rotation(self):
         x, y = related(30, 400, 6, seed=7)
         metric = RegressionMetric("ridge", ("r", "pooled"), relative_ridge(1e-2))
-        label = oracles.contiguous(30, 5)
+        label = shuffled_folds(30, 5)
         scores = []
         for fold in range(5):
             train = x[label != fold]
@@ -260,7 +275,7 @@ class TestWide:
     def test_the_relative_penalty_is_a_share_of_the_mean_predictor_variance(self):
         x, y = related(60, 7, 4, seed=7)
         metric = RegressionMetric("ridge", ("r2", "pooled"), relative_ridge(1e-1))
-        label = oracles.contiguous(60, 5)
+        label = shuffled_folds(60, 5)
         scores = []
         for fold in range(5):
             train = x[label != fold]
@@ -274,8 +289,8 @@ class TestRegression:
     @pytest.mark.parametrize("average", ["pooled", "units", None])
     @pytest.mark.parametrize("ridge", [0.0, 0.3, 50.0])
     @pytest.mark.parametrize("folds", [2, 5, 7])
-    def test_contiguous_folds(self, pair, score, average, ridge, folds):
-        expected = oracles.regression(*pair, oracles.contiguous(60, folds), score=score, average=average, ridge=ridge)
+    def test_drawn_folds(self, pair, score, average, ridge, folds):
+        expected = oracles.regression(*pair, shuffled_folds(60, folds), score=score, average=average, ridge=ridge)
         got = sp.regression(*pair, cv=folds, score=score, average=average, ridge=ridge)
         assert_allclose(got, expected, rtol=1e-9, atol=1e-10)
 
@@ -286,7 +301,7 @@ class TestRegression:
 
     def test_the_oracle_tells_a_leak(self):
         x, y = related(60, 12, 5, seed=1, noise=5.0)
-        label = oracles.contiguous(60, 5)
+        label = shuffled_folds(60, 5)
         honest, leaking = (oracles.regression(x, y, label, score="r2", leak=leak) for leak in (False, True))
         assert leaking > honest + 0.2
         assert_allclose(sp.regression(x, y, score="r2"), honest, rtol=1e-9)
@@ -307,7 +322,7 @@ class TestRegression:
     def test_group_folds(self, pair):
         groups = np.random.default_rng(1).integers(0, 15, 60)
         label = group_folds(groups, 5)
-        assert_allclose(sp.regression(*pair, folds=label), oracles.regression(*pair, label), rtol=1e-10)
+        assert_allclose(sp.regression(*pair, cv=label), oracles.regression(*pair, label), rtol=1e-10)
 
     @pytest.mark.parametrize("score", ["r", "r2"])
     def test_one_fixed_split(self, pair, score):
@@ -328,23 +343,23 @@ class TestRegression:
         got = sp.regression(x, y, average=None)
         assert got.shape == (3, 4)
         for a, b, one in zip(x, y, got, strict=True):
-            assert_allclose(one, oracles.regression(a, b, oracles.contiguous(50, 5), average=None), rtol=1e-9)
+            assert_allclose(one, oracles.regression(a, b, shuffled_folds(50, 5), average=None), rtol=1e-9)
 
     @pytest.mark.parametrize("kind", [np.float32, np.float64])
     def test_rank_deficient_predictors_take_the_least_norm(self, kind):
         x, y = related(80, 6, 4, seed=3)
         x = np.hstack([x, x[:, :3] @ np.random.default_rng(0).normal(size=(3, 5)), x[:, :1]]).astype(kind)
         exact = x.astype(np.float64)
-        expected = oracles.regression(x[:, :6].astype(np.float64), y, oracles.contiguous(80, 5))
+        expected = oracles.regression(x[:, :6].astype(np.float64), y, shuffled_folds(80, 5))
         assert_allclose(sp.regression(x, y), expected, rtol=1e-9 if kind is np.float64 else 1e-5)
         if kind is np.float64:
-            assert_allclose(sp.regression(x, y), oracles.regression(exact, y, oracles.contiguous(80, 5)), rtol=1e-8)
+            assert_allclose(sp.regression(x, y), oracles.regression(exact, y, shuffled_folds(80, 5)), rtol=1e-8)
 
     def test_constant_predictors_are_ignored(self):
         x, y = related(80, 6, 4, seed=3)
         wide = np.hstack([x, np.full((80, 2), 3.7)])
         assert_allclose(sp.regression(wide, y), sp.regression(x, y), rtol=1e-10)
-        assert_allclose(sp.regression(wide, y), oracles.regression(wide, y, oracles.contiguous(80, 5)), rtol=1e-8)
+        assert_allclose(sp.regression(wide, y), oracles.regression(wide, y, shuffled_folds(80, 5)), rtol=1e-8)
 
     @pytest.mark.parametrize("kind", [np.float32, np.float64])
     @pytest.mark.parametrize("rest", [0.0, 0.1, 100.1])
@@ -354,7 +369,7 @@ class TestRegression:
         rare = np.full((80, 1), rest)
         rare[[3, 7], 0] += (1.0, 2.0)
         x = np.hstack([x, rare]).astype(kind)
-        label = oracles.contiguous(80, 5)
+        label = shuffled_folds(80, 5)
         expected = oracles.regression(x.astype(np.float64), y, label, ridge=ridge, score="r2")
         assert_allclose(
             sp.regression(x, y, ridge=ridge, score="r2"), expected, rtol=1e-9 if kind is np.float64 else 1e-5
@@ -363,7 +378,7 @@ class TestRegression:
     @pytest.mark.parametrize("kind", [np.float32, np.float64])
     def test_a_target_that_is_constant_in_one_fold_has_no_score(self, kind):
         x, y = related(80, 6, 4, seed=3)
-        y[:16, 1] = 0.1
+        y[shuffled_folds(80, 5) == 0, 1] = 0.1
         assert np.isnan(sp.regression(x, y.astype(kind), average=None)).tolist() == [False, True, False, False]
 
     def test_predictors_of_very_different_scale(self):
@@ -399,7 +414,7 @@ class TestRegression:
 
     def test_one_predictor_fewer_than_training_samples_is_enough(self):
         x, y = related(60, 47, 4, seed=3, latents=50)
-        assert_allclose(sp.regression(x, y), oracles.regression(x, y, oracles.contiguous(60, 5)), rtol=1e-5)
+        assert_allclose(sp.regression(x, y), oracles.regression(x, y, shuffled_folds(60, 5)), rtol=1e-5)
 
     @pytest.mark.parametrize(
         ("options", "words"),
@@ -409,11 +424,11 @@ class TestRegression:
             ({"ridge": -1.0}, "ridge is -1.0; expected a finite number of at least 0"),
             ({"ridge": np.nan}, "ridge is nan; expected a finite number"),
             ({"ridge": "strong"}, "ridge is 'strong'; expected a finite number"),
-            ({"folds": 1}, "folds is 1; expected an integer of at least 2"),
-            ({"folds": 31}, "60 samples are too few for 31 folds"),
-            ({"folds": np.zeros(60)}, r"folds has shape \(60,\) and type float64; expected an integer, or the fold of"),
-            ({"folds": np.zeros(59, dtype=int)}, r"folds has shape \(59,\) and type int64"),
-            ({"folds": np.zeros(60, dtype=int)}, "folds puts every sample in one fold; expected at least two"),
+            ({"cv": 1}, "cv is 1; expected an integer of at least 2"),
+            ({"cv": 31}, "60 samples are too few for 31 folds"),
+            ({"cv": np.zeros(60)}, r"cv has shape \(60,\) and type float64; expected an integer, or the fold of"),
+            ({"cv": np.zeros(59, dtype=int)}, r"cv has shape \(59,\) and type int64"),
+            ({"cv": np.zeros(60, dtype=int)}, "cv puts every sample in one fold; expected at least two"),
             ({"test": np.zeros(60)}, r"test has shape \(60,\) and type float64; expected booleans, \(60,\)"),
             ({"test": np.zeros(50, dtype=bool)}, r"test has shape \(50,\) and type bool"),
             ({"test": np.zeros(60, dtype=bool)}, "test marks 0 of 60 samples; expected some to score and some to fit"),
@@ -427,7 +442,7 @@ class TestRegression:
     @given(st.integers(0, 2**31), st.integers(2, 6), st.integers(1, 8), st.integers(1, 5))
     def test_against_scikit_learn(self, seed, folds, units_x, units_y):
         x, y = related(60, units_x, units_y, seed=seed)
-        expected = oracles.regression(x, y, oracles.contiguous(60, folds))
+        expected = oracles.regression(x, y, shuffled_folds(60, folds))
         assert_allclose(sp.regression(x, y, cv=folds), expected, rtol=1e-8, atol=1e-10)
 
 

@@ -9,6 +9,7 @@ from conftest import related
 from numpy.testing import assert_allclose
 
 import superpose as sp
+from superpose.arrays import group_folds, shuffled_folds
 from superpose.files import DataError
 from superpose.metrics import PLS_R, RIDGE_R, RIDGE_R2, pls, ridge
 from superpose.metrics.ridge import GRID, RidgeMetric
@@ -16,7 +17,7 @@ from superpose.metrics.ridge import GRID, RidgeMetric
 SEEDS = range(10)
 
 
-def chosen_by_loops(x, y, label, grid=GRID, leak=False):
+def chosen_by_loops(x, y, label, grid=GRID, leak=False, held_out=None):
     """Yield (targets, predictions, fraction) of each held-out fold; `leak` chooses the penalty on the held-out fold."""
     from sklearn.linear_model import Ridge
 
@@ -25,7 +26,7 @@ def chosen_by_loops(x, y, label, grid=GRID, leak=False):
         alpha = fraction * (centred**2).sum() / min(centred.shape)
         return Ridge(alpha=alpha, solver="svd").fit(x[rows], y[rows])
 
-    for fold in np.unique(label):
+    for fold in np.unique(label) if held_out is None else [held_out]:
         train = label != fold
         inner = [fold] if leak else np.unique(label[train])
         errors = [
@@ -52,7 +53,7 @@ def noisy(seed, samples=43, units=None):
 def test_ridge_against_loops(seed):
     """43 samples in 5 folds of unequal size, more predictors than samples among the draws."""
     x, y = noisy(seed)
-    parts = list(chosen_by_loops(x, y, oracles.contiguous(43, 5)))
+    parts = list(chosen_by_loops(x, y, shuffled_folds(43, 5)))
     for score in ("r", "r2"):
         for average in ("pooled", "units", None):
             expected = mean_score(parts, score, average)
@@ -61,15 +62,32 @@ def test_ridge_against_loops(seed):
     assert RIDGE_R2(x, y) == ridge(x, y, score="r2")
 
 
+@pytest.mark.parametrize("units", [8, 90], ids=["few units", "more units than samples"])
+@pytest.mark.parametrize("grouped", [False, True], ids=["samples", "groups"])
+def test_penalties_of_one_fixed_split_are_chosen_over_five_folds_of_its_training_samples(units, grouped):
+    x, y = noisy(3, samples=63, units=units)
+    groups = np.random.default_rng(1).permutation(np.arange(63) // 3) if grouped else None
+    mask = np.random.default_rng(2).random(63) < 0.3 if groups is None else groups % 4 == 1
+    label = np.full(63, 5)
+    inner = shuffled_folds((~mask).sum(), 5) if groups is None else group_folds(groups[~mask], 5, seed=0)
+    label[~mask] = inner
+    expected = mean_score(chosen_by_loops(x, y, label, held_out=5))
+    if groups is None:
+        assert_allclose(ridge(x, y, test=mask), expected, atol=1e-6)
+    row = sp.compare({"x": x, "y": y}, metrics=[RIDGE_R], test=mask, groups=groups).iloc[0]
+    assert_allclose(row.score, expected, atol=1e-6)
+    assert (row.split, row.samples) == ("test", mask.sum())
+
+
 def test_the_penalty_differs_and_is_not_chosen_on_the_held_out_fold():
     """A fault the test above must catch: other penalties, hence other scores, where the held-out fold chooses."""
     taken, honest, leaking = set(), [], []
     for seed in SEEDS:
         x, y = noisy(seed)
-        parts = list(chosen_by_loops(x, y, oracles.contiguous(43, 5)))
+        parts = list(chosen_by_loops(x, y, shuffled_folds(43, 5)))
         taken |= {fraction for *_, fraction in parts}
         honest.append(mean_score(parts, "r2"))
-        leaking.append(mean_score(chosen_by_loops(x, y, oracles.contiguous(43, 5), leak=True), "r2"))
+        leaking.append(mean_score(chosen_by_loops(x, y, shuffled_folds(43, 5), leak=True), "r2"))
     assert len(taken) >= 3
     assert np.min(np.array(leaking) - honest) >= 0
     assert np.max(np.array(leaking) - honest) > 1e-3
@@ -83,11 +101,13 @@ def test_ridge_of_dependent_predictors_and_own_folds(seed):
     assert_allclose(ridge(x, y, cv=label), mean_score(chosen_by_loops(x, y, label)), atol=1e-8)
 
 
-def test_one_training_fold_leaves_none_to_choose_on(pair):
+@pytest.mark.parametrize(
+    "split", [{"cv": 2}, {"test": np.arange(60) >= 3}, {"cv": None}], ids=["two folds", "three samples", "in-sample"]
+)
+def test_one_training_fold_leaves_none_to_choose_on(pair, split):
     x, y = pair
-    assert np.isnan(ridge(x, y, cv=2))
-    mask = np.arange(60) % 3 == 0
-    table = sp.compare({"x": x, "y": y}, metrics=[RIDGE_R, RIDGE_R2], test=mask)
+    assert np.isnan(ridge(x, y, **split))
+    table = sp.compare({"x": x, "y": y}, metrics=[RIDGE_R, RIDGE_R2], **split)
     assert table.score.isna().all()
     assert table.why.str.contains("one training fold leaves none to choose the penalty on; use more folds").all()
 
@@ -115,7 +135,7 @@ def by_scikit(x, y, label, components):
 def test_partial_least_squares_against_scikit_learn(seed, components):
     x, y = noisy(seed)
     y *= [1.0, 3.0, 0.3]
-    parts = list(by_scikit(x, y, oracles.contiguous(43, 5), components))
+    parts = list(by_scikit(x, y, shuffled_folds(43, 5), components))
     for score in ("r", "r2"):
         for average in ("pooled", None):
             expected = mean_score(parts, score, average)
@@ -124,7 +144,7 @@ def test_partial_least_squares_against_scikit_learn(seed, components):
 
 def test_one_target(pair):
     x, y = pair
-    expected = mean_score(by_scikit(x, y[:, :1], oracles.contiguous(60, 5), 2))
+    expected = mean_score(by_scikit(x, y[:, :1], shuffled_folds(60, 5), 2))
     assert_allclose(pls(x, y[:, :1], components=2), expected, atol=1e-8)
 
 

@@ -7,7 +7,9 @@ from numpy.testing import assert_allclose
 from scipy.stats import kstest
 
 import superpose as sp
-from superpose.metrics import ALL, CKA, CKA_DEBIASED, PROCRUSTES, OLS_R, RSA
+from superpose.arrays import group_folds, shuffled_folds
+from superpose.metrics import ALL, CKA, CKA_DEBIASED, OLS_R, PROCRUSTES, RSA, PredictiveMetric
+from superpose.metrics.splits import split_of
 from superpose.permutations import permutations
 from superpose.statistics import p_value
 
@@ -18,9 +20,9 @@ def test_unrelated_systems_score_nothing(seed):
     x = (draw.normal(size=(20_000, 64)) @ draw.normal(size=(64, 24))).astype(np.float32)
     y = (draw.normal(size=(20_000, 64)) @ draw.normal(size=(64, 40))).astype(np.float32)
     table = sp.compare({"x": x, "y": y}).set_index("metric")
-    for name in ("cka_debiased", "rsa", "ols_r"):
+    for name in ("cka_debiased", "rsa", "ridge_r"):
         assert np.abs(table.score[name]).max() < 0.03
-    assert np.abs(table.score["ols_r2"]).max() < 0.03
+    assert np.abs(table.score["ridge_r2"]).max() < 0.03
 
 
 def test_p_is_one_plus_those_as_high_over_one_plus_all(monkeypatch):
@@ -99,29 +101,34 @@ def test_the_closed_form_is_the_mean_over_re_pairings(metric, related_by):
 
 def test_re_paired_scores_are_those_of_the_metric_on_re_paired_samples():
     x, y = related(60, 6, 4, seed=0)
-    for groups, folds in ((None, 5), (np.arange(60) // 4, 5), (None, None)):
-        table = sp.compare({"x": x, "y": y}, metrics=ALL, permutations=1, groups=groups, cv=folds)
-        label = None if folds is None else np.arange(60) // 12
-        options = {"folds": label}
-        if groups is not None:
-            label = sp.arrays.group_folds(groups, 5)
-            options = {"folds": label}
-        index = next(permutations(60, label, groups).draw(1, 0))
+    groups = np.arange(60) // 4
+    for kept, cv, label in (
+        (None, 5, shuffled_folds(60, 5)),
+        (groups, 5, group_folds(groups, 5, seed=0)),
+        (None, None, None),
+    ):
+        table = sp.compare({"x": x, "y": y}, metrics=ALL, permutations=1, groups=kept, cv=cv)
+        again = y[next(permutations(60, label, kept).draw(1, 0))]
         for metric in ALL:
             null = table[table.metric == metric.name].null.iloc[0]
-            again = y[index]
-            expected = {
-                "ols_r": lambda a=again, o=options: sp.regression(x, a, **o),
-                "ols_r2": lambda a=again, o=options: sp.regression(x, a, score="r2", **o),
-                "ols_r_units": lambda a=again, o=options: sp.regression(x, a, average="units", **o),
-            }.get(metric.name, lambda m=metric, a=again: m(x, a))()
-            assert_allclose(null, float(expected), rtol=1e-9, atol=1e-12, err_msg=metric.name)
+            assert_allclose(null, score(metric, x, again, label), rtol=1e-9, atol=1e-12, err_msg=metric.name)
+
+
+def score(metric, x, y, label):
+    """Return what a metric gives of two arrays, fitted over labelled folds where it predicts."""
+    if not isinstance(metric, PredictiveMetric):
+        return float(metric(x, y))
+    made, average = metric.kind
+    if metric.name.startswith("ols"):
+        return float(sp.regression(x, y, cv=label, score=made, average=average))
+    # One fold leaves none to choose a penalty on.
+    return np.nan if label is None else float(sp.metrics.ridge(x, y, cv=label, score=made, average=average))
 
 
 def test_the_other_direction_is_fitted_anew():
     x, y = related(60, 6, 4, seed=0)
     table = sp.compare({"x": x, "y": y}, metrics=[OLS_R], permutations=1)
-    index = next(permutations(60, np.arange(60) // 12).draw(1, 0))
+    index = next(permutations(60, shuffled_folds(60, 5)).draw(1, 0))
     assert_allclose(table.null[1], sp.regression(y[index], x), rtol=1e-9)
 
 
@@ -129,18 +136,30 @@ def test_a_split_is_re_paired_on_either_side_of_it():
     x, y = related(60, 6, 4, seed=0)
     mask = np.arange(60) % 3 == 0
     table = sp.compare({"x": x, "y": y}, metrics=[CKA, OLS_R], permutations=1, test=mask)
-    index = next(permutations(60, mask.astype(np.int64)).draw(1, 0))
-    assert np.array_equal(mask[index], mask)
+    # Inside each of the training samples' folds too, on which penalties are chosen.
+    folds = split_of(60, test=mask).folds
+    index = next(permutations(60, folds).draw(1, 0))
+    assert np.array_equal(folds[index], folds) and np.array_equal(folds == folds.max(), mask)
     assert_allclose(table.null[0], sp.cka(x[mask], y[index][mask]), rtol=1e-9)
     assert_allclose(table.null[1], sp.regression(x, y[index], test=mask), rtol=1e-9)
 
 
 def test_the_seed_decides():
     x, y = related(60, 6, 4, seed=0)
-    first, again, other = (sp.compare({"x": x, "y": y}, permutations=9, seed=seed) for seed in (1, 1, 2))
+    options = {"permutations": 9, "cv": shuffled_folds(60, 5)}
+    first, again, other = (sp.compare({"x": x, "y": y}, seed=seed, **options) for seed in (1, 1, 2))
     assert first.equals(again)
     assert_allclose(first.score, other.score)
     assert (first.null != other.null).all()
+
+
+def test_the_seed_draws_the_folds():
+    x, y = related(60, 6, 4, seed=0)
+    first, again, other = (sp.compare({"x": x, "y": y}, seed=seed) for seed in (1, 1, 2))
+    assert first.equals(again)
+    assert np.isclose(first.score, other.score, rtol=1e-9).tolist() == [not directed for directed in first.directed]
+    given = sp.compare({"x": x, "y": y}, cv=shuffled_folds(60, 5, seed=1))
+    assert given.equals(first)
 
 
 def test_global_random_state_is_left_alone():
