@@ -20,7 +20,8 @@ def systems():
     sizes = stream(9).permutation(np.tile([3, 4, 5, 6, 7], 6))
     groups = np.repeat(np.arange(30), sizes)
     latents = stream(0).randn(30, 12)[groups] + stream(1).randn(len(groups), 12)
-    mixed = {name: latents @ stream(2 + i).randn(12, m) for i, (name, m) in enumerate({"a": 8, "b": 10, "c": 6}.items())}
+    units = {"a": 8, "b": 10, "c": 6}
+    mixed = {name: latents @ stream(2 + i).randn(12, m) for i, (name, m) in enumerate(units.items())}
     return {name: x + stream(7 + i).randn(*x.shape) for i, (name, x) in enumerate(mixed.items())}, groups
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import superpose as sp
-from superpose.metrics import ALL, MORE, PLS_R, OLS_R, OLS_R2, RIDGE_R, fixed_ridge
+from superpose.metrics import ALL, MORE, OLS_R, OLS_R2, PLS_R, RIDGE_R, fixed_ridge
 from superpose.metrics.pls import PartialLeastSquaresMetric
 from superpose.metrics.regression import RegressionMetric
 

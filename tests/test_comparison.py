@@ -428,8 +428,10 @@ class TestWorkers:
 def test_a_fold_of_one_group_has_no_interval(systems):
     table = sp.compare(systems, metrics=[OLS_R, RSA], groups=np.repeat(np.arange(5), 24))
     fitted = table[table.metric == "ols_r"]
-    assert fitted.score.notna().all() and fitted.error.isna().all()
+    assert fitted.score.notna().all()
+    assert fitted.error.isna().all()
     assert (fitted.why == "no interval: a held-out fold is of one group; use fewer folds").all()
     assert table[table.metric == "rsa"].error.notna().all()
     found = sp.contrast(systems, to="v1", metrics=[OLS_R], groups=np.repeat(np.arange(5), 24)).iloc[0]
-    assert np.isnan(found.p) and "a held-out fold is of one group" in found.why
+    assert np.isnan(found.p)
+    assert "a held-out fold is of one group" in found.why

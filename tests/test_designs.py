@@ -12,7 +12,7 @@ from designs import Experiment, ceilings_measured, measured, tables_agree
 from proof import proved
 
 import superpose as sp
-from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, PLS_R, OLS_R, OLS_R2, RIDGE_R, RIDGE_R2, RSA
+from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, OLS_R, OLS_R2, PLS_R, RIDGE_R, RIDGE_R2, RSA
 from superpose.metrics.pls import PartialLeastSquaresMetric
 
 PLS_R2 = PartialLeastSquaresMetric("pls_r2", ("r2", "pooled"))

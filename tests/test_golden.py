@@ -19,6 +19,7 @@ def test_scores_are_those_that_are_kept(path, tables):
         if name in NUMBERS:
             # Dictionaries are trained in float32, whose products differ between processors.
             tolerance = 2e-3 if path.stem == "analyse" else 1e-7
-            np.testing.assert_allclose(table[name].astype(float), kept[name].astype(float), atol=tolerance, err_msg=name)
+            found, expected = (part[name].astype(float) for part in (table, kept))
+            np.testing.assert_allclose(found, expected, atol=tolerance, err_msg=name)
         elif kept[name].dtype == object and name != "why":
             assert kept[name].fillna("").tolist() == table[name].fillna("").astype(str).tolist()

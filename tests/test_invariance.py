@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from proof import proved
 
 import superpose as sp
-from superpose.metrics import ALL, CCA, CKA, CKA_DEBIASED, MORE, PROCRUSTES, OLS_R, OLS_R_UNITS, RSA
+from superpose.metrics import ALL, CCA, CKA, CKA_DEBIASED, MORE, OLS_R, OLS_R_UNITS, PROCRUSTES, RSA
 from superpose.metrics.check import CHANGES, changes, exchanged, from_itself, mapped, reordered
 from superpose.metrics.metric import INVARIANCES
 

@@ -30,6 +30,7 @@ from superpose.metrics.regression import fixed_ridge, regression_sums, relative_
 from superpose.metrics.splits import Plan
 from superpose.moments import of_pair
 
+
 def contiguous(x, y, **options):
     return sp.regression(x, y, cv=contiguous_folds(len(x), 5), **options)
 

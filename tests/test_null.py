@@ -139,7 +139,8 @@ def test_a_split_is_re_paired_on_either_side_of_it():
     # Inside each of the training samples' folds too, on which penalties are chosen.
     folds = split_of(60, test=mask).folds
     index = next(permutations(60, folds).draw(1, 0))
-    assert np.array_equal(folds[index], folds) and np.array_equal(folds == folds.max(), mask)
+    assert np.array_equal(folds[index], folds)
+    assert np.array_equal(folds == folds.max(), mask)
     assert_allclose(table.null[0], sp.cka(x[mask], y[index][mask]), rtol=1e-9)
     assert_allclose(table.null[1], sp.regression(x, y[index], test=mask), rtol=1e-9)
 

@@ -104,7 +104,8 @@ class TestCommandLine:
         assert words in said.err
 
     def test_failed_cells_are_named_and_the_status_is_one(self, tmp_path, capsys):
-        assert cli.main(["reproduce", "figure2", "--out", str(tmp_path), *QUICK, "--entries", "haar", "--units", "4", "99"]) == 1
+        asked = ["--entries", "haar", "--units", "4", "99"]
+        assert cli.main(["reproduce", "figure2", "--out", str(tmp_path), *QUICK, *asked]) == 1
         said = capsys.readouterr().err
         assert "10 of 20 cells of figure2 failed; the others are kept" in said
         assert "DataError" in said

@@ -1,4 +1,5 @@
 import json
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -269,7 +270,7 @@ def test_chunks_that_do_not_fit_together(tmp_path, second, cause):
 class TestFailures:
     """What failed leaves nothing that stands in the way of the corrected call."""
 
-    OTHER = {"model": "other", "seed": 3}
+    OTHER: ClassVar = {"model": "other", "seed": 3}
 
     @pytest.mark.parametrize("error", [Stop, KeyboardInterrupt, OSError, MemoryError])
     def test_nothing_made_leaves_no_folder(self, tmp_path, error):
@@ -284,7 +285,8 @@ class TestFailures:
     def test_a_folder_that_was_there_stays(self, tmp_path):
         with pytest.raises(Stop):
             build(tmp_path, SETTINGS, 4, stop_at(0, []))
-        assert tmp_path.is_dir() and list(tmp_path.iterdir()) == []
+        assert tmp_path.is_dir()
+        assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize("error", [Stop, OSError, MemoryError])
     def test_other_settings_replace_what_failed(self, tmp_path, error):

@@ -189,7 +189,8 @@ class TestRanks:
     def test_levels(self):
         values = np.array([[0.3, 0.1 + 0.2, 1.0, 0.1 + 0.2 + 1e-9], [2.0, 1.0, 2.0, 1.0 + 1e-16]])
         found = levelled(values, np.full(values.shape, 1e-15))
-        assert len(np.unique(found[0])) == 3 and found[0, 0] == found[0, 1]
+        assert len(np.unique(found[0])) == 3
+        assert found[0, 0] == found[0, 1]
         assert found[1].tolist() == [2.0, 1.0, 2.0, 1.0]
 
 
