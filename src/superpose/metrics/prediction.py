@@ -94,6 +94,11 @@ class Training:
     mean: Array
     still: NDArray[np.bool_]
 
+    @property
+    def dimensions(self) -> Array:
+        """How many dimensions the predictors may span: their number, constant ones aside, or that of the rows."""
+        return np.clip((~self.still).sum(-1), 1, self.samples)
+
     def joint(self, moments: Moments) -> Array:
         """Return the products with targets about both means, 0 for predictors that are constant."""
         mean_y = over(moments.y.total, self.folds) / self.samples

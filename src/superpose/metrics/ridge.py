@@ -105,7 +105,7 @@ def chosen_ridge(moments: Moments, training: tuple[int, ...], *, grid: tuple[flo
 
     def adjoint(slope: Array) -> Pull:
         # The fraction that was chosen is held; its penalty grows with the trace of the Gram matrix.
-        joint, rise = solved(slope), best / min(spectrum.rows.samples, len(weights))
+        joint, rise = solved(slope), best / float(spectrum.rows.dimensions)
         return Pull(joint, trace=-float(rise * np.sum(joint * weights)), shrunk=True)
 
     return Fitted(weights, blurred=is_rough(moments), adjoint=adjoint)
@@ -137,7 +137,7 @@ def spectrum_of(x: Own, folds: tuple[int, ...]) -> Spectrum:
     def made() -> Spectrum:
         rows, gram = training_rows(x, folds)
         values, vectors = np.linalg.eigh(gram)
-        unit = np.einsum("...ii->...", gram) / min(rows.samples, gram.shape[-1])
+        unit = np.einsum("...ii->...", gram) / rows.dimensions
         return Spectrum(rows, np.maximum(values, 0), vectors, unit)
 
     return x.keep((spectrum_of, folds), made)
