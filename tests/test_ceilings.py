@@ -703,8 +703,8 @@ class TestOfPairs:
         assert found.ceiling_why["cka"] == BIASED
         assert found.ceiling_why["procrustes"] == UNKNOWN
         assert set(found.index[found.ceiling.notna()]) == {
-            *("cka_debiased", "cka_grouped", "rsa", "ridge_r", "ridge_r2", "ridge_r_units"),
-            *("ridge_r", "ridge_r2", "pls_r"),
+            *("cka_debiased", "cka_grouped", "rsa", "ols_r", "ols_r2", "ols_r_units", "ols_r2_units"),
+            *("ridge_r", "ridge_r2", "ridge_r_units", "ridge_r2_units", "pls_r"),
         }
 
     def test_single_trials_leave_regressions_their_ceilings(self):
@@ -787,7 +787,7 @@ class TestOfPairs:
             ({"a": np.ones((2, 9, 2)), "b": np.ones((9, 2))}, {"seed": -1}, "seed is -1"),
             (
                 {"a": np.ones((2, 9, 2)), "b": np.ones((9, 2))},
-                {"groups": np.arange(9) // 2, "folds": np.arange(9) % 2},
+                {"groups": np.arange(9) // 2, "cv": np.arange(9) % 2},
                 "a group has samples in more than one fold",
             ),
         ],
@@ -865,7 +865,7 @@ class TestAnalysis:
         assert any("network has no repeats and is taken as free of noise" in text for text in found.warnings)
         assert any(
             text.startswith(
-                "No noise ceiling of regression_r, regression_r2, regression_r_units: network has no repeats"
+                "No noise ceiling of ridge_r, ridge_r2, ridge_r_units: network has no repeats"
             )
             for text in found.warnings
         )

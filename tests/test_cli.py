@@ -144,7 +144,7 @@ def test_samples_of_intervals(here, monkeypatch, asked, samples):
     monkeypatch.setattr(superpose.statistics, "GROUPS", 2)
     assert compare("x.npy", "y.npy", "--out", "out", "--cv", 2, *asked, *RAW) == 0
     systems = {name: np.load(f"{name}.npy") for name in "xy"}
-    expected = raw(systems, folds=2, interval_samples=samples)
+    expected = raw(systems, cv=2, interval_samples=samples)
     np.testing.assert_array_equal(pd.read_parquet("out/alignment.parquet").error, expected.table.error)
     assert json.loads(Path("out/run.json").read_text())["settings"]["interval_samples"] == samples
 
@@ -391,8 +391,8 @@ def test_bad_files(here, capsys, content, name, words):
         (["x.npy", "y.npy", "--out", "out", "--interval-samples", "few"], "--interval-samples"),
         (["x.npy", "y.npy", "--out", "out", "--fit", "both"], "fit is 'both'; expected one of 'pairwise'"),
         (["x.npy", "y.npy", "--out", "out", "--mode", "sum", *QUICK], "mode is 'sum'; expected one of 'separate'"),
-        (["x.npy", "y.npy", "--out", "out", "--cv", "1"], "folds is 1; expected an integer of at least 2"),
-        (["x.npy", "y.npy", "--out", "out", "--cv", "31"], "60 samples are too few for 31 folds"),
+        (["x.npy", "y.npy", "--out", "out", "--cv", "1", "--raw"], "cv is 1; expected an integer of at least 2"),
+        (["x.npy", "y.npy", "--out", "out", "--cv", "31", "--raw"], "60 samples are too few for 31 folds"),
     ],
 )
 def test_bad_arguments(here, capsys, arguments, words):
@@ -517,9 +517,9 @@ class TestHelp:
     def test_every_parameter_is_explained(self, capsys):
         cli.main(["compare", "--help"])
         out = capsys.readouterr().out
-        for name in ("latents", "active", "fit", "mode", "folds", "groups", "permutations", "steps", "seeds", "seed"):
+        for name in ("latents", "active", "fit", "mode", "cv", "test", "groups", "permutations", "steps", "seeds", "seed"):
             assert re.search(rf"--{name}\b", out)
-        for name in ("no-latents", "json", "overwrite"):
+        for name in ("raw", "json", "overwrite"):
             assert f"--{name}" in out
             assert f"--no-{name}" not in out
 
@@ -623,11 +623,11 @@ class TestDryRun:
     def test_numbers_are_those_of_the_prediction(self, here, capsys):
         from superpose.analysis.scores import METRICS
 
-        options = ("--permutations", 0, "--memory", "1MB", "--cv", 4, "--interval-samples", "all")
+        options = ("--permutations", 0, "--memory", "1MB", "--raw", "--cv", 4, "--interval-samples", "all")
         assert compare("x.npy", "y.npy", "--out", "results", "--dry-run", "--json", *options) == 0
         found = json.loads(capsys.readouterr().out)
         sizes = {"x": superpose.costs.Size(60, 5, "float64"), "y": superpose.costs.Size(60, 4, "float64")}
-        costs = superpose.costs.predict(sizes, metrics=METRICS, test=1 / 4, memory="1MB", interval_samples=None)
+        costs = superpose.costs.predict(sizes, metrics=METRICS, cv=4, memory="1MB", interval_samples=None)
         assert found["reads"] == costs.reads
         assert found["flops"] == costs.flops
         assert found["memory"] == costs.memory
@@ -636,5 +636,5 @@ class TestDryRun:
     def test_bad_files_and_options_are_one_line(self, here, capsys):
         (here / "cut.npy").write_bytes((here / "x.npy").read_bytes()[:200])
         refused(capsys, "cut.npy has 200 bytes and announces", "x.npy", "cut.npy", "--out", "results", "--dry-run")
-        refused(capsys, "folds is 1; expected", "x.npy", "y.npy", "--out", "results", "--dry-run", "--cv", 1)
+        refused(capsys, "cv is 1; expected", "x.npy", "y.npy", "--out", "results", "--dry-run", "--raw", "--cv", 1)
         refused(capsys, "expected at least two systems", "x.npy", "--out", "results", "--dry-run")

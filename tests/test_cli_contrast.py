@@ -41,7 +41,7 @@ class TestTable:
         arguments, table = COMMANDS[name]
         assert cli.main([name, *FILES, *arguments, "--groups", "photographs.npy", "--cv", "4"]) == 0
         found = pd.read_csv(io.StringIO(capsys.readouterr().out), sep="\t", na_values="nan", keep_default_na=False)
-        expected = table(groups=np.repeat(np.arange(40), 2), folds=4)
+        expected = table(groups=np.repeat(np.arange(40), 2), cv=4)
         assert_frame_equal(found.drop(columns="why"), expected.drop(columns="why"), check_dtype=False)
 
     @pytest.mark.parametrize(("asked", "samples"), [("20", 20), ("all", None)])

@@ -61,7 +61,7 @@ class TestCounts:
             {},
             {"memory": (7 + 12 + 4) * SQUARE * 8 // 7 + 8},
             {"memory": "1B", "interval_samples": 60},
-            {"metrics": [CKA], "folds": None},
+            {"metrics": [CKA], "cv": None},
             {"permutations": 3, "metrics": [RSA, OLS_R]},
             {"pairs": [("a", "b"), ("c", "a")]},
         ],

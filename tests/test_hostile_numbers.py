@@ -182,8 +182,6 @@ def test_more_units_than_samples(function):
     result = np.asarray(function(x, y), dtype=float)
     if function in [FUNCTIONS[name] for name in ("ols_r", "ols_r2", "ols_r_units", "cca")]:
         assert np.isnan(result).all()
-    elif function is compared:
-        assert np.isfinite(result).sum() == 3
     else:
         assert np.isfinite(result).all()
 

@@ -28,9 +28,9 @@ SAID = {
     f"{COMPARE} --mode detachd": "--mode is 'detachd'; expected one of .* Did you mean 'detached'?",
     f"{COMPARE} --controls shufled_fit": "--controls is 'shufled_fit'; expected one of .* Did you mean 'shuffled_fit'?",
     f"{COMPARE} --controls within_labels": "the control 'within_labels' needs a label a row; give --labels, or leave",
-    f"{COMPARE} --folds 1": r"--folds is 1; expected an integer of at least 2\.$",
-    f"{COMPARE} --folds 1 --dry-run": "--folds is 1; expected an integer of at least 2",
-    f"{COMPARE} --folds 99": r"60 samples are too few for 99 folds; expected at least two a fold. Lower --folds\.$",
+    f"{COMPARE} --raw --cv 1": r"--cv is 1; expected an integer of at least 2\.$",
+    f"{COMPARE} --raw --cv 1 --dry-run": "--cv is 1; expected an integer of at least 2",
+    f"{COMPARE} --raw --cv 99": r"60 samples are too few for 99 folds; expected at least two a fold. Lower --cv\.$",
     f"{COMPARE} --permutations -1": "--permutations is -1; expected an integer of at least 0",
     f"{COMPARE} --raw --permutations -1": "--permutations is -1; expected an integer of at least 0",
     f"{COMPARE} --seed -1": "--seed is -1; expected an integer of at least 0",
@@ -92,7 +92,7 @@ def test_options_are_named_as_the_command_spells_them(here, capsys, command):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"folds": 1}, "^folds is 1; expected an integer of at least 2, or None to score in-sample.$"),
+        ({"cv": 1}, "^cv is 1; expected an integer of at least 2, or None to score in-sample.$"),
         ({"interval_samples": 1}, "^interval_samples is 1; expected an integer of at least 2, or None for all.$"),
         ({"groups": np.zeros(3)}, r"^groups has shape \(3,\); expected one label a sample"),
     ],
@@ -117,7 +117,7 @@ def test_errors_keep_their_words_between_processes(kind):
     for one in (error, pickle.loads(pickle.dumps(error))):
         assert type(one) is kind
         assert str(one) == "folds is 1, or None."
-        assert one.for_command({"folds": "--cv"}) == "--folds is 1, or all."
+        assert one.for_command({"folds": "--folds"}) == "--folds is 1, or all."
         assert one.for_command({}) == "folds is 1, or all."
 
 

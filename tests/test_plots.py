@@ -158,7 +158,7 @@ def test_a_table_without_its_columns_is_refused():
 
 
 def test_metrics_that_the_table_lacks_are_refused():
-    with pytest.raises(DataError, match="no row of procrustes; it holds cka_debiased, regression_r"):
+    with pytest.raises(DataError, match="no row of procrustes; it holds cka_debiased, ridge_r"):
         plots.alignment(scores([("a", "b")]), metrics=["procrustes"])
     with pytest.raises(DataError, match="it holds no row at all"):
         plots.alignment(scores([("a", "b")]).iloc[:0])

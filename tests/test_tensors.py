@@ -156,7 +156,7 @@ def test_what_holds_no_numbers_is_one_line(kind):
     [
         ("groups", lambda mask: sp.compare({"a": ROWS, "b": OTHER}, groups=mask, permutations=0)),
         ("test", lambda mask: sp.regression(ROWS, OTHER, test=mask < 9)),
-        ("folds", lambda mask: sp.regression(ROWS, OTHER, cv=mask % 5)),
+        ("cv", lambda mask: sp.regression(ROWS, OTHER, cv=mask % 5)),
         ("stimuli", lambda mask: sp.Recording("a", ROWS, mask)),
         ("covariance", lambda mask: sp.theory.cka(np.eye(40), np.eye(40), np.ma.outer(mask, mask))),
         ("dictionary", lambda mask: sp.coding.omp(OTHER, np.ma.outer(mask[:5], mask[:9]) + 1.0, 2)),
