@@ -141,7 +141,7 @@ class TestFolds:
 
     @pytest.mark.parametrize("folds", [1, 0, -3, 2.0, "five"])
     def test_folds_must_be_an_integer_of_at_least_two(self, folds):
-        with pytest.raises(DataError, match=r"folds is .*; expected an integer of at least 2, or None"):
+        with pytest.raises(DataError, match=r"cv is .*; expected an integer of at least 2, or None"):
             contiguous_folds(20, folds)
 
     def test_samples_must_fill_the_folds(self):
@@ -153,7 +153,7 @@ class TestFolds:
         groups = np.array(groups)
         distinct = len(np.unique(groups))
         if distinct < folds:
-            with pytest.raises(DataError, match=rf"folds is {folds} with {distinct} group\(s\)"):
+            with pytest.raises(DataError, match=rf"cv is {folds} with {distinct} group\(s\)"):
                 group_folds(groups, folds)
             return
         label = group_folds(groups, folds)
@@ -184,7 +184,7 @@ class TestGroupLabels:
             group_labels(groups, 2)
 
     def test_missing_labels_are_counted(self):
-        with pytest.raises(DataError, match=r"groups has 2 missing label\(s\) \(NaN\); give every sample a group"):
+        with pytest.raises(DataError, match=r"groups has 2 missing label\(s\) \(NaN\); give every sample one"):
             group_labels([1.0, np.nan, np.nan])
 
     def test_missing_labels_among_objects_are_counted(self):

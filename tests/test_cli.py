@@ -517,7 +517,8 @@ class TestHelp:
     def test_every_parameter_is_explained(self, capsys):
         cli.main(["compare", "--help"])
         out = capsys.readouterr().out
-        for name in ("latents", "active", "fit", "mode", "cv", "test", "groups", "permutations", "steps", "seeds", "seed"):
+        options = ("latents", "active", "fit", "mode", "cv", "test", "groups", "permutations", "steps", "seeds", "seed")
+        for name in options:
             assert re.search(rf"--{name}\b", out)
         for name in ("raw", "json", "overwrite"):
             assert f"--{name}" in out

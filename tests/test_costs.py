@@ -132,8 +132,8 @@ class TestRefusals:
         ("options", "words"),
         [
             ({"metrics": [CKA_RBF]}, "cka_rbf.* is no function of moments, so its cost is not known"),
-            ({"folds": 1}, "folds is 1; expected an integer of at least 2, or None"),
-            ({"folds": np.arange(5)}, "folds is .*; expected an integer"),
+            ({"cv": 1}, "cv is 1; expected an integer of at least 2, or None"),
+            ({"cv": np.arange(5)}, "cv is .*; expected an integer"),
             ({"permutations": -1}, "permutations is -1; expected an integer of at least 0"),
             ({"test": 1.5}, "test is 1.5; expected the share of samples that is scored"),
             ({"interval_samples": 1}, "interval_samples is 1; expected an integer of at least 2"),
@@ -228,7 +228,7 @@ class TestTiles:
         assert work["products"] == 2000**2 * (20 * 500 + 20**2)
         assert work["intervals"] == 2 * 2000 * 1000 * 20**2
         # Checked, averaged, and four blocks of rows each with itself and with those behind it.
-        assert set(costs.reads.values()) == {1 + 1 + 1 + 5 / 2}
+        assert set(costs.reads.values()) == {1 + 1 + 1 + 1 + 5 / 2}
         assert costs.memory > costs.sums == bytes_held([500] * 20, 1000)
 
     def test_other_metrics_go_by_products_of_units(self):

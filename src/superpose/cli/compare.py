@@ -146,7 +146,7 @@ def compare(
         superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. Pairs of which both have one
         get rows of their own, with fit "given".
     """
-    from superpose import analysis as analyses
+    import superpose.analysis as analyses
     from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems
     from superpose.analysis.results import check_free, write
 

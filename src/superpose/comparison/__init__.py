@@ -5,6 +5,7 @@ from superpose.comparison.columns import COLUMNS, IDENTITY, OF_NULL, SCORES, SIZ
 from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared, silent
 from superpose.comparison.main import compare
 from superpose.comparison.matrix import matrix
+from superpose.comparison.order import SAMPLES
 from superpose.comparison.pairs import Directions, Outcome, outcome_of
 from superpose.comparison.routes import over_pairs
 from superpose.comparison.rows import over_rows
@@ -16,6 +17,7 @@ __all__ = [
     "IDENTITY",
     "INTERVALS",
     "OF_NULL",
+    "SAMPLES",
     "SCORES",
     "SIZES",
     "Design",

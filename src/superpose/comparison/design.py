@@ -106,7 +106,8 @@ def prepared(
     shown = None if labels is None else group_labels(labels, samples, "labels")
     split = split_of(samples, cv=cv, test=test, groups=kept, labels=shown, seed=seed)
     if split.name.startswith("cv"):
-        warn_of_order({name: x for name, x in arrays.items() if x.ndim == 2}, kept, shown)
+        chosen = dict.fromkeys(name for couple in couples for name in couple)
+        warn_of_order({name: arrays[name] for name in chosen if arrays[name].ndim == 2}, kept, shown)
     scored = np.flatnonzero(np.isin(split.folds, split.plan.held_out))
     design = Design(
         folds=split.folds,

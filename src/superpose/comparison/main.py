@@ -160,8 +160,8 @@ def _across(
 ) -> list[tuple[str, str]]:
     """Return each predictor with each target."""
     if pairs is not None:
-        either, other = argument("pairs"), f"{argument('predictors')} and {argument('targets')}"
-        raise DataError(f"expected {either}, or {other}; not both.")
+        across = f"{argument('predictors')} and {argument('targets')}"
+        raise DataError(f"expected {argument('pairs')}, or the systems of {across}; not both.")
     for name, chosen in (("predictors", predictors), ("targets", targets)):
         if isinstance(chosen, str) or not (chosen is None or (len(chosen) and set(chosen) <= set(systems))):
             known = ", ".join(map(str, systems))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from superpose.comparison import FACTORS, INTERVALS, bytes_of, checked_draw, checked_pairs, shares_held, tiles
+from superpose.comparison import FACTORS, INTERVALS, SAMPLES, bytes_of, checked_draw, checked_pairs, shares_held, tiles
 from superpose.costs.sizes import Size, sizes_of
 from superpose.costs.steps import Steps, planned_for_rounds, race
 from superpose.deprecation import renamed
@@ -211,7 +211,7 @@ def _of_tiles(job: _Job, known: Mapping[Any, Steps]) -> Costs:
     shares = 2.0 * job.scored * job.drawn * len(units) ** 2
     # Checked and averaged; then every block of rows once, and with every one behind it.
     blocks = -(-job.scored // SIDE)
-    reads = dict.fromkeys(names, 1 + (1 + 1 + (blocks + 1) / 2) * job.scored / job.samples)
+    reads = dict.fromkeys(names, 1 + _ordered(job) + (1 + 1 + (blocks + 1) / 2) * job.scored / job.samples)
     table = pd.DataFrame(
         [
             _reading(job, reads, known),
@@ -236,13 +236,18 @@ def _families(job: _Job) -> list[MomentMetric]:
 
 
 def _reads(job: _Job) -> dict[str, float]:
-    """Checked and averaged once, summed once a group of pairs, drawn rows once a pair, all again for each null."""
+    """Checked, averaged and ordered once, summed once a group, drawn rows once a pair, all again for each null."""
     grouped = Counter(name for some in job.groups for name in {name for couple in some for name in couple})
     paired = Counter(name for couple in job.couples for name in couple)
     drawn = job.drawn / job.samples if any(metric.influence is not None for metric in _families(job)) else 0.0
     again = 1 + job.permutations if job.permutations else 0
-    averaged = 1 + job.scored / job.samples
+    averaged = 1 + job.scored / job.samples + _ordered(job)
     return {name: averaged + grouped[name] + paired[name] * (drawn + again) for name in job.sizes if paired[name]}
+
+
+def _ordered(job: _Job) -> float:
+    """Return what part of the samples is looked at for their order, where folds are drawn."""
+    return min(SAMPLES, job.samples) / job.samples if job.rounds > 1 else 0.0
 
 
 def _reading(job: _Job, reads: Mapping[str, float], known: Mapping[Any, Steps]) -> dict[str, Any]:
