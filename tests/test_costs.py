@@ -132,8 +132,8 @@ class TestRefusals:
         ("options", "words"),
         [
             ({"metrics": [CKA_RBF]}, "cka_rbf.* is no function of moments, so its cost is not known"),
-            ({"folds": 1}, "folds is 1; expected an integer of at least 2, or None"),
-            ({"folds": np.arange(5)}, "folds is .*; expected an integer"),
+            ({"cv": 1}, "cv is 1; expected an integer of at least 2, or None"),
+            ({"cv": np.arange(5)}, "cv is .*; expected an integer"),
             ({"permutations": -1}, "permutations is -1; expected an integer of at least 0"),
             ({"test": 1.5}, "test is 1.5; expected the share of samples that is scored"),
             ({"interval_samples": 1}, "interval_samples is 1; expected an integer of at least 2"),
