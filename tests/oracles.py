@@ -96,6 +96,35 @@ def regression(x, y, label, *, score="r", average="pooled", **options):
     return np.mean(scores, axis=0)
 
 
+# Penalties as fractions of the predictors' mean variance.
+HALF_DECADES = 10.0 ** (np.arange(-18, 7) / 2)
+
+
+def chosen_by_loops(x, y, label, grid=HALF_DECADES, leak=False, held_out=None):
+    """Yield (targets, predictions, fraction) of each held-out fold; `leak` chooses the penalty on the held-out fold."""
+    from sklearn.linear_model import Ridge
+
+    def fitted(rows, fraction):
+        centred = centred(x[rows])
+        # Predictors that stand still are none.
+        alpha = fraction * (centred**2).sum() / min(len(centred), (np.ptp(centred, axis=0) > 1e-9).sum())
+        return Ridge(alpha=alpha, solver="svd").fit(x[rows], y[rows])
+
+    for fold in np.unique(label) if held_out is None else [held_out]:
+        train = label != fold
+        inner = [fold] if leak else np.unique(label[train])
+        errors = [
+            sum(((fitted(train & (label != i), f).predict(x[label == i]) - y[label == i]) ** 2).sum() for i in inner)
+            for f in grid
+        ]
+        best = grid[int(np.argmin(errors))]
+        yield y[~train], fitted(train, best).predict(x[~train]), best
+
+
+def mean_score(parts, score="r", average="pooled"):
+    return np.mean([fold_score(t, p, score, average) for t, p, *_ in parts], axis=0)
+
+
 def canonical_correlations(x, y):
     """By orthonormal bases of the column spaces (Björck & Golub 1973)."""
 

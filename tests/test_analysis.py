@@ -5,18 +5,21 @@ import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from oracles import chosen_by_loops, mean_score
 
 import superpose as sp
 from superpose import training
 from superpose.analysis import analyse, raw, spaces
-from superpose.arrays import group_folds
+from superpose.arrays import group_labels
 from superpose.diagnostics import fvu, l0, match_latents, same_index_share
 from superpose.files import DataError
-from superpose.metrics import CKA_DEBIASED
+from superpose.metrics import CKA_DEBIASED, splits
 from superpose.sparsity import TopK
 
 QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2}
 SIX = ["cka", "cka_debiased", "rsa", "ridge_r", "ridge_r2", "ridge_r_units"]
+# Which of 120 rows are held out unless told otherwise.
+HELD_OUT = splits.marked(120, 0.2, None, 0)
 DIRECTED = ["ridge_r", "ridge_r2", "ridge_r_units"]
 
 
@@ -142,7 +145,7 @@ class TestTable:
         assert raws[["fvu_a", "dead_b", "l0_a", "same_index"]].isna().all(axis=None)
 
     def test_raw_rows_are_those_of_compare(self, found):
-        test = np.arange(120) >= 96
+        test = HELD_OUT
         expected = sp.compare(small(), test=test, permutations=3, metrics=[CKA_DEBIASED])
         got = found.table.query("space == 'raw' and metric == 'cka_debiased'")
         for name in ("score", "low", "high", "null", "p"):
@@ -165,7 +168,7 @@ class TestTable:
 
 
 def test_latent_scores_are_the_metrics_on_held_out_codes_of_living_latents(fitted):
-    systems, test = two(), np.arange(120) >= 96
+    systems, test = two(), HELD_OUT
     table = analyse(systems, **QUICK).table
     (_, saes, _), (shuffled, control, _) = fitted
     codes = {name: sae.encode(systems[name]) for name, sae in saes.items()}
@@ -183,25 +186,20 @@ def test_latent_scores_are_the_metrics_on_held_out_codes_of_living_latents(fitte
     assert_allclose(row.l0_a, l0(codes["x"][test]))
     assert_allclose(row.same_index, same_index_share(codes["x"][test], codes["y"][test]))
     # The control: dictionaries fitted on, and scored on, pairs that were shuffled on either side of the split.
-    assert_allclose(shuffled["x"], systems["x"][:96])
-    assert_allclose(np.sort(shuffled["y"], axis=0), np.sort(systems["y"][:96], axis=0))
-    assert (shuffled["y"] == systems["y"][:96]).all(axis=1).mean() < 0.2
+    assert_allclose(shuffled["x"], systems["x"][~test])
+    assert_allclose(np.sort(shuffled["y"], axis=0), np.sort(systems["y"][~test], axis=0))
+    assert (shuffled["y"] == systems["y"][~test]).all(axis=1).mean() < 0.2
     assert not torch.equal(control["x"].dictionary, saes["x"].dictionary)
 
 
 def ridge_r(x, y, test):
-    """Return the pooled held-out correlation of a ridge regression, by the normal equations."""
-    train = ~test
-    mean_x, mean_y = x[train].mean(0), y[train].mean(0)
-    a, b = x[train] - mean_x, y[train] - mean_y
-    penalty = 1e-3 * train.sum() * a.var(axis=0).mean()
-    weights = np.linalg.solve(a.T @ a + penalty * np.eye(a.shape[1]), a.T @ b)
-    p, t = (x[test] - x[test].mean(0)) @ weights, y[test] - y[test].mean(0)
-    return (p * t).sum() / np.sqrt((p**2).sum() * (t**2).sum())
+    """Return the pooled held-out correlation of ridge regression, its penalty chosen over five training folds."""
+    label = splits.split_of(len(x), test=test).folds
+    return mean_score(chosen_by_loops(x, y, label, held_out=label.max()))
 
 
 def test_the_prediction_is_the_closed_form_on_the_matched_decoders(fitted):
-    systems, test = two(), np.arange(120) >= 96
+    systems, test = two(), HELD_OUT
     table = analyse(systems, **QUICK).table
     saes = fitted[0][1]
     codes = {name: sae.encode(systems[name][test]) for name, sae in saes.items()}
@@ -218,7 +216,8 @@ def test_training_never_sees_a_held_out_row(fitted):
     """Re-pair the held-out rows: dictionaries and weights stay as they are to the last bit, scores do not."""
     systems = two()
     first = analyse(systems, **QUICK)
-    altered = {"x": systems["x"], "y": np.concatenate([systems["y"][:96], 3 * systems["y"][96:][::-1] + 1])}
+    altered = {name: x.copy() for name, x in systems.items()}
+    altered["y"][HELD_OUT] = 3 * systems["y"][HELD_OUT][::-1] + 1
     second = analyse(altered, **QUICK)
     before, after = fitted[0][1], fitted[2][1]
     for name in "xy":
@@ -233,7 +232,7 @@ def test_a_leak_would_be_seen(fitted):
     systems = two()
     analyse(systems, **QUICK)
     altered = systems["y"].copy()
-    altered[95] += 5
+    altered[np.flatnonzero(~HELD_OUT)[-1]] += 5
     analyse({"x": systems["x"], "y": altered}, **QUICK)
     assert not torch.equal(fitted[0][1]["y"].dictionary, fitted[2][1]["y"].dictionary)
 
@@ -243,7 +242,7 @@ def test_a_test_mask_is_the_split(fitted):
     systems = two()
     found = analyse(systems, test=test, **QUICK)
     assert_allclose(fitted[0][0]["x"], systems["x"][~test])
-    assert found.settings["folds"] is None
+    assert found.settings["test"] == "as given"
     assert found.settings["test_samples"] == 40
     assert_allclose(scores(found.table, space="raw")[0], ridge_r(systems["x"], systems["y"], test), rtol=1e-9)
 
@@ -260,7 +259,7 @@ INTERLEAVED = np.random.default_rng(0).permutation(np.repeat(np.arange(24), 5))
 def test_groups_stay_whole_in_the_split(fitted, groups):
     systems = marked(groups)
     found = analyse(systems, groups=[f"s{g}" for g in groups], **QUICK)
-    held_out = group_folds(groups, 5) == 4
+    held_out = splits.marked(120, 0.2, group_labels(groups), 0)
     trained = fitted[0][0]
     for name in "xy":
         assert_allclose(trained[name], systems[name][~held_out])
@@ -378,19 +377,19 @@ def test_raw_scores_of_several_processes_are_those_of_one():
 def test_raw_is_the_raw_part_of_analyse():
     systems = two()
     whole = analyse(systems, permutations=3, **QUICK)
-    part = raw(systems, permutations=3)
+    part = raw(systems, permutations=3, test=0.2)
     expected = whole.table[whole.table.space == "raw"].reset_index(drop=True)
     # Pairs are cells of their own in `analyse`, so that their p-values can only be adjusted by Holm's rule there.
     columns = [name for name in expected if name != "p_adjusted"]
     pd.testing.assert_frame_equal(part.table[columns], expected[columns], check_dtype=False)
     assert (part.table.p_adjusted <= expected.p_adjusted).all()
-    assert part.settings["folds"] == 5
+    assert part.settings["split"] == "test"
 
 
-@pytest.mark.parametrize(("samples", "recovered"), [(40, True), (38, False)])
+@pytest.mark.parametrize(("samples", "recovered"), [(40, True), (39, False)])
 def test_too_few_training_rows_leave_the_raw_scores(samples, recovered):
     """16 latents need 32 training rows, four fifths of 40."""
-    found = analyse(two(samples), latents=16, active=2, steps=2, folds=5)
+    found = analyse(two(samples), latents=16, active=2, steps=2)
     table = found.table
     assert np.isfinite(scores(table, space="raw")).all()
     assert np.isfinite(scores(table)).all() == recovered
@@ -413,7 +412,7 @@ def test_constant_units_are_dropped_and_named():
 
 def test_a_unit_that_stops_varying_in_the_held_out_rows_is_no_error():
     systems = two()
-    systems["x"][96:, 1] = 0.0
+    systems["x"][HELD_OUT, 1] = 0.0
     table = analyse(systems, **QUICK).table
     assert np.isfinite(scores(table)).all()
 
@@ -477,9 +476,9 @@ def test_the_callers_random_state_is_left_alone():
         ({"engine": "local"}, "engine is 'local'; expected 'serial', or 'local:N' for N processes"),
         ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a positive number"),
         ({"permutations": -1}, "permutations is -1; expected an integer of at least 0"),
-        ({"folds": 1}, "folds is 1; expected an integer of at least 2"),
-        ({"folds": 61}, "120 samples are too few for 61 folds"),
-        ({"groups": [0] * 120}, r"folds is 5 with 1 group\(s\)"),
+        ({"test": 0.0}, "test is 0.0; expected a share between 0 and 1, or a boolean for each sample"),
+        ({"test": np.ones(60, dtype=bool)}, r"test has shape \(60,\) and type bool; expected booleans, \(120,\)"),
+        ({"groups": [0] * 120}, "test marks 120 of 120 samples; expected some to score and some to fit"),
         ({"groups": [0, 1]}, r"groups has shape \(2,\)"),
         ({"test": np.ones(120, dtype=bool)}, "test marks 120 of 120 samples"),
         ({"pairs": [("x", "z")]}, r"\('x', 'z'\) is no pair of two systems; expected two of x, y"),

@@ -14,7 +14,7 @@ import superpose as sp
 from superpose import ceilings
 from superpose.analysis import analyse, raw, with_ceilings
 from superpose.analysis.scores import METRICS
-from superpose.arrays import group_folds
+from superpose.arrays import contiguous_folds, group_folds
 from superpose.ceilings.halves import halves
 from superpose.ceilings.kernels import (
     AGREEMENTS,
@@ -609,7 +609,7 @@ class TestOfPairs:
     def test_a_fold_without_two_repeated_samples_has_no_ceiling(self):
         x = noisy(projected(60, 4, 0)[0], 3, 1.0, 0)
         x[1:, 10:20] = np.nan
-        found = ceilings.of_pairs({"a": x, "b": x}, cv=6).set_index("metric")
+        found = ceilings.of_pairs({"a": x, "b": x}, cv=contiguous_folds(60, 6)).set_index("metric")
         why = "in a held-out fold, b: 0 of 10 stimuli have a second trial; expected at least two, to tell noise from"
         assert found.ceiling_why["ridge_r"].iloc[0] == f"{why} signal"
 
@@ -817,9 +817,12 @@ class TestAnalysis:
     def test_raw_scores_are_as_before_and_ceilings_of_their_rows(self, trials, found):
         before = raw({name: x.mean(axis=0) for name, x in trials.items()})
         pd.testing.assert_series_equal(found.table.score, before.table.score)
-        last = {name: x[:, 240:] for name, x in trials.items()}
-        own = ceilings.of_pairs(last, metrics=METRICS, cv=None)
+        own = ceilings.of_pairs(trials, metrics=METRICS)
         np.testing.assert_allclose(found.table.ceiling, own.ceiling)
+        last = np.arange(300) >= 240
+        split = with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}, test=last), trials, test=last)
+        own = ceilings.of_pairs({name: x[:, last] for name, x in trials.items()}, metrics=METRICS, cv=None)
+        np.testing.assert_allclose(split.table.ceiling, own.ceiling)
 
     def test_a_sentence_names_score_and_ceiling(self, found):
         row = found.table[found.table.metric == "ridge_r"].iloc[0]
@@ -840,9 +843,10 @@ class TestAnalysis:
         for settings in ({"groups": groups}, {"test": test}):
             found = with_ceilings(raw(means, **settings), trials, **settings)
             chosen = found.table[found.table.metric == "ridge_r2"].iloc[0]
-            rows = test if "test" in settings else group_folds(groups, 5) == 4
-            assert chosen.samples == rows.sum()
-            assert chosen.ceiling == ceilings.explainable_variance(trials["V4"][:, rows]).pooled_r2[0]
+            parts = [test] if "test" in settings else [group_folds(groups, 5, seed=0) == fold for fold in range(5)]
+            assert chosen.samples == sum(part.sum() for part in parts)
+            shares = [ceilings.explainable_variance(trials["V4"][:, part]).pooled_r2[0] for part in parts]
+            np.testing.assert_allclose(chosen.ceiling, np.mean(shares))
 
     def test_units_that_the_analysis_drops_are_dropped(self, trials):
         still = {name: np.concatenate([x, np.ones((3, 300, 2))], axis=-1) for name, x in trials.items()}

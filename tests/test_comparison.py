@@ -276,7 +276,7 @@ class TestRefusals:
         with pytest.raises(DataError, match="is no pair of two systems; expected two of v1, v4, noise"):
             sp.compare(systems, pairs=[pair])
 
-    @pytest.mark.parametrize("few", [{}, {"v1": np.ones((5, 2))}, [np.ones((5, 2))] * 2])
+    @pytest.mark.parametrize("few", [{}, {"v1": np.ones((5, 2))}, [], [np.ones((5, 2))]])
     def test_fewer_than_two_systems(self, few):
         with pytest.raises(DataError, match=r"expected at least two systems, as \{name: array\}"):
             sp.compare(few)
@@ -284,6 +284,8 @@ class TestRefusals:
     def test_a_constant_system_is_named(self, systems):
         with pytest.raises(DataError, match="dead does not vary: every unit is constant"):
             sp.compare({**systems, "dead": np.ones((120, 3))})
+        with pytest.raises(DataError, match="y does not vary: every unit is constant"):
+            sp.compare([systems["v1"], np.ones((120, 3))])
 
     def test_a_nan_is_named(self, systems):
         bad = systems["v4"].copy()

@@ -18,7 +18,7 @@ from superpose.analysis.nonlinear import kernel_features
 from superpose.analysis.principal import largest_components
 from superpose.analysis.recovery import Recovered
 from superpose.analysis.repairing import shuffled, within_labels
-from superpose.analysis.scores import predicted, scored
+from superpose.analysis.scores import METRICS, predicted, scored
 from superpose.analysis.selection import shared_parts
 from superpose.diagnostics import fvu
 from superpose.files import DataError
@@ -41,8 +41,9 @@ def job_of(systems, *, held_out=None, groups=None, labels=None, pairs=None) -> J
     samples = len(next(iter(systems.values())))
     test = np.arange(samples) >= samples * 4 // 5 if held_out is None else held_out
     job, _ = prepare(
-        systems, pairs=pairs, fit="pairwise", folds=5, groups=groups, labels=labels, test=test, seed=0, progress=None
-    )
+        systems, pairs=pairs, fit="pairwise", metrics=METRICS, groups=groups, labels=labels, test=test, seed=0,
+        progress=None,
+    )  # fmt: skip
     return job
 
 

@@ -3,43 +3,18 @@
 import warnings
 
 import numpy as np
-import oracles
 import pytest
 from conftest import related
 from numpy.testing import assert_allclose
+from oracles import chosen_by_loops, mean_score
 
 import superpose as sp
 from superpose.arrays import group_folds, shuffled_folds
 from superpose.files import DataError
 from superpose.metrics import PLS_R, RIDGE_R, RIDGE_R2, pls, ridge
-from superpose.metrics.ridge import GRID, RidgeMetric
+from superpose.metrics.ridge import RidgeMetric
 
 SEEDS = range(10)
-
-
-def chosen_by_loops(x, y, label, grid=GRID, leak=False, held_out=None):
-    """Yield (targets, predictions, fraction) of each held-out fold; `leak` chooses the penalty on the held-out fold."""
-    from sklearn.linear_model import Ridge
-
-    def fitted(rows, fraction):
-        centred = oracles.centred(x[rows])
-        # Predictors that stand still are none.
-        alpha = fraction * (centred**2).sum() / min(len(centred), (np.ptp(centred, axis=0) > 1e-9).sum())
-        return Ridge(alpha=alpha, solver="svd").fit(x[rows], y[rows])
-
-    for fold in np.unique(label) if held_out is None else [held_out]:
-        train = label != fold
-        inner = [fold] if leak else np.unique(label[train])
-        errors = [
-            sum(((fitted(train & (label != i), f).predict(x[label == i]) - y[label == i]) ** 2).sum() for i in inner)
-            for f in grid
-        ]
-        best = grid[int(np.argmin(errors))]
-        yield y[~train], fitted(train, best).predict(x[~train]), best
-
-
-def mean_score(parts, score="r", average="pooled"):
-    return np.mean([oracles.fold_score(t, p, score, average) for t, p, *_ in parts], axis=0)
 
 
 def noisy(seed, samples=43, units=None):
