@@ -51,7 +51,8 @@ class TestMetrics:
     def test_names_and_functions_are_the_objects(self, systems):
         by_object = sp.compare(systems, metrics=[CKA, RIDGE_R, OLS_R])
         pd.testing.assert_frame_equal(sp.compare(systems, metrics=["cka", "ridge_r", sp.regression]), by_object)
-        pd.testing.assert_frame_equal(sp.compare(systems, metrics="cka"), by_object[by_object.metric == "cka"].reset_index(drop=True))
+        alone = sp.compare(systems, metrics="cka")
+        pd.testing.assert_frame_equal(alone, by_object[by_object.metric == "cka"].reset_index(drop=True))
         assert resolved(list(NAMES)) == list(NAMES.values())
         assert {name: metric.name for name, metric in NAMES.items()} == {name: name for name in NAMES}
 
