@@ -115,7 +115,7 @@ class TestDigits:
         folder, _, _ = run
         record = json.loads((folder / "results" / "run.json").read_text())
         assert (
-            record["settings"] | {"latents": 32, "steps": 60, "permutations": 9, "seed": 3, "folds": 5}
+            record["settings"] | {"latents": 32, "steps": 60, "permutations": 9, "seed": 3, "test": 0.2}
             == record["settings"]
         )
         assert record["inputs"]["narrow"] == {
@@ -242,7 +242,7 @@ class TestStimuli:
         self.write("b", np.load("y.npy")[10:], range(10, 60))
         assert compare("a.npz", "b.npz", "--out", "out", *RAW) == 0
         table = pd.read_parquet("out/alignment.parquet")
-        assert (table.samples + table.training_samples).unique().tolist() == [40]
+        assert table.samples.unique().tolist() == [40]
 
     def test_the_groups_of_a_recording_are_kept_whole(self, here):
         groups = np.random.default_rng(2).integers(0, 12, 60)
@@ -317,7 +317,7 @@ class TestGroups:
         Path("binary.txt").write_bytes(b"\xff\xfe\x00")
         refused(capsys, "binary.txt is not text in UTF-8", *arguments, "binary.txt")
         np.save("one.npy", np.zeros(60, dtype=int))
-        refused(capsys, r"folds is 5 with 1 group\(s\)", *arguments, "one.npy")
+        refused(capsys, r"cv is 5 with 1 group\(s\)", *arguments, "one.npy")
         refused(capsys, "does not exist", *arguments, ".")
 
 
