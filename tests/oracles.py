@@ -105,9 +105,9 @@ def chosen_by_loops(x, y, label, grid=HALF_DECADES, leak=False, held_out=None):
     from sklearn.linear_model import Ridge
 
     def fitted(rows, fraction):
-        centred = centred(x[rows])
+        about = centred(x[rows])
         # Predictors that stand still are none.
-        alpha = fraction * (centred**2).sum() / min(len(centred), (np.ptp(centred, axis=0) > 1e-9).sum())
+        alpha = fraction * (about**2).sum() / min(len(about), (np.ptp(about, axis=0) > 1e-9).sum())
         return Ridge(alpha=alpha, solver="svd").fit(x[rows], y[rows])
 
     for fold in np.unique(label) if held_out is None else [held_out]:

@@ -104,7 +104,7 @@ class TestTable:
         assert list(found.table.columns) == [
             "system_a", "system_b", "metric", "directed", "space", "fit", "control", "seed",
             "score", "low", "high", "error", "null", "null_low", "null_high", "p", "p_adjusted", "calibrated",
-            "samples", "units_a", "units_b",
+            "split", "samples", "units_a", "units_b",
             "training_samples", "predictors", "fvu_a", "fvu_b", "dead_a", "dead_b",
             "rare_a", "rare_b", "l0_a", "l0_b", "same_index", "why",
         ]  # fmt: skip
@@ -154,8 +154,8 @@ class TestTable:
     def test_settings_tell_what_the_numbers_follow_from(self, found):
         assert found.settings == {
             "pairs": [["x", "y"], ["x", "w"], ["y", "w"]], "groups": None, "labels": None, "training_samples": 96,
-            "test_samples": 24, "interval_samples": 5000, "ridge": "1e-3 of the mean variance of the predictors",
-            "seed": 0, "folds": 5,
+            "test_samples": 24, "interval_samples": 5000, "ridge": "penalty chosen inside the training samples",
+            "seed": 0, "test": 0.2, "metrics": SIX,
             "latents": 8, "active": 2, "fit": "pairwise", "mode": "detached", "controls": ["shuffled_fit"],
             "permutations": 3, "steps": 20, "batch": 64, "learning_rate": 1e-2, "seeds": 1, "engine": "serial",
             "device": "cpu", "dictionaries": {}, "preset": "default",

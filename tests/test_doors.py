@@ -1,0 +1,68 @@
+"""The same data, name and split give the same score, interval and p through every door."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import superpose as sp
+from superpose.analysis import raw
+from superpose.cli import main
+from superpose.metrics import ALL
+
+NUMBERS = ["score", "low", "high", "error", "null", "null_low", "null_high", "p", "p_adjusted", "calibrated"]
+KEYS = ["system_a", "system_b", "metric", "split", "samples"]
+SPLITS = {"cross-validation": {"cv": 4}, "one test": {"test": 0.25}}
+GROUPS = {"samples": None, "groups": np.random.default_rng(1).permutation(np.arange(96) // 3)}
+
+
+@pytest.fixture
+def systems(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    draw = np.random.default_rng(0)
+    z = draw.normal(size=(96, 6))
+    made = {name: z @ draw.normal(size=(6, m)) + draw.normal(size=(96, m)) for name, m in (("x", 5), ("y", 4))}
+    for name, x in made.items():
+        np.save(f"{name}.npy", x)
+    return made
+
+
+@pytest.mark.parametrize("groups", GROUPS.values(), ids=GROUPS)
+@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
+def test_tables_are_the_same(systems, split, groups):
+    asked = {"permutations": 19, "seed": 3, **split}
+    expected = sp.compare(systems, metrics=sp.analysis.scores.METRICS, groups=groups, **asked)
+    found = raw(systems, groups=groups, **asked).table
+    pd.testing.assert_frame_equal(found[KEYS + NUMBERS], expected[KEYS + NUMBERS], check_dtype=False)
+    options = [f"--{name}={value}" for name, value in asked.items()]
+    if groups is not None:
+        np.save("groups.npy", groups)
+        options.append("--groups=groups.npy")
+    assert main(["compare", "x.npy", "y.npy", "--out", "out", "--raw", *options]) == 0
+    written = pd.read_parquet("out/alignment.parquet")
+    pd.testing.assert_frame_equal(written[KEYS + NUMBERS], expected[KEYS + NUMBERS], check_dtype=False)
+    assert json.loads(Path("out/run.json").read_text())["settings"]["seed"] == 3
+
+
+@pytest.mark.parametrize("split", SPLITS.values(), ids=SPLITS)
+def test_functions_give_the_scores_of_the_table(systems, split):
+    table = sp.compare(systems, metrics=ALL, seed=3, **split).set_index(["metric", "system_a"]).score
+    for way in ("xy", "yx"):
+        x, y = (systems[name] for name in way)
+        for score in ("r", "r2"):
+            for average in ("pooled", "units"):
+                name = score if average == "pooled" else f"{score}_{average}"
+                for estimator, function in (("ols", sp.regression), ("ridge", sp.metrics.ridge)):
+                    if (f"{estimator}_{name}", way[0]) in table.index:
+                        found = function(x, y, score=score, average=average, seed=3, **split)
+                        assert found == pytest.approx(table[f"{estimator}_{name}", way[0]], rel=1e-9)
+
+
+def test_raw_scores_of_an_analysis_are_those_of_its_split(systems):
+    found = sp.analyse(systems, latents=8, active=2, steps=2, permutations=19, seed=3).table.query("space == 'raw'")
+    expected = sp.compare(systems, metrics=sp.analysis.scores.METRICS, test=0.2, permutations=19, seed=3)
+    pd.testing.assert_frame_equal(
+        found[KEYS + NUMBERS[:8]].reset_index(drop=True), expected[KEYS + NUMBERS[:8]], check_dtype=False
+    )
