@@ -81,6 +81,8 @@ def test_a_poor_reconstruction_is_said_once(side, name):
     ]
     assert warnings(table({f"fvu_{side}": 0.5})) == []
     assert warnings(table({f"fvu_{side}": NAN})) == []
+    nothing = f"{name}: its dictionary explains nothing of held-out rows; the latent scores mean nothing."
+    assert warnings(table({f"fvu_{side}": 1.93}, other)) == [nothing]
 
 
 @pytest.mark.parametrize(("side", "name"), [("a", "x"), ("b", "y")])
@@ -153,8 +155,8 @@ def test_the_worst_of_several_dictionaries_counts():
 def test_few_training_rows_a_latent():
     said = warnings(table(training=16 * 8 - 1), latents=8)
     assert said == [
-        "127 training rows for 8 latents (fewer than 16 a latent): dictionaries fit noise; take the latent scores as "
-        "lower bounds, or use fewer latents."
+        "127 training rows for 8 latents (fewer than 16 a latent): dictionaries fit noise, and latent scores "
+        "say little of what is shared; use fewer latents, or more rows."
     ]
     assert warnings(table(training=16 * 8), latents=8) == []
     # With fewer than twice as many there are no latent scores to speak of; without dictionaries there are none either.

@@ -64,13 +64,13 @@ def test_a_null_says_that_chance_does_as_well():
         )
     )
     assert len(said) == 1
-    assert "no better than re-paired samples (p = 0.41)" in said[0]
+    assert "(p = 0.41: not significant)" in said[0]
     assert said[0].endswith("no clear change.")
 
 
 def test_the_larger_p_of_the_two_directions_decides():
     rows = [row("raw", 0.5, p=0.001), row("raw", 0.1, p=0.3, system_a="b", system_b="a")]
-    assert "no better than re-paired samples (p = 0.3)" in sentences(table(*rows))[0]
+    assert "(p = 0.3: not significant)" in sentences(table(*rows))[0]
     rows[1]["p"] = 0.05
     assert "raw (p = 0.05)" in sentences(table(*rows))[0]
 

@@ -96,7 +96,9 @@ def _selection(table: pd.DataFrame) -> Iterator[str]:
 def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
     for name, rows in _by_system(table[(table.control == "none") & (table.space == "latent")]):
         fvu, dead, rare = rows.fvu.max(), rows.dead.max(), rows.rare.max()
-        if fvu > 0.5:
+        if fvu >= 1:
+            yield f"{name}: its dictionary explains nothing of held-out rows; the latent scores mean nothing."
+        elif fvu > 0.5:
             yield (
                 f"{name}: its dictionary leaves {fvu:.0%} of the variance of held-out rows unexplained; the latent "
                 "scores are about the rest only."
@@ -121,8 +123,8 @@ def _by_system(rows: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
 def _rows(training: int, latents: int, arrays: Mapping[str, Array]) -> Iterator[str]:
     if 2 * latents <= training < 16 * latents:
         yield (
-            f"{training} training rows for {latents} latents (fewer than 16 a latent): dictionaries fit noise; take "
-            "the latent scores as lower bounds, or use fewer latents."
+            f"{training} training rows for {latents} latents (fewer than 16 a latent): dictionaries fit noise, and latent "
+            "scores say little of what is shared; use fewer latents, or more rows."
         )
     for name, x in arrays.items():
         if x.shape[-1] > training / 4:

@@ -165,7 +165,7 @@ def _related(rows: pd.DataFrame) -> str:
     p = _select(rows, "raw").p.dropna()
     if not len(p):
         return ""
-    return f" (p = {p.max():.3g})" if p.max() <= 0.05 else f", no better than re-paired samples (p = {p.max():.2g})"
+    return f" (p = {p.max():.3g})" if p.max() <= 0.05 else f" (p = {p.max():.2g}: not significant)"
 
 
 def _reason(rows: pd.DataFrame, space: str) -> str:
