@@ -105,7 +105,7 @@ def all_kernels(count: int, samples: int) -> dict[str, Any]:
 
     systems, metrics = layers(count, samples), [sp.metrics.RSA, sp.metrics.CKA, sp.metrics.CKA_DEBIASED]
     found = in_units(
-        systems, lambda: sp.compare(systems, metrics=metrics, folds=None, interval_samples=INTERVALS, memory="1GiB")
+        systems, lambda: sp.compare(systems, metrics=metrics, cv=None, interval_samples=INTERVALS, memory="1GiB")
     )
     return found | {"work": "kernels", "layers": count, "samples": samples}
 

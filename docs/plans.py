@@ -22,7 +22,7 @@ def planned(memory: str, **options: Any) -> Costs:
 
 def sizes() -> list[tuple[str, str]]:
     """Return what does not depend on the memory."""
-    costs = planned("1TB", folds=None, metrics=KERNELS)
+    costs = planned("1TB", cv=None, metrics=KERNELS)
     folded = planned("1TB")
     square = 8 * UNITS**2
     pairs = LAYERS * (LAYERS - 1) // 2
@@ -44,7 +44,7 @@ def groups() -> list[tuple[str, ...]]:
     """Return, for each memory, what becomes of RSA, CKA and debiased CKA of all pairs."""
     rows = []
     for memory in MEMORIES:
-        costs = planned(memory, folds=None, metrics=KERNELS)
+        costs = planned(memory, cv=None, metrics=KERNELS)
         times = max(costs.reads.values())
         held = (_bytes(costs.sums), _bytes(costs.memory))
         rows.append((memory, f"{costs.groups:,}", *held, f"{times:.1f}", _bytes(costs.bytes)))

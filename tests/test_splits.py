@@ -22,7 +22,8 @@ class TestDrawnFolds:
     def test_sizes_differ_by_one_at_most_and_the_seed_decides(self, samples):
         first, again, other = (shuffled_folds(samples, 5, seed=seed) for seed in (1, 1, 2))
         assert np.ptp(np.bincount(first, minlength=5)) <= 1
-        assert np.array_equal(first, again) and not np.array_equal(first, other)
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
         assert not np.array_equal(first, np.sort(first))
 
     def test_every_fold_has_an_equal_share_of_each_label(self):
@@ -35,24 +36,26 @@ class TestDrawnFolds:
 
     def test_groups_are_whole_and_the_seed_decides(self):
         first, again, other = (group_folds(GROUPS, 5, seed=seed) for seed in (1, 1, 2))
-        assert all(len(set(first[GROUPS == group])) == 1 for group in range(30))
-        assert np.array_equal(first, again) and not np.array_equal(first, other)
+        assert all(len(set(first[group == GROUPS])) == 1 for group in range(30))
+        assert np.array_equal(first, again)
+        assert not np.array_equal(first, other)
         assert np.ptp(np.bincount(first)) <= 2
 
     def test_labels_of_groups_are_in_balance(self):
         for seed in range(5):
             fold = group_folds(GROUPS, 5, labels=LABELS, seed=seed)
-            assert all(len(set(fold[GROUPS == group])) == 1 for group in range(30))
+            assert all(len(set(fold[group == GROUPS])) == 1 for group in range(30))
             for label in range(3):
                 # Groups of 2 to 6 make shares that are known to about one of them.
-                assert np.ptp(np.bincount(fold[LABELS == label], minlength=5)) <= 4
+                assert np.ptp(np.bincount(fold[label == LABELS], minlength=5)) <= 4
 
 
 class TestSplit:
     def test_folds_in_turn(self):
         split = split_of(100, cv=4, seed=3)
         assert np.array_equal(split.folds, shuffled_folds(100, 4, seed=3))
-        assert split.name == "cv=4" and split.training == 75
+        assert split.name == "cv=4"
+        assert split.training == 75
         assert [training for _, training in split.plan.rounds] == [(1, 2, 3), (0, 2, 3), (0, 1, 3), (0, 1, 2)]
 
     def test_in_sample(self):
@@ -66,11 +69,12 @@ class TestSplit:
         assert (split.folds == held_out).sum() == 200 * share
         assert training == (0, 1, 2, 3, 4)
         assert np.ptp(np.bincount(split.folds[split.folds != held_out])) <= 1
-        assert split.name == "test" and split.training == 200 - 200 * share
+        assert split.name == "test"
+        assert split.training == 200 - 200 * share
 
     def test_groups_are_whole_in_a_share_and_in_the_folds_that_train(self):
         split = split_of(len(GROUPS), test=0.2, groups=GROUPS, labels=LABELS)
-        assert all(len(set(split.folds[GROUPS == group])) == 1 for group in range(30))
+        assert all(len(set(split.folds[group == GROUPS])) == 1 for group in range(30))
         assert abs(np.mean(split.folds == 5) - 0.2) < 6 / len(GROUPS)
         assert set(split.folds) == set(range(6))
 

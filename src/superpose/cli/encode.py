@@ -12,7 +12,7 @@ from superpose.cli.reading import Axes, Missing, show_notes, told
 def encode(dictionary: Path, file: Path, *, out: Path, axes: Axes = None, missing: Missing = None) -> None:
     """Write the sparse codes of a file of activity, one row a sample, one column a latent.
 
-    The codes are a plain array: `superpose compare codes_a.npy codes_b.npy --no-latents` says how alike two systems are
+    The codes are a plain array: `superpose compare codes_a.npy codes_b.npy --raw` says how alike two systems are
     in features. Prints the fraction of variance that the codes leave unexplained.
 
     Parameters

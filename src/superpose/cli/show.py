@@ -102,7 +102,7 @@ def show_comparison(costs: Costs, *, as_json: bool) -> None:
     print(
         f"{costs.flops:.3g} floating-point operations and {costs.bytes:.3g} bytes read: about {costs.seconds:.2g} "
         f"seconds of one core of this machine, within {costs.memory / 1e9:.2g} GB beside the files, each read up to "
-        f"{max(costs.reads.values()):.3g} times. Dictionaries are not counted; --no-latents leaves them out.",
+        f"{max(costs.reads.values()):.3g} times. Dictionaries are not counted; --raw leaves them out.",
         file=sys.stderr,
     )
 
