@@ -11,6 +11,7 @@ from superpose.analysis.inputs import read_dictionaries
 from superpose.diagnostics import fvu
 from superpose.files import DataError
 from superpose.losses import reconstruction
+from superpose.metrics.splits import marked
 from superpose.sae import SparseAutoencoder, save
 from superpose.sparsity import JumpReLU, TopK
 from superpose.training import fit
@@ -30,11 +31,12 @@ def test_they_score_as_their_codes_do_and_stand_beside_the_fitted_ones():
     given = table[table.fit == "given"]
     assert set(given.space) == {"latent", "reconstruction", "predicted", "latent_to_raw"}
     codes = {name: sae.encode(systems[name]) for name, sae in known.items()}
-    alive = {name: z[:, z[:96].any(axis=0)] for name, z in codes.items()}
+    test = marked(120, 0.2, None, 0)
+    alive = {name: z[:, z[~test].any(axis=0)] for name, z in codes.items()}
     raw = analyse(alive, controls=[], **QUICK).table.query("space == 'raw'").set_index(["system_a", "metric"]).score
     latent = given.query("space == 'latent'").set_index(["system_a", "metric"]).score
     np.testing.assert_allclose(latent, raw[latent.index], atol=1e-6)
-    unexplained = float(fvu(systems["y"][96:], known["y"].decode(codes["y"])[96:]))
+    unexplained = float(fvu(systems["y"][test], known["y"].decode(codes["y"])[test]))
     assert given[given.system_b == "y"].fvu_b.to_numpy() == pytest.approx(unexplained, abs=1e-6)
 
 
@@ -48,10 +50,15 @@ def test_one_that_is_never_active_leaves_the_rest():
     table = analyse(systems, dictionaries={**known, "x": silent}, controls=lines, **QUICK).table
     whole = analyse(systems, dictionaries=known, controls=lines, **QUICK).table
     assert len(table) == len(whole)
+    assert set(table.split) == {"test"}
     given = table[(table.fit == "given") & table.space.isin(["latent", "reconstruction"])]
     of_it = (given.system_a == "x") | (given.system_b == "x")
     assert given.score[of_it].isna().all()
     assert (given.why[of_it] == "x: the same in all rows").all()
+    foretold = table.query("space == 'latent_to_raw' and fit == 'given' and system_a == 'x'")
+    assert len(foretold) == 6
+    assert foretold.score.isna().all()
+    assert (foretold.why == "x: the same in all rows").all()
     key = ["system_a", "system_b", "metric", "space"]
     others = whole[whole.fit == "given"].set_index(key).score[given[~of_it].set_index(key).index]
     np.testing.assert_array_equal(given.score[~of_it], others)

@@ -123,8 +123,8 @@ def _by_system(rows: pd.DataFrame) -> Iterator[tuple[Any, pd.DataFrame]]:
 def _rows(training: int, latents: int, arrays: Mapping[str, Array]) -> Iterator[str]:
     if 2 * latents <= training < 16 * latents:
         yield (
-            f"{training} training rows for {latents} latents (fewer than 16 a latent): dictionaries fit noise, and latent "
-            "scores say little of what is shared; use fewer latents, or more rows."
+            f"{training} training rows for {latents} latents (fewer than 16 a latent): dictionaries fit noise, and "
+            "latent scores say little of what is shared; use fewer latents, or more rows."
         )
     for name, x in arrays.items():
         if x.shape[-1] > training / 4:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
 from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare
-from superpose.metrics import CKA, CKA_DEBIASED, RIDGE_R, RIDGE_R2, RIDGE_R_UNITS, RSA
+from superpose.metrics import CKA, CKA_DEBIASED, RIDGE_R, RIDGE_R2, RIDGE_R_UNITS, RSA, Metric
 from superpose.metrics.metric import is_constant
 
 Array = NDArray[Any]
@@ -28,31 +28,38 @@ def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0, engine
 
     What a dictionary makes of a system may stand still, as that of one that is never active: such scores are NaN.
     """
-    still = {name for name, x in systems.items() if is_constant(x)}
     pairs = job.within(systems)
-    able = [pair for pair in pairs if still.isdisjoint(pair)]
-    rows = [_unscored(job, systems, pair, still) for pair in pairs if pair not in able]
-    varying = {name: x for name, x in systems.items() if name not in still}
-    tables = [_compared(job, varying, able, permutations, engine)] if able else []
-    return pd.concat([*tables, *rows], ignore_index=True)
+    return _scored(job, systems, pairs, job.metrics, permutations=permutations, engine=engine, progress=job.progress)
 
 
-def _compared(
-    job: Job, systems: Mapping[str, Array], pairs: Sequence[tuple[str, str]], permutations: int, engine: str
+def _scored(
+    job: Job,
+    systems: Mapping[str, Array],
+    pairs: Sequence[tuple[str, str]],
+    metrics: Sequence[Metric],
+    *,
+    predictors: Sequence[str] | None = None,
+    **options: Any,
 ) -> pd.DataFrame:
-    return compare(
-        systems,
-        pairs=pairs,
-        metrics=job.metrics,
-        test=job.held_out,
-        groups=job.groups,
-        permutations=permutations,
-        interval_samples=job.interval_samples,
-        seed=job.seed,
-        memory=job.memory,
-        engine=engine,
-        progress=job.progress,
-    )
+    """Return the scores of pairs, those of predictors in their one direction."""
+    still = {name for name, x in systems.items() if is_constant(x)}
+    able = [pair for pair in pairs if still.isdisjoint(pair)]
+    one_way = predictors is not None
+    tables = [_unscored(job, systems, pair, metrics, still, one_way) for pair in pairs if pair not in able]
+    if able:
+        table = compare(
+            {name: x for name, x in systems.items() if name not in still},
+            **({"predictors": predictors} if one_way else {"pairs": able}),
+            metrics=metrics,
+            test=job.held_out,
+            groups=job.groups,
+            interval_samples=job.interval_samples,
+            seed=job.seed,
+            memory=job.memory,
+            **options,
+        )
+        tables.insert(0, table)
+    return pd.concat(tables, ignore_index=True)
 
 
 def unvarying(names: Sequence[str]) -> str:
@@ -60,7 +67,14 @@ def unvarying(names: Sequence[str]) -> str:
     return f"{' and '.join(names)}: the same in all rows"
 
 
-def _unscored(job: Job, systems: Mapping[str, Array], pair: tuple[str, str], still: Collection[str]) -> pd.DataFrame:
+def _unscored(
+    job: Job,
+    systems: Mapping[str, Array],
+    pair: tuple[str, str],
+    metrics: Sequence[Metric],
+    still: Collection[str],
+    one_way: bool,
+) -> pd.DataFrame:
     """Return the rows of a pair of which a system does not vary."""
     why = unvarying([name for name in pair if name in still])
     rows = [
@@ -69,13 +83,14 @@ def _unscored(job: Job, systems: Mapping[str, Array], pair: tuple[str, str], sti
             "system_b": b,
             "metric": metric.name,
             "directed": metric.directed,
+            "split": "test",
             "samples": int(job.held_out.sum()),
             "units_a": systems[a].shape[-1],
             "units_b": systems[b].shape[-1],
             "why": why,
         }
-        for metric in job.metrics
-        for a, b in ([pair, pair[::-1]] if metric.directed else [pair])
+        for metric in metrics
+        for a, b in ([pair, pair[::-1]] if metric.directed and not one_way else [pair])
     ]
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -101,20 +116,9 @@ def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Ar
     """
     if not job.predictive:
         return pd.DataFrame(columns=COLUMNS)
-    made = "predictors"
-    while made in targets:
-        made += "_"
-    table = compare(
-        {made: predictors, **targets},
-        predictors=[made],
-        metrics=job.predictive,
-        test=job.held_out,
-        groups=job.groups,
-        interval_samples=job.interval_samples,
-        seed=job.seed,
-        memory=job.memory,
-    )
-    return table.assign(system_a=source, units_a=job.arrays[source].shape[-1])
+    pairs = [(source, name) for name in targets]
+    table = _scored(job, {source: predictors, **targets}, pairs, job.predictive, predictors=[source])
+    return table.assign(units_a=job.arrays[source].shape[-1])
 
 
 def alone(table: pd.DataFrame, training: int) -> pd.DataFrame:
