@@ -16,7 +16,7 @@ from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.progress import Progress
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_analysis, show_comparison
-from superpose.files import sha256
+from superpose.files import DataError, argument, sha256
 
 if TYPE_CHECKING:
     from superpose.costs import Costs
@@ -38,7 +38,7 @@ def compare(
     labels: Path | None = None,
     axes: Axes = None,
     missing: Missing = None,
-    cv: int = 5,
+    cv: int | None = None,
     test: float | None = None,
     permutations: int = 999,
     raw: Annotated[bool, Parameter(negative="")] = False,
@@ -93,7 +93,7 @@ def compare(
         What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
         '' is nothing else than a blank.
     cv
-        With --raw: folds of the cross-validation, drawn at random in whole groups; all rows are scored.
+        With --raw: folds of the cross-validation, drawn at random in whole groups, by default 5; all rows are scored.
     test
         The share of rows, drawn at random in whole groups, that is held out: every score is taken on it. By default .2
         where dictionaries are fitted, and cross-validation with --raw.
@@ -157,6 +157,9 @@ def compare(
     if no_latents:
         print("superpose: --no-latents is called --raw now.", file=sys.stderr)
     raw = raw or no_latents
+    if cv is not None and not raw and folds is None:
+        raise DataError(f"{argument('cv')} goes with --raw; where dictionaries are fitted, --test is the share held out.")
+    cv = 5 if cv is None else cv
     if not raw and test is None:
         test = SHARE
     if dry_run:

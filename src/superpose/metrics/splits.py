@@ -153,6 +153,9 @@ def _fixed(
         check_whole(groups, mask.astype(np.int64))
     training = np.flatnonzero(~mask)
     kept = None if groups is None else np.unique(groups[training], return_inverse=True)[1]
+    if kept is not None and not kept.any():
+        # Of one group there is nothing to keep apart.
+        kept = None
     count = min(INNER, len(training) // 2 if kept is None else int(kept.max()) + 1)
     folds = np.zeros(samples, dtype=np.int64)
     if count > 1:
