@@ -158,7 +158,8 @@ def compare(
         print("superpose: --no-latents is called --raw now.", file=sys.stderr)
     raw = raw or no_latents
     if cv is not None and not raw and folds is None:
-        raise DataError(f"{argument('cv')} goes with --raw; where dictionaries are fitted, --test is the share held out.")
+        how = "where dictionaries are fitted, --test is the share held out"
+        raise DataError(f"{argument('cv')} goes with --raw; {how}.")
     cv = 5 if cv is None else cv
     if not raw and test is None:
         test = SHARE
