@@ -53,6 +53,7 @@ def _scored(
             metrics=metrics,
             test=job.held_out,
             groups=job.groups,
+            labels=job.labels,
             interval_samples=job.interval_samples,
             seed=job.seed,
             memory=job.memory,
