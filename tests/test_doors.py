@@ -16,6 +16,7 @@ NUMBERS = ["score", "low", "high", "error", "null", "null_low", "null_high", "p"
 KEYS = ["system_a", "system_b", "metric", "split", "samples"]
 SPLITS = {"cross-validation": {"cv": 4}, "one test": {"test": 0.25}}
 GROUPS = {"samples": None, "groups": np.random.default_rng(1).permutation(np.arange(96) // 3)}
+LABELS = {"no labels": None, "labels": np.random.default_rng(2).choice(list("abcd"), 96)}
 
 
 @pytest.fixture
@@ -60,9 +61,29 @@ def test_functions_give_the_scores_of_the_table(systems, split):
                         assert found == pytest.approx(table[f"{estimator}_{name}", way[0]], rel=1e-9)
 
 
-def test_raw_scores_of_an_analysis_are_those_of_its_split(systems):
-    found = sp.analyse(systems, latents=8, active=2, steps=2, permutations=19, seed=3).table.query("space == 'raw'")
-    expected = sp.compare(systems, metrics=sp.analysis.scores.METRICS, test=0.2, permutations=19, seed=3)
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+@pytest.mark.parametrize("groups", GROUPS.values(), ids=GROUPS)
+def test_raw_scores_of_an_analysis_are_those_of_its_split(systems, groups, labels):
+    asked = {"test": 0.2, "groups": groups, "labels": labels, "permutations": 19, "seed": 3}
+    found = sp.analyse(systems, latents=8, active=2, steps=2, **asked).table.query("space == 'raw'")
+    expected = sp.compare(systems, metrics=sp.analysis.scores.METRICS, **asked)
     pd.testing.assert_frame_equal(
         found[KEYS + NUMBERS[:8]].reset_index(drop=True), expected[KEYS + NUMBERS[:8]], check_dtype=False
     )
+
+
+def test_penalties_of_both_are_chosen_on_folds_of_the_same_labels():
+    """Few samples of noisy systems: on other folds some of them choose another penalty."""
+    differ = []
+    for seed in range(6):
+        draw = np.random.default_rng(seed)
+        shown = draw.integers(0, 4, 80)
+        z = draw.normal(size=(80, 6)) + 3 * draw.normal(size=(4, 6))[shown]
+        x, y = (z @ draw.normal(size=(6, units)) + 8 * draw.normal(size=(80, units)) for units in (40, 20))
+        systems = {"x": x, "y": y}
+        asked = {"metrics": ["ridge_r", "ridge_r2"], "test": draw.permutation(80) < 16}
+        expected, other = (sp.compare(systems, labels=labels, **asked).score for labels in (shown, None))
+        found = sp.analyse(systems, labels=shown, latents=8, active=2, steps=2, controls=[], **asked).table
+        np.testing.assert_allclose(found.query("space == 'raw'").score, expected, rtol=1e-9)
+        differ.append(not np.allclose(expected, other, rtol=1e-3))
+    assert any(differ)

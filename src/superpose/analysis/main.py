@@ -176,7 +176,8 @@ def analyse(
         Which samples belong together (sentence, trial, photograph): the split, intervals, permutations and the
         shuffled control take groups whole.
     labels : array-like, (samples,), optional
-        What a sample shows (a word, a class), for the control "within_labels".
+        What a sample shows (a word, a class), for the control "within_labels"; the folds of the training samples, on
+        which penalties are chosen, get an equal share of each.
     dictionaries : mapping of str to SparseAutoencoder, optional
         Dictionaries that exist already (`superpose.load`, `superpose.formats.read`), by system, of any sizes and
         sparsities. Pairs of which both have one get rows with `fit` "given", beside those of the dictionaries fitted
