@@ -231,7 +231,8 @@ class TestViT:
         assert list(found.layers) == [f"ViT_{i}" for i in range(1, 13)]
         for x, state in zip(found.layers.values(), states, strict=True):
             assert x.shape == (4 * 257, 384)
-            np.testing.assert_allclose(x, state.reshape(-1, 384), atol=1e-4)
+            # A hundred roundings of float32: processors sum in orders of their own.
+            np.testing.assert_allclose(x, state.reshape(-1, 384), rtol=1e-5, atol=1e-4)
         kept = encoders.vision_layers(tmp_path, source, encoders=["ViT"], batch=3)
         again = encoders.vision_layers(tmp_path, source, encoders=["ViT"], batch=3)
         for name, state in zip(layers.keys(), states, strict=True):

@@ -81,6 +81,16 @@ class TestSystems:
             handed_on([one / "first.npy", other / "first.npy"])
         assert handed_on([one / "first.npy", one / "second.npy"]) == (None, [])
 
+    def test_a_manifest_of_somebody_else_is_none_of_ours(self, here):
+        np.save("plain.npy", np.ones((4, 2)))
+        (here / "manifest.json").write_text('{"name": "a web page"}')
+        assert expanded([here / "plain.npy"]) == ([here / "plain.npy"], [])
+        assert handed_on([here / "plain.npy"]) == (None, [])
+        folder = extracted(here / "net", 2)
+        (folder / "manifest.json").write_text("{}")
+        with pytest.raises(DataError, match=r"manifest.json is damaged or of another format"):
+            handed_on([folder / "first.npy"])
+
     def test_tokens_of_other_tokenizers_are_refused(self, here):
         one, other = extracted(here / "one", 2), extracted(here / "other", 3, seed=1)
         with pytest.raises(DataError, match=r"80 and 120 rows of the same 40 samples.*Extract both with --tokens mean"):

@@ -58,16 +58,27 @@ def opened(folder: Path) -> Extracted | None:
     return Extracted(folder, layers, files["groups"], [files["groups"], *beside])
 
 
+def around(file: Path) -> Extracted | None:
+    """Return what the folder of a file holds, as `opened` does; a manifest of somebody else's is none of ours."""
+    try:
+        return opened(file.parent)
+    except DataError:
+        if (file.parent / RECORD).exists():
+            raise
+        return None
+
+
 def expanded(paths: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Return the files of layers in place of folders, without what stands beside them, and what to say of that.
 
     A pattern such as FOLDER/* also meets the groups, ids and names of samples of such a folder: none is a system.
     """
     known = cache(opened)
+    beside_it = cache(around)
     found: list[Path] = []
     beside: dict[Path, list[str]] = {}
     for path in paths:
-        own = known(path) if path.is_dir() else known(path.parent)
+        own = known(path) if path.is_dir() else beside_it(path)
         if own is not None and path.is_dir():
             found += own.layers
         elif own is not None and path in own.others:
@@ -86,7 +97,7 @@ def handed_on(files: Sequence[Path]) -> tuple[Array | None, list[str]]:
     DataError
         For folders whose rows are of different samples, in number, order or name.
     """
-    folders = {path.parent: own for path in files if (own := opened(path.parent)) is not None and path in own.layers}
+    folders = {path.parent: own for path in files if (own := around(path)) is not None and path in own.layers}
     if not folders:
         return None, []
     first, *others = folders.values()
@@ -101,7 +112,7 @@ def handed_on(files: Sequence[Path]) -> tuple[Array | None, list[str]]:
 
 def named(path: Path) -> Array | None:
     """Return the name of the sample that each row of a file is of, or None where it is not known or not one a row."""
-    own = opened(path.parent)
+    own = around(path)
     names = None if own is None or path not in own.layers else own.names
     return names if names is not None and len(np.unique(names)) == len(names) else None
 
