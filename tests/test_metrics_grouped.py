@@ -9,7 +9,6 @@ from test_coverage import World
 
 import superpose as sp
 from superpose.analysis import grouping, raw
-from superpose.analysis.job import held_out_rows
 from superpose.files import DataError
 from superpose.metrics import CKA_GROUPED, grouped, grouped_cka
 from superpose.statistics import standard_error, uncertainty
@@ -162,26 +161,32 @@ class TestWarning:
 
     def test_few_groups_that_look_like_alignment(self):
         systems, groups = self.unrelated(200)
-        found = raw(systems, groups=groups)
+        held_out = groups % 5 == 4
+        found = raw(systems, test=held_out, groups=groups)
         plain = found.table.set_index("metric").score["cka_debiased"]
-        held_out = held_out_rows(2000, 5, groups)
         between = grouped_cka(*(x[held_out] for x in systems.values()), groups[held_out])[0]
         (said,) = [text for text in found.warnings if "groups" in text]
         assert said.startswith(f"x and y: debiased CKA is {plain:.3f}, and {between:.3f} (-")
-        assert "rows within the 40 held-out groups are alike" in said
+        assert "rows within the 40 scored groups are alike" in said
         assert plain > 0.2
         assert abs(between) < 0.1
 
     def test_many_rows_are_drawn_from_and_what_stands_still_is_left_out(self, monkeypatch):
         systems, groups = self.unrelated(200)
-        systems["still"] = np.where(held_out_rows(2000, 5, groups)[:, None], 1.0, systems["x"])
-        (whole,) = [text for text in raw(systems, groups=groups).warnings if "groups" in text]
+        held_out = groups % 5 == 4
+        systems["still"] = np.where(held_out[:, None], 1.0, systems["x"])
+        (whole,) = [text for text in raw(systems, test=held_out, groups=groups).warnings if "groups" in text]
         monkeypatch.setattr(grouping, "ROWS", 160)
-        (drawn,) = [text for text in raw(systems, groups=groups).warnings if "groups" in text]
+        (drawn,) = [text for text in raw(systems, test=held_out, groups=groups).warnings if "groups" in text]
         assert whole.startswith("x and y: ")
         assert drawn.startswith("x and y: ")
-        assert "within the 40 held-out groups" in drawn
+        assert "within the 40 scored groups" in drawn
         assert drawn != whole
+
+    def test_of_all_rows_where_all_are_scored(self):
+        systems, groups = self.unrelated(40)
+        (said,) = [text for text in raw(systems, groups=groups).warnings if "groups" in text]
+        assert "rows within the 40 scored groups are alike" in said
 
     def test_none_where_groups_are_many_or_single_rows_or_do_not_matter(self):
         systems, groups = self.unrelated(200)
