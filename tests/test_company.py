@@ -81,3 +81,16 @@ def test_a_metric_of_ones_own_shares_nothing_but_equal_sums():
     assert len({repaired_key(m) for m in planned}) == 4
     assert len({rows_key(m) for m in planned}) == 5
     assert rows_key(replace(planned[0], split=False)) != rows_key(planned[0])
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("units", [(12, 9, 7), (12, 9, 300)], ids=["narrow", "wide"])
+def test_float32_and_wide_systems_alone_and_in_company(kind, units):
+    systems = draw_systems(kind, units=units)
+    metrics = METRICS[:12]
+    # Kernels alone of wide systems go over tiles of samples, which add float32 in another order.
+    known = 1e-6 if kind is np.float32 and max(units) > 240 else 1e-12
+    table = sp.compare(systems, metrics=metrics)
+    for metric in metrics:
+        alone = numbers(sp.compare(systems, metrics=[metric]), metric)
+        np.testing.assert_allclose(numbers(table, metric), alone, rtol=0, atol=known, err_msg=metric.name)

@@ -368,14 +368,19 @@ def compact(x: Float[np.ndarray, "*repeats samples units"]) -> Float[np.ndarray,
 
     Every score that does not change under a rotation of the units is the same for `x` and for the result.
     """
-    samples, units = x.shape[-2:]
-    if units <= 2 * samples:
+    if not is_wide(x):
         return x
     # The offset comes first, so that it lies in one column and costs the small differences no digits.
     centre = x.mean(axis=-2, keepdims=True, dtype=np.float64)
     basis = np.concatenate([centre, np.asarray(x, dtype=np.float64) - centre], axis=-2)
     rotated = np.swapaxes(np.linalg.qr(np.swapaxes(basis, -1, -2), mode="r"), -1, -2)
     return rotated[..., 1:, :] + rotated[..., :1, :]
+
+
+def is_wide(x: Array) -> bool:
+    """Return whether a system has more than twice as many units as samples."""
+    samples, units = x.shape[-2:]
+    return bool(units > 2 * samples)
 
 
 def chunk_rows(systems: Iterable[Array]) -> int:

@@ -18,6 +18,7 @@ from superpose.metrics import MomentMetric
 from superpose.metrics.kernels import cross_rows, kernel_sums
 from superpose.moments import (
     compact,
+    is_wide,
     mean_of,
     reader,
 )
@@ -38,6 +39,29 @@ def over_pairs(
     visit: Visit[Found],
 ) -> Iterator[tuple[tuple[str, str], dict[str, Found]]]:
     """Yield each pair with what `visit` makes of its metrics, tile by tile; a system's own sums are taken once."""
+    free, bound = _by_axes(metrics)
+    if free and bound and any(is_wide(x) for x in arrays.values()):
+        # What no rotation of the units can change is taken of rotated units, whatever stands beside it.
+        found = dict(_of_one_kind(arrays, couples, free, design, visit))
+        for couple, others in _of_one_kind(arrays, couples, bound, design, visit):
+            yield couple, found[couple] | others
+    else:
+        yield from _of_one_kind(arrays, couples, metrics, design, visit)
+
+
+def _by_axes(metrics: Sequence[Any]) -> tuple[list[Any], list[Any]]:
+    """Return the metrics that see no rotation of the units, and those that do."""
+    bound = [m for m in metrics if isinstance(m, MomentMetric) and "rotation" not in m.invariances]
+    return [m for m in metrics if m not in bound], bound
+
+
+def _of_one_kind(
+    arrays: dict[str, Array],
+    couples: Sequence[tuple[str, str]],
+    metrics: Sequence[Any],
+    design: Design,
+    visit: Visit[Found],
+) -> Iterator[tuple[tuple[str, str], dict[str, Found]]]:
     if kernels_alone(arrays, couples, metrics, design):
         yield from _over_kernels(arrays, couples, metrics, design, visit)
         return
@@ -108,7 +132,7 @@ def _tile(
     """Yield each pair with its sums, and the metrics that take these: in float64 apart, for those that need it."""
     units = {name: x.shape[-1] for name, x in arrays.items()}
     # A rotation of the units is free only where no metric can see it.
-    rotates = all("rotation" in m.invariances for m in metrics if isinstance(m, MomentMetric))
+    rotates = not _by_axes(metrics)[1]
     compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
     held.means.update({name: mean_of(x, design.scored) for name, x in compacted.items() if name not in held.means})
     known = {name: held.sums[name] for name in arrays if name in held.sums}
