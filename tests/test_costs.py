@@ -189,9 +189,10 @@ draw = np.random.default_rng(0)
 for layer in range(layers):
     systems[str(layer)] = draw.standard_normal((samples, units), dtype=np.float32)
 few = {name: np.array(x[:1500]) for name, x in list(systems.items())[:2]}
-sp.compare(few, interval_samples=100)
+sp.compare(few, interval_samples=100, metrics=["cka", "ols_r"])
 
-options = {"memory": memory, "interval_samples": drawn or None}
+known = (sp.metrics.CKA, sp.metrics.CKA_DEBIASED, sp.metrics.RSA, sp.metrics.OLS_R, sp.metrics.OLS_R2)
+options = {"memory": memory, "interval_samples": drawn or None, "metrics": known}
 with memory_watched() as held:
     cpu = time.thread_time()  # less that of who watches
     sp.compare(systems, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from superpose.costs.steps import Steps, planned_for_rounds, race
 from superpose.deprecation import renamed
 from superpose.files import DataError, argument, in_python
 from superpose.kernel_tiles import SIDE, SMALL, are_cheaper, bytes_held
-from superpose.metrics import DEFAULT, Metric, MomentMetric
+from superpose.metrics import DEFAULT, Metric, MomentMetric, PredictiveMetric, RegressionMetric
 from superpose.metrics.splits import INNER
 from superpose.moments import rows_of
 from superpose.statistics import GROUPS
@@ -157,6 +158,14 @@ def predict(
     unknown = [metric.name for metric in planned if not isinstance(metric, MomentMetric)]
     if unknown:
         raise DataError(f"{', '.join(unknown)} is no function of moments, so its cost is not known; leave it out.")
+    chosen = [m.name for m in metrics if isinstance(m, PredictiveMetric) and not isinstance(m, RegressionMetric)]
+    if chosen:
+        warnings.warn(
+            f"{', '.join(chosen)}: counted as least squares; what is chosen inside the training samples, in float64, "
+            "takes two to four times the time and up to three times the memory.",
+            UserWarning,
+            stacklevel=2,
+        )
     samples = next(iter(sizes.values())).samples
     limit = bytes_of(memory)
     kept = 1 + INNER if test is not None else cv or 1
