@@ -136,7 +136,9 @@ def _tile(
     compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
     held.means.update({name: mean_of(x, design.scored) for name, x in compacted.items() if name not in held.means})
     known = {name: held.sums[name] for name in arrays if name in held.sums}
-    sums = Sums(compacted, couples, design, held.means, known=known)
+    # Where nothing is taken of float32 products, none are made.
+    precision = np.float64 if all(isinstance(m, MomentMetric) and m.exact for m in metrics) else None
+    sums = Sums(compacted, couples, design, held.means, precision, known)
     held.sums.update(sums.own)
     for a, b in couples:
         directions = sums.directions(a, b, units)
@@ -158,5 +160,7 @@ def _blurred(pair: Pair, metric: Any) -> bool:
     """Whether a regression of the pair needs products in float64."""
     if not isinstance(metric, MomentMetric) or not metric.split:
         return False
+    if metric.exact:
+        return pair.moments.x.precision is not np.float64
     blurred: bool = sums_of(pair, metric).blurred
     return blurred

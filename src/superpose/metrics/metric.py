@@ -86,6 +86,8 @@ class MomentMetric:
         False for a distance.
     split : bool
         Whether it is fitted on some folds and scored on others, and so needs the moments of all.
+    exact : bool
+        Whether products in float32 never do: near a tie of what is chosen, their rounding would decide.
     """
 
     name: str
@@ -104,6 +106,7 @@ class MomentMetric:
     bounds: tuple[float, float] = (-1.0, 1.0)
     higher_is_closer: bool = True
     split: bool = False
+    exact: bool = False
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
         """Score paired responses, (…, samples, units_x) and (…, samples, units_y), to (…)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -218,6 +218,7 @@ class PartialLeastSquaresMetric(PredictiveMetric):
     """Held-out partial least squares as a metric."""
 
     components: int = 10
+    exact: ClassVar[bool] = True
 
     @property
     def fit(self) -> Fit:

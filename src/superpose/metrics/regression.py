@@ -209,6 +209,7 @@ class PredictiveMetric:
     name: str
     kind: tuple[str, str]
     directed: ClassVar[bool] = True
+    exact: ClassVar[bool] = False
     minimum_samples: ClassVar[int] = 4
 
     @property
@@ -241,6 +242,7 @@ class PredictiveMetric:
             influence=influence_of_shares,
             bounds=BOUNDS[self.kind[0]],
             split=True,
+            exact=self.exact,
         )
 
 

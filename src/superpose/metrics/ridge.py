@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -181,6 +181,7 @@ class RidgeMetric(PredictiveMetric):
     """Held-out ridge regression as a metric, its penalty chosen from `grid` inside the training folds."""
 
     grid: tuple[float, ...] = GRID
+    exact: ClassVar[bool] = True
 
     @property
     def fit(self) -> Fit:
