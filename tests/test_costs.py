@@ -82,8 +82,9 @@ class TestCounts:
         work = predict(sizes, metrics=[OLS_R]).table.set_index("work").flops
         assert_allclose(work["solutions"], 5 * 4 * (30**2 * 20 + 20**2 * 30))
         assert_allclose(work["factors"], 5 * (30**3 + 20**3) / 3)
-        # What is predicted, and what moves r and R² where a row trains; of no fewer than 1,000 rows.
-        assert work["intervals"] == 2 * 3 * (2 * 1000 * 30 * 20)
+        # What is predicted, and in each of four rounds that a row trains in a residual and what it moves; of no fewer than
+        # 1,000 rows.
+        assert work["intervals"] == 2 * (1 + 2 * 4) * (2 * 1000 * 30 * 20)
         few = predict(sizes, metrics=[OLS_R], interval_samples=100).table.set_index("work").flops
         assert few["intervals"] == work["intervals"]
         kernels = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA]).table.set_index("work").flops
@@ -98,9 +99,9 @@ class TestCounts:
     def test_a_fixed_split_is_one_round_over_what_it_scores(self):
         sizes = {"x": Size(1000, 30), "y": Size(1000, 20)}
         whole, split = (predict(sizes, **options).table.set_index("work").flops for options in ({}, {"test": 0.2}))
-        # Of the kernels and of a regression in both directions, whose rows train in no round; of a fifth of the rows.
-        kernels, regressions = 30 * 20 + 30**2 + 20**2, 2 * 30 * 20
-        assert_allclose(whole["intervals"], 2 * 1000 * (kernels + 3 * regressions))
+        # Of the kernels and of r and R² in both directions, whose rows train in no round; of a fifth of the rows.
+        kernels, regressions = 30 * 20 + 30**2 + 20**2, 2 * 2 * 30 * 20
+        assert_allclose(whole["intervals"], 2 * 1000 * (kernels + (1 + 2 * 4) * regressions))
         assert_allclose(split["intervals"], 2 * 200 * (kernels + regressions))
         assert split["solutions"] < whole["solutions"] / 4
         assert split["products"] == whole["products"]

@@ -332,17 +332,22 @@ def _solution(job: _Job, known: Mapping[Any, Steps], metric: MomentMetric, x: st
 def _intervals(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
     """A product of the drawn rows a pair and direction, and one a system where its share is kept for all its pairs.
 
-    Where rows train in other rounds, what they move takes two more.
+    In each round that rows train in, what they move takes two more; a score of each kind has its own.
     """
     flops = seconds = 0.0
-    for metric in _families(job):
-        if metric.influence is None:
-            continue
+    planned = [metric for metric in planned_for_rounds(job.metrics, job.rounds) if metric.influence is not None]
+    for metric in {(metric.sums, metric.row_sums): metric for metric in planned}.values():
+        trains = job.rounds - 1 if metric.split else 0
+        # Of the two rounds at most that a row's share was timed in, one trains.
+        rounds = (1 + trains) / min(1 + trains, 2)
         for a, b in job.couples:
             for x, y in _ways(metric, a, b):
                 steps, both = _of(job, known, x), job.sizes[x].units * job.sizes[y].units
-                flops += 2.0 * job.drawn * both * (3 if metric.split and job.rounds > 1 else 1)
-                seconds += job.drawn * steps.shared[metric.sums] * both / steps.units**2
+                flops += 2.0 * job.drawn * both * (1 + 2 * trains)
+                seconds += job.drawn * steps.shared[metric.sums] * rounds * both / steps.units**2
+    for metric in _families(job):
+        if metric.influence is None:
+            continue
         if metric.own_rows is not None:
             for name, times in _own_shares(job).items():
                 steps, units = _of(job, known, name), job.sizes[name].units
