@@ -82,8 +82,7 @@ class TestCounts:
         work = predict(sizes, metrics=[OLS_R]).table.set_index("work").flops
         assert_allclose(work["solutions"], 5 * 4 * (30**2 * 20 + 20**2 * 30))
         assert_allclose(work["factors"], 5 * (30**3 + 20**3) / 3)
-        # What is predicted, and in each of four rounds that a row trains in a residual and what it moves; of no fewer than
-        # 1,000 rows.
+        # What is predicted, and in each of four rounds that a row trains in a residual and what it moves.
         assert work["intervals"] == 2 * (1 + 2 * 4) * (2 * 1000 * 30 * 20)
         few = predict(sizes, metrics=[OLS_R], interval_samples=100).table.set_index("work").flops
         assert few["intervals"] == work["intervals"]
