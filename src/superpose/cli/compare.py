@@ -86,12 +86,6 @@ def compare(
         group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls take groups whole.
     labels
         File of one label a row, as groups: what the row shows (a word, a class). For the control within_labels.
-    axes
-        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
-        stimuli,repeats,units. Trials that are NaN in every unit are missing.
-    missing
-        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
-        '' is nothing else than a blank.
     cv
         With --raw: folds of the cross-validation, drawn at random in whole groups, by default 5; all rows are scored.
     test

@@ -45,12 +45,6 @@ def contrast(
         The name of the file that the others are held against, without its ending.
     groups
         File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
-    axes
-        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
-        stimuli,repeats,units. Trials that are NaN in every unit are missing.
-    missing
-        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
-        '' is nothing else than a blank.
     cv
         Folds of held-out regressions, drawn at random in whole groups.
     seed
@@ -105,12 +99,6 @@ def partition(
         The name of the file that the others predict, without its ending.
     groups
         File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
-    axes
-        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
-        stimuli,repeats,units. Trials that are NaN in every unit are missing.
-    missing
-        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
-        '' is nothing else than a blank.
     cv
         Folds of held-out regressions, drawn at random in whole groups.
     seed

@@ -24,12 +24,6 @@ def encode(dictionary: Path, file: Path, *, out: Path, axes: Axes = None, missin
         Activity, (samples, units), as `superpose compare` takes it.
     out
         The .npy file to write, float32; its rows are those of the file, in their order.
-    axes
-        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
-        stimuli,repeats,units. Trials that are NaN in every unit are missing.
-    missing
-        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
-        '' is nothing else than a blank.
     """
     import numpy as np
 

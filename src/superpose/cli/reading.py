@@ -11,8 +11,17 @@ from cyclopts import Parameter
 if TYPE_CHECKING:
     from superpose.recordings.matching import Notes
 
-Axes = Annotated[str | None, Parameter(group="Files")]
-Missing = Annotated[list[str] | None, Parameter(group="Files", consume_multiple=True, negative="")]
+# Their help, once for every command that reads files.
+AXES = (
+    "What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say: "
+    "stimuli,repeats,units. Trials that are NaN in every unit are missing."
+)
+MISSING = (
+    "What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like; "
+    "'' is nothing else than a blank."
+)
+Axes = Annotated[str | None, Parameter(group="Files", help=AXES)]
+Missing = Annotated[list[str] | None, Parameter(group="Files", help=MISSING, consume_multiple=True, negative="")]
 
 
 def told(axes: str | None, missing: list[str] | None) -> dict[str, Any]:

@@ -51,12 +51,6 @@ def train(
         cross, separate or agreement.
     seed
         Everything random is derived from it.
-    axes
-        What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say:
-        stimuli,repeats,units. Trials that are NaN in every unit are missing.
-    missing
-        What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like;
-        '' is nothing else than a blank.
     """
     from superpose.analysis.inputs import read_files, read_systems
     from superpose.analysis.spaces import Recipe, apart, together
