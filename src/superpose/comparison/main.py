@@ -178,8 +178,8 @@ def _table(
     design: Design,
     workers: int,
 ) -> pd.DataFrame:
-    alone = kernels_alone(arrays, couples, planned_for(metrics, design), design)
-    if workers > 1 and len(couples) > 1 and not alone:
+    several = workers > 1 and len(couples) > 1
+    if several and not kernels_alone(arrays, couples, planned_for(metrics, design), design):
         found = scored_by(workers, arrays, couples, metrics, design)
     else:
         found = scored(couples, arrays=arrays, metrics=metrics, design=design)
