@@ -48,6 +48,7 @@ def job(settings: dict[str, Any]) -> None:
 
     shape, dtype = (settings.pop("samples"), settings.pop("units")), settings.pop("dtype", "float32")
     mapped = settings.pop("mapped", False)
+    settings.setdefault("permutations", 0)
     if settings.pop("kernels", False):
         settings["metrics"] = [CKA, CKA_DEBIASED, RSA]
     draw = np.random.default_rng(0)
@@ -64,7 +65,7 @@ def job(settings: dict[str, Any]) -> None:
         del latents, x
         # Imports, and nothing of the size of the job, which would leave memory to be used again.
         few = {name: z[:300, :8] for name, z in list(systems.items())[:2]}
-        sp.compare(few, interval_samples=100)
+        sp.compare(few, interval_samples=100, permutations=0)
         with memory_watched() as memory:
             cpu = time.thread_time()
             sp.compare(systems, **settings)

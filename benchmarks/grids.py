@@ -93,7 +93,7 @@ def regressions(count: int, samples: int) -> dict[str, Any]:
     test = np.arange(samples) >= samples * 4 // 5
     found = in_units(
         systems,
-        lambda: sp.compare(systems, metrics=[sp.metrics.OLS_R], test=test, interval_samples=INTERVALS),
+        lambda: sp.compare(systems, metrics=[sp.metrics.OLS_R], test=test, interval_samples=INTERVALS, permutations=0),
     )
     each = {name: found[name] / count / (count - 1) for name in ("ratio", "median")}
     return found | each | {"work": "ols_r", "layers": count, "samples": samples}
@@ -105,7 +105,10 @@ def all_kernels(count: int, samples: int) -> dict[str, Any]:
 
     systems, metrics = layers(count, samples), [sp.metrics.RSA, sp.metrics.CKA, sp.metrics.CKA_DEBIASED]
     found = in_units(
-        systems, lambda: sp.compare(systems, metrics=metrics, cv=None, interval_samples=INTERVALS, memory="1GiB")
+        systems,
+        lambda: sp.compare(
+            systems, metrics=metrics, cv=None, interval_samples=INTERVALS, memory="1GiB", permutations=0
+        ),
     )
     return found | {"work": "kernels", "layers": count, "samples": samples}
 
@@ -116,7 +119,7 @@ def mapped(count: int, samples: int) -> dict[str, Any]:
 
     held = layers(count, samples, "float16")
     limit = sum(x.nbytes for x in held.values()) // 8
-    options: dict[str, Any] = {"interval_samples": INTERVALS, "memory": limit}
+    options: dict[str, Any] = {"interval_samples": INTERVALS, "memory": limit, "permutations": 0}
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for name, x in held.items():
@@ -153,7 +156,7 @@ def main() -> None:
 
     load = os.getloadavg()
     # Imports are no part of a work.
-    sp.compare(layers(2, 2_000, "float16"), interval_samples=100)
+    sp.compare(layers(2, 2_000, "float16"), interval_samples=100, permutations=0)
     fast = options.fast
     rows = [
         regressions(*((4, 2_000) if fast else (24, 5_000))),

@@ -61,7 +61,10 @@ def predicted(systems: dict[str, np.ndarray], workers: int, **options: Any) -> d
 
     pairs = list(combinations(systems, 2))
     shares = groups(pairs, BLOCKS * workers) if workers > 1 else [pairs]
-    costs = [sp.costs.predict(systems, pairs=share, memory=bytes_of(MEMORY) // workers, **options) for share in shares]
+    costs = [
+        sp.costs.predict(systems, pairs=share, memory=bytes_of(MEMORY) // workers, permutations=0, **options)
+        for share in shares
+    ]
     # All are checked before any process starts.
     read: Counter[str] = Counter(dict.fromkeys(systems, 1))
     for part in costs:
@@ -96,7 +99,7 @@ def main() -> None:
     drawn = options.intervals or None
     # What a first call imports is no part of the job.
     few = {name: np.random.default_rng(0).standard_normal((2100, 512)).astype(np.float16) for name in "ab"}
-    sp.compare(few, interval_samples=100)
+    sp.compare(few, interval_samples=100, permutations=0)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         systems = write_layers(Path(folder), options.layers, options.samples, options.units)
         load = os.getloadavg()
@@ -108,6 +111,7 @@ def main() -> None:
                 interval_samples=drawn,
                 engine=f"local:{options.workers}",
                 progress=lambda *done: print(*done, f"{time.perf_counter() - wall:.0f} s", flush=True),
+                permutations=0,
             )
             wall, cpu = time.perf_counter() - wall, cpu_of_all() - cpu
         forecast = predicted(systems, options.workers, interval_samples=drawn)

@@ -33,13 +33,15 @@ def doors():
     trials = {name: np.stack([x, x + 0.5 * np.random.RandomState(20 + i).randn(*x.shape)])
               for i, (name, x) in enumerate(arrays.items())}  # fmt: skip
     return {
-        "compare": sp.compare(arrays),
+        "compare": sp.compare(arrays, permutations=0),
         "compare_permuted": sp.compare(arrays, permutations=19),
         "compare_grouped": sp.compare(arrays, groups=groups, permutations=19),
         "compare_split": sp.compare(arrays, test=mask, permutations=19),
-        "compare_all": sp.compare(arrays, metrics=sp.metrics.ALL),
+        "compare_all": sp.compare(arrays, metrics=sp.metrics.ALL, permutations=0),
         "analyse_raw": raw(arrays, test=by_group, groups=groups, permutations=19).table,
-        "analyse": sp.analyse(arrays, latents=16, active=2, steps=20, test=by_group, groups=groups).table,
+        "analyse": sp.analyse(
+            arrays, latents=16, active=2, steps=20, test=by_group, groups=groups, permutations=0
+        ).table,
         "contrast": sp.contrast(arrays, to="c"),
         "partition": sp.partition(arrays, target="c"),
         "ceilings": sp.ceilings.of_pairs(trials),

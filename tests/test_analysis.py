@@ -16,7 +16,7 @@ from superpose.files import DataError
 from superpose.metrics import CKA_DEBIASED, splits
 from superpose.sparsity import TopK
 
-QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2}
+QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2, "permutations": 0}
 SIX = ["cka", "cka_debiased", "rsa", "ridge_r", "ridge_r2", "ridge_r_units"]
 # Which of 120 rows are held out unless told otherwise.
 HELD_OUT = splits.marked(120, 0.2, None, 0)
@@ -96,7 +96,7 @@ def test_unrelated_systems_are_not_made_alike_by_joint_training(seed):
 
 @pytest.fixture(scope="module")
 def found():
-    return analyse(small(), permutations=3, **QUICK)
+    return analyse(small(), **QUICK | {"permutations": 3})
 
 
 class TestTable:
@@ -344,7 +344,7 @@ def test_each_seed_has_rows_of_its_own():
 
 
 def test_the_same_seed_gives_the_same_table_to_the_last_bit():
-    first, again, other = (analyse(two(), permutations=3, seed=seed, **QUICK).table for seed in (1, 1, 2))
+    first, again, other = (analyse(two(), seed=seed, **QUICK | {"permutations": 3}).table for seed in (1, 1, 2))
     pd.testing.assert_frame_equal(first, again, check_exact=True)
     assert (scores(first) != scores(other)).all()
 
@@ -361,10 +361,10 @@ def test_local_processes_give_the_table_of_one_process():
 
 def test_tensors_lists_and_float32_are_taken():
     systems = two()
-    expected = raw(systems).table
-    given = raw({"x": torch.as_tensor(systems["x"]), "y": systems["y"].tolist()}).table
+    expected = raw(systems, permutations=0).table
+    given = raw({"x": torch.as_tensor(systems["x"]), "y": systems["y"].tolist()}, permutations=0).table
     pd.testing.assert_frame_equal(expected, given)
-    single = raw({name: x.astype(np.float32) for name, x in systems.items()}).table
+    single = raw({name: x.astype(np.float32) for name, x in systems.items()}, permutations=0).table
     assert_allclose(single.score, expected.score, atol=1e-4)
 
 
@@ -376,7 +376,7 @@ def test_raw_scores_of_several_processes_are_those_of_one():
 
 def test_raw_is_the_raw_part_of_analyse():
     systems = two()
-    whole = analyse(systems, permutations=3, **QUICK)
+    whole = analyse(systems, **QUICK | {"permutations": 3})
     part = raw(systems, permutations=3, test=0.2)
     expected = whole.table[whole.table.space == "raw"].reset_index(drop=True)
     # Pairs are cells of their own in `analyse`, so that their p-values can only be adjusted by Holm's rule there.
@@ -389,7 +389,7 @@ def test_raw_is_the_raw_part_of_analyse():
 @pytest.mark.parametrize(("samples", "recovered"), [(40, True), (39, False)])
 def test_too_few_training_rows_leave_the_raw_scores(samples, recovered):
     """16 latents need 32 training rows, four fifths of 40."""
-    found = analyse(two(samples), latents=16, active=2, steps=2)
+    found = analyse(two(samples), latents=16, active=2, steps=2, permutations=0)
     table = found.table
     assert np.isfinite(scores(table, space="raw")).all()
     assert np.isfinite(scores(table)).all() == recovered
@@ -446,7 +446,7 @@ def test_default_sizes(monkeypatch, samples, units, latents, active):
 
 def test_progress_tells_what_is_done():
     reports = []
-    analyse(two(), permutations=3, progress=lambda *report: reports.append(report), **QUICK)
+    analyse(two(), progress=lambda *report: reports.append(report), **QUICK | {"permutations": 3})
     assert ("null x y", 3, 3) in reports
     assert ("dictionary x y", 20, 20) in reports
 
@@ -516,7 +516,7 @@ def test_the_papers_recipe_is_taken_to_the_letter(monkeypatch):
         return training.fit(module, loss, *data, **settings)
 
     monkeypatch.setattr(spaces, "fit", fit)
-    sizes = {"latents": 64, "active": 2, "steps": 2}
+    sizes = {"latents": 64, "active": 2, "steps": 2, "permutations": 0}
     found = analyse(two(400, 20), preset="paper", controls=[], **sizes)
     assert (seen["preset"], seen["batch"], seen["learning_rate"], seen["weight_decay"]) == ("paper", np.inf, 1e-3, 0.01)
     assert repr(seen["sae"].sparsity) == repr(TopK(2, "straight_through"))

@@ -22,17 +22,17 @@ def systems():
 class TestSystems:
     def test_two_arrays_and_a_list_are_a_mapping(self, systems):
         x, y, z = systems.values()
-        expected = sp.compare({"x": x, "y": y}, metrics=[CKA, RIDGE_R])
-        pd.testing.assert_frame_equal(sp.compare(x, y, metrics=[CKA, RIDGE_R]), expected)
-        pd.testing.assert_frame_equal(sp.compare([x, y], metrics=[CKA, RIDGE_R]), expected)
-        table = sp.compare(x, y, z, metrics=[CKA])
+        expected = sp.compare({"x": x, "y": y}, metrics=[CKA, RIDGE_R], permutations=0)
+        pd.testing.assert_frame_equal(sp.compare(x, y, metrics=[CKA, RIDGE_R], permutations=0), expected)
+        pd.testing.assert_frame_equal(sp.compare([x, y], metrics=[CKA, RIDGE_R], permutations=0), expected)
+        table = sp.compare(x, y, z, metrics=[CKA], permutations=0)
         assert table.system_a.tolist() == ["x", "x", "y"]
-        assert sp.compare([x, y, z, x + 1], metrics=[CKA]).system_b.iloc[-1] == "system 4"
+        assert sp.compare([x, y, z, x + 1], metrics=[CKA], permutations=0).system_b.iloc[-1] == "system 4"
 
     def test_recordings_bring_their_names(self, systems):
         ids = [f"s{i}" for i in range(80)]
         one, other = (sp.Recording(name, systems[name], ids) for name in "ab")
-        table = sp.compare(one, other, metrics=[CKA])
+        table = sp.compare(one, other, metrics=[CKA], permutations=0)
         assert (table.system_a[0], table.system_b[0]) == ("a", "b")
         with pytest.raises(sp.DataError, match="two systems have one name, among a, a; pass a mapping"):
             sp.compare(one, one)
@@ -49,9 +49,11 @@ class TestSystems:
 
 class TestMetrics:
     def test_names_and_functions_are_the_objects(self, systems):
-        by_object = sp.compare(systems, metrics=[CKA, RIDGE_R, OLS_R])
-        pd.testing.assert_frame_equal(sp.compare(systems, metrics=["cka", "ridge_r", sp.regression]), by_object)
-        alone = sp.compare(systems, metrics="cka")
+        by_object = sp.compare(systems, metrics=[CKA, RIDGE_R, OLS_R], permutations=0)
+        pd.testing.assert_frame_equal(
+            sp.compare(systems, metrics=["cka", "ridge_r", sp.regression], permutations=0), by_object
+        )
+        alone = sp.compare(systems, metrics="cka", permutations=0)
         pd.testing.assert_frame_equal(alone, by_object[by_object.metric == "cka"].reset_index(drop=True))
         assert resolved(list(NAMES)) == list(NAMES.values())
         assert {name: metric.name for name, metric in NAMES.items()} == {name: name for name in NAMES}
@@ -80,9 +82,9 @@ class TestDirections:
             np.testing.assert_allclose(one_way[column], same[column], rtol=1e-9)
 
     def test_one_side_alone_takes_all_others(self, systems):
-        table = sp.compare(systems, targets=["c"], metrics=[RIDGE_R])
+        table = sp.compare(systems, targets=["c"], metrics=[RIDGE_R], permutations=0)
         assert table.system_a.tolist() == ["a", "b"]
-        assert sp.compare(systems, predictors=["c"], metrics=[RIDGE_R]).system_b.tolist() == ["a", "b"]
+        assert sp.compare(systems, predictors=["c"], metrics=[RIDGE_R], permutations=0).system_b.tolist() == ["a", "b"]
 
     def test_refusals(self, systems):
         with pytest.raises(sp.DataError, match="expected pairs, or the systems of predictors and targets; not both"):
@@ -95,7 +97,7 @@ class TestDirections:
 
 class TestMatrix:
     def test_entries_are_the_scores(self, systems):
-        table = sp.compare(systems, metrics=[CKA, RIDGE_R])
+        table = sp.compare(systems, metrics=[CKA, RIDGE_R], permutations=0)
         symmetric, directed = sp.matrix(table, "cka"), sp.matrix(table, "ridge_r")
         for row in table.itertuples():
             found = directed if row.directed else symmetric
@@ -106,7 +108,7 @@ class TestMatrix:
         assert sp.matrix(table, "cka", "error").loc["a", "b"] == table.error[0]
 
     def test_refusals(self, systems):
-        table = sp.compare(systems, metrics=[CKA])
+        table = sp.compare(systems, metrics=[CKA], permutations=0)
         with pytest.raises(sp.DataError, match="metric is 'ckas'"):
             sp.matrix(table, "ckas")
         with pytest.raises(sp.DataError, match="column is 'scores'; expected one of"):
@@ -133,9 +135,9 @@ class TestOrder:
     def test_it_is_said(self, systems):
         walk = {name: np.cumsum(x, axis=0) for name, x in systems.items()}
         with pytest.warns(UserWarning, match="a: samples next to each other are alike") as said:
-            sp.compare(walk, metrics=[CKA])
+            sp.compare(walk, metrics=[CKA], permutations=0)
         assert len(said) == 3
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            sp.compare(systems, metrics=[CKA])
-            sp.compare(walk, metrics=[CKA], cv=None)
+            sp.compare(systems, metrics=[CKA], permutations=0)
+            sp.compare(walk, metrics=[CKA], cv=None, permutations=0)

@@ -536,7 +536,7 @@ class TestCorrected:
 class TestOfPairs:
     def test_they_are_rows_of_compare_in_its_order(self):
         trials = {n: noisy(projected(60, 4, 0, weights=w)[0], 3, 1.0, w) for w, n in enumerate(("a", "b", "c"))}
-        scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()})
+        scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()}, permutations=0)
         found = ceilings.of_pairs(trials)
         keys = ["system_a", "system_b", "metric", "directed"]
         pd.testing.assert_frame_equal(found[keys], scores[keys])
@@ -551,7 +551,7 @@ class TestOfPairs:
         for seed in range(40):
             signals = [projected(samples, units, seed, weights=w) for w in (0, 1)]
             trials = {n: noisy(s, repeats, 3.0, (seed, w)) for (s, _), n, w in zip(signals, "ab", (5, 6), strict=True)}
-            scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()}, metrics=[metric])
+            scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()}, metrics=[metric], permutations=0)
             table = ceilings.beside(scores, ceilings.of_pairs(trials, metrics=[metric], splits=4))
             ratios.append(float(table.score.item() / table.ceiling.item()))
         truth = float(sp.theory.cka(*(a for _, a in signals)))
@@ -569,7 +569,7 @@ class TestOfPairs:
                 "b": noisy(signal @ rotation, repeats, 3.0, (seed, 2)),
             }
             metrics = [CKA_DEBIASED, RSA]
-            scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()}, metrics=metrics)
+            scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()}, metrics=metrics, permutations=0)
             table = ceilings.beside(scores, ceilings.of_pairs(trials, metrics=metrics, splits=4))
             gaps.append((table.score - table.ceiling).to_numpy())
         agrees(gaps, 0.0, beyond=1e-3)
@@ -581,7 +581,9 @@ class TestOfPairs:
             trials = {"clean": signal, "noisy": noisy(signal, 3, 3.0, (seed, 1))}
             metrics = [m for m in ALL if isinstance(m, PredictiveMetric)]
             means = {"clean": signal, "noisy": trials["noisy"].mean(axis=0)}
-            table = ceilings.beside(sp.compare(means, metrics=metrics), ceilings.of_pairs(trials, metrics=metrics))
+            table = ceilings.beside(
+                sp.compare(means, metrics=metrics, permutations=0), ceilings.of_pairs(trials, metrics=metrics)
+            )
             chosen = table[table.system_a == "clean"]
             gaps.append((chosen.score - chosen.ceiling).to_numpy())
             back = table[table.system_a == "noisy"]
@@ -799,7 +801,7 @@ class TestOfPairs:
 
     def test_ceilings_of_other_scores_are_refused(self):
         trials = {n: noisy(projected(60, 4, 0)[0], 2, 1.0, w) for w, n in enumerate("ab")}
-        scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()})
+        scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()}, permutations=0)
         with pytest.raises(DataError, match="these ceilings are not of these scores; expected of_pairs"):
             ceilings.beside(scores, ceilings.of_pairs(trials, metrics=[RSA]))
 
@@ -811,17 +813,19 @@ def trials():
 
 @pytest.fixture(scope="module")
 def found(trials):
-    return with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}), trials)
+    return with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}, permutations=0), trials)
 
 
 class TestAnalysis:
     def test_raw_scores_are_as_before_and_ceilings_of_their_rows(self, trials, found):
-        before = raw({name: x.mean(axis=0) for name, x in trials.items()})
+        before = raw({name: x.mean(axis=0) for name, x in trials.items()}, permutations=0)
         pd.testing.assert_series_equal(found.table.score, before.table.score)
         own = ceilings.of_pairs(trials, metrics=METRICS)
         np.testing.assert_allclose(found.table.ceiling, own.ceiling)
         last = np.arange(300) >= 240
-        split = with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}, test=last), trials, test=last)
+        split = with_ceilings(
+            raw({name: x.mean(axis=0) for name, x in trials.items()}, test=last, permutations=0), trials, test=last
+        )
         own = ceilings.of_pairs({name: x[:, last] for name, x in trials.items()}, metrics=METRICS, cv=None)
         np.testing.assert_allclose(split.table.ceiling, own.ceiling)
 
@@ -842,7 +846,7 @@ class TestAnalysis:
         groups = np.random.default_rng(0).integers(0, 40, 300)
         test = np.random.default_rng(1).random(300) < 0.3
         for settings in ({"groups": groups}, {"test": test}):
-            found = with_ceilings(raw(means, **settings), trials, **settings)
+            found = with_ceilings(raw(means, permutations=0, **settings), trials, **settings)
             chosen = found.table[found.table.metric == "ridge_r2"].iloc[0]
             parts = [test] if "test" in settings else [group_folds(groups, 5, seed=0) == fold for fold in range(5)]
             assert chosen.samples == sum(part.sum() for part in parts)
@@ -852,33 +856,33 @@ class TestAnalysis:
     def test_units_that_the_analysis_drops_are_dropped(self, trials):
         still = {name: np.concatenate([x, np.ones((3, 300, 2))], axis=-1) for name, x in trials.items()}
         one, two = (
-            with_ceilings(raw({name: x.mean(axis=0) for name, x in t.items()}), t).table.ceiling
+            with_ceilings(raw({name: x.mean(axis=0) for name, x in t.items()}, permutations=0), t).table.ceiling
             for t in (trials, still)
         )
         np.testing.assert_allclose(one, two)
 
     def test_only_raw_scores_have_them(self, trials):
         means = {name: x.mean(axis=0) for name, x in trials.items()}
-        found = with_ceilings(analyse(means, latents=8, active=2, steps=5), trials)
+        found = with_ceilings(analyse(means, latents=8, active=2, steps=5, permutations=0), trials)
         assert found.table.ceiling[found.table.space != "raw"].isna().all()
         assert not found.table.why[found.table.space != "raw"].str.contains("ceiling").any()
         assert found.table.ceiling[found.table.space == "raw"].notna().sum() == 8
 
     def test_a_network_beside_a_recording_is_said_to_be_taken_as_noiseless(self, trials):
         mixed = {"V1": trials["V1"], "network": trials["V4"].mean(axis=0)}
-        found = with_ceilings(raw({"V1": trials["V1"].mean(axis=0), "network": mixed["network"]}), mixed)
+        found = with_ceilings(
+            raw({"V1": trials["V1"].mean(axis=0), "network": mixed["network"]}, permutations=0), mixed
+        )
         assert any("network has no repeats and is taken as free of noise" in text for text in found.warnings)
         assert any(
-            text.startswith(
-                "No noise ceiling of ridge_r, ridge_r2, ridge_r_units: network has no repeats"
-            )
+            text.startswith("No noise ceiling of ridge_r, ridge_r2, ridge_r_units: network has no repeats")
             for text in found.warnings
         )
 
     def test_noise_that_both_systems_share_is_warned_of(self):
         shared = noisy(projected(500, 6, 0)[0], 2, 6.0, 0)
         trials = {"a": shared, "b": shared + 0.01}
-        found = with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}), trials)
+        found = with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}, permutations=0), trials)
         assert any("above its noise ceiling of" in t and "noise that both systems share" in t for t in found.warnings)
 
 

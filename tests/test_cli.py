@@ -15,12 +15,12 @@ import pytest
 
 import superpose
 import superpose.cli as cli
-import superpose.cli.progress
+import superpose.progress
 import superpose.statistics
 from superpose.analysis import analyse, raw
-from superpose.cli.progress import Progress
 from superpose.comparison import INTERVALS
 from superpose.files import sha256
+from superpose.progress import Progress
 
 FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
 QUICK = ["--latents", "8", "--active", "2", "--steps", "10", "--permutations", "3"]
@@ -131,7 +131,7 @@ def test_raw_only(here, capsys):
     assert err == "Written to out: open out/report.html\n"
     table = pd.read_parquet("out/alignment.parquet")
     assert set(table.space) == {"raw"}
-    expected = raw({name: np.load(f"{name}.npy") for name in "xy"}).table
+    expected = raw({name: np.load(f"{name}.npy") for name in "xy"}, permutations=0).table
     np.testing.assert_allclose(table.score, expected.score, rtol=1e-12)
     assert "recovered features were not asked for" in out
     assert sorted(os.listdir("out")) == FILES
@@ -144,7 +144,7 @@ def test_samples_of_intervals(here, monkeypatch, asked, samples):
     monkeypatch.setattr(superpose.statistics, "GROUPS", 2)
     assert compare("x.npy", "y.npy", "--out", "out", "--cv", 2, *asked, *RAW) == 0
     systems = {name: np.load(f"{name}.npy") for name in "xy"}
-    expected = raw(systems, cv=2, interval_samples=samples)
+    expected = raw(systems, cv=2, interval_samples=samples, permutations=0)
     np.testing.assert_array_equal(pd.read_parquet("out/alignment.parquet").error, expected.table.error)
     assert json.loads(Path("out/run.json").read_text())["settings"]["interval_samples"] == samples
 
@@ -234,7 +234,7 @@ class TestStimuli:
         self.write("a", x, ids)
         self.write("b", y[order], [ids[i] for i in order])
         assert compare("a.npz", "b.npz", "--out", "out", *RAW) == 0
-        expected = raw({"a": x, "b": y}).table
+        expected = raw({"a": x, "b": y}, permutations=0).table
         np.testing.assert_allclose(pd.read_parquet("out/alignment.parquet").score, expected.score, rtol=1e-9)
 
     def test_only_shared_stimuli_count(self, here):
@@ -249,7 +249,7 @@ class TestStimuli:
         self.write("a", np.load("x.npy"), range(60), groups)
         self.write("b", np.load("y.npy"), range(60))
         assert compare("a.npz", "b.npz", "--out", "out", *RAW) == 0
-        expected = raw({"a": np.load("x.npy"), "b": np.load("y.npy")}, groups=groups).table
+        expected = raw({"a": np.load("x.npy"), "b": np.load("y.npy")}, groups=groups, permutations=0).table
         np.testing.assert_allclose(pd.read_parquet("out/alignment.parquet").score, expected.score, rtol=1e-9)
         assert json.loads(Path("out/run.json").read_text())["settings"]["groups"] == len(np.unique(groups))
 
@@ -294,7 +294,7 @@ class TestGroups:
         else:
             Path("groups.txt").write_text("".join(f"sentence {g}\n" for g in groups))
         assert compare("x.npy", "y.npy", "--groups", f"groups{suffix}", "--out", "out", *RAW) == 0
-        expected = raw({name: np.load(f"{name}.npy") for name in "xy"}, groups=groups).table
+        expected = raw({name: np.load(f"{name}.npy") for name in "xy"}, groups=groups, permutations=0).table
         table = pd.read_parquet("out/alignment.parquet")
         np.testing.assert_allclose(table[["score", "low", "high"]], expected[["score", "low", "high"]], rtol=1e-9)
         record = json.loads(Path("out/run.json").read_text())
@@ -536,7 +536,7 @@ class TestProgress:
     @pytest.fixture
     def clock(self, monkeypatch):
         now = [0.0]
-        monkeypatch.setattr(superpose.cli.progress.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(superpose.progress.time, "monotonic", lambda: now[0])
         return now
 
     def run(self, clock, *, steps, seconds, what="work"):
@@ -552,7 +552,11 @@ class TestProgress:
     def test_long_work_says_where_it_is_every_ten_seconds_and_at_its_end(self, clock, capsys):
         self.run(clock, steps=31, seconds=1.0)
         said = capsys.readouterr().err.splitlines()
-        assert said == ["work: 12/31 (11 s)", "work: 23/31 (22 s)", "work: 31/31 (30 s)"]
+        assert said == [
+            "work: 12/31 (11 s, about 19 s left)",
+            "work: 23/31 (22 s, about 8 s left)",
+            "work: 31/31 (30 s)",
+        ]
 
     def test_short_work_that_comes_again_is_silent_too(self, clock, capsys):
         with Progress() as progress:
@@ -598,7 +602,7 @@ def test_the_demo_replaces_its_own_results(here, monkeypatch, capsys):
         seen.append((folder, cache, settings.pop("progress") and settings))
         from superpose.analysis.results import write
 
-        analysis = raw({name: np.load(f"{name}.npy") for name in "xy"})
+        analysis = raw({name: np.load(f"{name}.npy") for name in "xy"}, permutations=0)
         write(analysis, folder, {"demo": True})
         return analysis
 
@@ -629,7 +633,9 @@ class TestDryRun:
         assert compare("x.npy", "y.npy", "--out", "results", "--dry-run", "--json", *options) == 0
         found = json.loads(capsys.readouterr().out)
         sizes = {"x": superpose.costs.Size(60, 5, "float64"), "y": superpose.costs.Size(60, 4, "float64")}
-        costs = superpose.costs.predict(sizes, metrics=METRICS, cv=4, memory="1MB", interval_samples=None)
+        costs = superpose.costs.predict(
+            sizes, metrics=METRICS, cv=4, memory="1MB", interval_samples=None, permutations=0
+        )
         assert found["reads"] == costs.reads
         assert found["flops"] == costs.flops
         assert found["memory"] == costs.memory

@@ -52,7 +52,7 @@ def test_fits_on_one_plan_have_errors_of_their_own():
     systems = draw_systems(np.float64)
     # Through as many components as there are units, partial least squares is least squares.
     few = PartialLeastSquaresMetric("few", ("r", "pooled"), components=2)
-    table = sp.compare(systems, metrics=[OLS_R, RIDGE_R, few, PENALISED])
+    table = sp.compare(systems, metrics=[OLS_R, RIDGE_R, few, PENALISED], permutations=0)
     errors = table.pivot_table(index=["system_a", "system_b"], columns="metric", values="error")
     assert (errors.nunique(axis=1) == 4).all()
 
@@ -90,7 +90,7 @@ def test_float32_and_wide_systems_alone_and_in_company(kind, units):
     metrics = METRICS[:12]
     # Kernels alone of wide systems go over tiles of samples, which add float32 in another order.
     known = 1e-6 if kind is np.float32 and max(units) > 240 else 1e-12
-    table = sp.compare(systems, metrics=metrics)
+    table = sp.compare(systems, metrics=metrics, permutations=0)
     for metric in metrics:
-        alone = numbers(sp.compare(systems, metrics=[metric]), metric)
+        alone = numbers(sp.compare(systems, metrics=[metric], permutations=0), metric)
         np.testing.assert_allclose(numbers(table, metric), alone, rtol=0, atol=known, err_msg=metric.name)

@@ -52,7 +52,7 @@ def score(table, a, b, metric):
 
 class TestTable:
     def test_rows_and_columns(self, systems):
-        table = sp.compare(systems)
+        table = sp.compare(systems, permutations=0)
         assert tuple(table.columns) == COLUMNS
         pairs = [("v1", "v4"), ("v1", "noise"), ("v4", "noise")]
         for metric in DEFAULT:
@@ -75,7 +75,7 @@ class TestTable:
                 assert_allclose(row.score, expected, rtol=1e-9, err_msg=metric.name)
 
     def test_a_direction_is_first_predicts_second(self, systems):
-        table = sp.compare(systems, metrics=[OLS_R])
+        table = sp.compare(systems, metrics=[OLS_R], permutations=0)
         label = shuffled_folds(120, 5)
         for a, b in (("v1", "v4"), ("v4", "v1")):
             expected = oracles.regression(systems[a], systems[b], label)
@@ -90,13 +90,13 @@ class TestTable:
     def test_float32_and_tensors_and_lists(self, systems):
         import torch
 
-        expected = sp.compare(systems)
+        expected = sp.compare(systems, permutations=0)
         for convert, tolerance in (
             (lambda x: x.astype(np.float32), 1e-5),
             (torch.tensor, 1e-12),
             (lambda x: x.tolist(), 1e-12),
         ):
-            table = sp.compare({name: convert(x) for name, x in systems.items()})
+            table = sp.compare({name: convert(x) for name, x in systems.items()}, permutations=0)
             assert_allclose(table.score, expected.score, atol=tolerance)
             assert_allclose(table.low, expected.low, atol=10 * tolerance)
 
@@ -127,16 +127,16 @@ class TestTable:
 class TestDesign:
     def test_labelled_folds(self, systems):
         label = np.random.default_rng(1).integers(0, 4, 120)
-        row = score(sp.compare(systems, metrics=[OLS_R], cv=label), "v1", "v4", "ols_r")
+        row = score(sp.compare(systems, metrics=[OLS_R], cv=label, permutations=0), "v1", "v4", "ols_r")
         assert_allclose(row.score, oracles.regression(systems["v1"], systems["v4"], label), rtol=1e-9)
 
     def test_in_sample(self, systems):
-        row = score(sp.compare(systems, metrics=[OLS_R2], cv=None), "v1", "v4", "ols_r2")
+        row = score(sp.compare(systems, metrics=[OLS_R2], cv=None, permutations=0), "v1", "v4", "ols_r2")
         assert_allclose(row.score, sp.regression(systems["v1"], systems["v4"], cv=None, score="r2"), rtol=1e-9)
 
     def test_groups_make_folds_that_keep_them_whole(self, systems):
         groups = np.random.default_rng(1).integers(0, 30, 120)
-        table = sp.compare(systems, metrics=[OLS_R], groups=groups)
+        table = sp.compare(systems, metrics=[OLS_R], groups=groups, permutations=0)
         label = group_folds(groups, 5, seed=0)
         assert len(np.unique(label)) == 5
         assert_allclose(
@@ -149,20 +149,23 @@ class TestDesign:
         systems = {"x": z @ draw.normal(size=(6, 4)), "y": z @ draw.normal(size=(6, 4))}
         groups = np.repeat(np.arange(30), 6)
         label = group_folds(groups, 5, seed=0)
-        apart, together = sp.compare(systems, cv=label), sp.compare(systems, groups=groups)
+        apart, together = (
+            sp.compare(systems, cv=label, permutations=0),
+            sp.compare(systems, groups=groups, permutations=0),
+        )
         assert_allclose(apart.score, together.score)
         assert ((together.high - together.low) > 1.5 * (apart.high - apart.low)).all()
 
     def test_one_fixed_split_scores_every_metric_on_the_test_samples(self, systems):
         mask = np.random.default_rng(3).random(120) < 0.4
-        table = sp.compare(systems, test=mask, metrics=ALL)
+        table = sp.compare(systems, test=mask, metrics=ALL, permutations=0)
         x, y = systems["v1"], systems["v4"]
         assert (table.samples == mask.sum()).all()
         assert_allclose(score(table, "v1", "v4", "cka").score, sp.cka(x[mask], y[mask]), rtol=1e-9)
         assert_allclose(score(table, "v1", "v4", "rsa").score, sp.rsa(x[mask], y[mask]), rtol=1e-9)
         expected = sp.regression(x, y, test=mask)
         assert_allclose(score(table, "v1", "v4", "ols_r").score, expected, rtol=1e-9)
-        alone = sp.compare({"v1": x[mask], "v4": y[mask]})
+        alone = sp.compare({"v1": x[mask], "v4": y[mask]}, permutations=0)
         for name in ("cka", "cka_debiased", "rsa"):
             ours, theirs = score(table, "v1", "v4", name), score(alone, "v1", "v4", name)
             assert_allclose(ours[["low", "high", "null"]].astype(float), theirs[["low", "high", "null"]].astype(float))
@@ -181,7 +184,7 @@ class TestDesign:
     def test_a_ridge_of_one_s_own(self):
         x, y = related(40, 300, 200, seed=1)
         metric = RegressionMetric("ridge", ("r", "pooled"), fixed_ridge(3.0))
-        row = score(sp.compare({"x": x, "y": y}, metrics=[metric]), "x", "y", "ridge")
+        row = score(sp.compare({"x": x, "y": y}, metrics=[metric], permutations=0), "x", "y", "ridge")
         assert_allclose(row.score, oracles.regression(x, y, shuffled_folds(40, 5), ridge=3.0), rtol=1e-8)
 
 
@@ -206,7 +209,7 @@ class TestOwnMetric:
 
     def test_they_see_the_scored_samples_alone(self, systems):
         mask = np.arange(120) % 2 == 0
-        row = score(sp.compare(systems, metrics=[self.Overlap()], test=mask), "v1", "v4", "overlap")
+        row = score(sp.compare(systems, metrics=[self.Overlap()], test=mask, permutations=0), "v1", "v4", "overlap")
         assert_allclose(row.score, np.corrcoef(systems["v1"][mask, 0], systems["v4"][mask, 1])[0, 1])
 
     def test_too_few_samples_for_one_metric_leave_the_others(self, systems):
@@ -235,7 +238,7 @@ class TestMissing:
 
     def test_three_samples_have_no_debiased_score(self):
         x, y = related(8, 2, 2, seed=0)
-        table = sp.compare({"x": x, "y": y}, test=np.arange(8) < 3)
+        table = sp.compare({"x": x, "y": y}, test=np.arange(8) < 3, permutations=0)
         assert score(table, "x", "y", "cka_debiased").why == "3 samples are too few (at least 4)"
         assert np.isfinite(score(table, "x", "y", "cka").score)
 
@@ -247,7 +250,7 @@ class TestMissing:
         assert "no null: fewer than 20 distinct permutations" in row.why
 
     def test_metrics_without_an_interval_say_so(self, systems):
-        row = score(sp.compare(systems, metrics=[replace(SHAPE, influence=None)]), "v1", "v4", "shape")
+        row = score(sp.compare(systems, metrics=[replace(SHAPE, influence=None)], permutations=0), "v1", "v4", "shape")
         assert np.isnan(row.low)
         assert "no interval for this metric" in row.why
 
@@ -328,8 +331,8 @@ class TestRefusals:
 
 
 def test_symmetric_scores_do_not_depend_on_order(systems):
-    forward = sp.compare(systems, metrics=[CKA, CKA_DEBIASED, RSA, PROCRUSTES])
-    backward = sp.compare(dict(reversed(systems.items())), metrics=[CKA, CKA_DEBIASED, RSA, PROCRUSTES])
+    forward = sp.compare(systems, metrics=[CKA, CKA_DEBIASED, RSA, PROCRUSTES], permutations=0)
+    backward = sp.compare(dict(reversed(systems.items())), metrics=[CKA, CKA_DEBIASED, RSA, PROCRUSTES], permutations=0)
     for _, row in forward.iterrows():
         twin = score(backward, row.system_b, row.system_a, row.metric)
         assert_allclose(row.score, twin.score, rtol=1e-12)
@@ -343,7 +346,7 @@ def test_each_predictor_is_factored_once_a_fold_where_there_is_room(memory, time
     module = sys.modules["superpose.metrics.regression"]
     monkeypatch.setattr(module, "factored", lambda gram, precision: made.append(1) or factored(gram, precision))
     systems = dict(zip("abcd", np.random.default_rng(0).normal(size=(4, 200, 12)), strict=True))
-    sp.compare(systems, metrics=[sp.metrics.OLS_R], memory=memory)
+    sp.compare(systems, metrics=[sp.metrics.OLS_R], memory=memory, permutations=0)
     assert len(made) == 5 * times
 
 
@@ -351,7 +354,7 @@ def test_what_has_no_one_solution_is_not_factored(monkeypatch):
     module = sys.modules["superpose.metrics.regression"]
     monkeypatch.setattr(module, "factored", lambda gram, precision: pytest.fail("factored"))
     x, y = np.random.default_rng(0).normal(size=(2, 20, 30))
-    assert sp.compare({"x": x, "y": y}, metrics=[sp.metrics.OLS_R]).score.isna().all()
+    assert sp.compare({"x": x, "y": y}, metrics=[sp.metrics.OLS_R], permutations=0).score.isna().all()
 
 
 def test_tiles_give_the_scores_of_one_pass():
@@ -402,7 +405,8 @@ def test_files_that_are_mapped_give_the_table_of_arrays(tmp_path):
         mapped[name] = np.load(tmp_path / f"{name}.npy", mmap_mode="r")
     held = {name: np.array(x) for name, x in mapped.items()}
     for options in ({}, {"test": np.arange(200) >= 150}, {"cv": None}, {"permutations": 5}):
-        assert_frame_equal(sp.compare(mapped, **options), sp.compare(held, **options), rtol=1e-5)
+        asked = {"permutations": 0, **options}
+        assert_frame_equal(sp.compare(mapped, **asked), sp.compare(held, **asked), rtol=1e-5)
 
 
 class TestWorkers:
@@ -418,7 +422,11 @@ class TestWorkers:
 
     def test_repeats_and_one_pair(self):
         x, y = np.random.default_rng(0).normal(size=(2, 3, 40, 4))
-        assert_frame_equal(sp.compare({"x": x, "y": y}, engine="local:3"), sp.compare({"x": x, "y": y}), rtol=1e-9)
+        assert_frame_equal(
+            sp.compare({"x": x, "y": y}, engine="local:3", permutations=0),
+            sp.compare({"x": x, "y": y}, permutations=0),
+            rtol=1e-9,
+        )
 
     @pytest.mark.parametrize("engine", ["local:0", "local", "dask:2", 2, None])
     def test_engines_that_are_refused(self, engine):
@@ -428,7 +436,7 @@ class TestWorkers:
 
 
 def test_a_fold_of_one_group_has_no_interval(systems):
-    table = sp.compare(systems, metrics=[OLS_R, RSA], groups=np.repeat(np.arange(5), 24))
+    table = sp.compare(systems, metrics=[OLS_R, RSA], groups=np.repeat(np.arange(5), 24), permutations=0)
     fitted = table[table.metric == "ols_r"]
     assert fitted.score.notna().all()
     assert fitted.error.isna().all()

@@ -23,7 +23,7 @@ from superpose.analysis.selection import shared_parts
 from superpose.diagnostics import fvu
 from superpose.files import DataError
 
-QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2}
+QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2, "permutations": 0}
 EVERY = [
     "linear_selection", "latent_to_raw", "closed_form", "shuffled_fit", "nonlinear", "untrained", "within_labels",
     "independent", "pca_code", "rotated", "planted",
@@ -452,7 +452,7 @@ class TestIndependent:
     def test_without_agreement_there_is_no_correction(self):
         draw = np.random.default_rng(0)
         noise = {name: draw.normal(size=(60, 40)) for name in "xy"}
-        table = analyse(noise, controls=["independent"], latents=16, active=1, steps=1).table
+        table = analyse(noise, controls=["independent"], latents=16, active=1, steps=1, permutations=0).table
         rows = table[(table.space == "corrected") & (table.control == "none") & (table.metric == "ridge_r")]
         two = r_of(table, "two_seeds").reshape(2, 2).mean(axis=1)
         assert rows.score.isna().all() == (two.min() <= 0)
@@ -501,7 +501,14 @@ class TestCopies:
         maps = sp.systems.gaussian_projection(24, 48, repeats=(2,), generator=draw)
         systems = {name: (z @ a.T).numpy() for name, a in zip("ab", maps, strict=True)}
         table = analyse(
-            systems, controls=["planted"], latents=48, active=3, steps=200, batch=256, learning_rate=1e-2
+            systems,
+            controls=["planted"],
+            latents=48,
+            active=3,
+            steps=200,
+            batch=256,
+            learning_rate=1e-2,
+            permutations=0,
         ).table
         planted = table[table.control == "planted"]
         for metric in ("cka_debiased", "ridge_r"):
@@ -523,6 +530,7 @@ def test_packed_equal_content_is_above_every_line():
     found = analyse(
         systems, controls=["nonlinear", "linear_selection", "latent_to_raw"], latents=256, active=8, steps=600,
         batch=256, learning_rate=1e-2,
+        permutations=0,
     )  # fmt: skip
     latent = min(r_of(found.table).min(), r_of(found.table, "latent_to_raw").min())
     for space in ("raw", "nonlinear", "linear_selection"):
@@ -535,9 +543,7 @@ def test_shared_nonlinear_content_is_under_the_nonlinear_line():
     x = draw.normal(size=(4000, 3))
     systems = {"x": x, "y": np.column_stack([np.abs(x), np.square(x)]) + 0.3 * x[:, :1]}
     found = analyse(systems, controls=["nonlinear"], **QUICK | {"latents": 16, "steps": 300})
-    forward = (
-        found.table[(found.table.metric == "ridge_r") & (found.table.system_a == "x")].set_index("space").score
-    )
+    forward = found.table[(found.table.metric == "ridge_r") & (found.table.system_a == "x")].set_index("space").score
     assert forward["nonlinear"] > 0.95 > forward["raw"] + 0.3
     assert any("nonlinear regression on raw activity" in text and "not evidence" in text for text in found.sentences)
 
@@ -583,7 +589,9 @@ class TestChoice:
             analyse(small(), controls=controls, **QUICK)
 
     def test_what_needs_no_dictionary_is_left_where_rows_are_few(self):
-        found = analyse(small(40), controls=["nonlinear", "pca_code", "untrained"], latents=100, active=2)
+        found = analyse(
+            small(40), controls=["nonlinear", "pca_code", "untrained"], latents=100, active=2, permutations=0
+        )
         assert set(found.table.space) == {"raw", "latent", "nonlinear", "pca_code"}
         assert np.isnan(r_of(found.table)).all()
         assert np.isfinite(r_of(found.table, "nonlinear")).all()

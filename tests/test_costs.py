@@ -68,6 +68,7 @@ class TestCounts:
         ids=["whole", "groups", "pairs alone", "kernels", "nulls", "chosen pairs"],
     )
     def test_operations_and_readings_are_those_of_the_comparison(self, systems, options, done):
+        options = {"permutations": 0, **options}
         costs = predict(systems, **options)
         # The steps that were timed multiply and read too.
         done.clear()
@@ -79,25 +80,27 @@ class TestCounts:
 
     def test_solutions_and_intervals_by_hand(self):
         sizes = {"x": Size(1000, 30), "y": Size(1000, 20)}
-        work = predict(sizes, metrics=[OLS_R]).table.set_index("work").flops
+        work = predict(sizes, metrics=[OLS_R], permutations=0).table.set_index("work").flops
         assert_allclose(work["solutions"], 5 * 4 * (30**2 * 20 + 20**2 * 30))
         assert_allclose(work["factors"], 5 * (30**3 + 20**3) / 3)
         # What is predicted, and in each of four rounds that a row trains in a residual and what it moves.
         assert work["intervals"] == 2 * (1 + 2 * 4) * (2 * 1000 * 30 * 20)
-        few = predict(sizes, metrics=[OLS_R], interval_samples=100).table.set_index("work").flops
+        few = predict(sizes, metrics=[OLS_R], interval_samples=100, permutations=0).table.set_index("work").flops
         assert few["intervals"] == work["intervals"]
-        kernels = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA]).table.set_index("work").flops
+        kernels = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA], permutations=0).table.set_index("work").flops
         assert kernels["intervals"] == 2 * 1000 * (30 * 20 + 30**2 + 20**2)
 
     def test_a_predictor_is_factored_once_where_there_is_room(self):
         sizes = {name: Size(1000, 30) for name in "xyz"}
         for memory, times in (("1GB", 1), (8 * 3 * 5 * 4 * 30**2 - 1, 2)):
-            work = predict(sizes, metrics=[OLS_R], memory=memory).table.set_index("work").flops
+            work = predict(sizes, metrics=[OLS_R], memory=memory, permutations=0).table.set_index("work").flops
             assert_allclose(work["factors"], times * 3 * 5 * 30**3 / 3)
 
     def test_a_fixed_split_is_one_round_over_what_it_scores(self):
         sizes = {"x": Size(1000, 30), "y": Size(1000, 20)}
-        whole, split = (predict(sizes, **options).table.set_index("work").flops for options in ({}, {"test": 0.2}))
+        whole, split = (
+            predict(sizes, permutations=0, **options).table.set_index("work").flops for options in ({}, {"test": 0.2})
+        )
         # Of the kernels and of r and R² in both directions, whose rows train in no round; of a fifth of the rows.
         kernels, regressions = 30 * 20 + 30**2 + 20**2, 2 * 2 * 30 * 20
         assert_allclose(whole["intervals"], 2 * 1000 * (kernels + (1 + 2 * 4) * regressions))
@@ -106,14 +109,14 @@ class TestCounts:
         assert split["products"] == whole["products"]
 
     def test_what_is_in_memory_is_not_read_from_the_disk(self, systems):
-        assert predict(systems).bytes == 0
+        assert predict(systems, permutations=0).bytes == 0
         sizes = {name: Size(300, 12, "float64") for name in systems}
-        costs = predict(sizes)
+        costs = predict(sizes, permutations=0)
         assert costs.bytes == sum(costs.reads[name] * 300 * 12 * 8 for name in sizes)
 
     def test_the_sums_of_groups_are_within_the_memory(self):
         sizes = {str(i): Size(10**9, 8192, "float16") for i in range(20)}
-        costs = predict(sizes, metrics=[CKA], cv=None, memory="64GB", interval_samples=1000)
+        costs = predict(sizes, metrics=[CKA], cv=None, memory="64GB", interval_samples=1000, permutations=0)
         assert costs.sums < 64e9
         # All own sums, and the crossed ones of a group of blocks.
         assert costs.groups > 1
@@ -122,7 +125,7 @@ class TestCounts:
     def test_no_value_is_read(self, tmp_path):
         np.save(tmp_path / "x.npy", np.full((100, 4), np.nan, np.float32))
         x = np.load(tmp_path / "x.npy", mmap_mode="r")
-        costs = predict({"x": x, "y": x})
+        costs = predict({"x": x, "y": x}, permutations=0)
         assert costs.bytes > 0
         assert costs.table.seconds.sum() == costs.seconds
 
@@ -189,10 +192,10 @@ draw = np.random.default_rng(0)
 for layer in range(layers):
     systems[str(layer)] = draw.standard_normal((samples, units), dtype=np.float32)
 few = {name: np.array(x[:1500]) for name, x in list(systems.items())[:2]}
-sp.compare(few, interval_samples=100, metrics=["cka", "ols_r"])
+sp.compare(few, interval_samples=100, metrics=["cka", "ols_r"], permutations=0)
 
 known = (sp.metrics.CKA, sp.metrics.CKA_DEBIASED, sp.metrics.RSA, sp.metrics.OLS_R, sp.metrics.OLS_R2)
-options = {"memory": memory, "interval_samples": drawn or None, "metrics": known}
+options = {"memory": memory, "interval_samples": drawn or None, "metrics": known, "permutations": 0}
 with memory_watched() as held:
     cpu = time.thread_time()  # less that of who watches
     sp.compare(systems, **options)
@@ -224,7 +227,7 @@ def test_seconds_and_memory_of_a_process(samples, layers, units, memory, drawn):
 class TestTiles:
     def test_many_systems_of_few_samples_by_hand(self):
         sizes = {str(i): Size(2000, 500, "float32") for i in range(20)}
-        costs = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA], interval_samples=1000)
+        costs = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA], interval_samples=1000, permutations=0)
         work = costs.table.set_index("work").flops
         assert work["products"] == 2000**2 * (20 * 500 + 20**2)
         assert work["intervals"] == 2 * 2000 * 1000 * 20**2
@@ -234,4 +237,7 @@ class TestTiles:
 
     def test_other_metrics_go_by_products_of_units(self):
         sizes = {str(i): Size(2000, 500, "float32") for i in range(20)}
-        assert predict(sizes, metrics=[CKA, OLS_R]).flops > predict(sizes, metrics=[CKA]).flops * 3
+        assert (
+            predict(sizes, metrics=[CKA, OLS_R], permutations=0).flops
+            > predict(sizes, metrics=[CKA], permutations=0).flops * 3
+        )

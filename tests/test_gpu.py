@@ -68,6 +68,7 @@ def test_dictionaries_are_trained_there_and_scored_as_here():
     a, b = sp.systems.gaussian_projection(32, 64, repeats=(2,), generator=draw)
     systems = {"a": (z @ a.T).numpy(), "b": (z @ b.T).numpy()}
     sizes = {"latents": 64, "active": 3, "steps": 500, "learning_rate": 1e-2, "controls": ["closed_form", "untrained"]}
+    sizes |= {"permutations": 0}
     there, here = (sp.analyse(systems, device=device, **sizes).table for device in ("cuda", "cpu"))
     keys = ["system_a", "system_b", "metric", "space", "control"]
     both = there.merge(here, on=keys, suffixes=("_there", "_here"))

@@ -57,7 +57,7 @@ def test_both_routes_give_one_table(routes, options, side):
     tables = []
     for tiled in (False, True):
         taken = routes(tiled, side)
-        tables.append(sp.compare(given, metrics=KERNELS, **options))
+        tables.append(sp.compare(given, metrics=KERNELS, permutations=0, **options))
     assert taken == ["tiles"]
     assert_frame_equal(*tables, rtol=1e-9)
 
@@ -68,7 +68,7 @@ def test_rows_that_are_drawn(routes, monkeypatch):
     tables = []
     for tiled in (False, True):
         routes(tiled)
-        tables.append(sp.compare(given, metrics=KERNELS, interval_samples=20))
+        tables.append(sp.compare(given, metrics=KERNELS, interval_samples=20, permutations=0))
     assert_frame_equal(*tables, rtol=1e-9)
 
 
@@ -76,8 +76,8 @@ def test_rows_that_are_drawn(routes, monkeypatch):
 def test_shorter_numbers(routes, dtype):
     given = systems(130, (5, 9, 3), dtype)
     routes(True)
-    found = sp.compare(given, metrics=KERNELS)
-    exact = sp.compare({name: x.astype(np.float64) for name, x in given.items()}, metrics=KERNELS)
+    found = sp.compare(given, metrics=KERNELS, permutations=0)
+    exact = sp.compare({name: x.astype(np.float64) for name, x in given.items()}, metrics=KERNELS, permutations=0)
     assert_allclose(found.score, exact.score, atol=1e-5)
     assert_allclose(found.error, exact.error, rtol=1e-3)
 
@@ -87,7 +87,7 @@ def test_against_kernels_themselves(routes):
     x, y = (a - a.mean(0) for a in given.values())
     k, l = x @ x.T, y @ y.T
     routes(True)
-    table = sp.compare(given, metrics=KERNELS).set_index("metric").score
+    table = sp.compare(given, metrics=KERNELS, permutations=0).set_index("metric").score
     upper = np.triu_indices(90, 1)
     assert_allclose(table["cka"], (k * l).sum() / np.sqrt((k * k).sum() * (l * l).sum()), rtol=1e-10)
     assert_allclose(table["rsa"], np.corrcoef(k[upper], l[upper])[0, 1], rtol=1e-10)
@@ -99,7 +99,7 @@ def test_against_kernels_themselves(routes):
 )
 def test_other_work_goes_by_products_of_units(routes, options):
     taken = routes(True)
-    sp.compare(systems(60, (4, 3, 5)), **options)
+    sp.compare(systems(60, (4, 3, 5)), **{"permutations": 0, **options})
     assert taken == []
 
 
@@ -109,6 +109,8 @@ def test_many_systems_of_few_samples_go_by_tiles():
     units = [200] * 12
     assert are_cheaper(units, [(200, 200)] * 66, 60, 60)
     reached = []
-    sp.compare(given, metrics=KERNELS, progress=lambda what, done, total: reached.append((what, done, total)))
+    sp.compare(
+        given, metrics=KERNELS, progress=lambda what, done, total: reached.append((what, done, total)), permutations=0
+    )
     assert ("tiles of samples", 1, 1) in reached
     assert reached[-1] == ("pairs", 66, 66)

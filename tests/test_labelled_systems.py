@@ -52,12 +52,12 @@ def as_multiindex(x, ids):
 
 KINDS = [as_index, as_named_index, as_column, as_recording, as_assembly, as_transposed, as_multiindex]
 CALLS = {
-    "compare": lambda systems: sp.compare(systems, metrics=[CKA]).score[0],
-    "raw": lambda systems: raw(systems).table.score[0],
-    "analyse": lambda systems: sp.analyse(systems, latents=6, active=2, steps=2).table.score[0],
+    "compare": lambda systems: sp.compare(systems, metrics=[CKA], permutations=0).score[0],
+    "raw": lambda systems: raw(systems, permutations=0).table.score[0],
+    "analyse": lambda systems: sp.analyse(systems, latents=6, active=2, steps=2, permutations=0).table.score[0],
     "contrast": lambda systems: sp.contrast({**systems, "c": next(iter(systems.values()))}, to="a").score_a[0],
     "partition": lambda systems: sp.partition({**systems, "c": next(iter(systems.values()))}, target="a").score[0],
-    "costs": lambda systems: sp.costs.predict(systems).flops,
+    "costs": lambda systems: sp.costs.predict(systems, permutations=0).flops,
 }
 
 
@@ -206,7 +206,7 @@ OTHERS = {
     "mcc": sp.diagnostics.mcc,
     "split_latents": sp.diagnostics.split_latents,
     "of_pairs": lambda x, y: sp.ceilings.of_pairs({"x": x, "y": y}),
-    "with_ceilings": lambda x, y: with_ceilings(raw({"x": X, "y": X}), {"x": x, "y": y}),
+    "with_ceilings": lambda x, y: with_ceilings(raw({"x": X, "y": X}, permutations=0), {"x": x, "y": y}),
 }
 
 

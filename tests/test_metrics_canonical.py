@@ -85,7 +85,7 @@ def test_more_units_than_samples():
     assert_allclose(shape_distance(x, y), angle(whitened(x, 0.5), whitened(y, 0.5)), atol=1e-8)
     few = principal(x, 0.6), principal(y, 0.6)
     assert_allclose(svcca(x, y, variance=0.6), oracles.canonical_correlations(*few).mean(), atol=1e-8)
-    table = sp.compare({"x": x, "y": y}, metrics=[PWCCA], cv=None)
+    table = sp.compare({"x": x, "y": y}, metrics=[PWCCA], cv=None, permutations=0)
     assert table.score.isna().all()
     assert table.why.str.contains("spans as many dimensions as the samples").all()
 
@@ -209,7 +209,7 @@ class TestInfluence:
         x, y = related(500, 9, 7, seed=0, noise=2.0)
         for metric in (PWCCA, SHAPE):
             double, single = (
-                sp.compare({"x": x.astype(kind), "y": y.astype(kind)}, metrics=[metric]).error
+                sp.compare({"x": x.astype(kind), "y": y.astype(kind)}, metrics=[metric], permutations=0).error
                 for kind in (np.float64, np.float32)
             )
             assert_allclose(single, double, rtol=1e-3)
@@ -217,7 +217,7 @@ class TestInfluence:
     @pytest.mark.filterwarnings("error")
     def test_of_a_system_with_itself(self):
         x, _ = related(60, 6, 5, seed=0)
-        table = sp.compare({"x": x, "same": x.copy()}, metrics=[SHAPE, PWCCA, CCA])
+        table = sp.compare({"x": x, "same": x.copy()}, metrics=[SHAPE, PWCCA, CCA], permutations=0)
         errors = table.groupby("metric").error.max()
         assert errors["shape"] < 1e-6
         assert np.isnan(errors["pwcca"])
@@ -239,8 +239,10 @@ class TestInfluence:
     @pytest.mark.parametrize("metric", [SHAPE, PWCCA], ids=lambda m: m.name)
     def test_groups_are_whole(self, metric):
         x, y = (np.repeat(z, 4, axis=0) for z in related(100, 6, 5, seed=0, noise=2.0))
-        naive = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None)
-        whole = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None, groups=np.repeat(np.arange(100), 4))
+        naive = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None, permutations=0)
+        whole = sp.compare(
+            {"x": x, "y": y}, metrics=[metric], cv=None, groups=np.repeat(np.arange(100), 4), permutations=0
+        )
         assert_allclose(whole.error / naive.error, 2, rtol=0.05)
 
 

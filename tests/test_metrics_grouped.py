@@ -62,7 +62,7 @@ def test_of_single_samples_it_is_debiased_cka():
     x, y = related(40, 6, 5, seed=0)
     score, influence = grouped_cka(x, y, np.arange(40))
     assert_allclose(score, sp.cka(x, y, debiased=True), rtol=1e-10)
-    error = sp.compare({"x": x, "y": y}, metrics=[sp.metrics.CKA_DEBIASED]).error[0]
+    error = sp.compare({"x": x, "y": y}, metrics=[sp.metrics.CKA_DEBIASED], permutations=0).error[0]
     assert standard_error(influence) == pytest.approx(error, rel=0.1)
 
 
@@ -124,7 +124,7 @@ def test_as_a_metric_it_takes_the_groups_of_the_comparison():
     x, y, groups = in_groups(60, 5)
     order = np.random.default_rng(2).permutation(300)
     systems = {"x": x[order], "y": y[order]}
-    table = sp.compare(systems, metrics=[CKA_GROUPED], groups=groups[order])
+    table = sp.compare(systems, metrics=[CKA_GROUPED], groups=groups[order], permutations=0)
     score, influence = grouped_cka(x, y, groups)
     assert_allclose(table.score, score, rtol=1e-9)
     expected = uncertainty(float(score), influence, (-1.0, 1.0), np.arange(len(influence)))
@@ -139,13 +139,13 @@ def test_as_a_metric_it_takes_the_groups_of_the_comparison():
 
 def test_as_a_metric_without_groups_it_is_debiased_cka():
     x, y = related(40, 6, 5, seed=0)
-    table = sp.compare({"x": x, "y": y}, metrics=[sp.metrics.CKA_DEBIASED, CKA_GROUPED])
+    table = sp.compare({"x": x, "y": y}, metrics=[sp.metrics.CKA_DEBIASED, CKA_GROUPED], permutations=0)
     assert table.score[1] == pytest.approx(table.score[0], rel=1e-10)
 
 
 def test_as_a_metric_of_too_few_groups_it_says_so():
     x, y, groups = in_groups(3, 8)
-    (row,) = sp.compare({"x": x, "y": y}, metrics=[CKA_GROUPED], groups=groups, cv=None).itertuples()
+    (row,) = sp.compare({"x": x, "y": y}, metrics=[CKA_GROUPED], groups=groups, cv=None, permutations=0).itertuples()
     assert np.isnan(row.score)
     assert row.why == "3 group(s) are too few for a debiased score (at least 4)"
 
@@ -162,7 +162,7 @@ class TestWarning:
     def test_few_groups_that_look_like_alignment(self):
         systems, groups = self.unrelated(200)
         held_out = groups % 5 == 4
-        found = raw(systems, test=held_out, groups=groups)
+        found = raw(systems, test=held_out, groups=groups, permutations=0)
         plain = found.table.set_index("metric").score["cka_debiased"]
         between = grouped_cka(*(x[held_out] for x in systems.values()), groups[held_out])[0]
         (said,) = [text for text in found.warnings if "groups" in text]
@@ -175,9 +175,13 @@ class TestWarning:
         systems, groups = self.unrelated(200)
         held_out = groups % 5 == 4
         systems["still"] = np.where(held_out[:, None], 1.0, systems["x"])
-        (whole,) = [text for text in raw(systems, test=held_out, groups=groups).warnings if "groups" in text]
+        (whole,) = [
+            text for text in raw(systems, test=held_out, groups=groups, permutations=0).warnings if "groups" in text
+        ]
         monkeypatch.setattr(grouping, "ROWS", 160)
-        (drawn,) = [text for text in raw(systems, test=held_out, groups=groups).warnings if "groups" in text]
+        (drawn,) = [
+            text for text in raw(systems, test=held_out, groups=groups, permutations=0).warnings if "groups" in text
+        ]
         assert whole.startswith("x and y: ")
         assert drawn.startswith("x and y: ")
         assert "within the 40 scored groups" in drawn
@@ -185,7 +189,7 @@ class TestWarning:
 
     def test_of_all_rows_where_all_are_scored(self):
         systems, groups = self.unrelated(40)
-        (said,) = [text for text in raw(systems, groups=groups).warnings if "groups" in text]
+        (said,) = [text for text in raw(systems, groups=groups, permutations=0).warnings if "groups" in text]
         assert "rows within the 40 scored groups are alike" in said
 
     def test_none_where_groups_are_many_or_single_rows_or_do_not_matter(self):
@@ -194,7 +198,9 @@ class TestWarning:
         same = {"x": systems["x"], "again": 2 * systems["x"] + 1}
         single = np.arange(2000)
         for given, belonging in ((systems, None), (systems, single), (many, labels), (same, groups)):
-            assert not [text for text in raw(given, groups=belonging).warnings if "different groups" in text]
+            assert not [
+                text for text in raw(given, groups=belonging, permutations=0).warnings if "different groups" in text
+            ]
 
 
 def test_what_does_not_exist_is_nan():

@@ -172,7 +172,7 @@ class TestTables:
     @by_name
     def test_intervals_are_of_influence(self, metric):
         x, y = sparse(SAMPLES, seed=0)
-        row = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None).iloc[0]
+        row = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None, permutations=0).iloc[0]
         assert_allclose(row.error, standard_error(metric.influences(x, y)), rtol=1e-10)
         assert row.low < row.score < row.high
         assert row.why == ""
@@ -182,14 +182,16 @@ class TestTables:
         x, y = sparse(30, seed=1, repeats=3)
         order = np.random.default_rng(0).permutation(90)
         groups = np.repeat(np.arange(30), 3)
-        row = sp.compare({"x": x[order], "y": y[order]}, metrics=[metric], cv=3, groups=groups[order]).iloc[0]
+        row = sp.compare(
+            {"x": x[order], "y": y[order]}, metrics=[metric], cv=3, groups=groups[order], permutations=0
+        ).iloc[0]
         assert_allclose(row.error, standard_error(metric.influences(x, y), groups), rtol=1e-8)
         assert row.error > 1.1 * standard_error(metric.influences(x, y))
 
     @by_name
     def test_repeats_are_scored_one_by_one(self, metric):
         x, y = related(40, 6, 5, seed=0, repeats=(2,))
-        table = sp.compare({"x": x, "y": y}, metrics=[metric])
+        table = sp.compare({"x": x, "y": y}, metrics=[metric], permutations=0)
         for number, row in enumerate(table.itertuples()):
             assert_allclose(row.error, standard_error(metric.influences(x[number], y[number])), rtol=1e-8)
 
@@ -197,14 +199,14 @@ class TestTables:
     def test_of_what_is_scored_alone(self, metric):
         x, y = sparse(90, seed=2)
         test = np.arange(90) % 2 == 0
-        row = sp.compare({"x": x, "y": y}, metrics=[metric], test=test).iloc[0]
+        row = sp.compare({"x": x, "y": y}, metrics=[metric], test=test, permutations=0).iloc[0]
         assert_allclose(row.error, standard_error(metric.influences(x[test], y[test])), rtol=1e-8)
 
     @by_name
     @pytest.mark.filterwarnings("error")
     def test_identical_systems_have_no_error(self, metric):
         x, _ = gaussian(60, seed=0)
-        row = sp.compare({"x": x, "same": 1 - 2 * x[:, ::-1]}, metrics=[metric]).iloc[0]
+        row = sp.compare({"x": x, "same": 1 - 2 * x[:, ::-1]}, metrics=[metric], permutations=0).iloc[0]
         assert_allclose((row.score, row.high), 1, atol=1e-8)
         # Entries in one bin of Kendall's grid count as ties.
         assert row.error < (2e-3 if metric is RSA_KENDALL else 1e-7)
@@ -216,7 +218,8 @@ class TestTables:
         # A thousand groups are always taken.
         x, y = np.tile(x, (5, 1)), np.tile(y, (5, 1)) + 0.3 * draw.normal(size=(1500, y.shape[1]))
         whole, some = (
-            sp.compare({"x": x, "y": y}, metrics=[metric], interval_samples=count).iloc[0] for count in (None, 1000)
+            sp.compare({"x": x, "y": y}, metrics=[metric], interval_samples=count, permutations=0).iloc[0]
+            for count in (None, 1000)
         )
         # Standard error of a standard deviation of 1,000 samples, at a kurtosis of up to 10: 5 %.
         assert_allclose(some.error, whole.error, rtol=0.15)
@@ -226,7 +229,7 @@ class TestTables:
         x, y = gaussian(40, seed=0)
         none = replace(CKA_RBF, name="none", influence=None, no_interval=pairwise.NO_INTERVAL)
         unknown = replace(CKA_RBF, name="unknown", influence=lambda x, y: np.full(len(x), np.nan))
-        table = sp.compare({"x": x, "y": y}, metrics=[none, unknown], cv=None).set_index("metric")
+        table = sp.compare({"x": x, "y": y}, metrics=[none, unknown], cv=None, permutations=0).set_index("metric")
         assert table.error.isna().all()
         assert table.why["none"] == "no interval for this metric"
         assert table.why["unknown"] == DEGENERATE
@@ -238,7 +241,7 @@ class TestTables:
         x = np.eye(6)
         x[5] *= 3
         y = np.random.default_rng(0).normal(size=(6, 4))
-        row = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None).iloc[0]
+        row = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None, permutations=0).iloc[0]
         assert np.isfinite(row.score)
         assert np.isfinite(row.error) == (metric is CKA_RBF)
         assert row.why == ("" if metric is CKA_RBF else DEGENERATE)
@@ -248,18 +251,20 @@ class TestTables:
         """Of 435 pairs 190 are of equal samples: the quantile .4 is 0, and the median is not."""
         x, y = gaussian(30, seed=0)
         x[:20] = x[0]
-        row = sp.compare({"x": x, "y": y}, metrics=[CKA_RBF], cv=None).iloc[0]
+        row = sp.compare({"x": x, "y": y}, metrics=[CKA_RBF], cv=None, permutations=0).iloc[0]
         exact = jackknife(partial(cka_rbf), x, y)
         assert_allclose(row.error, standard_error(exact), rtol=0.5)
 
     def test_four_samples_are_too_few_to_leave_one_out(self):
         x, y = gaussian(4, seed=0)
-        row = sp.compare({"x": x, "y": y}, metrics=[CKA_RBF_DEBIASED], cv=None).iloc[0]
+        row = sp.compare({"x": x, "y": y}, metrics=[CKA_RBF_DEBIASED], cv=None, permutations=0).iloc[0]
         assert np.isnan(row.error)
 
     def test_one_group_has_no_interval(self):
         x, y = gaussian(40, seed=0)
-        table = sp.compare({"x": x, "y": y}, metrics=[MUTUAL_KNN, SHAPE], cv=None, groups=np.zeros(40, dtype=int))
+        table = sp.compare(
+            {"x": x, "y": y}, metrics=[MUTUAL_KNN, SHAPE], cv=None, groups=np.zeros(40, dtype=int), permutations=0
+        )
         assert table.error.isna().all()
         assert (table.why == "no interval: all that is scored is of one group").all()
 
@@ -286,7 +291,7 @@ def test_intervals_hold_what_scores_tend_to(kind):
     found = []
     for seed in range(100):
         x, y = draw(seed)
-        table = sp.compare({"x": x, "y": y}, metrics=metrics, cv=None)
+        table = sp.compare({"x": x, "y": y}, metrics=metrics, cv=None, permutations=0)
         found.append(table[table.system_a == "x"][["score", "low", "high", "error"]].to_numpy())
     scores, low, high, errors = np.moveaxis(found, 2, 0)
     held = ((low <= scores.mean(axis=0)) & (scores.mean(axis=0) <= high)).mean(axis=0)

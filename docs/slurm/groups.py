@@ -15,7 +15,7 @@ def measure(seed, group):
     files = layers()
     pairs = grouped(files)[group]
     systems = {name: sp.read(files[name]) for pair in pairs for name in pair}
-    table = sp.compare(systems, pairs=pairs, memory=MEMORY, interval_samples=20_000, seed=seed)
+    table = sp.compare(systems, pairs=pairs, memory=MEMORY, interval_samples=20_000, seed=seed, permutations=0)
     return table.to_dict(orient="records")
 
 

@@ -51,6 +51,7 @@ def of_groups(
         metrics=(CKA_DEBIASED, CKA_GROUPED),
         cv=None,
         groups=groups[rows],
+        permutations=0,
         memory=memory,
     )
     by_pair: Any = table.groupby(["system_a", "system_b"], sort=False)

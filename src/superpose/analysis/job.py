@@ -24,6 +24,7 @@ from superpose.metrics import Metric, PredictiveMetric
 from superpose.metrics.metric import constant_units
 from superpose.metrics.splits import marked
 from superpose.permutations import Permutations, permutations
+from superpose.progress import progress_lines
 from superpose.statistics import Drawn, draw
 
 Array = NDArray[Any]
@@ -160,7 +161,7 @@ def prepare(
         interval_samples=interval_samples,
         seed=seed,
         memory=memory,
-        progress=progress or silent,
+        progress=progress or progress_lines(),
     )
     return job, dropped
 

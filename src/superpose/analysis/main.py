@@ -115,7 +115,7 @@ def analyse(
     groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     dictionaries: Mapping[str, SparseAutoencoder] | None = None,
-    permutations: int = 0,
+    permutations: int = 999,
     interval_samples: int | None = INTERVALS,
     steps: int = 1000,
     preset: str = "default",
@@ -183,7 +183,7 @@ def analyse(
         sparsities. Pairs of which both have one get rows with `fit` "given", beside those of the dictionaries fitted
         here. Whether these have seen the held-out rows, only their makers know.
     permutations : int
-        Re-pairings behind the null of each raw score.
+        Permutations behind the null of each raw score, as in `superpose.compare`, which says what they cost.
     interval_samples : int, optional
         From how many held-out rows the width of intervals is estimated, as in `superpose.compare`; None takes all.
     steps, batch, learning_rate
@@ -207,7 +207,7 @@ def analyse(
         A folder for every dictionary that is finished: an analysis that was interrupted, of the same rows and
         settings, takes those that it holds.
     progress : callable, optional
-        Called with (what, done, total).
+        Called with (what, done, total); None is as in `superpose.compare`.
 
     Returns
     -------
@@ -225,7 +225,7 @@ def analyse(
     >>> draw = torch.Generator().manual_seed(0)
     >>> z = sp.systems.sparse_latents(4000, 32, 2, generator=draw)
     >>> a, b = sp.systems.gaussian_projection(16, 32, repeats=(2,), generator=draw)
-    >>> found = sp.analyse({"a": z @ a.T, "b": z @ b.T}, latents=32, active=2, steps=50)
+    >>> found = sp.analyse({"a": z @ a.T, "b": z @ b.T}, latents=32, active=2, steps=50, permutations=99)
     >>> sorted(found.table.space.unique())
     ['latent', 'predicted', 'raw', 'reconstruction']
     """
@@ -320,7 +320,7 @@ def raw(
     test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
-    permutations: int = 0,
+    permutations: int = 999,
     interval_samples: int | None = INTERVALS,
     seed: int = 0,
     memory: int | str | None = None,
@@ -336,7 +336,7 @@ def raw(
     >>> import numpy as np
     >>> from superpose.analysis import raw
     >>> x = np.random.default_rng(0).normal(size=(200, 5))
-    >>> raw({"x": x, "y": 2 * x + 1}).table.score.round(3).unique().tolist()
+    >>> raw({"x": x, "y": 2 * x + 1}, permutations=99).table.score.round(3).unique().tolist()
     [1.0]
     """
     metrics = resolved(metrics)

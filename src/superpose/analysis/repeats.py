@@ -58,7 +58,7 @@ def with_ceilings(
     >>> draw = np.random.default_rng(0)
     >>> signal = draw.normal(size=(1000, 4))
     >>> trials = {name: signal + draw.normal(size=(4, 1000, 4)) for name in ("V1", "V4")}
-    >>> found = with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}), trials)
+    >>> found = with_ceilings(raw({name: x.mean(axis=0) for name, x in trials.items()}, permutations=0), trials)
     >>> found.table[found.table.metric == "ridge_r"].ceiling.round(1).tolist()
     [0.9, 0.9]
     """

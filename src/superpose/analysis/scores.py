@@ -29,7 +29,7 @@ def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0, engine
     What a dictionary makes of a system may stand still, as that of one that is never active: such scores are NaN.
     """
     pairs = job.within(systems)
-    return _scored(job, systems, pairs, job.metrics, permutations=permutations, engine=engine, progress=job.progress)
+    return _scored(job, systems, pairs, job.metrics, permutations=permutations, engine=engine)
 
 
 def _scored(
@@ -57,6 +57,7 @@ def _scored(
             interval_samples=job.interval_samples,
             seed=job.seed,
             memory=job.memory,
+            progress=job.progress,
             **options,
         )
         tables.insert(0, table)
@@ -118,7 +119,7 @@ def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Ar
     if not job.predictive:
         return pd.DataFrame(columns=COLUMNS)
     pairs = [(source, name) for name in targets]
-    table = _scored(job, {source: predictors, **targets}, pairs, job.predictive, predictors=[source])
+    table = _scored(job, {source: predictors, **targets}, pairs, job.predictive, predictors=[source], permutations=0)
     return table.assign(units_a=job.arrays[source].shape[-1])
 
 

@@ -97,7 +97,7 @@ def of_pairs(
     >>> draw = np.random.default_rng(0)
     >>> signal = draw.normal(size=(500, 6))
     >>> trials = {name: signal + draw.normal(size=(4, 500, 6)) for name in ("V1", "V4")}
-    >>> scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()})
+    >>> scores = sp.compare({name: x.mean(axis=0) for name, x in trials.items()}, permutations=0)
     >>> table = sp.ceilings.beside(scores, sp.ceilings.of_pairs(trials))
     >>> table.query("metric == 'cka_debiased'")[["score", "ceiling"]].round(1).to_numpy().tolist()
     [[0.6, 0.6]]

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from superpose.cli.intervals import INTERVALS, Samples, samples_of
-from superpose.cli.progress import Progress
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_analysis, show_comparison
 from superpose.files import DataError, argument, sha256
+from superpose.progress import Progress
 
 if TYPE_CHECKING:
     from superpose.costs import Costs

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 from cyclopts import Parameter
 
 from superpose.cli.intervals import INTERVALS, Samples, samples_of
-from superpose.cli.progress import Progress
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_table
+from superpose.progress import Progress
 
 # What fits on a terminal.
 CONTRAST = ("system_a", "system_b", "metric", "difference", "low", "high", "p_adjusted")

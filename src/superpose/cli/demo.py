@@ -8,8 +8,8 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from superpose.cli.progress import Progress
 from superpose.cli.show import show_analysis
+from superpose.progress import Progress
 
 
 def demo(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from superpose.cli.progress import Progress
 from superpose.cli.reading import Axes, Missing, show_notes, told
+from superpose.progress import Progress
 
 
 def encode(dictionary: Path, file: Path, *, out: Path, axes: Axes = None, missing: Missing = None) -> None:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
-from superpose.cli.progress import Progress
 from superpose.files import DataError, argument, lines, whole
+from superpose.progress import Progress
 
 if TYPE_CHECKING:
     from superpose.models import Activations

@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from cyclopts import App, Parameter
 
-from superpose.cli.progress import Progress
 from superpose.cli.show import show_claims, show_costs
 from superpose.paper import FIGURES
 from superpose.paper.reproduction import figure, predicted, reproduce, share
+from superpose.progress import Progress
 
 app = App(
     name="reproduce",

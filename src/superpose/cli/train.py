@@ -6,9 +6,9 @@ import json
 import sys
 from pathlib import Path
 
-from superpose.cli.progress import Progress
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.files import DataError, argument, whole
+from superpose.progress import Progress
 
 
 def train(

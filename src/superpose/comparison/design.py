@@ -20,6 +20,7 @@ from superpose.files import DataError
 from superpose.metrics import GroupedMetric, Metric, PredictiveMetric
 from superpose.metrics.splits import Plan, split_of
 from superpose.permutations import Permutations, permutations
+from superpose.progress import progress_lines
 from superpose.statistics import Drawn, draw
 
 Array = NDArray[Any]
@@ -119,7 +120,7 @@ def prepared(
         one_way=one_way,
         seed=seed,
         memory=bytes_of(memory),
-        progress=progress or silent,
+        progress=progress or progress_lines(),
     )
     return arrays, couples, design
 

@@ -35,7 +35,7 @@ def matrix(table: pd.DataFrame, metric: str, column: str = "score") -> pd.DataFr
     --------
     >>> import numpy as np, superpose as sp
     >>> x = np.random.default_rng(0).normal(size=(100, 8))
-    >>> table = sp.compare({"a": x, "b": -x, "c": 2 * x}, metrics=["cka"])
+    >>> table = sp.compare({"a": x, "b": -x, "c": 2 * x}, metrics=["cka"], permutations=0)
     >>> sp.matrix(table, "cka").round(3).values.tolist()
     [[nan, 1.0, 1.0], [1.0, nan, 1.0], [1.0, 1.0, nan]]
     """

@@ -105,7 +105,7 @@ def predict(
     metrics: Sequence[Metric] = DEFAULT,
     cv: int | None = 5,
     test: float | None = None,
-    permutations: int = 0,
+    permutations: int = 999,
     interval_samples: int | None = INTERVALS,
     memory: int | str | None = None,
     steps: Callable[[int, str, tuple[Metric, ...], int], Steps] = race,
@@ -141,7 +141,7 @@ def predict(
     --------
     >>> import superpose as sp
     >>> layers = {f"layer{i}": sp.costs.Size(10**6, 256, "float16") for i in range(12)}
-    >>> costs = sp.costs.predict(layers, metrics=[sp.metrics.CKA], memory="100MB")
+    >>> costs = sp.costs.predict(layers, metrics=[sp.metrics.CKA], permutations=0, memory="100MB")
     >>> costs.groups, {round(times, 1) for times in costs.reads.values()}
     (10, {6.1})
     """

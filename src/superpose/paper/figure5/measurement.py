@@ -7,6 +7,7 @@ from typing import Any
 from superpose.analysis import analyse
 from superpose.analysis.controls import CONTROLS, LINES
 from superpose.analysis.inputs import read_dictionaries
+from superpose.comparison import silent
 from superpose.metrics import CKA, CKA_DEBIASED, RegressionMetric, relative_ridge
 from superpose.paper.figure5.inputs import listed, load
 
@@ -76,8 +77,10 @@ def measure(
         steps=steps,
         batch=batch,
         learning_rate=learning_rate,
+        permutations=0,
         seed=seed,
         device=device,
+        progress=silent,
     ).table
     once = (table.space != "raw") | (fit == "pairwise")
     table = table[once]

@@ -13,7 +13,8 @@ class Progress:
     def __init__(self) -> None:
         self.bars: Any = None
         self.tasks: dict[str, Any] = {}
-        self.started: dict[str, float] = {}
+        # When work was first heard of, and how much of it was done by then.
+        self.started: dict[str, tuple[float, int]] = {}
         self.said: dict[str, float] = {}
 
     def __enter__(self) -> Progress:
@@ -33,16 +34,40 @@ class Progress:
 
     def __call__(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
-        elapsed = now - self.started.setdefault(what, now)
+        start, before = self.started.setdefault(what, (now, done))
+        elapsed = now - start
         if self.bars is not None:
             if what not in self.tasks and elapsed > 2:
                 self.tasks[what] = self.bars.add_task(what, total=total)
             if what in self.tasks:
                 self.bars.update(self.tasks[what], completed=done, visible=done < total)
-        elif elapsed > 2 and (done == total or now - self.said.get(what, self.started[what]) > 10):
+        elif elapsed > 2 and (done == total or now - self.said.get(what, start) > 10):
             self.said[what] = now
-            print(f"{what}: {done}/{total} ({elapsed:.0f} s)", file=sys.stderr, flush=True)
+            left = (
+                f", about {in_words(elapsed * (total - done) / (done - before))} left" if before < done < total else ""
+            )
+            print(f"{what}: {done}/{total} ({elapsed:.0f} s{left})", file=sys.stderr, flush=True)
         if done >= total:
             # The same work comes again in another space, control or seed, and is timed anew.
             self.started.pop(what, None)
             self.said.pop(what, None)
+
+
+def progress_lines() -> Progress:
+    """Return progress for a call in Python that asked for none: lines, and only of work that takes long."""
+    return Progress()
+
+
+def in_words(seconds: float) -> str:
+    """Return a duration to two digits at most, as people say it.
+
+    Examples
+    --------
+    >>> from superpose.progress import in_words
+    >>> [in_words(seconds) for seconds in (4.2, 89, 474, 5400, 29_500, 400_000)]
+    ['4 s', '89 s', '8 min', '1.5 h', '8.2 h', '4.6 days']
+    """
+    for unit, length, most in (("s", 1, 90), ("min", 60, 90 * 60), ("h", 3600, 48 * 3600)):
+        if seconds < most:
+            return f"{seconds / length:.{int(unit == 'h' and seconds < 36_000)}f} {unit}"
+    return f"{seconds / 86_400:.1f} days"
