@@ -123,7 +123,7 @@ def tables_agree(experiment, metric, seed=0):
     (found,) = measured(experiment, [metric], [seed]).values()
     systems, groups = experiment.draw(seed), experiment.groups
     row = sp.compare(systems, metrics=[metric], pairs=[("one", "units")], groups=groups, permutations=0).iloc[0]
-    contrast = sp.contrast(systems, to="units", metrics=[metric], groups=groups).iloc[0]
+    contrast = sp.contrast(systems, target="units", metrics=[metric], groups=groups).iloc[0]
     ours = (found.scores[0, 0], found.errors[0, 0], found.low[0, 0], found.high[0, 0], found.p[0])
     return np.allclose(ours, (row.score, row.error, row.low, row.high, contrast.p), rtol=1e-10)
 

@@ -59,8 +59,8 @@ class TestMetrics:
         assert {name: metric.name for name, metric in NAMES.items()} == {name: name for name in NAMES}
 
     def test_others_take_names_too(self, systems):
-        contrast = sp.contrast(systems, to="c", metrics=["cka_debiased"])
-        pd.testing.assert_frame_equal(contrast, sp.contrast(systems, to="c", metrics=[CKA_DEBIASED]))
+        contrast = sp.contrast(systems, target="c", metrics=["cka_debiased"])
+        pd.testing.assert_frame_equal(contrast, sp.contrast(systems, target="c", metrics=[CKA_DEBIASED]))
 
     def test_unknown_ones(self, systems):
         with pytest.raises(sp.DataError, match=r"metrics is 'cka_debiasd'; .* Did you mean 'cka_debiased'"):

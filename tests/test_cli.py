@@ -476,7 +476,7 @@ class TestFailures:
         settings = ["--latents", "8", "--active", "2", "--steps", "1000000", "--permutations", "0"]
         process = started("compare", "x.npy", "y.npy", "--out", "out", *settings)
         # Long work tells so on a pipe too, while it runs.
-        assert re.fullmatch(r"dictionary x y: \d+/1000000 \(\d+ s\)\n", process.stderr.readline())
+        assert re.fullmatch(r"dictionary x y: \d+/1000000 \(\d+ s, about .* left\)\n", process.stderr.readline())
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
         assert process.returncode == 130

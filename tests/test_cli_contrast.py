@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -30,7 +31,7 @@ def systems():
 
 FILES = ["layer5.npy", "layer7.npy", "V4.npy"]
 COMMANDS = {
-    "contrast": (["--to", "V4"], lambda **options: sp.contrast(systems(), to="V4", **options)),
+    "contrast": (["--target", "V4"], lambda **options: sp.contrast(systems(), target="V4", **options)),
     "partition": (["--target", "V4"], lambda **options: sp.partition(systems(), target="V4", **options)),
 }
 
@@ -40,7 +41,9 @@ class TestTable:
     def test_tab_separated_into_a_pipe(self, here, capsys, name):
         arguments, table = COMMANDS[name]
         assert cli.main([name, *FILES, *arguments, "--groups", "photographs.npy", "--cv", "4"]) == 0
-        found = pd.read_csv(io.StringIO(capsys.readouterr().out), sep="\t", na_values="nan", keep_default_na=False)
+        out = capsys.readouterr().out
+        found = pd.read_csv(io.StringIO(out), sep="\t", na_values="nan", keep_default_na=False, comment="#")
+        assert out.splitlines()[-1].startswith("# ")
         expected = table(groups=np.repeat(np.arange(40), 2), cv=4)
         assert_frame_equal(found.drop(columns="why"), expected.drop(columns="why"), check_dtype=False)
 
@@ -49,14 +52,16 @@ class TestTable:
         monkeypatch.setattr(statistics, "GROUPS", 2)
         arguments, table = COMMANDS[name]
         assert cli.main([name, *FILES, *arguments, "--interval-samples", asked, "--json"]) == 0
-        errors = [row["error"] for row in json.loads(capsys.readouterr().out)]
+        errors = [row["error"] for row in json.loads(capsys.readouterr().out)["table"]]
         np.testing.assert_allclose(errors, table(interval_samples=samples).error, rtol=1e-7)
         assert np.allclose(errors, table().error, rtol=1e-7) == (samples is None)
 
     def test_as_json(self, here, capsys, name):
         arguments, table = COMMANDS[name]
         assert cli.main([name, *FILES, *arguments, "--json"]) == 0
-        rows = json.loads(capsys.readouterr().out)
+        found = json.loads(capsys.readouterr().out)
+        rows = found["table"]
+        assert all(sentence.endswith(".") for sentence in found["sentences"])
         assert len(rows) == len(table())
         assert rows[0].keys() == set(table().columns)
 
@@ -69,4 +74,34 @@ class TestTable:
     def test_an_unknown_name(self, here, capsys, name):
         arguments, _ = COMMANDS[name]
         assert cli.main([name, *FILES, arguments[0], "V5"]) == 2
-        assert "expected 'V5' among at least three systems; there are layer5, layer7, V4" in capsys.readouterr().err
+        assert (
+            "--target is 'V5'; expected one of at least three systems; there are layer5, layer7, V4"
+            in capsys.readouterr().err
+        )
+
+    def test_a_folder_of_results(self, here, capsys, name):
+        arguments, table = COMMANDS[name]
+        asked = [name, *FILES, *arguments, "--metrics", "ridge_r2,ols_r", "--seed", "3", "--out", "results"]
+        assert cli.main([*asked, "--groups", "photographs.npy"]) == 0
+        expected = table(metrics=["ridge_r2", "ols_r"], seed=3, groups=np.repeat(np.arange(40), 2))
+        assert_frame_equal(pd.read_parquet(f"results/{name}.parquet"), expected, check_dtype=False)
+        files = {"parquet", "csv", "png", "svg"}
+        assert {path.name for path in Path("results").iterdir()} == {
+            "run.json",
+            *(f"{name}.{ending}" for ending in files),
+        }
+        record = json.loads(Path("results/run.json").read_text())
+        assert (record["settings"]["target"], record["settings"]["seed"]) == ("V4", 3)
+        assert set(record["inputs"]) == {"layer5", "layer7", "V4"}
+        assert {"versions", "threads", "sentences", "groups"} <= record.keys()
+        capsys.readouterr()
+        assert cli.main(asked) == 2
+        assert "results already holds a run (run.json)" in capsys.readouterr().err
+        assert cli.main([*asked, "--overwrite"]) == 0
+
+
+def test_the_old_option_still_works_and_says_so(here, capsys):
+    assert cli.main(["contrast", *FILES, "--to", "V4", "--metrics", "rsa", "--json"]) == 0
+    found = capsys.readouterr()
+    assert json.loads(found.out)["table"][0]["target"] == "V4"
+    assert "--to is called --target now" in found.err

@@ -60,9 +60,9 @@ def test_fits_on_one_plan_have_errors_of_their_own():
 @pytest.mark.parametrize("metrics", [[OLS_R, RIDGE_R, PLS_R], [PLS_R, RIDGE_R, OLS_R]], ids=["", "back"])
 def test_differences_alone_and_in_company(metrics):
     systems = draw_systems(np.float64)
-    table = sp.contrast(systems, to="c", metrics=metrics).set_index("metric")
+    table = sp.contrast(systems, target="c", metrics=metrics).set_index("metric")
     for metric in metrics:
-        alone = sp.contrast(systems, to="c", metrics=[metric]).iloc[0]
+        alone = sp.contrast(systems, target="c", metrics=[metric]).iloc[0]
         assert alone[["difference", "error", "p"]].tolist() == pytest.approx(
             table.loc[metric.name, ["difference", "error", "p"]].tolist(), rel=0, abs=1e-12
         )

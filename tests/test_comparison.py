@@ -442,6 +442,6 @@ def test_a_fold_of_one_group_has_no_interval(systems):
     assert fitted.error.isna().all()
     assert (fitted.why == "no interval: a held-out fold is of one group; use fewer folds").all()
     assert table[table.metric == "rsa"].error.notna().all()
-    found = sp.contrast(systems, to="v1", metrics=[OLS_R], groups=np.repeat(np.arange(5), 24)).iloc[0]
+    found = sp.contrast(systems, target="v1", metrics=[OLS_R], groups=np.repeat(np.arange(5), 24)).iloc[0]
     assert np.isnan(found.p)
     assert "a held-out fold is of one group" in found.why

@@ -37,7 +37,7 @@ def systems():
 
 class TestContrast:
     def test_differences_are_those_of_compare(self, systems):
-        table = sp.contrast(systems, to="V4")
+        table = sp.contrast(systems, target="V4")
         assert tuple(table.columns) == COLUMNS
         assert len(table) == 3 * len(METRICS)
         scores = (
@@ -57,7 +57,7 @@ class TestContrast:
         "metric", [CKA_DEBIASED, RSA, CCA, PROCRUSTES, SHAPE, MUTUAL_KNN, CKA_RBF], ids=lambda m: m.name
     )
     def test_error_against_the_jackknife(self, systems, metric):
-        row = sp.contrast(systems, to="V4", metrics=[metric]).iloc[0]
+        row = sp.contrast(systems, target="V4", metrics=[metric]).iloc[0]
         a, b, v4 = (systems[name] for name in (row.system_a, row.system_b, "V4"))
         left_out = []
         for i in range(len(v4)):
@@ -68,13 +68,13 @@ class TestContrast:
 
     def test_a_system_and_its_rotation_do_not_differ(self, systems):
         turned = systems["layer 1"] @ np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
-        table = sp.contrast({"V4": systems["V4"], "a": systems["layer 1"], "b": turned}, to="V4")
+        table = sp.contrast({"V4": systems["V4"], "a": systems["layer 1"], "b": turned}, target="V4")
         assert np.abs(table.difference).max() < 1e-10
         assert np.abs(table.error).max() < 1e-10
 
     def test_a_difference_of_scores_without_an_interval(self, systems):
         """A system and its copy: canonical correlations tie, and nothing is left without a kernel."""
-        table = sp.contrast({**systems, "copy": systems["V4"].copy()}, to="V4", metrics=[PWCCA])
+        table = sp.contrast({**systems, "copy": systems["V4"].copy()}, target="V4", metrics=[PWCCA])
         tied = table.system_b == "copy"
         assert table.difference.notna().all()
         assert (table.error.isna() == tied).all()
@@ -82,11 +82,11 @@ class TestContrast:
             table.why[tied] == "copy: no interval: canonical correlations tie, so that the weights are not unique"
         ).all()
         few = {name: x[:9] for name, x in systems.items()}
-        row = sp.contrast(few, to="V4", metrics=[MUTUAL_KNN], cv=None).iloc[0]
+        row = sp.contrast(few, target="V4", metrics=[MUTUAL_KNN], cv=None).iloc[0]
         assert np.isnan(row.difference)
         assert row.why.startswith("layer 1: 9 samples are too few (at least 12)")
         still = {**systems, "layer 1": np.where(np.arange(200)[:, None] < 180, 0.0, systems["layer 1"])}
-        row = sp.contrast(still, to="V4", metrics=[CKA_RBF]).iloc[0]
+        row = sp.contrast(still, target="V4", metrics=[CKA_RBF]).iloc[0]
         assert np.isnan(row.difference)
         assert row.why.startswith("layer 1: more than half the samples of a system are equal")
 
@@ -99,25 +99,25 @@ class TestContrast:
         many["layer 1"] = many["layer 1"] + draw.normal(size=many["layer 1"].shape)
         turned = many["layer 1"] @ np.linalg.qr(draw.normal(size=(8, 8)))[0]
         few = {"V4": many["V4"] + 5, "a": many["layer 1"] + 3, "b": turned + 3}
-        table = sp.contrast({name: x.astype(kind) for name, x in few.items()}, to="V4")
+        table = sp.contrast({name: x.astype(kind) for name, x in few.items()}, target="V4")
         assert (table.difference == 0).all()
         assert (table.p == 1).all()
 
     def test_groups_widen(self, systems):
         repeated = {name: np.repeat(x, 4, axis=0) for name, x in systems.items()}
         groups = np.repeat(np.arange(200), 4)
-        naive = sp.contrast(repeated, to="V4", metrics=[CKA_DEBIASED])
-        whole = sp.contrast(repeated, to="V4", metrics=[CKA_DEBIASED], groups=groups)
+        naive = sp.contrast(repeated, target="V4", metrics=[CKA_DEBIASED])
+        whole = sp.contrast(repeated, target="V4", metrics=[CKA_DEBIASED], groups=groups)
         assert_allclose(whole.error / naive.error, 2, rtol=0.05)
 
     def test_a_score_that_does_not_exist(self):
         draw = np.random.default_rng(0)
         wide = {name: draw.normal(size=(30, units)) for name, units in (("v4", 5), ("a", 40), ("b", 4))}
-        row = sp.contrast(wide, to="v4", metrics=[OLS_R]).iloc[0]
+        row = sp.contrast(wide, target="v4", metrics=[OLS_R]).iloc[0]
         assert np.isnan(row.difference)
         assert np.isnan(row.p)
         assert "a: 24 training samples are not more than the predictors" in row.why
-        few = sp.contrast({name: x[:3] for name, x in wide.items()}, to="v4", metrics=[CKA_DEBIASED], cv=None)
+        few = sp.contrast({name: x[:3] for name, x in wide.items()}, target="v4", metrics=[CKA_DEBIASED], cv=None)
         assert "a: 3 samples are too few (at least 4)" in few.why[0]
 
     @pytest.mark.slow
@@ -130,26 +130,26 @@ class TestContrast:
             z = draw.normal(size=(300, 12))
             noise = draw.normal(size=(2, 300, 6))
             found = {"v4": z @ b, "one": z @ a + 2 * noise[0], "other": z @ a + 2 * noise[1]}
-            p.append(sp.contrast(found, to="v4", metrics=[metric]).p[0])
+            p.append(sp.contrast(found, target="v4", metrics=[metric]).p[0])
         assert kstest(p, "uniform").pvalue > 0.001
 
     @pytest.mark.parametrize(
         ("change", "words"),
         [
-            ({"to": "V5"}, "expected 'V5' among at least three systems; there are layer 1, V4"),
+            ({"target": "V5"}, "target is 'V5'; expected one of at least three systems; there are layer 1, V4"),
             ({"metrics": [replace(SHAPE, influence=None)]}, "shape has no interval, so that its differences have none"),
             ({"metrics": [replace(MUTUAL_KNN, influence=None)]}, "mutual_knn has no interval, .*; leave it out"),
         ],
     )
     def test_refusals(self, systems, change, words):
         with pytest.raises(DataError, match=words):
-            sp.contrast(systems, **({"to": "V4"} | change))
+            sp.contrast(systems, **({"target": "V4"} | change))
 
     @pytest.mark.parametrize("stacked", [{"V4"}, {"layer 2"}, {"V4", "layer 1", "layer 2", "layer 3"}])
     def test_repeats_one_by_one(self, systems, stacked):
         given = {name: np.stack([x, x]) if name in stacked else x for name, x in systems.items()}
         with pytest.raises(DataError, match=r"has shape \(2, 200, \d\); expected \(samples, units\). Pass one repeat"):
-            sp.contrast(given, to="V4")
+            sp.contrast(given, target="V4")
         with pytest.raises(DataError, match=r"has shape \(2, 200, \d\); expected \(samples, units\). Pass one repeat"):
             sp.partition(given, target="V4")
 
@@ -157,8 +157,8 @@ class TestContrast:
 @pytest.mark.parametrize(
     "table",
     [
-        lambda systems, **options: sp.contrast(systems, to="V4", metrics=[CKA_DEBIASED, OLS_R], **options),
-        lambda systems, **options: sp.partition(systems, target="V4", metric=OLS_R2, **options),
+        lambda systems, **options: sp.contrast(systems, target="V4", metrics=[CKA_DEBIASED, OLS_R], **options),
+        lambda systems, **options: sp.partition(systems, target="V4", metrics=OLS_R2, **options),
     ],
     ids=["contrast", "partition"],
 )
@@ -190,8 +190,8 @@ def parts():
 class TestPartition:
     @pytest.mark.parametrize("metric", [RIDGE_R2, OLS_R2], ids=lambda m: m.name)
     def test_parts_are_differences_of_held_out_scores(self, parts, metric):
-        table = sp.partition(parts, target="V4", metric=metric).set_index("part")
-        assert table.reset_index().columns.tolist() == list(PARTS)
+        table = sp.partition(parts, target="V4", metrics=metric).set_index("part")
+        assert set(table.reset_index().columns) == set(PARTS)
         a, b = (parts[name] / np.sqrt(parts[name].var(0).sum()) for name in "ab")
         alone_a, alone_b, both = (float(metric(x, parts["V4"])) for x in (a, b, np.hstack([a, b])))
         expected = [alone_a, alone_b, both, both - alone_b, both - alone_a, alone_a + alone_b - both]
@@ -210,7 +210,7 @@ class TestPartition:
 
     def test_three_systems_and_their_shared_part(self, parts):
         more = {**parts, "c": parts["a"][:, :2] + np.random.default_rng(0).normal(size=(500, 2))}
-        table = sp.partition(more, target="V4", metric=OLS_R2).set_index("part").score
+        table = sp.partition(more, target="V4", metrics=OLS_R2).set_index("part").score
         beyond = [name for name in table.index if name.endswith("beyond the rest")]
         assert len(beyond) == 3
         assert_allclose(table["shared"], table["a + b + c"] - table[beyond].sum(), rtol=1e-9)
@@ -228,8 +228,8 @@ class TestPartition:
         for _ in range(300):
             a, b, noise = draw.normal(size=(3, 250, 3))
             y = a + noise
-            alarms.append(sp.partition({"a": a, "b": b, "y": y}, target="y", metric=OLS_R2).p[4] < 0.05)
-            row = sp.partition({"a": a, "b": b, "y": y + b}, target="y", metric=OLS_R2).iloc[4]
+            alarms.append(sp.partition({"a": a, "b": b, "y": y}, target="y", metrics=OLS_R2).p[4] < 0.05)
+            row = sp.partition({"a": a, "b": b, "y": y + b}, target="y", metrics=OLS_R2).iloc[4]
             scores.append(row.score)
             bounds.append((row.low, row.high))
         covered = [low < np.mean(scores) < high for low, high in bounds]
@@ -246,7 +246,7 @@ class TestPartition:
             target = all_of_it @ draw.normal(size=(5, 4)) + 3
             systems = {"all": all_of_it, "nothing": nothing, "V4": target}
             given = {name: x.astype(kind) for name, x in systems.items()}
-            table = sp.partition(given, target="V4", metric=OLS_R2).set_index("part")
+            table = sp.partition(given, target="V4", metrics=OLS_R2).set_index("part")
             assert table.score["nothing beyond the rest"] == 0
             assert table.p["nothing beyond the rest"] == 0.5
 
@@ -258,16 +258,34 @@ class TestPartition:
             sp.partition({"a": parts["a"], "b": parts["b"], "a + b": parts["V4"]}, target="a + b")
 
     def test_refusals(self, parts):
-        with pytest.raises(DataError, match="expected 'V5' among at least three systems"):
+        with pytest.raises(DataError, match="target is 'V5'; expected one of at least three systems"):
             sp.partition(parts, target="V5")
-        with pytest.raises(DataError, match="expected 'V4' among at least three systems"):
+        with pytest.raises(DataError, match="target is 'V4'; expected one of at least three systems"):
             sp.partition({"a": parts["a"], "V4": parts["V4"]}, target="V4")
         with pytest.raises(DataError, match="samples"):
             sp.partition(parts | {"b": parts["b"][:-1]}, target="V4")
+        with pytest.raises(DataError, match=r"cka_debiased predicts nothing, .* expected regressions, such as ridge_r2"):
+            sp.partition(parts, target="V4", metrics=["ridge_r2", "cka_debiased"])
+
+    def test_several_metrics_are_each_their_own_table(self, parts):
+        both = sp.partition(parts, target="V4", metrics=["ridge_r2", "ols_r2"])
+        for metric, rows in both.groupby("metric", sort=False):
+            alone = sp.partition(parts, target="V4", metrics=metric)
+            assert_allclose(rows.score, alone.score, rtol=1e-9)
+            assert_allclose(rows.p_adjusted, alone.p_adjusted, rtol=1e-6)
 
     def test_more_predictors_than_samples_is_a_reason(self):
         x, y = related(40, 30, 5, seed=1)
-        table = sp.partition({"x": x, "x2": x + 1, "y": y}, target="y", metric=OLS_R2).set_index("part")
+        table = sp.partition({"x": x, "x2": x + 1, "y": y}, target="y", metrics=OLS_R2).set_index("part")
         assert np.isfinite(table.score["x"])
         assert np.isnan(table.score["x + x2"])
         assert "32 training samples are not more than the predictors" in table.why["shared"]
+
+
+def test_old_names_still_work_and_warn(systems):
+    with pytest.warns(FutureWarning, match="contrast: to= is called target= now"):
+        old = sp.contrast(systems, to="V4", metrics=["rsa"])
+    assert old.equals(sp.contrast(systems, target="V4", metrics=["rsa"]))
+    with pytest.warns(FutureWarning, match="partition: metric= is called metrics= now"):
+        old = sp.partition(systems, target="V4", metric=RIDGE_R2)
+    assert old.equals(sp.partition(systems, target="V4"))

@@ -93,7 +93,7 @@ def of_differences(metrics, design, draws):
         groups = labels(design, draw)
         common = content(groups, draw)
         systems = {name: system(groups, draw, common) for name in ("a", "b", "to")}
-        table = sp.contrast(systems, to="to", metrics=metrics, groups=groups)
+        table = sp.contrast(systems, target="to", metrics=metrics, groups=groups)
         for row in table.itertuples():
             low[row.metric] += row.p <= 0.05
     return {name: count / draws for name, count in low.items()}
@@ -108,7 +108,7 @@ def of_parts(design, draws):
         common = content(groups, draw)
         systems = {name: system(groups, draw, common) for name in ("useful", "target")}
         systems["nothing"] = system(groups, draw)
-        table = sp.partition(systems, target="target", metric=RIDGE_R2, groups=groups).set_index("part")
+        table = sp.partition(systems, target="target", metrics=RIDGE_R2, groups=groups).set_index("part")
         low += table.p["nothing beyond the rest"] <= 0.05
     return low / draws
 

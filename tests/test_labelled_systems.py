@@ -55,7 +55,7 @@ CALLS = {
     "compare": lambda systems: sp.compare(systems, metrics=[CKA], permutations=0).score[0],
     "raw": lambda systems: raw(systems, permutations=0).table.score[0],
     "analyse": lambda systems: sp.analyse(systems, latents=6, active=2, steps=2, permutations=0).table.score[0],
-    "contrast": lambda systems: sp.contrast({**systems, "c": next(iter(systems.values()))}, to="a").score_a[0],
+    "contrast": lambda systems: sp.contrast({**systems, "c": next(iter(systems.values()))}, target="a").score_a[0],
     "partition": lambda systems: sp.partition({**systems, "c": next(iter(systems.values()))}, target="a").score[0],
     "costs": lambda systems: sp.costs.predict(systems, permutations=0).flops,
 }

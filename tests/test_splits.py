@@ -109,7 +109,7 @@ class TestSplit:
     "door",
     [
         lambda x, y, **how: sp.compare({"x": x, "y": y}, metrics=[OLS_R, RIDGE_R], permutations=0, **how),
-        lambda x, y, **how: sp.contrast({"x": x, "y": y, "z": x + y}, to="z", **how),
+        lambda x, y, **how: sp.contrast({"x": x, "y": y, "z": x + y}, target="z", **how),
         lambda x, y, **how: sp.partition({"x": x, "y": y, "z": x + y}, target="z", **how),
         lambda x, y, **how: sp.regression(x, y, **how),
         lambda x, y, **how: sp.metrics.ridge(x, y, **how),

@@ -25,7 +25,7 @@ from superpose.comparison import (
     prepared,
 )
 from superpose.deprecation import renamed
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.metrics import (
     CKA_DEBIASED,
     RIDGE_R,
@@ -46,18 +46,18 @@ Array = NDArray[Any]
 # So many roundings of a product may part two scores that are equal.
 ROUNDING = 64
 METRICS = (CKA_DEBIASED, RSA, RIDGE_R, RIDGE_R2)
-PARTS = ("part", "score", "low", "high", "error", "p", "p_adjusted", "samples", "why")
+PARTS = ("target", "metric", "part", "score", "low", "high", "error", "p", "p_adjusted", "samples", "why")
 COLUMNS = (
-    *("to", "system_a", "system_b", "metric", "directed", "score_a", "score_b", "difference"),
+    *("target", "system_a", "system_b", "metric", "directed", "score_a", "score_b", "difference"),
     *("low", "high", "error", "p", "p_adjusted", "samples", "why"),
 )
 
 
-@renamed(folds="cv")
+@renamed(folds="cv", to="target")
 def contrast(
     systems: Systems,
     *,
-    to: str,
+    target: str,
     metrics: Sequence[Metric | str] = METRICS,
     cv: int | ArrayLike | None = 5,
     test: float | ArrayLike | None = None,
@@ -77,10 +77,10 @@ def contrast(
     ----------
     systems : mapping of str to array or tensor, (samples, units), data frame, xarray array or Recording
         At least three systems that saw the same samples, paired as in `superpose.compare`.
-    to : str
+    target : str
         The system that the others are held against. Directed metrics predict it from them.
-    metrics : sequence of Metric
-        Those that have an interval in `superpose.compare`.
+    metrics : sequence of Metric or str
+        As in `superpose.compare`, those that have an interval there.
     cv, test, groups, labels, seed, interval_samples, memory, progress
         As in `superpose.compare`.
 
@@ -88,14 +88,14 @@ def contrast(
     -------
     pandas.DataFrame
         One row a pair of the others and a metric: `difference` = `score_a` − `score_b`, the scores of `system_a` and
-        `system_b` with `to`, 0 where it is their rounding; `low`, `high`, `error`: its 95 % interval and standard
+        `system_b` with `target`, 0 where it is their rounding; `low`, `high`, `error`: its 95 % interval and standard
         error; `p`: two-sided, of no difference; `p_adjusted`: for all rows of a metric at once (Holm 1979); `why`: the
         reason for a NaN. For a distance the lesser is the closer.
 
     Raises
     ------
     DataError
-        As `superpose.compare`; and for fewer than three systems, an unknown `to`, repeats, or a metric without an
+        As `superpose.compare`; and for fewer than three systems, an unknown target, repeats, or a metric without an
         interval.
 
     Examples
@@ -104,23 +104,19 @@ def contrast(
     >>> draw = np.random.default_rng(0)
     >>> v4 = draw.normal(size=(300, 20))
     >>> layers = {f"layer {i}": v4 + spread * draw.normal(size=v4.shape) for i, spread in ((5, 2.0), (7, 1.0))}
-    >>> table = sp.contrast({"V4": v4, **layers}, to="V4")
+    >>> table = sp.contrast({"V4": v4, **layers}, target="V4")
     >>> row = table[table.metric == "cka_debiased"].iloc[0]
     >>> row.system_a, bool(row.difference < 0), bool(row.p < 0.001)
     ('layer 5', True, True)
     """
-    if len(systems) < 3 or to not in systems:
-        raise DataError(
-            f"expected {to!r} among at least three systems; there are {', '.join(map(str, systems))}."
-            f"{meant(to, systems)}"
-        )
+    _check_target(systems, target)
     systems, groups = paired(systems, groups)
     found = _scored(
-        _of_one_repeat(systems), to, resolved(metrics), cv=cv, test=test, groups=groups, labels=labels, seed=seed,
+        _of_one_repeat(systems), target, resolved(metrics), cv=cv, test=test, groups=groups, labels=labels, seed=seed,
         interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
     rows = [
-        _row(to, one, other, metric, found)
+        _row(target, one, other, metric, found)
         for metric in found.metrics
         for one, other in combinations(found.outcomes, 2)
     ]
@@ -130,12 +126,12 @@ def contrast(
     return table
 
 
-@renamed(folds="cv")
+@renamed(folds="cv", metric="metrics")
 def partition(
     systems: Systems,
     *,
     target: str,
-    metric: PredictiveMetric = RIDGE_R2,
+    metrics: Sequence[Metric | str] = (RIDGE_R2,),
     cv: int | ArrayLike | None = 5,
     test: float | ArrayLike | None = None,
     groups: ArrayLike | None = None,
@@ -157,23 +153,25 @@ def partition(
         At least three systems that saw the same samples, paired as in `superpose.compare`.
     target : str
         The system that is predicted from the others.
-    metric : PredictiveMetric
-        A regression scored by R², as `superpose.metrics.RIDGE_R2`, or by r: its parts then do not add up.
+    metrics : sequence of Metric or str
+        Regressions scored by R², as "ridge_r2", or by r: the parts of those do not add up.
     cv, test, groups, labels, seed, interval_samples, memory, progress
         As in `superpose.compare`.
 
     Returns
     -------
     pandas.DataFrame
-        One row a `part`: "A" alone, "A + B" all together, "A beyond the rest", and "shared": what all explain together
-        less what each adds. `score`, its 95 % interval `low`, `high` and standard `error`, in which samples count where
-        they train as well; `p`, one-sided, that the part is no more than 0; `p_adjusted` for all parts "beyond the
-        rest" at once (Holm 1979); `samples`; `why`: the reason for a NaN.
+        One row a metric and `part`: "A" alone, "A + B" all together, "A beyond the rest", and "shared": what all
+        explain together less what each adds. `score`, its 95 % interval `low`, `high` and standard `error`, in which
+        samples count where they train as well; `p`, one-sided, that the part is no more than 0;
+        `p_adjusted` for all parts "beyond the rest" of a metric at once (Holm 1979); `samples`; `why`: the reason for a
+        NaN.
 
     Raises
     ------
     DataError
-        As `superpose.compare`; and for fewer than three systems, an unknown target, or repeats.
+        As `superpose.compare`; and for fewer than three systems, an unknown target, repeats, or a metric that is no
+        regression.
 
     References
     ----------
@@ -191,12 +189,15 @@ def partition(
     >>> found.score.round(1).tolist()[2:4]
     [1.0, 1.0]
     """
+    _check_target(systems, target)
     names = [str(name) for name in systems if str(name) != target]
-    if len(names) < 2 or len(names) == len(systems):
-        raise DataError(
-            f"expected {target!r} among at least three systems; there are {', '.join(map(str, systems))}."
-            f"{meant(target, systems)}"
-        )
+    regressions = resolved(metrics)
+    for metric in regressions:
+        if not isinstance(metric, PredictiveMetric):
+            raise DataError(
+                f"{metric.name} predicts nothing, so that there are no parts of it; expected regressions, such as "
+                "ridge_r2, ridge_r or ols_r2."
+            )
     systems, groups = paired(systems, groups)
     arrays = _of_one_repeat(systems)
     check_paired(arrays)
@@ -209,16 +210,26 @@ def partition(
         if name in (together, *without.values()):
             raise DataError(f"{name!r} is also what several systems together are called; rename it.")
     found = _scored(
-        {**models, target: arrays[target]}, target, [metric], cv=cv, test=test, groups=groups, labels=labels, seed=seed,
-        interval_samples=interval_samples, memory=memory, progress=progress,
+        {**models, target: arrays[target]}, target, regressions, cv=cv, test=test, groups=groups, labels=labels,
+        seed=seed, interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
     beyond = {f"{name} beyond the rest": {together: 1, without[name]: -1} for name in names}
     shared = {together: 1 - len(names)} | {without[name]: 1 for name in names}
     parts = {name: {name: 1} for name in names} | {together: {together: 1}} | beyond | {"shared": shared}
-    table = pd.DataFrame([_part(part, weights, found) for part, weights in parts.items()], columns=list(PARTS))
-    adding = table.part.isin(list(beyond))
-    table.loc[adding, "p_adjusted"] = holm(table.p[adding].to_numpy())
+    rows = [_part(target, part, weights, metric, found) for metric in found.metrics for part, weights in parts.items()]
+    table = pd.DataFrame(rows, columns=list(PARTS))
+    for index in table[table.part.isin(list(beyond))].groupby("metric").groups.values():
+        table.loc[index, "p_adjusted"] = holm(table.p[index].to_numpy())
     return table
+
+
+def _check_target(systems: Systems, target: str) -> None:
+    names = list(map(str, systems))
+    if len(names) < 3 or target not in names:
+        raise DataError(
+            f"{argument('target')} is {target!r}; expected one of at least three systems; there are "
+            f"{', '.join(names)}.{meant(target, names)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -238,8 +249,8 @@ class _Scored:
         return 0.0 if abs(total) <= self.resolution * max(1.0, *map(abs, terms)) else total
 
 
-def _scored(systems: Systems, to: str, metrics: Sequence[Metric], **how: Any) -> _Scored:
-    pairs = [(name, to) for name in systems if name != to]
+def _scored(systems: Systems, target: str, metrics: Sequence[Metric], **how: Any) -> _Scored:
+    pairs = [(name, target) for name in systems if name != target]
     arrays, couples, design = prepared(systems, pairs=pairs, **how)
     planned = planned_for(metrics, design)
     for metric in planned:
@@ -247,7 +258,7 @@ def _scored(systems: Systems, to: str, metrics: Sequence[Metric], **how: Any) ->
             raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
     found = dict(over_pairs(arrays, couples, planned, design, _outcomes))
     eps = max(float(np.finfo(working_type(x)).eps) for x in arrays.values())
-    return _Scored({name: found[name, to] for name, _ in couples}, design, planned, ROUNDING * eps)
+    return _Scored({name: found[name, target] for name, _ in couples}, design, planned, ROUNDING * eps)
 
 
 def _outcomes(
@@ -256,10 +267,10 @@ def _outcomes(
     return {metric.name: outcome_of(directions[0], metric, originals, design) for metric in metrics}
 
 
-def _row(to: str, a: str, b: str, metric: MomentMetric | PairwiseMetric, found: _Scored) -> dict[str, Any]:
+def _row(target: str, a: str, b: str, metric: MomentMetric | PairwiseMetric, found: _Scored) -> dict[str, Any]:
     one, other = (found.outcomes[name][metric.name] for name in (a, b))
     row = dict.fromkeys(COLUMNS, np.nan) | {
-        "to": to,
+        "target": target,
         "system_a": a,
         "system_b": b,
         "metric": metric.name,
@@ -278,10 +289,14 @@ def _row(to: str, a: str, b: str, metric: MomentMetric | PairwiseMetric, found: 
     return row | {"difference": difference, "p": p} | sure.columns
 
 
-def _part(part: str, weights: dict[str, int], found: _Scored) -> dict[str, Any]:
-    (metric,) = found.metrics
+def _part(target: str, part: str, weights: dict[str, int], metric: Any, found: _Scored) -> dict[str, Any]:
     outcomes = {model: found.outcomes[model][metric.name] for model in weights}
-    row = dict.fromkeys(PARTS, np.nan) | {"part": part, "samples": found.design.count}
+    row = dict.fromkeys(PARTS, np.nan) | {
+        "target": target,
+        "metric": metric.name,
+        "part": part,
+        "samples": found.design.count,
+    }
     row["why"] = "; ".join(f"{model}: {outcome.why}" for model, outcome in outcomes.items() if outcome.why)
     known = [(weights[model], outcome.score, outcome.influence) for model, outcome in outcomes.items()]
     terms = [(weight * score, weight * influence) for weight, score, influence in known if influence is not None]

@@ -34,8 +34,14 @@ app.command(
     compare,
     help_epilogue="Example: superpose compare V1.npy layer3.npy --groups photographs.npy --out results",
 )
-app.command(contrast, help_epilogue="Example: superpose contrast layer5.npy layer7.npy V4.npy --to V4")
-app.command(partition, help_epilogue="Example: superpose partition shape.npy colour.npy V4.npy --target V4")
+app.command(
+    contrast,
+    help_epilogue="Example: superpose contrast layer5.npy layer7.npy V4.npy --target V4 --out results",
+)
+app.command(
+    partition,
+    help_epilogue="Example: superpose partition shape.npy colour.npy V4.npy --target V4 --out results",
+)
 app.command(
     extract,
     help_epilogue="Example: superpose extract clip-vit-base pictures --layers resid_post --tokens cls --out CLIP",

@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from superpose.cli.folder import write_table
 from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_table
+from superpose.files import DataError, argument, sha256
 from superpose.progress import Progress
 
-# What fits on a terminal.
-CONTRAST = ("system_a", "system_b", "metric", "difference", "low", "high", "p_adjusted")
-PARTITION = ("part", "score", "low", "high", "p")
+if TYPE_CHECKING:
+    import pandas as pd
 
-Json = Annotated[bool, Parameter(negative="")]
+# What fits on a terminal.
+CONTRAST = ("system_a", "system_b", "metric", "score_a", "score_b", "difference", "low", "high", "p_adjusted")
+PARTITION = ("metric", "part", "score", "low", "high", "p")
+
+Flag = Annotated[bool, Parameter(negative="")]
+# Options of one version ago.
+Old = Annotated[str | None, Parameter(show=False)]
 
 
 def contrast(
     *files: Path,
-    to: str,
+    target: str | None = None,
+    out: Path | None = None,
+    metrics: str = "cka_debiased,rsa,ridge_r,ridge_r2",
     groups: Path | None = None,
     axes: Axes = None,
     missing: Missing = None,
@@ -29,74 +41,27 @@ def contrast(
     seed: int = 0,
     interval_samples: Samples = INTERVALS,
     memory: str | None = None,
-    json: Json = False,
+    json: Flag = False,
+    overwrite: Flag = False,
+    to: Old = None,
 ) -> None:
     """Say which of several recordings is closer to one of them, for every two of the others.
 
     Prints a row a pair and metric: both scores, their difference with its 95 % interval and standard error, the
-    two-sided p-value of no difference, and that p-value for all rows of the metric at once. Regressions predict the
-    recording TO from the others.
-
-    Parameters
-    ----------
-    files
-        Three or more files of (samples, units), as superpose compare takes them.
-    to
-        The name of the file that the others are held against, without its ending.
-    groups
-        File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
-    cv
-        Folds of held-out regressions, drawn at random in whole groups.
-    seed
-        Seed of the folds, and of the rows that intervals are estimated from.
-    interval_samples
-        From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
-        5,000 it is known to one or two per cent.
-    memory
-        How much memory the sums behind scores may take, such as 512MB.
-    json
-        Print the rows as JSON.
-    """
-    from superpose.contrasts import contrast as contrasted
-
-    systems, belonging = _read(files, groups, axes, missing)
-    with Progress() as progress:
-        table = contrasted(
-            systems,
-            to=to,
-            cv=cv,
-            seed=seed,
-            groups=belonging,
-            interval_samples=samples_of(interval_samples),
-            memory=memory,
-            progress=progress,
-        )
-    show_table(table, CONTRAST, as_json=json)
-
-
-def partition(
-    *files: Path,
-    target: str,
-    groups: Path | None = None,
-    axes: Axes = None,
-    missing: Missing = None,
-    cv: int = 5,
-    seed: int = 0,
-    interval_samples: Samples = INTERVALS,
-    memory: str | None = None,
-    json: Json = False,
-) -> None:
-    """Say what each of several recordings explains of another that the rest do not.
-
-    Held-out ridge regressions on each file alone, on all, and on all but one. Prints a row a part of the variance of
-    TARGET: R², its 95 % interval and standard error, and the one-sided p-value that the part is no more than 0.
+    two-sided p-value of no difference, and that p-value for all rows of the metric at once; then what they mean.
+    Regressions predict the target from the others. With --out, writes contrast.parquet, .csv, .png and .svg and
+    run.json (settings, versions, digests of the files).
 
     Parameters
     ----------
     files
         Three or more files of (samples, units), as superpose compare takes them.
     target
-        The name of the file that the others predict, without its ending.
+        The name of the file that the others are held against, without its ending; needed.
+    out
+        Directory of the results; it must not hold another run.
+    metrics
+        What to score by, separated by commas: names as in tables.
     groups
         File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
     cv
@@ -109,31 +74,113 @@ def partition(
     memory
         How much memory the sums behind scores may take, such as 512MB.
     json
-        Print the rows as JSON.
+        Print the rows and sentences as JSON.
+    overwrite
+        Replace the run that the output directory holds.
     """
+    from superpose.analysis.results import check_free
+    from superpose.contrasts import contrast as contrasted
+    from superpose.differences import contrast_picture, contrast_sentences
+
+    if to is not None:
+        print("superpose: --to is called --target now.", file=sys.stderr)
+    settings = {"target": target or to, "metrics": metrics.split(","), "cv": cv, "seed": seed, "memory": memory}
+    settings["interval_samples"] = samples_of(interval_samples)
+    folder = None if out is None else check_free(out, overwrite=overwrite)
+    table, record = _measured(contrasted, files, groups, told(axes, missing), settings)
+    sentences = contrast_sentences(table)
+    if folder is not None:
+        write_table(folder, "contrast", table, contrast_picture(table), {**record, "sentences": sentences})
+    show_table(table, CONTRAST, sentences, as_json=json)
+
+
+def partition(
+    *files: Path,
+    target: str | None = None,
+    out: Path | None = None,
+    metrics: str = "ridge_r2",
+    groups: Path | None = None,
+    axes: Axes = None,
+    missing: Missing = None,
+    cv: int = 5,
+    seed: int = 0,
+    interval_samples: Samples = INTERVALS,
+    memory: str | None = None,
+    json: Flag = False,
+    overwrite: Flag = False,
+) -> None:
+    """Say what each of several recordings explains of another that the rest do not.
+
+    Held-out ridge regressions on each file alone, on all, and on all but one. Prints a row a part of the variance of
+    the target: R², its 95 % interval and standard error, and the one-sided p-value that the part is no more than 0;
+    then what they mean. With --out, writes partition.parquet, .csv, .png and .svg and run.json (settings, versions,
+    digests of the files).
+
+    Parameters
+    ----------
+    files
+        Three or more files of (samples, units), as superpose compare takes them.
+    target
+        The name of the file that the others predict, without its ending; needed.
+    out
+        Directory of the results; it must not hold another run.
+    metrics
+        Regressions to score by, separated by commas: names as in tables. Parts of r do not add up.
+    groups
+        File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
+    cv
+        Folds of held-out regressions, drawn at random in whole groups.
+    seed
+        Seed of the folds, and of the rows that intervals are estimated from.
+    interval_samples
+        From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
+        5,000 it is known to one or two per cent.
+    memory
+        How much memory the sums behind scores may take, such as 512MB.
+    json
+        Print the rows and sentences as JSON.
+    overwrite
+        Replace the run that the output directory holds.
+    """
+    from superpose.analysis.results import check_free
     from superpose.contrasts import partition as partitioned
+    from superpose.differences import partition_picture, partition_sentences
 
-    systems, belonging = _read(files, groups, axes, missing)
-    with Progress() as progress:
-        table = partitioned(
-            systems,
-            target=target,
-            cv=cv,
-            seed=seed,
-            groups=belonging,
-            interval_samples=samples_of(interval_samples),
-            memory=memory,
-            progress=progress,
-        )
-    show_table(table, PARTITION, as_json=json)
+    settings = {"target": target, "metrics": metrics.split(","), "cv": cv, "seed": seed, "memory": memory}
+    settings["interval_samples"] = samples_of(interval_samples)
+    folder = None if out is None else check_free(out, overwrite=overwrite)
+    table, record = _measured(partitioned, files, groups, told(axes, missing), settings)
+    sentences = partition_sentences(table)
+    if folder is not None:
+        write_table(folder, "partition", table, partition_picture(table), {**record, "sentences": sentences})
+    show_table(table, PARTITION, sentences, as_json=json)
 
 
-def _read(
-    files: tuple[Path, ...], groups: Path | None, axes: str | None, missing: list[str] | None
-) -> tuple[dict[str, Any], Any]:
+def _measured(
+    measure: Callable[..., pd.DataFrame],
+    files: tuple[Path, ...],
+    groups: Path | None,
+    how: dict[str, Any],
+    settings: dict[str, Any],
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return the table of files, and the record of how it was made."""
     from superpose.analysis.inputs import read_groups, read_systems
 
+    if settings["target"] is None:
+        raise DataError(f"{argument('target')} is missing; expected the name of one of the files, without its ending.")
+    started = time.perf_counter()
     with Progress() as reading:
-        found = read_systems(files, reading, **told(axes, missing))
+        found = read_systems(files, reading, **how)
     show_notes(found.notes)
-    return found.arrays, found.groups if groups is None else read_groups(groups, missing=missing)
+    belonging = found.groups if groups is None else read_groups(groups, missing=how["missing"])
+    with Progress() as progress:
+        table = measure(found.arrays, groups=belonging, progress=progress, **settings)
+    record = {
+        "settings": settings,
+        "inputs": found.inputs,
+        "notes": [*found.notes.labels, *found.notes.averaged, *found.notes.lost],
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    if groups is not None:
+        record["groups"] = {"path": str(groups), "sha256": sha256(groups)}
+    return table, record

@@ -78,15 +78,25 @@ def show_costs(costs: pd.DataFrame) -> None:
         )
 
 
-def show_table(table: pd.DataFrame, shown: Sequence[str], *, as_json: bool) -> None:
-    """Print a table: the columns `shown` for a reader on a terminal, all of them tab-separated or as JSON otherwise."""
+def show_table(table: pd.DataFrame, shown: Sequence[str], sentences: Sequence[str], *, as_json: bool) -> None:
+    """Print a table and what it means: the columns `shown` for a reader on a terminal, else all of them.
+
+    Into a pipe tab-separated, with the sentences behind "#"; or as JSON.
+    """
     if as_json:
-        print(table.to_json(orient="records", indent=2))
+        import json
+
+        rows = json.loads(table.to_json(orient="records"))
+        print(json.dumps({"table": rows, "sentences": list(sentences)}, indent=2))
     elif not sys.stdout.isatty():
         table.to_csv(sys.stdout, sep="\t", index=False, na_rep="nan")
+        for sentence in sentences:
+            print(f"# {sentence}")
     else:
         texts = table[list(shown)].map(_short)
         show_rows([dict(zip(shown, row, strict=True)) for row in texts.itertuples(index=False)], as_json=False)
+        for sentence in sentences:
+            print(f"\n{sentence}")
 
 
 def show_comparison(costs: Costs, *, as_json: bool) -> None:

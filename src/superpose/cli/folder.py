@@ -1,0 +1,35 @@
+"""A folder with one table: its files, its picture, and the record of how it was made."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from superpose.files import whole
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+def write_table(folder: Path, name: str, table: pd.DataFrame, picture: Figure, record: Mapping[str, Any]) -> None:
+    """Write NAME.parquet, .csv, .png and .svg, and last run.json, each whole or not at all; say where."""
+    from superpose.analysis.results import RECORD
+    from superpose.plots import save
+    from superpose.provenance import threads, versions
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # An older run's record is removed first, so that none is ever beside another table.
+    (folder / RECORD).unlink(missing_ok=True)
+    with whole(folder / f"{name}.parquet") as temporary:
+        table.to_parquet(temporary, index=False)
+    with whole(folder / f"{name}.csv") as temporary:
+        table.to_csv(temporary, index=False)
+    save(picture, folder / name)
+    content = {**record, "versions": versions(), "threads": threads()}
+    with whole(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    print(f"Written to {folder}: {name}.csv, .parquet, .png, .svg and {RECORD}", file=sys.stderr)
