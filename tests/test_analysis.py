@@ -392,13 +392,13 @@ def test_too_few_training_rows_leave_the_raw_scores(samples, recovered):
     found = analyse(two(samples), latents=16, active=2, steps=2, permutations=0)
     table = found.table
     assert np.isfinite(scores(table, space="raw")).all()
-    assert np.isfinite(scores(table)).all() == recovered
+    latent = table[(table.space == "latent") & (table.control == "none")]
+    assert np.isfinite(latent.score).all() == recovered
     if not recovered:
-        latent = table[table.space == "latent"]
-        assert latent.score.isna().all()
-        assert latent.why.str.contains("31 training rows are too few for 16 latents").all()
+        assert latent.metric.tolist() == ["cka"]
+        assert latent.why.str.contains("needs ≥ 32 training samples for 16 latents; have 31").all()
         assert set(table.space) == {"raw", "latent"}
-        assert "could not be computed (31 training rows are too few" in found.sentences[0]
+        assert "could not be computed (needs ≥ 32 training samples" in found.sentences[0]
         assert not any("dictionaries fit noise" in text for text in found.warnings)
 
 

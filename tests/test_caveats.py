@@ -76,12 +76,12 @@ def test_a_poor_reconstruction_is_said_once(side, name):
     other = {"system_a": "y", "system_b": "x", f"fvu_{'ab'[side == 'a']}": 0.51}
     said = warnings(table({f"fvu_{side}": 0.51}, other))
     assert said == [
-        f"{name}: its dictionary leaves 51% of the variance of held-out rows unexplained; the latent scores are about "
-        "the rest only."
+        f"Dictionaries leave unexplained 51% of {name} (variance of held-out samples): the latent scores are about the "
+        "rest only."
     ]
     assert warnings(table({f"fvu_{side}": 0.5})) == []
     assert warnings(table({f"fvu_{side}": NAN})) == []
-    nothing = f"{name}: its dictionary explains nothing of held-out rows; the latent scores mean nothing."
+    nothing = f"{name}: the dictionary explains nothing of held-out samples; its latent scores mean nothing."
     assert warnings(table({f"fvu_{side}": 1.93}, other)) == [nothing]
 
 
@@ -167,8 +167,7 @@ def test_few_training_rows_a_latent():
 def test_units_that_approach_the_samples():
     said = warnings(table(training=79), data=arrays(x=20), latents=0)
     assert said == [
-        "x: 20 units with 79 training rows; held-out regression from it is low for want of rows, not for want of "
-        "shared content."
+        "79 training samples are few for 20 units of x: a low held-out r does not show that little is shared."
     ]
     assert warnings(table(training=80), data=arrays(x=20), latents=0) == []
 
@@ -214,3 +213,13 @@ def test_the_gravest_comes_first():
 def test_float32_with_a_large_offset():
     data = {"x": arrays()["x"], "y": (arrays()["y"] + 1e4).astype(np.float32)}
     assert warnings(data=data) == []
+
+
+def test_systems_of_one_fault_share_a_line():
+    assert warnings(table({"fvu_a": 1.93, "fvu_b": 1.2, "dead_a": 0.9})) == [
+        "x, y: the dictionary explains nothing of held-out samples; its latent scores mean nothing."
+    ]
+    (said,) = warnings(table({"fvu_a": 0.6, "fvu_b": 0.7}))
+    assert said.startswith("Dictionaries leave unexplained 60% of x, 70% of y (")
+    (said,) = warnings(table(training=60), data=arrays(x=20, y=30), latents=0)
+    assert said.startswith("60 training samples are few for 20 units of x, 30 units of y: ")

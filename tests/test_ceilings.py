@@ -670,7 +670,7 @@ class TestOfPairs:
         trials = {name: noisy(projected(60, 4, 0)[0], 4, 1.0, seed) for seed, name in enumerate("ab")}
         found = ceilings.of_pairs(trials, metrics=[CKA_GROUPED], cv=None, groups=np.arange(60) % 3).iloc[0]
         assert np.isnan(found.ceiling)
-        assert found.ceiling_why == "3 group(s) are too few (at least 4)"
+        assert found.ceiling_why == "needs ≥ 4 groups; have 3"
 
     def test_groups_widen_intervals_whose_samples_they_bind(self):
         signal = np.repeat(np.random.default_rng(0).normal(size=(40, 4)) ** 3, 5, axis=0)

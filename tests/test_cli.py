@@ -441,7 +441,7 @@ def test_too_few_rows_for_dictionaries_leave_the_raw_scores(here, capsys):
     table = pd.read_parquet("out/alignment.parquet")
     assert table[table.space == "raw"].score.notna().all()
     assert table[table.space == "latent"].score.isna().all()
-    assert "48 training rows are too few for 25 latents" in capsys.readouterr().out
+    assert "needs ≥ 50 training samples for 25 latents; have 48" in capsys.readouterr().out
 
 
 class TestFailures:

@@ -217,7 +217,7 @@ class TestOwnMetric:
         table = sp.compare(few, metrics=[self.Overlap(), CKA], cv=2, permutations=2)
         row = score(table, "v1", "v4", "overlap")
         assert np.isnan(row.score)
-        assert row.why == "8 samples are too few (at least 10)"
+        assert row.why == "needs ≥ 10 samples; have 8"
         assert np.isfinite(score(table, "v1", "v4", "cka").score)
 
 
@@ -239,7 +239,7 @@ class TestMissing:
     def test_three_samples_have_no_debiased_score(self):
         x, y = related(8, 2, 2, seed=0)
         table = sp.compare({"x": x, "y": y}, test=np.arange(8) < 3, permutations=0)
-        assert score(table, "x", "y", "cka_debiased").why == "3 samples are too few (at least 4)"
+        assert score(table, "x", "y", "cka_debiased").why == "needs ≥ 4 samples; have 3"
         assert np.isfinite(score(table, "x", "y", "cka").score)
 
     def test_few_re_pairings_make_no_null(self, systems):

@@ -107,10 +107,10 @@ def test_arguments_are_named_as_python_spells_them(options, words):
 
 def test_latents_that_would_fit(here, capsys):
     assert cli.main([*COMPARE.split(), "--latents", "40", "--steps", "1", "--permutations", "0"]) == 0
-    said = "48 training rows are too few for 40 latents (at least twice as many rows): at most 24 latents would fit"
+    said = "needs ≥ 80 training samples for 40 latents; have 48, for which at most 24 latents would fit"
     assert said in capsys.readouterr().out
     assert cli.main([*COMPARE.split(), "--latents", "24", "--steps", "1", "--permutations", "0", "--overwrite"]) == 0
-    assert "too few for" not in capsys.readouterr().out
+    assert "needs ≥" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("kind", [DataError, StorageError])

@@ -147,7 +147,7 @@ def test_as_a_metric_of_too_few_groups_it_says_so():
     x, y, groups = in_groups(3, 8)
     (row,) = sp.compare({"x": x, "y": y}, metrics=[CKA_GROUPED], groups=groups, cv=None, permutations=0).itertuples()
     assert np.isnan(row.score)
-    assert row.why == "3 group(s) are too few for a debiased score (at least 4)"
+    assert row.why == "needs ≥ 4 groups; have 3"
 
 
 class TestWarning:

@@ -165,7 +165,7 @@ def test_everyone_is_a_neighbour(pair):
     with pytest.raises(DataError, match=r"60 sample\(s\) are too few for this score; expected at least 61"):
         mutual_knn(x, y, k=59)
     table = sp.compare({"x": x[:11], "y": y[:11]}, metrics=[MUTUAL_KNN], cv=None, permutations=0)
-    assert table.why[0] == "11 samples are too few (at least 12)"
+    assert table.why[0] == "needs ≥ 12 samples; have 11"
 
 
 @pytest.mark.parametrize("value", [0, -1.0, np.nan, np.inf, "wide", None, True])

@@ -99,13 +99,13 @@ def test_a_change_within_the_intervals_is_no_change(change, half, ending):
 
 
 def test_a_score_that_could_not_be_computed_gives_its_reason():
-    rows = [row("raw", 0.5), row("latent", NAN, why="30 training rows are too few for 16 latents")]
+    rows = [row("raw", 0.5), row("latent", NAN, why="needs ≥ 32 training samples for 16 latents; have 30")]
     assert sentences(table(*rows)) == [
-        "a and b: held-out r is 0.500 raw; in recovered features it could not be computed (30 training rows are too "
-        "few for 16 latents)."
+        "a and b: held-out r is 0.500 raw; in recovered features it could not be computed (needs ≥ 32 training "
+        "samples for 16 latents; have 30)."
     ]
-    assert sentences(table(row("raw", NAN, why="2 samples are too few (at least 4)"), row("latent", 0.5))) == [
-        "a and b: no raw score could be computed (2 samples are too few (at least 4))."
+    assert sentences(table(row("raw", NAN, why="needs ≥ 4 samples; have 2"), row("latent", 0.5))) == [
+        "a and b: no raw score could be computed (needs ≥ 4 samples; have 2)."
     ]
     assert sentences(table(row("latent", 0.5))) == ["a and b: no raw score could be computed (no row)."]
 
@@ -222,3 +222,26 @@ def test_dictionaries_and_copies_of_a_control_are_not_the_pair():
     said = sentences(pd.concat([asked, pd.DataFrame(twins)], ignore_index=True))
     assert len(said) == 2
     assert "0.800 in recovered features" in said[0]
+
+
+def test_a_dictionary_that_explains_nothing_makes_its_scores_say_nothing():
+    rows = [*both("raw", 0.5, 0.5), *both("latent", 0.7, 0.7, fvu_a=0.4, fvu_b=0.4)]
+    rows[2]["fvu_a"] = rows[3]["fvu_b"] = 1.93
+    assert sentences(table(*rows)) == [
+        "a and b: held-out r is 0.500 raw; recovered features say nothing (r = 0.700), for the dictionary of a "
+        "explains nothing of held-out samples."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("permutations", "p", "words"),
+    [
+        (9, 0.1, "(p = 0.1, and 9 permutations give no less than 0.1)"),
+        (9, 0.3, "(p = 0.3, and 9 permutations give no less than 0.1)"),
+        (19, 0.05, "(p = 0.05)"),
+        (99, 0.1, "(p = 0.1: not significant)"),
+    ],
+)
+def test_few_permutations_are_no_evidence_of_nothing(permutations, p, words):
+    (said,) = sentences(table(*both("raw", 0.5, 0.5, p=p)), permutations)
+    assert said.startswith(f"a and b: held-out r is 0.500 raw {words};")

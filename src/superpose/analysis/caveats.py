@@ -86,7 +86,7 @@ def _selection(table: pd.DataFrame) -> Iterator[str]:
     for name, rows in _by_system(recovered):
         jointly = rows.fit.isin(["pairwise", "all"])
         alone, joint = rows[rows.fit == "independent"].fvu.mean(), rows[jointly].fvu.max()
-        if joint > DROPPED * alone:
+        if DROPPED * alone < joint < 1:
             yield (
                 f"{name}: a joint dictionary leaves {joint:.1%} of the variance unexplained, one of its own "
                 f"{alone:.1%}: private content was dropped, which raises latent scores by selection."
@@ -94,15 +94,21 @@ def _selection(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
-    for name, rows in _by_system(table[(table.control == "none") & (table.space == "latent")]):
-        fvu, dead, rare = rows.fvu.max(), rows.dead.max(), rows.rare.max()
-        if fvu >= 1:
-            yield f"{name}: its dictionary explains nothing of held-out rows; the latent scores mean nothing."
-        elif fvu > 0.5:
-            yield (
-                f"{name}: its dictionary leaves {fvu:.0%} of the variance of held-out rows unexplained; the latent "
-                "scores are about the rest only."
-            )
+    found = list(_by_system(table[(table.control == "none") & (table.space == "latent")]))
+    left = {str(name): rows.fvu.max() for name, rows in found}
+    if empty := [name for name, fvu in left.items() if fvu >= 1]:
+        names = ", ".join(empty)
+        yield f"{names}: the dictionary explains nothing of held-out samples; its latent scores mean nothing."
+    if partly := [f"{fvu:.0%} of {name}" for name, fvu in left.items() if 0.5 < fvu < 1]:
+        yield (
+            f"Dictionaries leave unexplained {', '.join(partly)} (variance of held-out samples): the latent scores are "
+            "about the rest only."
+        )
+    for name, rows in found:
+        dead, rare = rows.dead.max(), rows.rare.max()
+        if left[str(name)] >= 1:
+            # How often its latents are active does not matter then.
+            continue
         if dead > 0.2:
             yield f"{name}: {dead:.0%} of its latents are never active; use fewer, or train longer."
         elif rare > 0.05:
@@ -126,12 +132,11 @@ def _rows(training: int, latents: int, arrays: Mapping[str, Array]) -> Iterator[
             f"{training} training rows for {latents} latents (fewer than 16 a latent): dictionaries fit noise, and "
             "latent scores say little of what is shared; use fewer latents, or more rows."
         )
-    for name, x in arrays.items():
-        if x.shape[-1] > training / 4:
-            yield (
-                f"{name}: {x.shape[-1]} units with {training} training rows; held-out regression from it is low for "
-                "want of rows, not for want of shared content."
-            )
+    if wide := [f"{x.shape[-1]} units of {name}" for name, x in arrays.items() if x.shape[-1] > training / 4]:
+        yield (
+            f"{training} training samples are few for {', '.join(wide)}: a low held-out r does "
+            "not show that little is shared."
+        )
 
 
 def _dominant_units(arrays: Mapping[str, Array], dropped: Mapping[str, list[int]]) -> Iterator[str]:

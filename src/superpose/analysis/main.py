@@ -79,7 +79,7 @@ class Analysis:
     @property
     def sentences(self) -> list[str]:
         """What the table means, one plain sentence a pair."""
-        return sentences(self.table)
+        return sentences(self.table, self.settings.get("permutations"))
 
     @property
     def over_seeds(self) -> pd.DataFrame:
@@ -437,11 +437,12 @@ def _renamed(why: str, source: str) -> str:
 
 def _refused(raw: pd.DataFrame, training: int, size: int, fit: str) -> pd.DataFrame:
     why = (
-        f"{training} training rows are too few for {size} latents (at least twice as many rows): at most "
-        f"{training // 2} latents would fit"
+        f"needs ≥ {2 * size} training samples for {size} latents; have {training}, for which at most {training // 2} "
+        "latents would fit"
     )
     blank = dict.fromkeys([*SCORES, "predictors"], np.nan)
-    return raw.assign(space="latent", fit=fit, why=why, **blank)
+    # Rows of one metric say it as well as those of all.
+    return raw[raw.metric == raw.metric.iloc[0]].assign(space="latent", fit=fit, why=why, **blank)
 
 
 def _size(value: int | None, default: int, name: str) -> int:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+LEVEL = 0.05
 # Scores closer than this are called equal, whatever their intervals say.
 SMALLEST = 0.01
 # A corrected score this close to that of untrained dictionaries says nothing of what training found.
@@ -26,13 +27,15 @@ HELD_AGAINST = {
 CEILED = {"ridge_r": "regression r", "cka_debiased": "debiased CKA"}
 
 
-def sentences(table: pd.DataFrame) -> list[str]:
+def sentences(table: pd.DataFrame, permutations: int | None = None) -> list[str]:
     """Return what each pair of systems shows, and a last sentence on what a rise leaves open, if any rose.
 
     Parameters
     ----------
     table : pandas.DataFrame
         As `superpose.analyse` returns it.
+    permutations : int, optional
+        How many the nulls of raw scores are made of: of few, no p-value can be small.
 
     Returns
     -------
@@ -41,7 +44,7 @@ def sentences(table: pd.DataFrame) -> list[str]:
     """
     said, rose = [], False
     for (a, b), rows in _by_pair(table):
-        text, up = _sentence(a, b, rows)
+        text, up = _sentence(a, b, rows, permutations)
         said += [text, *_ceilings(rows)]
         if up:
             said += _lines(a, b, rows)
@@ -61,17 +64,24 @@ def _by_pair(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     return [(pair, asked[asked.system_a.isin(pair) & asked.system_b.isin(pair)]) for pair in pairs]
 
 
-def _sentence(a: str, b: str, rows: pd.DataFrame) -> tuple[str, bool]:
+def _sentence(a: str, b: str, rows: pd.DataFrame, permutations: int | None) -> tuple[str, bool]:
     raw = _score(rows, "raw")
     if raw is None:
         return f"{a} and {b}: no raw score could be computed ({_reason(rows, 'raw')}).", False
     opening = f"{a} and {b}: held-out r is {raw.score:.3f} raw"
-    related = _related(rows)
-    if _select(rows, "latent").empty:
+    related = _related(rows, permutations)
+    if not ((rows.space == "latent") & (rows.control == "none")).any():
         return f"{opening}{related}; recovered features were not asked for.", False
     latent = _score(rows, "latent")
     if latent is None:
         return f"{opening}{related}; in recovered features it could not be computed ({_reason(rows, 'latent')}).", False
+    if empty := _explaining_nothing(rows):
+        which = f"the dictionar{'y' if len(empty) == 1 else 'ies'} of {' and '.join(empty)}"
+        return (
+            f"{opening}{related}; recovered features say nothing (r = {latent.score:.3f}), for {which} "
+            f"explain{'s' if len(empty) == 1 else ''} nothing of held-out samples.",
+            False,
+        )
     shuffled = _score(rows, "latent", control="shuffled_fit")
     control = f" (shuffled pairs: {shuffled.score:.3f})" if shuffled is not None else ""
     if latent.above(raw):
@@ -160,14 +170,27 @@ def _select(rows: pd.DataFrame, space: str, control: str = "none") -> pd.DataFra
     return rows[(rows.metric == "ridge_r") & (rows.space == space) & (rows.control == control)]
 
 
-def _related(rows: pd.DataFrame) -> str:
+def _explaining_nothing(rows: pd.DataFrame) -> list[str]:
+    """Return the systems whose dictionary leaves all that it has not seen unexplained."""
+    latent = _select(rows, "latent")
+    both = pd.concat(
+        [latent.reindex(columns=[f"system_{side}", f"fvu_{side}"]).set_axis(["system", "fvu"], axis=1) for side in "ab"]
+    )
+    return list(dict.fromkeys(both.system[both.fvu >= 1]))
+
+
+def _related(rows: pd.DataFrame, permutations: int | None) -> str:
     """Return what the raw scores' nulls say, if they were run."""
     p = _select(rows, "raw").p.dropna()
     if not len(p):
         return ""
-    return f" (p = {p.max():.3g})" if p.max() <= 0.05 else f" (p = {p.max():.2g}: not significant)"
+    if p.max() <= LEVEL:
+        return f" (p = {p.max():.3g})"
+    if permutations and 1 / (1 + permutations) > LEVEL:
+        return f" (p = {p.max():.2g}, and {permutations} permutations give no less than {1 / (1 + permutations):.2g})"
+    return f" (p = {p.max():.2g}: not significant)"
 
 
 def _reason(rows: pd.DataFrame, space: str) -> str:
-    reasons = [why for why in _select(rows, space).why if why]
+    reasons = [why for why in rows[(rows.space == space) & (rows.control == "none")].why if why]
     return reasons[0] if reasons else "no row"

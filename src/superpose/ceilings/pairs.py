@@ -199,7 +199,7 @@ class Design:
         if metric != GROUPED or self.scored_groups is None:
             return ""
         count = len(np.unique(self.scored_groups))
-        return f"{count} group(s) are too few (at least {FEWEST_SAMPLES})" if count < FEWEST_SAMPLES else ""
+        return f"needs ≥ {FEWEST_SAMPLES} groups; have {count}" if count < FEWEST_SAMPLES else ""
 
     def reliability(self, trials: Trials, metric: str) -> Reliability:
         """Return the reliability of a system's kernels by the metric's own agreement."""
@@ -259,7 +259,7 @@ def _kernel(a: Trials, b: Trials, metric: str, design: Design) -> Ceiling:
     if not noisy:
         return Ceiling(why=f"neither {a.name} nor {b.name} has repeats")
     if a.samples < FEWEST_SAMPLES:
-        return Ceiling(why=f"{a.samples} samples are too few (at least {FEWEST_SAMPLES})")
+        return Ceiling(why=f"needs ≥ {FEWEST_SAMPLES} samples; have {a.samples}")
     if reasons := list(filter(None, map(unsplittable, noisy))):
         return Ceiling(why="; ".join(reasons))
     if reason := design.few_groups(metric):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +18,7 @@ from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_analysis, show_comparison
 from superpose.files import DataError, argument, sha256
-from superpose.progress import Progress
+from superpose.progress import Progress, in_words
 
 if TYPE_CHECKING:
     from superpose.costs import Costs
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 KEPT = ".dictionaries"
 # Of the rows, held out where dictionaries are fitted.
 SHARE = 0.2
+# Products of numbers behind a null that take half a minute or more.
+LONG = 5e9
 DICTIONARIES = Parameter(group="Dictionaries")
 # Options of one version ago.
 OLD = Parameter(show=False, negative="")
@@ -167,6 +171,7 @@ def compare(
     known, known_record = read_dictionaries(dictionaries or [])
     shown = None if labels is None else read_groups(labels, "--labels", missing)
     folder = check_free(out, overwrite=overwrite)
+    foretell(systems, permutations, cv=cv, test=test, interval_samples=drawn)
     progress = Progress()
     split: dict[str, Any] = {"test": test, **({"cv": cv} if raw else {})}
     shared: dict[str, Any] = {
@@ -216,6 +221,26 @@ def compare(
     shutil.rmtree(folder / KEPT, ignore_errors=True)
     show_analysis(analysis, as_json=json)
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)
+
+
+def foretell(systems: Mapping[str, Any], permutations: int, **split: Any) -> None:
+    """Say on standard error what permutations will take where that is long; timing the steps is a hundredth of it."""
+    from superpose.analysis.scores import METRICS
+    from superpose.costs import predict
+
+    units = [x.shape[1] for x in systems.values()]
+    samples = len(next(iter(systems.values())))
+    if permutations * sum(p * q * (p + q + samples) for p, q in combinations(units, 2)) < LONG:
+        return
+    with warnings.catch_warnings(action="ignore"):
+        table = predict(systems, metrics=METRICS, permutations=permutations, **split).table
+    seconds = float(table.seconds[table.work == "nulls"].sum())
+    print(
+        f"{permutations} permutations will take about {in_words(seconds)} of one core. Fewer take less in "
+        "proportion (--permutations 99; with 0 there are no p-values), and --engine local:N shares pairs among N "
+        "processes.",
+        file=sys.stderr,
+    )
 
 
 def costs_of(

@@ -110,7 +110,7 @@ class Outcome(NamedTuple):
 def score_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design) -> tuple[float, str]:
     """Return a score, from sums or from the responses themselves, or NaN and the reason."""
     if design.count < metric.minimum_samples:
-        return np.nan, f"{design.count} samples are too few (at least {metric.minimum_samples})"
+        return np.nan, f"needs ≥ {metric.minimum_samples} samples; have {design.count}"
     if isinstance(metric, MomentMetric):
         sums = sums_of(pair, metric)
         score = float(metric.score(sums))

@@ -120,7 +120,7 @@ def _still(sums: KernelSums) -> str:
 
 def _too_few(sums: KernelSums) -> str:
     if sums.samples < 4:
-        return f"{sums.samples} samples are too few for a debiased score (at least 4)"
+        return f"needs ≥ 4 samples; have {sums.samples}"
     if not (sums.aa > 0 and sums.bb > 0):
         return _still(sums)
     return "a system's debiased variance is not positive: too few samples for its dimension"

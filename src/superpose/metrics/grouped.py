@@ -101,7 +101,7 @@ class GroupedMetric:
             invariances=self.invariances,
             minimum_samples=self.minimum_samples,
             score=_missing if few else partial(_score, groups=groups),
-            why=f"{count} group(s) are too few for a debiased score (at least {FEWEST})" if few else NOT_POSITIVE,
+            why=f"needs ≥ {FEWEST} groups; have {count}" if few else NOT_POSITIVE,
             influence=partial(_influence, groups=groups),
             null_mean=0.0,
             bounds=CKA_DEBIASED.bounds,
