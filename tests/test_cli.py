@@ -609,7 +609,7 @@ def test_the_demo_replaces_its_own_results(here, monkeypatch, capsys):
     monkeypatch.setattr(superpose.demo, "run", run)
     for _ in range(2):
         assert cli.main(["demo", "--out", "shown", "--cache", "kept", "--latents", "9", "--steps", "3"]) == 0
-    settings = {"latents": 9, "steps": 3, "permutations": 49, "seed": 0}
+    settings = {"latents": 9, "steps": 3, "permutations": 49, "seed": 0, "device": "cpu"}
     assert seen == [(Path("shown"), Path("kept"), settings)] * 2
     assert "Written to shown" in capsys.readouterr().err
 

@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from superpose import cli, formats, sae
+from superpose.analysis import spaces
+from superpose.diagnostics import fvu
 from superpose.files import sha256
 
 SMALL = ["--latents", "24", "--active", "2", "--steps", "150", "--learning-rate", "0.01"]
@@ -26,9 +28,18 @@ def here(tmp_path, monkeypatch):
 def test_train_then_encode(here, capsys):
     assert cli.main(["train", "a.npy", "b.npy", "--out", "kept", *SMALL]) == 0
     header, *rows = capsys.readouterr().out.splitlines()
-    assert header.split("\t") == ["file", "samples", "units", "latents", "fvu", "dead", "l0"]
-    assert [row.split("\t")[:4] for row in rows] == [["a", "540", "12", "24"], ["b", "540", "16", "24"]]
-    assert all(float(row.split("\t")[4]) < 0.7 for row in rows)
+    assert header.split("\t") == [
+        *("file", "dictionary", "training_samples", "held_out_samples", "units", "latents"),
+        *("fvu_held_out", "fvu_training", "dead", "l0"),
+    ]
+    sizes = [["a", "kept/a.safetensors", "540", "60", "12", "24"], ["b", "kept/b.safetensors", "540", "60", "16", "24"]]
+    assert [row.split("\t")[:6] for row in rows] == sizes
+    for row in rows:
+        name, held_out, training = row[0], *map(float, row.split("\t")[6:8])
+        x, trained = np.load(f"{name}.npy"), sae.load(here / f"kept/{name}.safetensors")
+        for part, said in ((x[540:], held_out), (x[:60], training)):
+            assert said == pytest.approx(float(fvu(part, trained.decode(trained.encode(part)))), rel=1e-3)
+            assert said < 0.7
     record = json.loads((here / "kept/train.json").read_text())
     assert record["inputs"]["a"]["sha256"] == sha256(here / "a.npy")
 
@@ -37,6 +48,29 @@ def test_train_then_encode(here, capsys):
     codes = np.load(here / "codes/a.npy")
     assert np.array_equal(codes, sae.load(here / "kept/a.safetensors").encode(np.load(here / "a.npy")))
     assert 0 < (codes != 0).sum(1).mean() <= 2
+
+
+def test_no_group_is_on_both_sides(here, capsys, monkeypatch):
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(60), 10))
+    np.save("groups.npy", groups)
+    x = np.random.default_rng(1).normal(size=(600, 4))
+    np.save("c.npy", x)
+    seen = []
+    apart = spaces.apart
+    monkeypatch.setattr(spaces, "apart", lambda training, recipe: seen.append(training) or apart(training, recipe))
+    assert cli.main(["train", "c.npy", "--out", "kept", "--groups", "groups.npy", *SMALL]) == 0
+    kept = np.isin(x[:, 0], seen[0]["c"][:, 0])
+    assert kept.sum() == len(seen[0]["c"]) == 540
+    assert set(groups[kept]).isdisjoint(groups[~kept])
+    assert json.loads((here / "kept/train.json").read_text())["groups"]["sha256"] == sha256(here / "groups.npy")
+
+
+@pytest.mark.parametrize("device", ["quantum", "meta"])
+@pytest.mark.parametrize("command", ["train a.npy", "compare a.npy b.npy", "demo"])
+def test_a_device_that_is_not_there(here, capsys, command, device):
+    assert cli.main([*command.split(), "--out", "kept", "--device", device]) == 2
+    assert f"superpose: --device is '{device}', which is not here (" in capsys.readouterr().err
+    assert not (here / "kept").exists()
 
 
 def test_joint_dictionaries_share_their_latents(here, capsys):

@@ -255,7 +255,7 @@ def test_every_command_says_what_it_read(tmp_path, monkeypatch, capsys, command)
     paths = ["a.csv", "b.csv", "c.csv"]
     more = {
         "compare": [*paths, "--raw", "--permutations", "9", "--out", "out"],
-        "contrast": [*paths, "--to", "a"],
+        "contrast": [*paths, "--target", "a"],
         "partition": [*paths, "--target", "a"],
         "train": [*paths, "--latents", "6", "--steps", "2", "--joint", "detached", "--out", "kept"],
         "encode": ["kept/a.safetensors", "a.csv", "--out", "codes.npy"],

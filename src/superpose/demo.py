@@ -146,6 +146,7 @@ def run(
     steps: int = 500,
     permutations: int = 49,
     seed: int = 0,
+    device: str = "cpu",
     progress: Progress = lambda what, done, total: None,
 ) -> Analysis:
     """Do the main job on one dissimilar and one similar pair of the encoders' layers, and write the results.
@@ -156,7 +157,7 @@ def run(
         An existing directory for the tables, the figure and the report.
     cache : pathlib.Path
         Where `language` keeps the activations.
-    latents, steps, permutations, seed, progress
+    latents, steps, permutations, seed, device, progress
         As in `superpose.analyse`.
 
     Returns
@@ -179,6 +180,7 @@ def run(
         steps=steps,
         permutations=permutations,
         seed=seed,
+        device=device,
         engine=f"local:{min(2, os.cpu_count() or 1)}",
         progress=progress,
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.files import DataError
+from superpose.files import DataError, argument
 
 # Types of torch that NumPy lacks; float32 holds every value of them.
 WIDENED = (
@@ -146,3 +146,22 @@ def _dense(tensor: Any) -> Any:
     if tensor.layout != torch.strided:
         tensor = tensor.to_dense()
     return tensor.resolve_conj().resolve_neg()
+
+
+def checked_device(device: str) -> str:
+    """Return the name of a device that tensors can be made on and read from, or raise a DataError.
+
+    Examples
+    --------
+    >>> from superpose.tensors import checked_device
+    >>> checked_device("cpu")
+    'cpu'
+    """
+    import torch
+
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, TypeError) as error:
+        reason = str(error).strip().split("\n")[0][:100].rstrip(".")
+        raise DataError(f"{argument('device')} is {device!r}, which is not here ({reason}); use 'cpu'.") from None
+    return device

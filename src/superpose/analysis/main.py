@@ -47,6 +47,7 @@ from superpose.permutations import FEWEST
 from superpose.recordings.systems import paired
 from superpose.sae import SparseAutoencoder
 from superpose.statistics import holm
+from superpose.tensors import checked_device
 from superpose.training import PRESETS as TRAINING
 
 RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"
@@ -217,7 +218,7 @@ def analyse(
     Raises
     ------
     DataError
-        For systems that cannot be compared, or settings out of range.
+        For systems that cannot be compared, settings out of range, or a device that is not there.
 
     Examples
     --------
@@ -236,6 +237,7 @@ def analyse(
     minibatch = usual["batch"] if batch is None else _size(batch, 1, "batch")
     rate = usual["learning_rate"] if learning_rate is None else learning_rate
     run = engine_of(engine)
+    checked_device(device)
     asked = chosen(controls)
     systems, groups = paired(systems, groups)
     job, dropped = prepare(

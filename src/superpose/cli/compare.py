@@ -60,6 +60,7 @@ def compare(
     controls: Annotated[str, DICTIONARIES] = "shuffled_fit",
     steps: Annotated[int, DICTIONARIES] = 1000,
     seeds: Annotated[int, DICTIONARIES] = 1,
+    device: Annotated[str, DICTIONARIES] = "cpu",
     dictionaries: Annotated[list[str] | None, SEVERAL] = None,
     folds: Annotated[int | None, OLD] = None,
     no_latents: Annotated[bool, OLD] = False,
@@ -139,6 +140,8 @@ def compare(
         Training steps of a dictionary.
     seeds
         Fit the dictionaries from this many seeds, each in rows of its own.
+    device
+        Where dictionaries are trained, in torch's words: cuda, cuda:1, mps. Scores are computed on the CPU.
     dictionaries
         Dictionaries that exist already, as FILE=DICTIONARY with the name of a compared file (V1=sae.safetensors): what
         superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. Pairs of which both have one
@@ -199,6 +202,7 @@ def compare(
                 dictionaries=known,
                 steps=steps,
                 seeds=seeds,
+                device=device,
                 keep=folder / KEPT,
                 **shared,
             )

@@ -20,6 +20,7 @@ def demo(
     steps: int = 500,
     permutations: int = 49,
     seed: int = 0,
+    device: str = "cpu",
     json: Annotated[bool, Parameter(negative="")] = False,
 ) -> None:
     """Compare layers of two packaged language encoders, token by token, over Python's own help text.
@@ -42,18 +43,19 @@ def demo(
         Re-pairings behind the null of each raw score.
     seed
         The seed that everything random is derived from.
+    device
+        Where dictionaries are trained, in torch's words: cuda, cuda:1, mps.
     json
         Print the table, sentences and warnings as JSON.
     """
     from superpose.analysis.results import check_free
     from superpose.demo import is_demo, run
+    from superpose.tensors import checked_device
 
     folder = check_free(out, overwrite=is_demo(out))
-    progress = Progress()
-    with progress:
-        analysis = run(
-            folder, cache, latents=latents, steps=steps, permutations=permutations, seed=seed, progress=progress
-        )
+    settings = {"latents": latents, "steps": steps, "permutations": permutations, "seed": seed}
+    with Progress() as progress:
+        analysis = run(folder, cache, **settings, device=checked_device(device), progress=progress)
     show_analysis(analysis, as_json=json)
     tokens = "{training_samples} training and {test_samples} held-out tokens".format_map(analysis.settings)
     sizes = f"{latents} latents, {steps} steps, {permutations} permutations, {tokens}"

@@ -5,10 +5,18 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from superpose.cli.reading import Axes, Missing, show_notes, told
-from superpose.files import DataError, argument, whole
+from superpose.files import DataError, argument, sha256, whole
 from superpose.progress import Progress
+
+# Of the rows, whatever they are grouped by.
+HELD_OUT = 0.1
+COLUMNS = (
+    *("file", "dictionary", "training_samples", "held_out_samples", "units", "latents"),
+    *("fvu_held_out", "fvu_training", "dead", "l0"),
+)
 
 
 def train(
@@ -20,15 +28,20 @@ def train(
     batch: int = 512,
     learning_rate: float = 5e-3,
     joint: str | None = None,
+    groups: Path | None = None,
     seed: int = 0,
+    device: str = "cpu",
     axes: Axes = None,
     missing: Missing = None,
 ) -> None:
     """Train a TopK dictionary on each file of activity, and keep it.
 
     Writes NAME.safetensors for every file, and train.json (settings, digests of the files), to the output directory.
-    Prints a table: the fraction of variance that each dictionary leaves unexplained on the held-out last tenth of
-    the rows, its dead share there, and its active latents a row.
+    Prints a row a file: the dictionary that was written, how many rows it was trained on, and of the held-out tenth of
+    the rows the fraction of variance that it leaves unexplained (fvu_held_out), its share of dead latents and its
+    active latents a row. fvu_training is the first of these on as many training rows: where it is far lower, the
+    dictionary has learnt the rows by heart. The last tenth is held out; with groups, a tenth drawn at random in whole
+    groups.
 
     Parameters
     ----------
@@ -49,21 +62,30 @@ def train(
     joint
         Train one index space for all files, whose rows are then paired as superpose compare pairs them: detached,
         cross, separate or agreement.
+    groups
+        File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare. No group
+        is split between training and held-out rows.
     seed
         Everything random is derived from it.
+    device
+        Where dictionaries are trained, in torch's words: cuda, cuda:1, mps.
     """
-    from superpose.analysis.inputs import read_files, read_systems
+    from superpose.analysis.inputs import read_files, read_groups, read_systems
     from superpose.analysis.spaces import Recipe, apart, together
     from superpose.arrays import check_paired
     from superpose.comparison import checked_seed
     from superpose.diagnostics import dead_share, fvu, l0
     from superpose.sae import save
+    from superpose.tensors import checked_device
 
+    checked_device(device)
+    known = None if groups is None else read_groups(groups, missing=missing)
     with Progress() as reading:
         if joint is None or len(files) < 2:
             systems, inputs, notes = read_files(files, reading, **told(axes, missing))
         else:
-            systems, _, inputs, _, notes = read_systems(files, reading, **told(axes, missing))
+            systems, own, inputs, _, notes = read_systems(files, reading, **told(axes, missing))
+            known = own if known is None else known
     show_notes(notes)
     widest = max(x.shape[-1] for x in systems.values())
     latents = 4 * widest if latents is None else latents
@@ -75,21 +97,29 @@ def train(
     checked_seed(seed)
     if joint is not None:
         check_paired(systems)
-    training = {name: x[: len(x) - len(x) // 10] for name, x in systems.items()}
     if short := [name for name, x in systems.items() if len(x) < 10]:
         raise DataError(f"{short[0]} has fewer than 10 rows; expected enough to train on and to hold a tenth out.")
+    split = {name: _split(x, known, seed) for name, x in systems.items()}
+    training = {name: part for name, (part, _) in split.items()}
     progress = Progress()
-    recipe = Recipe(latents, active, joint or "separate", steps, batch, learning_rate, seed, progress)
+    recipe = Recipe(latents, active, joint or "separate", steps, batch, learning_rate, seed, progress, device=device)
     with progress:
         fitted = apart(training, recipe) if joint is None else together(training, recipe)
     out.mkdir(parents=True, exist_ok=True)
-    print("file\tsamples\tunits\tlatents\tfvu\tdead\tl0")
+    print("\t".join(COLUMNS))
     for name, sae in fitted.items():
-        held_out = systems[name][len(training[name]) :]
-        codes = sae.encode(held_out)
-        save(sae, out / f"{Path(name).name}.safetensors")
-        quality = (float(fvu(held_out, sae.decode(codes))), float(dead_share(codes)), float(l0(codes)))
-        print("\t".join([name, str(len(training[name])), str(sae.units), str(latents), *(f"{q:.4g}" for q in quality)]))
+        trained_on, held_out = split[name]
+        file = out / f"{Path(name).name}.safetensors"
+        save(sae, file)
+        codes, seen = sae.encode(held_out), trained_on[: len(held_out)]
+        quality = (
+            fvu(held_out, sae.decode(codes)),
+            fvu(seen, sae.decode(sae.encode(seen))),
+            dead_share(codes),
+            l0(codes),
+        )
+        sizes = (name, file, len(trained_on), len(held_out), sae.units, latents)
+        print("\t".join([*map(str, sizes), *(f"{float(q):.4g}" for q in quality)]))
     settings = {
         "latents": latents,
         "active": active,
@@ -97,9 +127,25 @@ def train(
         "batch": batch,
         "learning_rate": learning_rate,
         "joint": joint,
+        "groups": None if groups is None else {"path": str(groups), "sha256": sha256(groups)},
         "seed": seed,
+        "device": device,
         "inputs": inputs,
     }
     with whole(out / "train.json") as temporary:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    print(f"Written to {out}: {len(fitted)} dictionaries and train.json", file=sys.stderr)
+    written = ", ".join(f"{Path(name).name}.safetensors" for name in fitted)
+    print(f"Written to {out}: {written} and train.json", file=sys.stderr)
+
+
+def _split(x: Any, groups: Any, seed: int) -> tuple[Any, Any]:
+    """Return the rows to train on and a held-out tenth: the last rows, or whole groups drawn at random."""
+    from superpose.arrays import group_labels
+    from superpose.metrics.splits import marked
+
+    if groups is None:
+        # As they are, rows need not be read from the disk.
+        last = len(x) - len(x) // 10
+        return x[:last], x[last:]
+    held_out = marked(len(x), HELD_OUT, group_labels(groups, len(x)), seed)
+    return x[~held_out], x[held_out]

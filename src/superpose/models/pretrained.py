@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from superpose.files import DataError, argument
+from superpose.files import DataError
 from superpose.models.parts import INSTALL, first_line
+from superpose.tensors import checked_device
 
 if TYPE_CHECKING:
     import torch
@@ -37,6 +38,7 @@ def pretrained(folder: str | os.PathLike[str], *, device: str = "cpu") -> torch.
         from transformers import AutoModel
     except ImportError:
         raise DataError(f"saved models need the transformers package; {INSTALL}.") from None
+    checked_device(device)
     place = Path(folder)
     if not (place / "config.json").is_file():
         raise DataError(f"{place} holds no config.json; expected the folder of a model that transformers saved.")
@@ -61,12 +63,7 @@ def pretrained(folder: str | os.PathLike[str], *, device: str = "cpu") -> torch.
         raise DataError(f"{place} has no weights for {min(missing - pooler)}; expected those of every layer.")
     if pooler:
         loaded.pooler = None
-    try:
-        placed: torch.nn.Module = loaded.to(device).eval()
-    except (RuntimeError, AssertionError) as error:
-        raise DataError(
-            f"{argument('device')} is {device!r}, which is not here ({first_line(error)}); use 'cpu'."
-        ) from None
+    placed: torch.nn.Module = loaded.to(device).eval()
     return placed
 
 
