@@ -69,7 +69,8 @@ def test_trials_become_rows(tmp_path, suffix, axes):
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_without_names_of_axes_the_remedy_is_told(tmp_path, suffix):
     WRITERS[suffix](tmp_path / f"a{suffix}", CUBE)
-    with pytest.raises(DataError, match=r"has 3 dimensions, shape .*; expected two.*--axes stimuli,repeats,units"):
+    words = r"has 3 dimensions, shape .*; expected two.* axes=\('stimuli', 'repeats', 'units'\)\.$"
+    with pytest.raises(DataError, match=words):
         read(tmp_path / f"a{suffix}")
 
 

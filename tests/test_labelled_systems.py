@@ -146,8 +146,33 @@ def test_groups_with_labels_follow_the_rows():
     assert paired(pairing, groups.iloc[ORDER])[1].tolist() == groups.tolist()
     assert paired(pairing, groups.reset_index(drop=True))[1].tolist() == groups.tolist()
     for other in (groups.iloc[1:], pd.concat([groups, groups.iloc[:1]])):
-        with pytest.raises(DataError, match=r"groups label .* and the rows are image0, image1, image2 …; expected one"):
+        with pytest.raises(DataError, match=r"groups names the rows .* name them image0, image1, image2 …; exp"):
             paired(pairing, other)
+
+
+def test_labels_masks_and_folds_with_labels_follow_the_rows():
+    """In the order of the rows or in another, a Series says the same of the same stimuli."""
+    systems = {"a": as_index(X, IDS), "b": ordered(as_index, Y), "c": as_index(X + Y[:, :5], IDS)}
+    said = {
+        "labels": pd.Series(np.arange(60) % 3, index=IDS),
+        "test": pd.Series(np.arange(60) % 4 == 0, index=IDS),
+        "cv": pd.Series(np.arange(60) // 12, index=IDS),
+    }
+    calls = {
+        "compare": lambda **options: sp.compare(systems, metrics=["ridge_r"], permutations=0, **options).score,
+        "raw": lambda **options: raw(systems, metrics=["ridge_r"], permutations=0, **options).table.score,
+        "contrast": lambda **options: sp.contrast(systems, target="a", metrics=["ridge_r"], **options).difference,
+        "partition": lambda **options: sp.partition(systems, target="a", **options).score,
+    }
+    for name, values in said.items():
+        for call in calls.values():
+            expected = call(**{name: values.to_numpy()})
+            np.testing.assert_array_equal(call(**{name: values.iloc[ORDER]}), expected)
+        with pytest.raises(DataError, match=f"{name} names the rows .*; expected one value of each row"):
+            sp.compare(systems, **{name: values.iloc[1:]})
+    sizes = {"latents": 6, "active": 2, "steps": 2, "permutations": 0, "metrics": ["ridge_r"], "controls": []}
+    expected = sp.analyse(systems, test=said["test"].to_numpy(), **sizes).table.score
+    np.testing.assert_array_equal(sp.analyse(systems, test=said["test"].iloc[ORDER], **sizes).table.score, expected)
 
 
 def test_axes_of_repeats():

@@ -85,7 +85,7 @@ def test_a_row_without_a_label_is_refused(tmp_path, write, column, missing):
 @pytest.mark.parametrize("cell", ["NA", "n/a", "NaN"])
 def test_spellings_of_missing_labels_in_text(tmp_path, write, cell):
     path = write(FRAME.assign(stimulus=["a", cell, "b", "c", "d", "e"]), tmp_path / "a")
-    with pytest.raises(DataError, match=rf"'stimulus': 1 missing, the first at row 1 \('{cell}'\).*--missing ''"):
+    with pytest.raises(DataError, match=rf"'stimulus': 1 missing, the first at row 1 \('{cell}'\).*missing=\[\]\.$"):
         read(path)
     assert read(path, missing=[]).stimuli[1] == cell
     with pytest.raises(DataError, match=r"1 missing, the first at row 5 \('e'\)"):
@@ -241,6 +241,29 @@ def test_objects_of_an_archive_are_named(tmp_path):
 def test_tables_in_one_byte_encodings_are_refused(tmp_path):
     (tmp_path / "a.csv").write_bytes("stimulus,caf\xe9\na,1\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"a.csv is not text in UTF-8 .*; save it as UTF-8"):
+        read(tmp_path / "a.csv")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["stimulus;u1;u2\na;1,5;2\n", "u1;u2\n1.5;2\n", "1,5;2,5;3\n1;2;3\n", "1;2\n3;4\n"],
+    ids=["decimal commas", "points", "no names", "whole numbers"],
+)
+def test_cells_between_semicolons_are_refused_with_the_remedy(tmp_path, text):
+    (tmp_path / "a.csv").write_text(text)
+    words = r"a.csv: cells stand between semicolons; save it with commas .*read_csv\('a.csv', sep=';', decimal=','\)"
+    with pytest.raises(DataError, match=words):
+        read(tmp_path / "a.csv")
+
+
+def test_a_name_may_hold_a_semicolon(tmp_path):
+    (tmp_path / "a.csv").write_text("unit;1,unit;2\n1,2\n3,4\n")
+    assert read(tmp_path / "a.csv").tolist() == [[1, 2], [3, 4]]
+
+
+def test_names_in_several_rows_are_refused_with_the_remedy(tmp_path):
+    (tmp_path / "a.csv").write_text("area,V1,V1,V4\nunit,0,1,2\nimage,,,\ni1,1,2,3\ni2,3,4,4\n")
+    with pytest.raises(DataError, match=r"column 'area' holds string .*; names stand in one row \(join several"):
         read(tmp_path / "a.csv")
 
 

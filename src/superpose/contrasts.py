@@ -110,7 +110,7 @@ def contrast(
     ('layer 5', True, True)
     """
     _check_target(systems, target)
-    systems, groups = paired(systems, groups)
+    systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
     found = _scored(
         _of_one_repeat(systems), target, resolved(metrics), cv=cv, test=test, groups=groups, labels=labels, seed=seed,
         interval_samples=interval_samples, memory=memory, progress=progress,
@@ -198,7 +198,7 @@ def partition(
                 f"{metric.name} predicts nothing, so that there are no parts of it; expected regressions, such as "
                 "ridge_r2, ridge_r or ols_r2."
             )
-    systems, groups = paired(systems, groups)
+    systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
     arrays = _of_one_repeat(systems)
     check_paired(arrays)
     alike = {name: _of_unit_variance(arrays[name]) for name in names}

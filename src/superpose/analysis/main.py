@@ -239,7 +239,7 @@ def analyse(
     run = engine_of(engine)
     checked_device(device)
     asked = chosen(controls)
-    systems, groups = paired(systems, groups)
+    systems, groups, labels, test = paired(systems, groups, labels=labels, test=test)
     job, dropped = prepare(
         systems,
         pairs=pairs,
@@ -342,7 +342,7 @@ def raw(
     [1.0]
     """
     metrics = resolved(metrics)
-    systems, groups = paired(systems, groups)
+    systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
     arrays, dropped = varying(checked_systems(systems))
     samples = check_paired(arrays)
     chosen_pairs = checked_pairs(arrays, pairs)

@@ -69,7 +69,8 @@ def compare(
         share of samples, drawn at random, that is scored.
     groups : array-like, (samples,), optional
         Which samples belong together (sentence, trial, photograph, session): folds, intervals and
-        permutations take groups whole.
+        permutations take groups whole. A pandas.Series of these, of labels, test or cv is matched by the labels of
+        rows, where systems have them.
     labels : array-like, (samples,), optional
         What each sample shows (a category, a word): every fold gets an equal share of each.
     permutations : int
@@ -127,10 +128,10 @@ def compare(
         raise DataError(f"{argument('permutations')} is {permutations!r}; expected an integer of at least 0.")
     workers = processes(engine)
     metrics = resolved(metrics)
-    systems, groups = paired(named(systems, others), groups)
+    known, groups, labels, test, cv = paired(named(systems, others), groups, labels=labels, test=test, cv=cv)
     arrays, couples, design = prepared(
-        systems,
-        pairs=pairs if predictors is None and targets is None else _across(systems, pairs, predictors, targets),
+        known,
+        pairs=pairs if predictors is None and targets is None else _across(known, pairs, predictors, targets),
         one_way=predictors is not None or targets is not None,
         cv=cv,
         test=test,

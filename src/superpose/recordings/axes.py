@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.files import DataError, argument
+from superpose.files import DataError, argument, in_python, on_command_line
 from superpose.recordings.labels import LABELS, plain
 from superpose.recordings.unpacking import unpacked
 from superpose.rows import UNITS
@@ -20,8 +20,9 @@ from superpose.rows import UNITS
 SAMPLES = ("sample", "presentation", "condition")
 AXES = ("stimuli", "repeats", "units")
 REMEDY = (
-    "If one axis is of repeats, say what each is, in their order: axes=('stimuli', 'repeats', 'units') "
-    "(--axes stimuli,repeats,units)."
+    "If one axis is of repeats, say what each is, in their order: "
+    + in_python("axes=('stimuli', 'repeats', 'units').")
+    + on_command_line("--axes stimuli,repeats,units.")
 )
 
 _told: ContextVar[tuple[str, ...] | None] = ContextVar("told", default=None)

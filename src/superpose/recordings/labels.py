@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.files import DataError
+from superpose.files import DataError, in_python, on_command_line
 from superpose.rows import KINDS, LABELS
 from superpose.tensors import as_array
 
@@ -89,7 +89,8 @@ def written(
     lacking = [row for row, text in enumerate(texts) if text.strip() in spellings]
     if lacking:
         first = texts[lacking[0]].strip()
-        remedy = f", or say that {first!r} is one: missing=[] (--missing '')" if first else ""
+        how = in_python("missing=[]") + on_command_line("--missing ''")
+        remedy = f", or say that {first!r} is one: {how}" if first else ""
         raise DataError(
             f"{what}: {len(lacking)} missing, the first at row {lacking[0]}{f' ({first!r})' if first else ''}; label "
             f"every row{remedy}."

@@ -160,7 +160,7 @@ def readable(file: Path) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except DataError as error:
-        cause = " ".join(str(error).split())
+        cause = " ".join(error.message.split())
         raise type(error)(cause if str(file) in cause else f"{file}: {cause}") from None
     except MemoryError:
         raise DataError(

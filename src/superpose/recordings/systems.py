@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.recordings.axes import role, samples_by_units
 from superpose.recordings.columns import Level, check_no_counter, columns_of, index_stimuli, title_of
 from superpose.recordings.labels import LABELS, plain
@@ -56,8 +56,8 @@ def named(systems: Any, others: Sequence[Any] = ()) -> Any:
     return dict(zip(names, every, strict=True))
 
 
-def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple[dict[str, Any], ArrayLike | None]:
-    """Return systems as arrays whose rows are paired, and the groups of these rows.
+def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_rows: Any) -> tuple[Any, ...]:
+    """Return systems as arrays whose rows are paired, the groups of these rows, and what else is said of them.
 
     Recordings, data frames and xarray's arrays are paired by the labels of their rows, in the order of the first, and
     the trials of a stimulus are averaged, with a warning; an index 0, 1, 2, … is no label. Everything else passes
@@ -71,6 +71,9 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple
     groups : array-like, optional
         As a caller gives them, in the order of the paired rows, or a pandas.Series with the labels of rows as its
         index; None takes those that systems carry.
+    **of_rows
+        What else a call takes of each row (labels, a test mask, folds), by its name: a Series is matched as groups are,
+        everything else passes unchanged.
 
     Raises
     ------
@@ -87,7 +90,7 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple
     """
     if not isinstance(systems, Mapping):
         # Refused by what takes them, in its own words.
-        return systems, groups
+        return systems, groups, *of_rows.values()
     contents = {str(name): recorded(x, str(name)) for name, x in systems.items()}
     recordings = [x for x in contents.values() if isinstance(x, Recording)]
     labelled = [recording for recording in recordings if not recording.numbered]
@@ -98,7 +101,8 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple
             "label both, or pass both as arrays (.to_numpy()) of the same stimuli in the same order."
         )
     if not labelled and all(recording.repeats is None and recording.groups is None for recording in recordings):
-        return {name: x.responses if isinstance(x, Recording) else x for name, x in contents.items()}, groups
+        arrays = {name: x.responses if isinstance(x, Recording) else x for name, x in contents.items()}
+        return arrays, groups, *of_rows.values()
     matched, notes = joined(recordings)
     for recording in recordings:
         own = set(recording.stimuli.tolist())
@@ -111,20 +115,21 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None) -> tuple
     for note in (*notes.averaged, *notes.lost):
         warnings.warn(note, stacklevel=3)
     arrays = {name: matched.systems.get(name, x) for name, x in contents.items()}
-    return arrays, matched.groups if groups is None else _in_order(groups, matched.stimuli)
+    ordered = (_in_order(name, values, matched.stimuli) for name, values in of_rows.items())
+    return arrays, matched.groups if groups is None else _in_order("groups", groups, matched.stimuli), *ordered
 
 
-def _in_order(groups: Any, stimuli: Array) -> Any:
-    """Return the groups of stimuli in their order, where groups are labelled; as they are else."""
+def _in_order(name: str, values: Any, stimuli: Array) -> Any:
+    """Return what is said of stimuli in their order, where it names them; as it is else."""
     from pandas import RangeIndex, Series
 
-    if not isinstance(groups, Series) or isinstance(groups.index, RangeIndex):
-        return groups
-    by_label = Series(groups.to_numpy(), index=plain(groups.index, "groups: index"))
+    if not isinstance(values, Series) or isinstance(values.index, RangeIndex):
+        return values
+    by_label = Series(values.to_numpy(), index=plain(values.index, f"{name}: index"))
     if not by_label.index.is_unique or not set(stimuli.tolist()) <= set(by_label.index):
         raise DataError(
-            f"groups label {', '.join(map(str, by_label.index[:3]))} …, and the rows are {', '.join(stimuli[:3])} …; "
-            "expected one group of each row, under the same label."
+            f"{argument(name)} names the rows {', '.join(map(str, by_label.index[:3]))} …, and systems name them "
+            f"{', '.join(stimuli[:3])} …; expected one value of each row, under the same name."
         )
     return by_label.loc[stimuli.tolist()].to_numpy()
 

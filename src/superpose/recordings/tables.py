@@ -43,6 +43,11 @@ def read_csv(file: Path, key: str | None, delimiter: str = ",") -> dict[str, Any
             first = next((row for row in csv.reader(text, delimiter=delimiter) if row), [""])
     except UnicodeDecodeError as error:
         raise DataError(f"{file} is not text in UTF-8 ({error}); save it as UTF-8.") from None
+    if delimiter == "," and _by_semicolons(first):
+        raise DataError(
+            f"{file}: cells stand between semicolons; save it with commas between cells and points in numbers "
+            f"(pandas.read_csv({file.name!r}, sep=';', decimal=',').to_csv({file.name!r}, index=False))."
+        )
     titles = first if _is_header(file, first) else []
     of = columns_of(str(file), titles, len(first))
     table = arrow.read_csv(
@@ -108,6 +113,12 @@ def _is_header(file: Path, first: list[str]) -> bool:
             "that is not a number, or write no header and nan for what is missing."
         )
     return False
+
+
+def _by_semicolons(first: list[str]) -> bool:
+    """Say whether a first row, parted at its commas, was meant to be parted at semicolons: names, or decimal commas."""
+    cells = ",".join(first).split(";")
+    return len(cells) > 1 and (len(first) == 1 or all(_is_number(cell.replace(",", ".")) for cell in cells))
 
 
 def _is_number(cell: str) -> bool:
@@ -188,7 +199,8 @@ def _unit_column(file: Path, name: str, column: Any) -> NDArray[Any]:
         example = next((value for value in column.to_pylist() if value is not None), None)
         raise DataError(
             f"{file}: column {name[:40]!r} holds {str(column.type)[:40]} ({str(example)[:40]!r}); expected numbers. "
-            "Columns of labels are named stimulus, image, id, group, session, repeat, trial or their like."
+            "Columns of labels are named stimulus, image, id, group, session, repeat, trial or their like; names stand "
+            "in one row (join several: V1_unit0)."
         )
     values: NDArray[Any] = column.cast(float64(), safe=False).to_numpy()
     return values
