@@ -40,9 +40,9 @@ def doors():
         "compare_all": sp.compare(arrays, metrics=sp.metrics.ALL, permutations=0),
         "analyse_raw": raw(arrays, test=by_group, groups=groups, permutations=19).table,
         "analyse": sp.analyse(
-            arrays, latents=16, active=2, steps=20, test=by_group, groups=groups, permutations=0
+            arrays, latents=16, active=2, training={"steps": 20}, test=by_group, groups=groups, permutations=0
         ).table,
-        "contrast": sp.contrast(arrays, target="c"),
+        "contrast": sp.contrast(arrays, to="c"),
         "partition": sp.partition(arrays, target="c"),
         "ceilings": sp.ceilings.of_pairs(trials),
     }

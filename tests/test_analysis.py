@@ -9,14 +9,17 @@ from oracles import chosen_by_loops, mean_score
 
 import superpose as sp
 from superpose import training
-from superpose.analysis import analyse, raw, spaces
+from superpose.analysis import analyse, latent, raw, spaces
 from superpose.arrays import group_labels
 from superpose.diagnostics import fvu, l0, match_latents, same_index_share
 from superpose.files import DataError
 from superpose.metrics import CKA_DEBIASED, splits
+from superpose.plots import comparable
 from superpose.sparsity import TopK
 
-QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2, "permutations": 0}
+TRAINING = {"steps": 20, "batch": 64, "learning_rate": 1e-2}
+SIZES = {"latents": 8, "active": 2, "training": TRAINING}
+QUICK = SIZES | {"permutations": 0}
 SIX = ["cka", "cka_debiased", "rsa", "ridge_r", "ridge_r2", "ridge_r_units"]
 # Which of 120 rows are held out unless told otherwise.
 HELD_OUT = splits.marked(120, 0.2, None, 0)
@@ -43,6 +46,7 @@ def two(samples=120, seed=0):
 
 
 def scores(table, metric="ridge_r", space="latent", control="none"):
+    table = comparable(table)
     return table[(table.metric == metric) & (table.space == space) & (table.control == control)].score.to_numpy()
 
 
@@ -63,7 +67,7 @@ def fitted(monkeypatch):
 
 @pytest.fixture(scope="module")
 def risen():
-    settings = {"latents": 32, "active": 2, "steps": 400, "batch": 256, "learning_rate": 1e-2}
+    settings = {"latents": 32, "active": 2, "training": TRAINING | {"steps": 400, "batch": 256}}
     return analyse(packed(4000, 0), permutations=19, **settings)
 
 
@@ -83,7 +87,8 @@ def test_recovered_features_of_packed_systems_are_closer_than_the_units(risen):
 @pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow), pytest.param(2, marks=pytest.mark.slow)])
 def test_unrelated_systems_are_not_made_alike_by_joint_training(seed):
     systems = {"a": packed(20_000, 10 + seed)["a"], "b": packed(20_000, 20 + seed)["b"]}
-    found = analyse(systems, latents=32, active=2, steps=200, batch=256, learning_rate=1e-2, permutations=19, seed=seed)
+    recipe = TRAINING | {"steps": 200, "batch": 256}
+    found = analyse(systems, latents=32, active=2, training=recipe, permutations=19, seed=seed)
     for control in ("none", "shuffled_fit"):
         for space in ("raw", "reconstruction", "latent"):
             for metric in ("cka_debiased", "rsa", "ridge_r"):
@@ -104,15 +109,15 @@ class TestTable:
         assert list(found.table.columns) == [
             "system_a", "system_b", "metric", "directed", "space", "fit", "control", "seed",
             "score", "low", "high", "error", "null", "null_low", "null_high", "p", "p_adjusted", "calibrated",
-            "split", "samples", "units_a", "units_b",
+            "split", "null_kind", "samples", "units_a", "units_b",
             "training_samples", "predictors", "fvu_a", "fvu_b", "dead_a", "dead_b",
             "rare_a", "rare_b", "l0_a", "l0_b", "same_index", "why",
         ]  # fmt: skip
 
     def test_one_row_a_symmetric_pair_and_two_a_directed_one(self, found):
-        keys = ["system_a", "system_b", "metric", "space", "control"]
+        keys = ["system_a", "system_b", "metric", "space", "control", "split"]
         assert not found.table.duplicated(keys).any()
-        counts = found.table.groupby(["space", "control", "metric"]).size()
+        counts = comparable(found.table).groupby(["space", "control", "metric"]).size()
         for (space, _control, metric), count in counts.items():
             assert count == (6 if metric in DIRECTED else 3), (space, metric)
         assert set(counts.index) == {
@@ -127,7 +132,7 @@ class TestTable:
         assert (directed.predictors == directed.units_a).all()
         assert found.table[~found.table.directed.astype(bool)].predictors.isna().all()
         assert set(found.table.training_samples) == {96}
-        assert set(found.table.samples) == {24}
+        assert found.table.groupby("split").samples.unique().map(list).to_dict() == {"cv=5": [120], "test": [24]}
 
     def test_the_null_of_a_latent_score_is_its_shuffled_control(self, found):
         table = found.table
@@ -135,26 +140,27 @@ class TestTable:
         control = table[table.control == "shuffled_fit"].set_index(keys)
         own = table[(table.control == "none") & table.space.isin(["latent", "reconstruction"])].set_index(keys)
         assert_allclose(own.null, control.score.loc[own.index])
-        assert own.why.str.contains("null: dictionaries refitted on shuffled pairs").all()
+        assert set(own.null_kind) == {"dictionaries refitted on shuffled pairs"}
         assert own[["null_low", "null_high", "p"]].isna().all(axis=None)
         assert control[["null", "null_low", "null_high", "p"]].isna().all(axis=None)
-        assert not control.why.str.contains("null").any()
+        assert set(control.null_kind) == {""}
         raws = table[table.space == "raw"]
-        assert raws.why.str.contains("null: 3 permutations").all()
+        assert set(raws.null_kind[raws.split == "cv=5"]) == {"3 permutations of samples within folds"}
         assert (raws.fit == "").all()
         assert raws[["fvu_a", "dead_b", "l0_a", "same_index"]].isna().all(axis=None)
 
     def test_raw_rows_are_those_of_compare(self, found):
-        test = HELD_OUT
-        expected = sp.compare(small(), test=test, permutations=3, metrics=[CKA_DEBIASED])
-        got = found.table.query("space == 'raw' and metric == 'cka_debiased'")
-        for name in ("score", "low", "high", "null", "p"):
-            assert_allclose(got[name], expected[name], rtol=1e-12)
+        raws = found.table.query("space == 'raw' and metric == 'cka_debiased'")
+        for split, permutations in (({"test": HELD_OUT}, 0), ({"cv": 5}, 3)):
+            expected = sp.compare(small(), permutations=permutations, metrics=[CKA_DEBIASED], **split)
+            got = raws[raws.split == expected.split[0]]
+            for name in ("score", "low", "high", "null", "p", "p_adjusted", "calibrated"):
+                assert_allclose(got[name], expected[name], rtol=1e-12)
 
     def test_settings_tell_what_the_numbers_follow_from(self, found):
         assert found.settings == {
             "pairs": [["x", "y"], ["x", "w"], ["y", "w"]], "groups": None, "labels": None, "training_samples": 96,
-            "test_samples": 24, "interval_samples": 5000, "ridge": "penalty chosen inside the training samples",
+            "test_samples": 24, "interval_samples": 5000, "split": "cv=5",
             "seed": 0, "test": 0.2, "metrics": SIX,
             "latents": 8, "active": 2, "fit": "pairwise", "mode": "detached", "controls": ["shuffled_fit"],
             "permutations": 3, "steps": 20, "batch": 64, "learning_rate": 1e-2, "seeds": 1, "engine": "serial",
@@ -265,7 +271,7 @@ def test_groups_stay_whole_in_the_split(fitted, groups):
         assert_allclose(trained[name], systems[name][~held_out])
     assert not set(trained["x"][:, -1]) & set(systems["x"][held_out][:, -1])
     assert found.settings["groups"] == 24
-    assert set(found.table.samples) == {int(held_out.sum())}
+    assert set(comparable(found.table).samples) == {int(held_out.sum())}
 
 
 @pytest.mark.parametrize(
@@ -333,7 +339,7 @@ def test_each_seed_has_rows_of_its_own():
     assert latent.score.nunique() == 2
     assert set(table[table.space == "raw"].seed) == {0}
     keys = ["system_a", "system_b", "metric", "space", "control", "seed"]
-    assert not table.duplicated(keys).any()
+    assert not table.duplicated([*keys, "split"]).any()
     control = table[(table.control == "shuffled_fit")].set_index([*keys[:4], "seed"]).score
     own = table[(table.control == "none") & table.space.isin(["latent", "reconstruction"])].set_index(
         [*keys[:4], "seed"]
@@ -374,22 +380,20 @@ def test_raw_scores_of_several_processes_are_those_of_one():
     pd.testing.assert_frame_equal(together, raw(systems, permutations=19).table, rtol=1e-9)
 
 
-def test_raw_is_the_raw_part_of_analyse():
+def test_an_analysis_is_its_two_parts():
     systems = two()
     whole = analyse(systems, **QUICK | {"permutations": 3})
-    part = raw(systems, permutations=3, test=0.2)
-    expected = whole.table[whole.table.space == "raw"].reset_index(drop=True)
-    # Pairs are cells of their own in `analyse`, so that their p-values can only be adjusted by Holm's rule there.
-    columns = [name for name in expected if name != "p_adjusted"]
-    pd.testing.assert_frame_equal(part.table[columns], expected[columns], check_dtype=False)
-    assert (part.table.p_adjusted <= expected.p_adjusted).all()
-    assert part.settings["split"] == "test"
+    parts = raw(systems, permutations=3), latent(systems, **SIZES)
+    expected = pd.concat([part.table for part in parts], ignore_index=True)
+    pd.testing.assert_frame_equal(whole.table, expected, check_dtype=False)
+    assert set(whole.warnings) == {*parts[0].warnings, *parts[1].warnings}
+    assert parts[0].settings["split"] == whole.settings["split"] == "cv=5"
 
 
 @pytest.mark.parametrize(("samples", "recovered"), [(40, True), (39, False)])
 def test_too_few_training_rows_leave_the_raw_scores(samples, recovered):
     """16 latents need 32 training rows, four fifths of 40."""
-    found = analyse(two(samples), latents=16, active=2, steps=2, permutations=0)
+    found = analyse(two(samples), latents=16, active=2, training={"steps": 2}, permutations=0)
     table = found.table
     assert np.isfinite(scores(table, space="raw")).all()
     latent = table[(table.space == "latent") & (table.control == "none")]
@@ -468,13 +472,14 @@ def test_the_callers_random_state_is_left_alone():
         ({"latents": 8.0}, "latents is 8.0; expected a positive integer"),
         ({"active": True}, "active is True; expected a positive integer"),
         ({"active": 9}, "active is 9 of 8 latents; expected at most that many"),
-        ({"steps": 0}, "steps is 0; expected a positive integer"),
-        ({"batch": -1}, "batch is -1; expected a positive integer"),
+        ({"training": {"steps": 0}}, "steps is 0; expected a positive integer"),
+        ({"training": {"batch": -1}}, "batch is -1; expected a positive integer"),
+        ({"training": {"epochs": 3}}, "training is 'epochs'; expected one of 'steps', 'preset'"),
         ({"seeds": 0}, "seeds is 0; expected a positive integer"),
         ({"seed": -1}, "seed is -1; expected an integer of at least 0"),
         ({"seed": 0.5}, r"seed is 0\.5; expected an integer of at least 0"),
         ({"engine": "local"}, "engine is 'local'; expected 'serial', or 'local:N' for N processes"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0; expected a positive number"),
+        ({"training": {"learning_rate": 0.0}}, "learning_rate is 0.0; expected a positive number"),
         ({"permutations": -1}, "permutations is -1; expected an integer of at least 0"),
         ({"test": 0.0}, "test is 0.0; expected a share between 0 and 1, or a boolean for each sample"),
         ({"test": np.ones(60, dtype=bool)}, r"test has shape \(60,\) and type bool; expected booleans, \(120,\)"),
@@ -516,12 +521,12 @@ def test_the_papers_recipe_is_taken_to_the_letter(monkeypatch):
         return training.fit(module, loss, *data, **settings)
 
     monkeypatch.setattr(spaces, "fit", fit)
-    sizes = {"latents": 64, "active": 2, "steps": 2, "permutations": 0}
-    found = analyse(two(400, 20), preset="paper", controls=[], **sizes)
+    sizes = {"latents": 64, "active": 2, "training": {"steps": 2, "preset": "paper"}, "permutations": 0}
+    found = analyse(two(400, 20), controls=[], **sizes)
     assert (seen["preset"], seen["batch"], seen["learning_rate"], seen["weight_decay"]) == ("paper", np.inf, 1e-3, 0.01)
     assert repr(seen["sae"].sparsity) == repr(TopK(2, "straight_through"))
     assert 0.9 < float(seen["sae"].encoder.detach().std()) < 1.1
     assert float(seen["sae"].scale) == 1
     assert found.settings["batch"] == "all rows"
     with pytest.raises(DataError, match="preset is 'best'; expected one of 'default', 'paper'"):
-        analyse(two(), preset="best", **QUICK)
+        analyse(two(), **QUICK | {"training": {"preset": "best"}})

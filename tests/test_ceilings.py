@@ -863,10 +863,11 @@ class TestAnalysis:
 
     def test_only_raw_scores_have_them(self, trials):
         means = {name: x.mean(axis=0) for name, x in trials.items()}
-        found = with_ceilings(analyse(means, latents=8, active=2, steps=5, permutations=0), trials)
+        found = with_ceilings(analyse(means, latents=8, active=2, training={"steps": 5}, permutations=0), trials)
         assert found.table.ceiling[found.table.space != "raw"].isna().all()
         assert not found.table.why[found.table.space != "raw"].str.contains("ceiling").any()
-        assert found.table.ceiling[found.table.space == "raw"].notna().sum() == 8
+        raws = found.table[found.table.space == "raw"]
+        assert raws.ceiling.notna().groupby(raws.split).sum().to_dict() == {"cv=5": 8, "test": 8}
 
     def test_a_network_beside_a_recording_is_said_to_be_taken_as_noiseless(self, trials):
         mixed = {"V1": trials["V1"], "network": trials["V4"].mean(axis=0)}

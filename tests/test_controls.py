@@ -11,8 +11,8 @@ from numpy.testing import assert_allclose
 from scipy.spatial.distance import pdist, squareform
 
 import superpose as sp
-from superpose import statistics
-from superpose.analysis import analyse, nonlinear, spaces
+from superpose import analysis, statistics
+from superpose.analysis import nonlinear, spaces
 from superpose.analysis.job import Job, prepare
 from superpose.analysis.nonlinear import kernel_features
 from superpose.analysis.principal import largest_components
@@ -23,7 +23,9 @@ from superpose.analysis.selection import shared_parts
 from superpose.diagnostics import fvu
 from superpose.files import DataError
 
-QUICK = {"latents": 8, "active": 2, "steps": 20, "batch": 64, "learning_rate": 1e-2, "permutations": 0}
+TRAINING = {"steps": 20, "batch": 64, "learning_rate": 1e-2}
+QUICK = {"latents": 8, "active": 2, "training": TRAINING}
+LONGER = {"training": TRAINING | {"steps": 300}}
 EVERY = [
     "linear_selection", "latent_to_raw", "closed_form", "shuffled_fit", "nonlinear", "untrained", "within_labels",
     "independent", "pca_code", "rotated", "planted",
@@ -37,12 +39,12 @@ def small(samples=120, seed=0, names="xy"):
     return {name: z @ draw.normal(size=(6, units)) for name, units in zip(names, (5, 4, 6), strict=False)}
 
 
-def job_of(systems, *, held_out=None, groups=None, labels=None, pairs=None) -> Job:
+def job_of(systems, *, held_out=None, groups=None, labels=None, pairs=None, interval_samples=5_000) -> Job:
     samples = len(next(iter(systems.values())))
     test = np.arange(samples) >= samples * 4 // 5 if held_out is None else held_out
     job, _ = prepare(
         systems, pairs=pairs, fit="pairwise", metrics=METRICS, groups=groups, labels=labels, test=test, seed=0,
-        progress=None,
+        interval_samples=interval_samples,
     )  # fmt: skip
     return job
 
@@ -81,7 +83,7 @@ class TestPredicted:
     def test_its_interval_is_of_the_rows_that_raw_scores_draw(self, monkeypatch):
         monkeypatch.setattr(statistics, "GROUPS", 2)
         whole = job_of(small(), groups=np.arange(120) // 2)
-        few = replace(whole, interval_samples=12)
+        few = job_of(small(), groups=np.arange(120) // 2, interval_samples=12)
         (_, of_all), (raw, of_few) = (
             (scored(job, job.arrays), predicted(job, "x", job.arrays["x"], {"y": job.arrays["y"]}))
             for job in (whole, few)
@@ -188,8 +190,9 @@ class TestNonlinear:
         *trials, last = seen
         assert len(trials) == len(nonlinear.WIDTHS)
         for trial in trials:
-            assert not set(trial.groups[trial.held_out]) & set(trial.groups[~trial.held_out])
-            assert set(trial.groups) <= set(range(80))
+            groups = trial.design.groups
+            assert not set(groups[trial.held_out]) & set(groups[~trial.held_out])
+            assert len(set(groups)) <= 80
         assert len(last.held_out) == 400
 
 
@@ -244,7 +247,8 @@ class TestLinearSelection:
 
     def test_the_row_matches_the_dictionaries_share(self):
         systems = small(2000)
-        table = analyse(systems, controls=["linear_selection"], **QUICK | {"active": 1, "steps": 60}).table
+        few = QUICK | {"active": 1, "training": TRAINING | {"steps": 60}}
+        table = analysis.latent(systems, controls=["linear_selection"], **few).table
         rows = table[(table.space == "linear_selection") & (table.metric == "ridge_r")]
         latent = table[(table.space == "latent") & (table.metric == "ridge_r") & (table.control == "none")]
         # No more unexplained than by the dictionary, but for the difference between the rows.
@@ -259,7 +263,7 @@ class TestClosedForm:
     def test_reconstructions_are_where_the_theory_must_hold(self):
         systems = small(600)
         systems["y"] = np.hstack([systems["y"], systems["y"][:, :1] ** 2])
-        table = analyse(systems, controls=["closed_form"], **QUICK | {"steps": 100}).table
+        table = analysis.latent(systems, controls=["closed_form"], **QUICK | LONGER).table
         cka = table[table.metric == "cka"].set_index("space").score
         assert cka["closed_form"] == pytest.approx(cka["reconstruction"], abs=1e-5)
         assert abs(cka["closed_form"] - cka["raw"]) > 1e-3
@@ -268,7 +272,7 @@ class TestClosedForm:
 class TestComparableTargets:
     def test_latents_predict_what_raw_scores_predict(self, fitted):
         systems, test = small(), np.arange(120) >= 96
-        table = analyse(systems, controls=["latent_to_raw"], test=test, **QUICK).table
+        table = analysis.latent(systems, controls=["latent_to_raw"], test=test, **QUICK).table
         ((_, saes),) = fitted
         z = saes["x"].encode(systems["x"])
         z = z[:, z[~test].any(axis=0)].astype(np.float64)
@@ -309,7 +313,8 @@ class TestWithinLabels:
                 largest = np.unique(belongs[rows], return_counts=True)[1].max()
                 assert np.isin(rows, first).all() == (len(rows) >= len(names) * largest)
                 assert np.isin(rows, first).any() == (len(rows) >= len(names) * largest)
-        assert_allclose(altered.labels, job.labels[first])
+        of_label = {(a, b) for a, b in zip(altered.design.labels, labels[first], strict=True)}
+        assert len(of_label) == len(set(labels[first])) == len(set(altered.design.labels))
 
     @pytest.fixture(scope="class")
     @staticmethod
@@ -325,9 +330,9 @@ class TestWithinLabels:
             "c": row @ draw.normal(size=(6, 6)),
             "d": row @ draw.normal(size=(6, 6)),
         }
-        found = analyse(
+        found = analysis.latent(
             systems, pairs=[("a", "b"), ("c", "d")], labels=labels, controls=["within_labels"],
-            **QUICK | {"latents": 24, "steps": 200},
+            **QUICK | {"latents": 24, "training": TRAINING | {"steps": 200}},
         )  # fmt: skip
         return found
 
@@ -349,18 +354,18 @@ class TestWithinLabels:
 
     def test_rows_left_out_are_counted(self):
         labels = np.concatenate([np.arange(24), np.zeros(96)])
-        table = analyse(small(), labels=labels, controls=["within_labels"], **QUICK).table
+        table = analysis.latent(small(), labels=labels, controls=["within_labels"], **QUICK).table
         rows = table[table.control == "within_labels"]
         # 24 labels of one row each but one, which the others share.
         assert rows.why.str.startswith("19.2% of the rows left out").all()
 
     def test_labels_that_never_recur_are_refused(self):
         with pytest.raises(DataError, match="no label has rows in 2 or more groups of equal size among the training"):
-            analyse(small(), labels=np.arange(120), controls=["within_labels"], **QUICK)
+            analysis.latent(small(), labels=np.arange(120), controls=["within_labels"], **QUICK)
 
     def test_labels_are_needed(self):
         with pytest.raises(DataError, match="the control 'within_labels' needs a label a row; give labels"):
-            analyse(small(), controls=["within_labels"], **QUICK)
+            analysis.latent(small(), controls=["within_labels"], **QUICK)
 
     @pytest.mark.parametrize(
         ("labels", "words"),
@@ -371,7 +376,7 @@ class TestWithinLabels:
     )
     def test_bad_labels(self, labels, words):
         with pytest.raises(DataError, match=words):
-            analyse(small(), labels=labels, **QUICK)
+            analysis.latent(small(), labels=labels, **QUICK)
 
 
 class TestUntrained:
@@ -388,7 +393,7 @@ class TestUntrained:
 
     def test_its_codes_are_scored_like_any(self):
         systems, test = small(), np.arange(120) >= 96
-        table = analyse(systems, controls=["untrained"], test=test, **QUICK).table
+        table = analysis.latent(systems, controls=["untrained"], test=test, **QUICK).table
         recipe = spaces.Recipe(8, 2, "detached", 20, 64, 1e-2, spaces.derived_seed(0, "fit 0"), lambda *_: None)
         saes = spaces.untrained({name: x[~test] for name, x in systems.items()}, recipe)
         codes = {name: saes[name].encode(x) for name, x in systems.items()}
@@ -401,7 +406,7 @@ class TestIndependent:
     @staticmethod
     def found():
         pairs, test = [("x", "y"), ("y", "w")], np.arange(400) >= 320
-        return analyse(small(400, names="xyw"), pairs=pairs, controls=["independent"], test=test, **QUICK)
+        return analysis.latent(small(400, names="xyw"), pairs=pairs, controls=["independent"], test=test, **QUICK)
 
     @pytest.mark.parametrize("control", ["none", "untrained"])
     @pytest.mark.parametrize("metric", ["cka_debiased", "ridge_r", "ridge_r_units"])
@@ -444,7 +449,7 @@ class TestIndependent:
         assert_allclose(row.score, sp.cka(*codes, debiased=True), rtol=1e-5)
 
     def test_each_row_comes_once_where_the_fit_is_independent(self):
-        table = analyse(small(400), fit="independent", controls=["independent", "untrained"], **QUICK).table
+        table = analysis.latent(small(400), fit="independent", controls=["independent", "untrained"], **QUICK).table
         keys = ["system_a", "system_b", "metric", "space", "fit", "control", "seed"]
         assert not table.duplicated(keys).any()
         assert len(r_of(table)) == 2
@@ -452,7 +457,7 @@ class TestIndependent:
     def test_without_agreement_there_is_no_correction(self):
         draw = np.random.default_rng(0)
         noise = {name: draw.normal(size=(60, 40)) for name in "xy"}
-        table = analyse(noise, controls=["independent"], latents=16, active=1, steps=1, permutations=0).table
+        table = analysis.latent(noise, controls=["independent"], latents=16, active=1, training={"steps": 1}).table
         rows = table[(table.space == "corrected") & (table.control == "none") & (table.metric == "ridge_r")]
         two = r_of(table, "two_seeds").reshape(2, 2).mean(axis=1)
         assert rows.score.isna().all() == (two.min() <= 0)
@@ -473,7 +478,7 @@ class TestPrincipalCodes:
 
     def test_its_row_carries_what_is_lost(self):
         systems = small(400)
-        table = analyse(systems, controls=["pca_code"], test=np.arange(400) >= 320, **QUICK).table
+        table = analysis.latent(systems, controls=["pca_code"], test=np.arange(400) >= 320, **QUICK).table
         row = table[(table.space == "pca_code") & (table.metric == "cka_debiased")].iloc[0]
         x, y = (largest_components(part, 320, 2) for part in systems.values())
         assert_allclose(row.score, sp.cka(x[0][320:], y[0][320:], debiased=True), rtol=1e-9)
@@ -483,14 +488,15 @@ class TestPrincipalCodes:
 
 class TestCopies:
     def test_a_rotated_copy_is_a_rotation(self, fitted):
-        analyse(small(), controls=["rotated"], **QUICK)
+        analysis.latent(small(), controls=["rotated"], **QUICK)
         systems = [given for given, _ in fitted if "x, rotated" in given]
         (copies,) = systems
         assert_allclose(copies["x, rotated"] @ copies["x, rotated"].T, copies["x"] @ copies["x"].T, atol=1e-9)
         assert np.abs(copies["x, rotated"] - copies["x"]).max() > 0.1
 
     def test_a_rotated_copy_is_nearly_the_ceiling(self):
-        table = analyse(small(2000), controls=["rotated"], **QUICK | {"steps": 300, "latents": 12}).table
+        longer = QUICK | {"latents": 12, "training": TRAINING | {"steps": 300}}
+        table = analysis.latent(small(2000), controls=["rotated"], **longer).table
         rotated = r_of(table, "latent", "rotated")
         assert len(rotated) == 4
         assert rotated.min() > 0.9 > r_of(table).max() - 0.1
@@ -500,15 +506,8 @@ class TestCopies:
         z = sp.systems.sparse_latents(5000, 48, 3, generator=draw)
         maps = sp.systems.gaussian_projection(24, 48, repeats=(2,), generator=draw)
         systems = {name: (z @ a.T).numpy() for name, a in zip("ab", maps, strict=True)}
-        table = analyse(
-            systems,
-            controls=["planted"],
-            latents=48,
-            active=3,
-            steps=200,
-            batch=256,
-            learning_rate=1e-2,
-            permutations=0,
+        table = analysis.latent(
+            systems, controls=["planted"], latents=48, active=3, training=TRAINING | {"steps": 200, "batch": 256}
         ).table
         planted = table[table.control == "planted"]
         for metric in ("cka_debiased", "ridge_r"):
@@ -527,10 +526,9 @@ def test_packed_equal_content_is_above_every_line():
     z = sp.systems.sparse_latents(10_000, 256, 8, generator=draw)
     maps = sp.systems.gaussian_projection(96, 256, repeats=(2,), generator=draw)
     systems = {name: (z @ a.T).numpy() for name, a in zip("ab", maps, strict=True)}
-    found = analyse(
-        systems, controls=["nonlinear", "linear_selection", "latent_to_raw"], latents=256, active=8, steps=600,
-        batch=256, learning_rate=1e-2,
-        permutations=0,
+    found = analysis.latent(
+        systems, controls=["nonlinear", "linear_selection", "latent_to_raw"], latents=256, active=8,
+        training=TRAINING | {"steps": 600, "batch": 256},
     )  # fmt: skip
     latent = min(r_of(found.table).min(), r_of(found.table, "latent_to_raw").min())
     for space in ("raw", "nonlinear", "linear_selection"):
@@ -542,8 +540,10 @@ def test_shared_nonlinear_content_is_under_the_nonlinear_line():
     draw = np.random.default_rng(0)
     x = draw.normal(size=(4000, 3))
     systems = {"x": x, "y": np.column_stack([np.abs(x), np.square(x)]) + 0.3 * x[:, :1]}
-    found = analyse(systems, controls=["nonlinear"], **QUICK | {"latents": 16, "steps": 300})
-    forward = found.table[(found.table.metric == "ridge_r") & (found.table.system_a == "x")].set_index("space").score
+    found = analysis.latent(systems, controls=["nonlinear"], **QUICK | LONGER | {"latents": 16})
+    forward = (
+        found.table[(found.table.metric == "ridge_r") & (found.table.system_a == "x")].set_index("space").score
+    )
     assert forward["nonlinear"] > 0.95 > forward["raw"] + 0.3
     assert any("nonlinear regression on raw activity" in text and "not evidence" in text for text in found.sentences)
 
@@ -551,7 +551,7 @@ def test_shared_nonlinear_content_is_under_the_nonlinear_line():
 class TestChoice:
     def test_all_runs_everything_once(self):
         labels = np.arange(120) % 10
-        found = analyse(small(), controls="all", labels=labels, **QUICK)
+        found = analysis.latent(small(), controls="all", labels=labels, **QUICK)
         assert found.settings["controls"] == EVERY
         assert found.settings["labels"] == 10
         table = found.table
@@ -564,7 +564,7 @@ class TestChoice:
         assert not any("Not run here" in text for text in found.sentences)
 
     def test_seeds_repeat_only_what_depends_on_them(self):
-        table = analyse(small(), controls="all", labels=np.arange(120) % 10, seeds=2, **QUICK).table
+        table = analysis.latent(small(), controls="all", labels=np.arange(120) % 10, seeds=2, **QUICK).table
         again = set(table[table.seed == 1].space)
         assert again == {
             "reconstruction", "predicted", "latent", "linear_selection", "latent_to_raw", "two_seeds", "corrected",
@@ -574,35 +574,33 @@ class TestChoice:
         assert not table.duplicated(["system_a", "system_b", "metric", "space", "fit", "control", "seed"]).any()
 
     def test_no_control(self):
-        found = analyse(small(), controls=(), **QUICK)
+        found = analysis.latent(small(), controls=(), **QUICK)
         assert set(found.table.control) == {"none"}
         assert found.settings["controls"] == []
         assert not any("permutations" in text for text in found.warnings)
 
     @pytest.mark.parametrize("controls", ["nonlinear", ["nonlinear"], ["nonlinear", "nonlinear"]])
     def test_one_name_or_several(self, controls):
-        assert analyse(small(), controls=controls, **QUICK).settings["controls"] == ["nonlinear"]
+        assert analysis.latent(small(), controls=controls, **QUICK).settings["controls"] == ["nonlinear"]
 
     @pytest.mark.parametrize("controls", ["sleep", ["nonlinear", "sleep"], ["all", "sleep"]])
     def test_an_unknown_name(self, controls):
         with pytest.raises(DataError, match=r"controls is '(sleep|all)'; expected one of 'linear_selection'"):
-            analyse(small(), controls=controls, **QUICK)
+            analysis.latent(small(), controls=controls, **QUICK)
 
     def test_what_needs_no_dictionary_is_left_where_rows_are_few(self):
-        found = analyse(
-            small(40), controls=["nonlinear", "pca_code", "untrained"], latents=100, active=2, permutations=0
-        )
+        found = analysis.latent(small(40), controls=["nonlinear", "pca_code", "untrained"], latents=100, active=2)
         assert set(found.table.space) == {"raw", "latent", "nonlinear", "pca_code"}
         assert np.isnan(r_of(found.table)).all()
         assert np.isfinite(r_of(found.table, "nonlinear")).all()
 
     def test_the_same_seed_gives_the_same_table(self):
-        run = partial(analyse, small(), controls="all", labels=np.arange(120) % 10, **QUICK)
+        run = partial(analysis.latent, small(), controls="all", labels=np.arange(120) % 10, **QUICK)
         pd.testing.assert_frame_equal(run().table, run().table, check_exact=True)
 
     @pytest.mark.slow
     def test_local_processes_run_them(self):
-        run = partial(analyse, small(), controls="all", labels=np.arange(120) % 10, **QUICK)
+        run = partial(analysis.latent, small(), controls="all", labels=np.arange(120) % 10, **QUICK)
         pd.testing.assert_frame_equal(run().table, run(engine="local:2").table, rtol=1e-3, atol=1e-4)
 
 

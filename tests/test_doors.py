@@ -63,13 +63,16 @@ def test_functions_give_the_scores_of_the_table(systems, split):
 
 @pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
 @pytest.mark.parametrize("groups", GROUPS.values(), ids=GROUPS)
-def test_raw_scores_of_an_analysis_are_those_of_its_split(systems, groups, labels):
-    asked = {"test": 0.2, "groups": groups, "labels": labels, "permutations": 19, "seed": 3}
-    found = sp.analyse(systems, latents=8, active=2, steps=2, **asked).table.query("space == 'raw'")
-    expected = sp.compare(systems, metrics=sp.analysis.scores.METRICS, **asked)
-    pd.testing.assert_frame_equal(
-        found[KEYS + NUMBERS[:8]].reset_index(drop=True), expected[KEYS + NUMBERS[:8]], check_dtype=False
-    )
+def test_raw_scores_of_an_analysis_are_those_of_both_its_splits(systems, groups, labels):
+    asked = {"groups": groups, "labels": labels, "seed": 3}
+    found = sp.analyse(systems, latents=8, active=2, training={"steps": 2}, cv=4, test=0.2, permutations=19, **asked)
+    raws = found.table.query("space == 'raw'")
+    for split, permutations in (({"cv": 4}, 19), ({"test": 0.2}, 0)):
+        expected = sp.compare(
+            systems, metrics=sp.analysis.scores.METRICS, permutations=permutations, **split, **asked
+        )
+        own = raws[raws.split == expected.split[0]].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own[KEYS + NUMBERS], expected[KEYS + NUMBERS], check_dtype=False)
 
 
 def test_penalties_of_both_are_chosen_on_folds_of_the_same_labels():
@@ -83,7 +86,7 @@ def test_penalties_of_both_are_chosen_on_folds_of_the_same_labels():
         systems = {"x": x, "y": y}
         asked = {"metrics": ["ridge_r", "ridge_r2"], "test": draw.permutation(80) < 16, "permutations": 0}
         expected, other = (sp.compare(systems, labels=labels, **asked).score for labels in (shown, None))
-        found = sp.analyse(systems, labels=shown, latents=8, active=2, steps=2, controls=[], **asked).table
+        found = sp.analysis.latent(systems, labels=shown, latents=8, active=2, training={"steps": 2}, **asked).table
         np.testing.assert_allclose(found.query("space == 'raw'").score, expected, rtol=1e-9)
         differ.append(not np.allclose(expected, other, rtol=1e-3))
     assert any(differ)

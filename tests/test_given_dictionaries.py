@@ -5,7 +5,7 @@ import pytest
 import torch
 from test_controls import QUICK, small
 
-from superpose.analysis import analyse
+from superpose import analysis
 from superpose.analysis.given import checked
 from superpose.analysis.inputs import read_dictionaries
 from superpose.diagnostics import fvu
@@ -26,14 +26,15 @@ def trained(x, latents=8, sparsity=None, seed=0):
 def test_they_score_as_their_codes_do_and_stand_beside_the_fitted_ones():
     systems = small()
     known = {"x": trained(systems["x"]), "y": trained(systems["y"], latents=12, sparsity=JumpReLU())}
-    table = analyse(systems, dictionaries=known, controls=["latent_to_raw"], **QUICK).table
+    table = analysis.latent(systems, dictionaries=known, controls=["latent_to_raw"], **QUICK).table
     assert set(table.fit) == {"", "pairwise", "given"}
     given = table[table.fit == "given"]
     assert set(given.space) == {"latent", "reconstruction", "predicted", "latent_to_raw"}
     codes = {name: sae.encode(systems[name]) for name, sae in known.items()}
     test = marked(120, 0.2, None, 0)
     alive = {name: z[:, z[~test].any(axis=0)] for name, z in codes.items()}
-    raw = analyse(alive, controls=[], **QUICK).table.query("space == 'raw'").set_index(["system_a", "metric"]).score
+    raw = analysis.latent(alive, controls=[], **QUICK).table.query("space == 'raw'")
+    raw = raw.set_index(["system_a", "metric"]).score
     latent = given.query("space == 'latent'").set_index(["system_a", "metric"]).score
     np.testing.assert_allclose(latent, raw[latent.index], atol=1e-6)
     unexplained = float(fvu(systems["y"][test], known["y"].decode(codes["y"])[test]))
@@ -47,8 +48,8 @@ def test_one_that_is_never_active_leaves_the_rest():
     with torch.no_grad():
         silent.encoder_bias.fill_(-1e6)
     lines = ["latent_to_raw", "linear_selection", "closed_form"]
-    table = analyse(systems, dictionaries={**known, "x": silent}, controls=lines, **QUICK).table
-    whole = analyse(systems, dictionaries=known, controls=lines, **QUICK).table
+    table = analysis.latent(systems, dictionaries={**known, "x": silent}, controls=lines, **QUICK).table
+    whole = analysis.latent(systems, dictionaries=known, controls=lines, **QUICK).table
     assert len(table) == len(whole)
     assert set(table.split) == {"test"}
     given = table[(table.fit == "given") & table.space.isin(["latent", "reconstruction"])]
@@ -67,7 +68,7 @@ def test_one_that_is_never_active_leaves_the_rest():
 def test_a_system_without_one_is_left_out():
     systems = small(names="xyz")
     known = {name: trained(systems[name]) for name in "xz"}
-    given = analyse(systems, dictionaries=known, controls=[], **QUICK).table.query("fit == 'given'")
+    given = analysis.latent(systems, dictionaries=known, controls=[], **QUICK).table.query("fit == 'given'")
     assert set(given.system_a) | set(given.system_b) == {"x", "z"}
 
 
@@ -80,7 +81,7 @@ def test_without_constant_units_the_codes_are_the_same():
     np.testing.assert_allclose(reduced.encode(x[:, kept]), sae.encode(x), atol=1e-5)
     np.testing.assert_allclose(reduced.decode(sae.encode(x)), sae.decode(sae.encode(x))[:, kept], atol=1e-5)
     both = {"x": x, "y": small()["y"]}
-    table = analyse(both, dictionaries={"x": sae, "y": trained(both["y"])}, controls=[], **QUICK).table
+    table = analysis.latent(both, dictionaries={"x": sae, "y": trained(both["y"])}, controls=[], **QUICK).table
     assert np.isfinite(table.query("fit == 'given'").score).all()
 
 
@@ -94,7 +95,7 @@ def test_without_constant_units_the_codes_are_the_same():
 )
 def test_one_that_does_not_fit_is_refused(name, sae, words):
     with pytest.raises(DataError, match=words):
-        analyse(small(), dictionaries={name: sae}, **QUICK)
+        analysis.latent(small(), dictionaries={name: sae}, **QUICK)
 
 
 def test_they_are_named_on_a_command_line(tmp_path):

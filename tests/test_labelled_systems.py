@@ -51,10 +51,11 @@ def as_multiindex(x, ids):
 
 
 KINDS = [as_index, as_named_index, as_column, as_recording, as_assembly, as_transposed, as_multiindex]
+BRIEF = {"steps": 2}
 CALLS = {
     "compare": lambda systems: sp.compare(systems, metrics=[CKA], permutations=0).score[0],
     "raw": lambda systems: raw(systems, permutations=0).table.score[0],
-    "analyse": lambda systems: sp.analyse(systems, latents=6, active=2, steps=2, permutations=0).table.score[0],
+    "analyse": lambda systems: sp.analyse(systems, latents=6, active=2, training=BRIEF, permutations=0).table.score[0],
     "contrast": lambda systems: sp.contrast({**systems, "c": next(iter(systems.values()))}, target="a").score_a[0],
     "partition": lambda systems: sp.partition({**systems, "c": next(iter(systems.values()))}, target="a").score[0],
     "costs": lambda systems: sp.costs.predict(systems, permutations=0).flops,

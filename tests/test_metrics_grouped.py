@@ -133,7 +133,8 @@ def test_as_a_metric_it_takes_the_groups_of_the_comparison():
     held_out = groups[order] >= 40
     table = sp.compare(systems, metrics=[CKA_GROUPED], groups=groups[order], test=held_out, permutations=19)
     assert_allclose(table.score, grouped_cka(x[200:], y[200:], groups[200:])[0], rtol=1e-9)
-    assert table.why[0] == "null: 19 permutations of groups within folds"
+    assert table.null_kind[0] == "19 permutations of groups within folds"
+    assert table.why[0] == ""
     assert table.p[0] == 1 / 20
 
 

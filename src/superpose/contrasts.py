@@ -19,10 +19,12 @@ from superpose.comparison import (
     Outcome,
     Progress,
     Systems,
+    checked_systems,
+    design_of,
     outcome_of,
     over_pairs,
     planned_for,
-    prepared,
+    warn_of_order,
 )
 from superpose.deprecation import renamed
 from superpose.files import DataError, argument
@@ -250,8 +252,10 @@ class _Scored:
 
 
 def _scored(systems: Systems, target: str, metrics: Sequence[Metric], **how: Any) -> _Scored:
-    pairs = [(name, target) for name in systems if name != target]
-    arrays, couples, design = prepared(systems, pairs=pairs, **how)
+    arrays = checked_systems(systems)
+    couples = [(name, target) for name in arrays if name != target]
+    design = design_of(check_paired(arrays), **how)
+    warn_of_order(arrays, design)
     planned = planned_for(metrics, design)
     for metric in planned:
         if not isinstance(metric, MomentMetric | PairwiseMetric) or metric.influence is None:

@@ -177,7 +177,7 @@ def run(
         pairs=[DISSIMILAR, SIMILAR],
         groups=inputs.groups,
         latents=latents,
-        steps=steps,
+        training={"steps": steps},
         permutations=permutations,
         seed=seed,
         device=device,

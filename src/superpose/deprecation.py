@@ -47,5 +47,41 @@ def renamed(converted: Mapping[str, Callable[[Any], Any]] | None = None, /, **na
     return of
 
 
+def gathered(into: str, /, *names: str) -> Callable[[F], F]:
+    """Let a function take arguments that are entries of a mapping now, with a warning.
+
+    Examples
+    --------
+    >>> import warnings
+    >>> from superpose.deprecation import gathered
+    >>> @gathered("training", "steps")
+    ... def train(*, training=None):
+    ...     return training
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     train(steps=3), str(caught[0].message)
+    ({'steps': 3}, "train: steps= is called training={'steps': …} now, and will not be taken by the next version.")
+    """
+
+    def of(function: F) -> F:
+        @functools.wraps(function)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            old = {name: kwargs.pop(name) for name in names if name in kwargs}
+            for name in old:
+                warnings.warn(
+                    f"{function.__name__}: {name}= is called {into}={{{name!r}: …}} now, and will not be taken by the "
+                    "next version.",
+                    FutureWarning,
+                    stacklevel=2,
+                )
+            if old:
+                kwargs[into] = old | dict(kwargs.get(into) or {})
+            return function(*args, **kwargs)
+
+        return wrapper  # type: ignore[return-value]
+
+    return of
+
+
 def _same(value: Any) -> Any:
     return value

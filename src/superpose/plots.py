@@ -105,7 +105,7 @@ def alignment(
     """
     from matplotlib.figure import Figure
 
-    rows = tidy(table)
+    rows = comparable(tidy(table))
     rows = rows[rows["metric"].isin(list(metrics))]
     if rows.empty:
         held = ", ".join(map(str, table["metric"].unique())) or "no row at all"
@@ -216,6 +216,18 @@ def tidy(table: pd.DataFrame) -> pd.DataFrame:
     rows["pair"] = [first[frozenset(pair)] for pair in ordered]
     rows["forward"] = [first[frozenset(pair)] == pair for pair in ordered]
     return rows
+
+
+def comparable(rows: pd.DataFrame) -> pd.DataFrame:
+    """Leave out raw scores of another split than that of the scores beside them, where there are any.
+
+    Raw scores of an analysis are there twice: over all samples, and over those that dictionaries have not seen.
+    """
+    if "split" not in rows:
+        return rows
+    beside = rows["split"][rows["space"] != "raw"]
+    apart = (rows["space"] == "raw") & ~rows["split"].isin(beside)
+    return rows[~apart] if len(beside) else rows
 
 
 def shorten(name: str, longest: int = 20) -> str:

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from superpose.files import whole
-from superpose.plots import CONTROLS, METRICS, OTHER_COLOUR, SPACES, tidy
+from superpose.plots import CONTROLS, METRICS, OTHER_COLOUR, SPACES, comparable, tidy
 
 MAIN_METRICS = ("cka_debiased", "ridge_r")
 SHAPES = {
@@ -149,7 +149,7 @@ def page(
     (True, False)
     """
     rows = _arranged(tidy(table))
-    main = _main(rows)
+    main = comparable(_main(rows))
     drawn = main.head(CHART_ROWS)
     scripts = {
         "library": _library(),
@@ -356,6 +356,10 @@ def _score(row: Row) -> str:
     return _text(row["score"], ".3f") or "NaN"
 
 
+def _word(name: str) -> Callable[[Row], str]:
+    return lambda row: str(row.get(name) or "")
+
+
 def _why(row: Row) -> str:
     missing = "" if _text(row["score"], ".3f") else "Not computed; no reason was recorded."
     return str(row["why"]) or missing
@@ -369,19 +373,16 @@ COLUMNS = [
     Column("Score", "rounded to three decimals", _score),
     Column("Interval", "of the score", _range("low", "high")),
     Column("Ceiling", "the most that noise lets the score be, and its interval", _ceiling),
-    Column(
-        "Null",
-        "mean of the null and its interval; the note says which null, if not permutations",
-        _null,
-        "null",
-    ),
+    Column("Null", "mean of the null and its interval", _null, "null"),
     Column("p", "permutation p-value", _number("p", ".3g")),
     Column("p, all pairs", "the same for all pairs of this metric at once", _number("p_adjusted", ".3g")),
     Column("FVU a, b", "fraction of variance that the dictionaries leave unexplained", _both("fvu", ".3f")),
     Column("Dead a, b", "share of dictionary latents that are never active", _both("dead", ".1%")),
     Column("L0 a, b", "mean number of active latents", _both("l0", ".1f")),
     Column("Same index", "share of matched latents with the same index in both codes", _number("same_index")),
-    Column("Note", "why a score is missing, or which null it is compared with", _why, "note text"),
+    Column("Note", "why a score, an interval or a null is missing", _why, "note text"),
+    Column("Kind of null", "what the score is compared with", _word("null_kind"), "text"),
+    Column("Split", "how samples are split into fitted and scored ones", _word("split"), "text"),
     Column("Fit", "how the dictionaries were trained", lambda row: str(row["fit"]), "text"),
     Column("Seed", "of the dictionaries", _number("seed", ".0f")),
     Column("Units a, b", "units of the two systems in this space", _both("units", ",.0f")),

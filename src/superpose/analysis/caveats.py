@@ -33,7 +33,7 @@ def caveats(
 
     `arrays` are without the units that `dropped` lists by system; `asked` are the controls that were to be run.
     """
-    training = int(table.training_samples.iloc[0])
+    training = int(table.training_samples.min())
     yield from _nulls(table)
     if "shuffled_fit" in asked:
         yield from _controls(table)

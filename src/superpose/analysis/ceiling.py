@@ -45,7 +45,7 @@ def apart_twice(job: Job, *, recipe: Recipe, number: int, control: str, trainer:
     seeds = (recipe.seed, derived_seed(recipe.seed, "second seed"))
     names = [name for name in job.arrays if job.partners(name)]
     training = {name: job.arrays[name][: job.training] for name in names}
-    first, second = (trainer(training, replace(recipe, seed=seed, progress=job.progress)) for seed in seeds)
+    first, second = (trainer(training, replace(recipe, seed=seed, progress=job.design.progress)) for seed in seeds)
     # One pair's codes at a time: those of all systems would not fit in memory.
     own = {name: _two_seeds(job, name, first, second) for name in names}
     between = pd.concat([_apart(job, pair, first) for pair in job.pairs], ignore_index=True)

@@ -69,7 +69,7 @@ def _shuffled_fit(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
 
 def _within_labels(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
     """Re-pair rows of the same label, and refit: what is left is owed to the label."""
-    if job.labels is None:
+    if job.design.labels is None:
         raise DataError(f"the control 'within_labels' needs a label a row; give {argument('labels')}, or leave it out.")
     common = partial(recover, lines=RECOVERED, control="within_labels", repairing=within_labels)
     for names in _groups(job):

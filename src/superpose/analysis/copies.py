@@ -35,7 +35,7 @@ def rotated(job: Job, *, name: str, recipe: Recipe, number: int) -> pd.DataFrame
         Which of several seeds it is.
     """
     x = job.arrays[name]
-    draw = np.random.default_rng(derived_seed(job.seed, f"rotation {name}"))
+    draw = np.random.default_rng(derived_seed(job.design.seed, f"rotation {name}"))
     q, r = np.linalg.qr(draw.normal(size=(x.shape[-1], x.shape[-1])))
     # Signs of the triangle's diagonal make the rotation uniform (Mezzadri 2007).
     rotation = (q * np.sign(np.diagonal(r))).astype(np.promote_types(x.dtype, np.float32))
@@ -63,7 +63,7 @@ def planted(job: Job, *, name: str, recipe: Recipe, number: int) -> pd.DataFrame
     x = job.arrays[name]
     z = apart({name: x[: job.training]}, recipe)[name].encode(x)
     z = z[:, z[: job.training].any(axis=0)]
-    draw = np.random.default_rng(derived_seed(job.seed, f"planted {name}"))
+    draw = np.random.default_rng(derived_seed(job.design.seed, f"planted {name}"))
     maps = draw.normal(size=(2, x.shape[-1], z.shape[-1])) / np.sqrt(z.shape[-1])
     pair = (f"{name}, packed once", f"{name}, packed twice")
     packed = {copy: matmul(z, np.ascontiguousarray(a.T.astype(z.dtype))) for copy, a in zip(pair, maps, strict=True)}

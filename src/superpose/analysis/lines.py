@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.linalg import block_diag
 
 from superpose.analysis.recovery import Line, Recovered
-from superpose.analysis.scores import described, noted, predicted, scored, unvarying
+from superpose.analysis.scores import described, noted, predicted, scored
 from superpose.analysis.selection import shared_parts
 from superpose.comparison import COLUMNS
 from superpose.diagnostics import fvu, match_latents
@@ -77,11 +77,17 @@ def closed_form(recovered: Recovered) -> pd.DataFrame:
                 "samples": len(recovered.unseen[a]),
                 "units_a": len(first),
                 "units_b": len(second),
-                "why": unvarying(still) if still else "closed form on the decoders with the codes' covariance",
+                "why": f"{' and '.join(still)}: the same in all rows"
+                if still
+                else "closed form on the decoders with the codes' covariance",
             }
         )
     table = pd.DataFrame(rows, columns=COLUMNS)
     return recovered.judged(described(table, recovered.job, space="closed_form"))
+
+
+def _unvarying(names: list[str]) -> str:
+    return f"{' and '.join(names)}: the same in all rows"
 
 
 def latent_to_raw(recovered: Recovered) -> pd.DataFrame:

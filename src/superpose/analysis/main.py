@@ -2,127 +2,45 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from superpose.analysis.caveats import caveats
-from superpose.analysis.controls import LINES, Cell, cells_of, chosen
-from superpose.analysis.given import cells_of_given, checked
-from superpose.analysis.grouping import of_groups
-from superpose.analysis.job import Job, prepare, varying
-from superpose.analysis.scores import METRICS, ORDER, alone, described, scored
-from superpose.analysis.seeds import over_seeds
-from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
-from superpose.analysis.verdict import sentences
-from superpose.arrays import check_paired, choose, group_labels
-from superpose.comparison import (
-    INTERVALS,
-    OF_NULL,
-    SCORES,
-    Progress,
-    Systems,
-    calibrated,
-    checked_pairs,
-    checked_systems,
-    compare,
-    silent,
-)
-from superpose.deprecation import renamed
-from superpose.engines import Engine, serial
-from superpose.engines import engine as engine_of
-from superpose.files import DataError, argument
-from superpose.losses import SCORABLE_MODES
-from superpose.metrics import Metric, resolved
-from superpose.metrics.splits import split_of
-from superpose.permutations import FEWEST
+from superpose.analysis.found import Analysis
+from superpose.analysis.latent import planned_latent
+from superpose.analysis.raw import planned_raw
+from superpose.analysis.scores import METRICS
+from superpose.comparison import INTERVALS, Progress, Systems
+from superpose.deprecation import gathered, renamed
+from superpose.metrics import Metric
 from superpose.recordings.systems import paired
 from superpose.sae import SparseAutoencoder
-from superpose.statistics import holm
-from superpose.tensors import checked_device
-from superpose.training import PRESETS as TRAINING
-
-RETRAINED_NULL = "null: dictionaries refitted on shuffled pairs"
-NOT_ASKED = "no null: the control 'shuffled_fit' was not asked for"
-KEYS = ["system_a", "system_b", "metric", "space", "fit", "control", "seed"]
-UNPAIRED = f"no null: fewer than {FEWEST} permutations of training or of held-out rows"
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """What an analysis found.
-
-    Attributes
-    ----------
-    table : pandas.DataFrame
-        One row a score: the columns of `superpose.compare`, and `space` (raw, reconstruction, predicted,
-        latent), `fit`, `control`, `seed`, `training_samples`, `predictors`, and per system the fraction of
-        variance unexplained `fvu_*`, the share of dead latents `dead_*`, the active latents a sample `l0_*`;
-        `same_index`, the share of matched latents that carry the same index in both.
-    warnings : tuple of str
-        What a reader of the scores must know.
-    settings : dict
-        Every setting that the numbers follow from.
-    """
-
-    table: pd.DataFrame
-    warnings: tuple[str, ...]
-    settings: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def sentences(self) -> list[str]:
-        """What the table means, one plain sentence a pair."""
-        return sentences(self.table, self.settings.get("permutations"))
-
-    @property
-    def over_seeds(self) -> pd.DataFrame:
-        """The table with each score's mean over the seeds of its dictionaries, and an interval of both errors."""
-        return over_seeds(self.table)
-
-    def report(self, path: str | os.PathLike[str], title: str = "Alignment") -> Path:
-        """Write one self-contained HTML page: the sentences, warnings, a chart, the table and the settings."""
-        from superpose.report import write
-
-        return write(
-            path,
-            title=title,
-            sentences=self.sentences,
-            warnings=self.warnings,
-            table=self.table,
-            settings=self.settings,
-        )
-
-
+@gathered("training", "steps", "preset", "batch", "learning_rate")
 @renamed({"folds": lambda folds: 1 / folds}, folds="test")
 def analyse(
     systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
-    latents: int | None = None,
-    active: int | None = None,
-    fit: str = "pairwise",
-    mode: str = "detached",
-    controls: str | Sequence[str] = "shuffled_fit",
     metrics: Sequence[Metric | str] = METRICS,
+    cv: int | ArrayLike | None = 5,
     test: float | ArrayLike = 0.2,
     groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
-    dictionaries: Mapping[str, SparseAutoencoder] | None = None,
     permutations: int = 999,
     interval_samples: int | None = INTERVALS,
-    steps: int = 1000,
-    preset: str = "default",
-    batch: int | None = None,
-    learning_rate: float | None = None,
+    fit: str = "pairwise",
+    latents: int | None = None,
+    active: int | None = None,
+    mode: str = "detached",
+    training: Mapping[str, Any] | None = None,
     seeds: int = 1,
+    controls: str | Sequence[str] = "shuffled_fit",
+    dictionaries: Mapping[str, SparseAutoencoder] | None = None,
     seed: int = 0,
     memory: int | str | None = None,
     device: str = "cpu",
@@ -132,9 +50,10 @@ def analyse(
 ) -> Analysis:
     """Compare systems raw, in their dictionaries' reconstructions, as their decoders predict, and in latents.
 
-    One split serves everything: dictionaries and regressions, raw or latent, are fitted on training rows, and
-    every score is taken on rows that neither saw. A latent score above the raw one is not by itself evidence of
-    superposition: `controls` names what it is held against.
+    Raw scores are those of `superpose.compare`, over all samples (`split` "cv=5"). Dictionaries are fitted on the
+    training rows of one fixed split, and what is made of them is scored on rows that neither they nor regressions saw;
+    raw scores of those rows (`split` "test") stand beside. A latent score above the raw one is not by itself evidence
+    of superposition: `controls` names what it is held against.
 
     Parameters
     ----------
@@ -142,15 +61,38 @@ def analyse(
         At least two systems that saw the same samples, paired as in `superpose.compare`.
     pairs : sequence of (name, name), optional
         The pairs to compare; None is all of them.
+    metrics : sequence of Metric
+        What every space is scored by, as in `superpose.compare`.
+    cv : int, integer array (samples,) or None
+        How raw scores are cross-validated, as in `superpose.compare`.
+    test : float, or boolean array, (samples,)
+        The share of samples, drawn at random by `seed` in whole groups, that is held out; or those that are.
+    groups : array-like, (samples,), optional
+        Which samples belong together (sentence, trial, photograph): the split, intervals, permutations and the
+        shuffled control take groups whole.
+    labels : array-like, (samples,), optional
+        What a sample shows (a word, a class), for the control "within_labels"; the folds of the training samples, on
+        which penalties are chosen, get an equal share of each.
+    permutations : int
+        Permutations behind the null of each raw score, as in `superpose.compare`, which says what they cost.
+    interval_samples : int, optional
+        From how many held-out rows the width of intervals is estimated, as in `superpose.compare`; None takes all.
+    fit : {"pairwise", "all", "independent"}
+        One joint dictionary a pair, one for all systems, or one a system on its own.
     latents : int, optional
         Latents of each dictionary. None is four times the widest system, less where training rows are scarce
         (a sixteenth of them), but never fewer than the widest system's units.
     active : int, optional
         Latents a sample may use. None is 32, at most a sixteenth of the latents.
-    fit : {"pairwise", "all", "independent"}
-        One joint dictionary a pair, one for all systems, or one a system on its own.
     mode : {"detached", "cross", "separate", "agreement"}
         The cross terms of joint dictionaries, as in `superpose.losses.joint`.
+    training : mapping, optional
+        How dictionaries are trained: `steps`, `preset`, `batch` and `learning_rate`, as `superpose.fit` takes them; by
+        default 1,000 steps. The preset "paper" is Appendix G: all rows in every step, AdamW at a constant rate, the
+        straight-through gradient, encoders and dictionaries drawn from N(0, 1). It names two million steps.
+    seeds : int
+        How many times the dictionaries are fitted from other seeds, each in rows of its own; `Analysis.over_seeds`
+        brings them together. Intervals of single rows take their dictionaries as given.
     controls : "all", or sequence of str
         What the latent scores are held against, each in rows of its own (`space` and `control` say which):
 
@@ -169,32 +111,10 @@ def analyse(
         - "pca_code": the largest principal components of each sample, as many as latents are active.
         - "rotated": each system against a rotation of itself.
         - "planted": two Gaussian packings of each system's own codes, and what the closed form says of them.
-    metrics : sequence of Metric
-        What every space is scored by, as in `superpose.compare`.
-    test : float, or boolean array, (samples,)
-        The share of samples, drawn at random by `seed` in whole groups, that is held out; or those that are.
-    groups : array-like, (samples,), optional
-        Which samples belong together (sentence, trial, photograph): the split, intervals, permutations and the
-        shuffled control take groups whole.
-    labels : array-like, (samples,), optional
-        What a sample shows (a word, a class), for the control "within_labels"; the folds of the training samples, on
-        which penalties are chosen, get an equal share of each.
     dictionaries : mapping of str to SparseAutoencoder, optional
         Dictionaries that exist already (`superpose.load`, `superpose.formats.read`), by system, of any sizes and
         sparsities. Pairs of which both have one get rows with `fit` "given", beside those of the dictionaries fitted
         here. Whether these have seen the held-out rows, only their makers know.
-    permutations : int
-        Permutations behind the null of each raw score, as in `superpose.compare`, which says what they cost.
-    interval_samples : int, optional
-        From how many held-out rows the width of intervals is estimated, as in `superpose.compare`; None takes all.
-    steps, batch, learning_rate
-        Training of the dictionaries, as in `superpose.fit`.
-    preset : {"default", "paper"}
-        As in `superpose.fit`. "paper" is Appendix G: all rows in every step, AdamW at a constant rate, the straight-
-        through gradient, encoders and dictionaries drawn from N(0, 1). It names two million steps.
-    seeds : int
-        How many times the dictionaries are fitted from other seeds, each in rows of its own; `Analysis.over_seeds`
-        brings them together. Intervals of single rows take their dictionaries as given.
     seed : int
         The one seed that everything random is derived from.
     memory : int or str, optional
@@ -226,230 +146,40 @@ def analyse(
     >>> draw = torch.Generator().manual_seed(0)
     >>> z = sp.systems.sparse_latents(4000, 32, 2, generator=draw)
     >>> a, b = sp.systems.gaussian_projection(16, 32, repeats=(2,), generator=draw)
-    >>> found = sp.analyse({"a": z @ a.T, "b": z @ b.T}, latents=32, active=2, steps=50, permutations=99)
+    >>> found = sp.analyse({"a": z @ a.T, "b": z @ b.T}, latents=32, active=2, training={"steps": 50}, permutations=99)
     >>> sorted(found.table.space.unique())
     ['latent', 'predicted', 'raw', 'reconstruction']
     """
-    choose(FITS, "fit", fit)
-    seeds, steps = _size(seeds, 1, "seeds"), _size(steps, 1, "steps")
-    choose(PRESETS, "preset", preset)
-    usual = TRAINING[preset][1]
-    minibatch = usual["batch"] if batch is None else _size(batch, 1, "batch")
-    rate = usual["learning_rate"] if learning_rate is None else learning_rate
-    run = engine_of(engine)
-    checked_device(device)
-    asked = chosen(controls)
-    systems, groups, labels, test = paired(systems, groups, labels=labels, test=test)
-    job, dropped = prepare(
-        systems,
-        pairs=pairs,
-        fit=fit,
-        metrics=resolved(metrics),
-        groups=groups,
-        labels=labels,
-        test=test,
-        interval_samples=interval_samples,
-        seed=seed,
-        memory=memory,
-        progress=progress,
-    )
-    rows = job.training
-    widest = max(x.shape[-1] for x in job.arrays.values())
-    latents = _size(latents, max(widest, min(4 * widest, rows // 16)), "latents")
-    active = _size(active, max(1, min(32, latents // 16)), "active")
-    if active > latents:
-        raise DataError(f"{argument('active')} is {active} of {latents} latents; expected at most that many.")
-    choose(dict.fromkeys(SCORABLE_MODES), "mode", mode)
-    recipes = [
-        Recipe(
-            latents,
-            active,
-            mode,
-            steps,
-            minibatch,
-            rate,
-            derived_seed(seed, f"fit {number}"),
-            silent,
-            preset,
-            device,
-            None if keep is None else Path(keep),
-        )
-        for number in range(seeds)
-    ]
-    cells: list[Cell] = [partial(_raw_cell, pair=pair, permutations=permutations) for pair in job.pairs]
-    able = rows >= 2 * latents
-    cells += [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
-    given = checked(dictionaries, checked_systems(systems), dropped) if dictionaries else {}
-    cells += cells_of_given(job, given, [LINES[name] for name in asked if name in LINES])
-    tables = _computed(job, cells, run)
-    if not able:
-        tables.append(_refused(pd.concat(tables[: len(job.pairs)]), rows, latents, fit))
-    # Independent dictionaries are the same ones, whether the fit or a control asks for them.
-    table = pd.concat(tables, ignore_index=True).drop_duplicates(KEYS, ignore_index=True)
-    source = RETRAINED_NULL if job.repairable else UNPAIRED
-    table = _with_control_as_null(table, fit, source if "shuffled_fit" in asked else NOT_ASKED)[list(ORDER)]
-    settings = job.settings | {
-        "test": test if isinstance(test, float) else "as given",
-        "latents": latents,
-        "active": active,
-        "fit": fit,
-        "mode": mode,
-        "controls": list(asked),
-        "dictionaries": {name: repr(sae.sparsity) for name, sae in given.items()},
-        "permutations": permutations,
-        "steps": steps,
-        "preset": preset,
-        "batch": "all rows" if minibatch == math.inf else minibatch,
-        "learning_rate": rate,
-        "seeds": seeds,
-        "device": device,
-        "engine": engine,
-    }
-    held_out = {name: x[rows:] for name, x in job.arrays.items()}
-    belonging = None if job.groups is None else job.groups[rows:]
-    alike = of_groups(held_out, job.pairs, belonging, seed=seed, memory=memory)
-    warnings = [*caveats(table, job.arrays, dropped, latents, asked), *alike]
-    return Analysis(table, tuple(warnings), settings)
-
-
-@renamed(folds="cv")
-def raw(
-    systems: Systems,
-    *,
-    pairs: Sequence[tuple[str, str]] | None = None,
-    metrics: Sequence[Metric | str] = METRICS,
-    cv: int | ArrayLike | None = 5,
-    test: float | ArrayLike | None = None,
-    groups: ArrayLike | None = None,
-    labels: ArrayLike | None = None,
-    permutations: int = 999,
-    interval_samples: int | None = INTERVALS,
-    seed: int = 0,
-    memory: int | str | None = None,
-    engine: str = "serial",
-    progress: Progress | None = None,
-) -> Analysis:
-    """Compare systems raw only, as `superpose.compare` does, with the sentences and warnings of `analyse`.
-
-    Parameters and errors are those of `superpose.compare`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from superpose.analysis import raw
-    >>> x = np.random.default_rng(0).normal(size=(200, 5))
-    >>> raw({"x": x, "y": 2 * x + 1}, permutations=99).table.score.round(3).unique().tolist()
-    [1.0]
-    """
-    metrics = resolved(metrics)
     systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
-    arrays, dropped = varying(checked_systems(systems))
-    samples = check_paired(arrays)
-    chosen_pairs = checked_pairs(arrays, pairs)
-    table = compare(
-        arrays,
-        pairs=chosen_pairs,
-        metrics=metrics,
-        cv=cv,
-        test=test,
-        groups=groups,
-        labels=labels,
-        permutations=permutations,
-        interval_samples=interval_samples,
-        seed=seed,
-        memory=memory,
-        engine=engine,
-        progress=progress,
-    )
-    kept = None if groups is None else group_labels(groups, samples)
-    shown = None if labels is None else group_labels(labels, samples, "labels")
-    split = split_of(samples, cv=cv, test=test, groups=kept, labels=shown, seed=seed)
-    scored_rows = np.flatnonzero(np.isin(split.folds, split.plan.held_out))
-    training = split.training
-    table = alone(table, training)[list(ORDER)]
-    tested = {name: x[scored_rows] for name, x in arrays.items()} if kept is not None else {}
-    alike = of_groups(
-        tested, chosen_pairs, None if kept is None else kept[scored_rows], seed=seed, memory=memory
-    )
-    settings = {
-        "pairs": [list(pair) for pair in chosen_pairs],
-        "metrics": [metric.name for metric in metrics],
-        "split": split.name,
-        "groups": None if kept is None else int(kept.max()) + 1,
-        "training_samples": training,
-        "test_samples": len(scored_rows),
+    shared: dict[str, Any] = {
+        "pairs": pairs,
+        "metrics": metrics,
+        "groups": groups,
+        "labels": labels,
         "interval_samples": interval_samples,
-        "permutations": permutations,
         "seed": seed,
+        "memory": memory,
         "engine": engine,
+        "progress": progress,
     }
-    return Analysis(table, (*caveats(table, arrays, dropped, 0), *alike), settings)
-
-
-def _computed(job: Job, cells: list[Cell], run: Engine) -> list[pd.DataFrame]:
-    """Return the table of each cell, in their order, wherever and whenever the engine computes it."""
-    if run is serial:
-        return list(run(partial(_compute, job), cells))
-    tables: dict[int, pd.DataFrame] = {}
-    # Progress inside another process cannot be seen from here: cells are counted as they finish.
-    for number, table in run(partial(_compute_numbered, job.quiet()), enumerate(cells)):
-        tables[number] = table
-        job.progress("scores and dictionaries", len(tables), len(cells))
-    return [tables[number] for number in range(len(cells))]
-
-
-def _compute(job: Job, cell: Cell) -> pd.DataFrame:
-    return cell(job)
-
-
-def _compute_numbered(job: Job, cell: tuple[int, Cell]) -> tuple[int, pd.DataFrame]:
-    return cell[0], cell[1](job)
-
-
-def _raw_cell(job: Job, *, pair: tuple[str, str], permutations: int) -> pd.DataFrame:
-    """Score one pair as it is."""
-    systems = {name: job.arrays[name] for name in pair}
-    return described(scored(job, systems, permutations), job, space="raw", fit="")
-
-
-def _with_control_as_null(table: pd.DataFrame, fit: str, source: str) -> pd.DataFrame:
-    """Enter each score's shuffled control as its null, and say so; rows of a control have no null of their own.
-
-    Pairs are scored one by one, so that their p-values are adjusted here, for all pairs of a metric.
-    """
-    keys = ["system_a", "system_b", "metric", "space", "seed"]
-    shuffled = table[table.control == "shuffled_fit"].set_index(keys).score
-    recovered = table.space.isin(["latent", "reconstruction"]) & table.score.notna()
-    own = recovered & (table.control == "none") & (table.fit == fit)
-    bare = (recovered | (table.control != "none")) & ~own
-    table.loc[recovered | bare, list(OF_NULL)] = np.nan
-    table.loc[own, "null"] = [shuffled.get(tuple(row), np.nan) for row in table.loc[own, keys].itertuples(index=False)]
-    table.loc[own, "calibrated"] = calibrated(table.score[own], table.null[own])
-    for index in table.groupby(["metric", "space", "control"]).groups.values():
-        table.loc[index, "p_adjusted"] = holm(table.p[index].to_numpy())
-    for chosen_rows, name in ((bare, ""), (own, source)):
-        table.loc[chosen_rows, "why"] = [_renamed(why, name) for why in table.loc[chosen_rows, "why"]]
-    return table
-
-
-def _renamed(why: str, source: str) -> str:
-    kept = [part for part in why.split("; ") if part and not part.startswith("null:")]
-    return "; ".join([*kept, source] if source else kept)
-
-
-def _refused(raw: pd.DataFrame, training: int, size: int, fit: str) -> pd.DataFrame:
-    why = (
-        f"needs ≥ {2 * size} training samples for {size} latents; have {training}, for which at most {training // 2} "
-        "latents would fit"
+    work = planned_latent(
+        systems,
+        test=test,
+        fit=fit,
+        latents=latents,
+        active=active,
+        mode=mode,
+        training=training,
+        seeds=seeds,
+        controls=controls,
+        dictionaries=dictionaries,
+        device=device,
+        keep=keep,
+        **shared,
     )
-    blank = dict.fromkeys([*SCORES, "predictors"], np.nan)
-    # Rows of one metric say it as well as those of all.
-    return raw[raw.metric == raw.metric.iloc[0]].assign(space="latent", fit=fit, why=why, **blank)
-
-
-def _size(value: int | None, default: int, name: str) -> int:
-    if value is None:
-        return default
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise DataError(f"{argument(name)} is {value!r}; expected a positive integer.")
-    return int(value)
+    plain, recovered = planned_raw(systems, cv=cv, permutations=permutations, **shared)(), work()
+    return Analysis(
+        pd.concat([plain.table, recovered.table], ignore_index=True),
+        tuple(dict.fromkeys([*recovered.warnings, *plain.warnings])),
+        plain.settings | recovered.settings | {"split": plain.settings["split"]},
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -45,7 +44,7 @@ def nonlinear(job: Job, *, source: str) -> pd.DataFrame:
         The system that predicts all that it is compared with.
     """
     targets = {name: job.arrays[name] for name in job.partners(source)}
-    seed = derived_seed(job.seed, f"nonlinear {source}")
+    seed = derived_seed(job.design.seed, f"nonlinear {source}")
     width = _width(job, source, targets, seed)
     features = kernel_features(job.arrays[source], job.training, width, LANDMARKS, seed)
     table = described(predicted(job, source, features, targets), job, space="nonlinear", fit="")
@@ -121,7 +120,7 @@ def kernel_features(x: Array, training: int, width: float, landmarks: int, seed:
 
 def _width(job: Job, source: str, targets: dict[str, Array], seed: int) -> float:
     """Return the width that predicts best what it was not fitted on, among training rows."""
-    groups = None if job.groups is None else job.groups[: job.training]
+    groups = None if job.design.groups is None else job.design.groups[: job.training]
     folds = min(FOLDS, job.training // 2 if groups is None else len(np.unique(groups)))
     if folds < 2:
         # Nothing to choose on.
@@ -132,7 +131,7 @@ def _width(job: Job, source: str, targets: dict[str, Array], seed: int) -> float
     sizes = (TRIAL_ROWS, TRIAL_ROWS // 4)
     few = [np.sort(draw.permutation(side)[:most]) for side, most in zip(sides, sizes, strict=True)]
     rows = np.concatenate(few)
-    trial = replace(job.only([source, *targets]).rows(rows), held_out=np.arange(len(rows)) >= len(few[0]))
+    trial = job.only([source, *targets]).rows(rows, np.arange(len(rows)) >= len(few[0]))
     x = trial.arrays[source]
     unseen = {name: trial.arrays[name] for name in targets}
 

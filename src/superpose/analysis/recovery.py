@@ -121,7 +121,7 @@ def recover(
     """
     altered = repairing(job.only(names))
     train = FITS[job.fit][1] if trainer is None else trainer
-    heard = replace(recipe, progress=job.progress)
+    heard = replace(recipe, progress=job.design.progress)
     dictionaries = train({name: x[: altered.training] for name, x in altered.arrays.items()}, heard)
     recovered = Recovered(altered, dictionaries)
     rows = [line(recovered) for line in lines]

@@ -29,7 +29,7 @@ def shuffled(job: Job) -> Job:
     first, *others = kept.arrays
     arrays = {first: kept.arrays[first]}
     for name in others:
-        index = exchange.scramble(derived_seed(job.seed, f"shuffle {name}"))
+        index = exchange.scramble(derived_seed(job.design.seed, f"shuffle {name}"))
         arrays[name] = kept.arrays[name][index]
     return kept.of(arrays, kept.pairs)
 
@@ -47,11 +47,11 @@ def within_labels(job: Job) -> Job:
     DataError
         If no label can be re-paired on one side of the split.
     """
-    labels = job.labels if job.labels is not None else np.zeros(len(job.held_out), dtype=np.int64)
+    labels = job.design.labels if job.design.labels is not None else np.zeros(len(job.held_out), dtype=np.int64)
     count = len(job.arrays)
     sides = [np.flatnonzero(~job.held_out), np.flatnonzero(job.held_out)]
-    generator = np.random.default_rng(derived_seed(job.seed, "within labels"))
-    groups = np.arange(len(job.held_out)) if job.groups is None else job.groups
+    generator = np.random.default_rng(derived_seed(job.design.seed, "within labels"))
+    groups = np.arange(len(job.held_out)) if job.design.groups is None else job.design.groups
     partners = [_partners(rows, labels, groups, count, generator) for rows in sides]
     kept = np.concatenate([rows for rows, _ in partners])
     for (rows, _), side in zip(partners, ("training", "held-out"), strict=True):

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from superpose.analysis.main import Analysis
+from superpose.analysis.found import Analysis
 from superpose.analysis.scores import METRICS
 from superpose.ceilings import Trials, as_trials, beside, of_pairs
 from superpose.deprecation import renamed
@@ -24,7 +25,7 @@ def with_ceilings(
     trials: Mapping[str, ArrayLike | Trials],
     *,
     cv: int | ArrayLike | None = 5,
-    test: float | ArrayLike | None = None,
+    test: float | ArrayLike | None = 0.2,
     groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     metrics: Sequence[Metric] = METRICS,
@@ -39,7 +40,7 @@ def with_ceilings(
     trials : mapping of str to array, (repeats, samples, units), or Trials
         Every system's trials, in the order of the rows that were analysed.
     cv, test, groups, labels, metrics, seed
-        As they were for the analysis; `test` where dictionaries were fitted.
+        As they were for the analysis.
 
     Returns
     -------
@@ -64,16 +65,12 @@ def with_ceilings(
     """
     check_rows(trials)
     known = {name: _varying(as_trials(x, name)) for name, x in trials.items()}
-    found = of_pairs(
-        known,
-        pairs=[(a, b) for a, b in analysis.settings["pairs"]],
-        metrics=metrics,
-        cv=cv,
-        test=test,
-        groups=groups,
-        labels=labels,
-        seed=seed,
-    )
+    splits = set(analysis.table.split[analysis.table.space == "raw"])
+    each: list[dict[str, Any]] = [{"test": test}] if "test" in splits else []
+    each += [{"cv": cv}] if splits - {"test"} else []
+    common: dict[str, Any] = {"metrics": metrics, "groups": groups, "labels": labels, "seed": seed}
+    pairs = [(a, b) for a, b in analysis.settings["pairs"]]
+    found = pd.concat([of_pairs(known, pairs=pairs, **split, **common) for split in each], ignore_index=True)
     table = beside(analysis.table, found)
     return replace(analysis, table=table, warnings=(*analysis.warnings, *_warnings(table, found)))
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from superpose.analysis.main import Analysis
+from superpose.analysis.found import Analysis
 from superpose.files import DataError, whole
 from superpose.provenance import threads, versions
 

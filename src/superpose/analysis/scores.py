@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
-from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, compare
+from superpose.arrays import as_responses
+from superpose.comparison import COLUMNS, IDENTITY, SCORES, SIZES, Design, table_of
 from superpose.metrics import CKA, CKA_DEBIASED, RIDGE_R, RIDGE_R2, RIDGE_R_UNITS, RSA, Metric
-from superpose.metrics.metric import is_constant
 
 Array = NDArray[Any]
 
@@ -20,81 +21,16 @@ Array = NDArray[Any]
 METRICS = (CKA, CKA_DEBIASED, RSA, RIDGE_R, RIDGE_R2, RIDGE_R_UNITS)
 FIT = ("space", "fit", "control", "seed")
 QUALITY = ("fvu_a", "fvu_b", "dead_a", "dead_b", "rare_a", "rare_b", "l0_a", "l0_b", "same_index")
-ORDER = (*IDENTITY, *FIT, *SCORES, "split", *SIZES, "training_samples", "predictors", *QUALITY, "why")
+ORDER = (*IDENTITY, *FIT, *SCORES, "split", "null_kind", *SIZES, "training_samples", "predictors", *QUALITY, "why")
 
 
-def scored(job: Job, systems: Mapping[str, Array], permutations: int = 0, engine: str = "serial") -> pd.DataFrame:
-    """Return the scores of one space: the one pure function that every space and control goes through.
+def scored(job: Job, systems: Mapping[str, Array]) -> pd.DataFrame:
+    """Return the scores of one space: {name: array} of the job's rows, under its split and metrics.
 
     What a dictionary makes of a system may stand still, as that of one that is never active: such scores are NaN.
     """
-    pairs = job.within(systems)
-    return _scored(job, systems, pairs, job.metrics, permutations=permutations, engine=engine)
-
-
-def _scored(
-    job: Job,
-    systems: Mapping[str, Array],
-    pairs: Sequence[tuple[str, str]],
-    metrics: Sequence[Metric],
-    *,
-    predictors: Sequence[str] | None = None,
-    **options: Any,
-) -> pd.DataFrame:
-    """Return the scores of pairs, those of predictors in their one direction."""
-    still = {name for name, x in systems.items() if is_constant(x)}
-    able = [pair for pair in pairs if still.isdisjoint(pair)]
-    one_way = predictors is not None
-    tables = [_unscored(job, systems, pair, metrics, still, one_way) for pair in pairs if pair not in able]
-    if able:
-        table = compare(
-            {name: x for name, x in systems.items() if name not in still},
-            **({"predictors": predictors} if one_way else {"pairs": able}),
-            metrics=metrics,
-            test=job.held_out,
-            groups=job.groups,
-            labels=job.labels,
-            interval_samples=job.interval_samples,
-            seed=job.seed,
-            memory=job.memory,
-            progress=job.progress,
-            **options,
-        )
-        tables.insert(0, table)
-    return pd.concat(tables, ignore_index=True)
-
-
-def unvarying(names: Sequence[str]) -> str:
-    """Return why systems have no score of what a dictionary makes of them."""
-    return f"{' and '.join(names)}: the same in all rows"
-
-
-def _unscored(
-    job: Job,
-    systems: Mapping[str, Array],
-    pair: tuple[str, str],
-    metrics: Sequence[Metric],
-    still: Collection[str],
-    one_way: bool,
-) -> pd.DataFrame:
-    """Return the rows of a pair of which a system does not vary."""
-    why = unvarying([name for name in pair if name in still])
-    rows = [
-        {
-            "system_a": a,
-            "system_b": b,
-            "metric": metric.name,
-            "directed": metric.directed,
-            "split": "test",
-            "samples": int(job.held_out.sum()),
-            "units_a": systems[a].shape[-1],
-            "units_b": systems[b].shape[-1],
-            "why": why,
-        }
-        for metric in metrics
-        for a, b in ([pair, pair[::-1]] if metric.directed and not one_way else [pair])
-    ]
-    return pd.DataFrame(rows, columns=COLUMNS)
+    finite = {name: as_responses(x, name) for name, x in systems.items()}
+    return table_of(finite, job.within(systems), job.metrics, job.design)
 
 
 def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Array]) -> pd.DataFrame:
@@ -119,8 +55,24 @@ def predicted(job: Job, source: str, predictors: Array, targets: Mapping[str, Ar
     if not job.predictive:
         return pd.DataFrame(columns=COLUMNS)
     pairs = [(source, name) for name in targets]
-    table = _scored(job, {source: predictors, **targets}, pairs, job.predictive, predictors=[source], permutations=0)
+    one_way = replace(job.design, one_way=True)
+    table = table_of({source: predictors, **targets}, pairs, job.predictive, one_way)
     return table.assign(units_a=job.arrays[source].shape[-1])
+
+
+def settings_of(pairs: Sequence[tuple[str, str]], metrics: Sequence[Metric], design: Design) -> dict[str, Any]:
+    """Return the settings that scores follow from."""
+    return {
+        "pairs": [list(pair) for pair in pairs],
+        "metrics": [metric.name for metric in metrics],
+        "split": design.split,
+        "groups": None if design.groups is None else int(design.groups.max()) + 1,
+        "labels": None if design.labels is None else int(design.labels.max()) + 1,
+        "training_samples": design.training,
+        "test_samples": design.count,
+        "interval_samples": design.interval_samples,
+        "seed": design.seed,
+    }
 
 
 def alone(table: pd.DataFrame, training: int) -> pd.DataFrame:
@@ -143,6 +95,7 @@ def described(table: pd.DataFrame, job: Job, *, space: str, control: str = "none
     return measured.assign(space=space, fit=job.fit if fit is None else fit, control=control)
 
 
-def noted(table: pd.DataFrame, note: str) -> pd.DataFrame:
-    """Return the table with a remark in front of every row's `why`."""
-    return table.assign(why=["; ".join(filter(None, (note, why))) for why in table.why])
+def noted(table: pd.DataFrame, note: str, rows: Any = True) -> pd.DataFrame:
+    """Return the table with a remark in front of the `why` of the chosen rows, or of all."""
+    said = ("; ".join(filter(None, (note, why))) for why in table.why)
+    return table.assign(why=np.where(rows, list(said), table.why))

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from superpose.plots import comparable
+
 LEVEL = 0.05
 # Scores closer than this are called equal, whatever their intervals say.
 SMALLEST = 0.01
@@ -158,7 +160,7 @@ class _Mean(NamedTuple):
 
 
 def _score(rows: pd.DataFrame, space: str, control: str = "none") -> _Mean | None:
-    chosen = _select(rows, space, control)
+    chosen = _select(comparable(rows), space, control)
     known = chosen[np.isfinite(chosen.score)]
     if known.empty:
         return None

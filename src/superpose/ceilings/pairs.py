@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.arrays import group_labels
 from superpose.ceilings.explainable import R2, R, parts_of, share_influence
 from superpose.ceilings.halves import unsplittable
 from superpose.ceilings.kernels import (
@@ -23,19 +22,18 @@ from superpose.ceilings.kernels import (
     parted,
 )
 from superpose.ceilings.trials import Trials, as_trials
-from superpose.comparison import IDENTITY, checked_pairs, checked_seed
+from superpose.comparison import IDENTITY, Design, checked_pairs, design_of
 from superpose.deprecation import renamed
 from superpose.files import DataError
 from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, DEFAULT, Metric, PredictiveMetric
-from superpose.metrics.splits import Plan, split_of
 from superpose.rows import check_rows
 from superpose.statistics import uncertainty, within_folds
 
 Array = NDArray[Any]
 
-KEY = list(IDENTITY[:3])
+KEY = [*IDENTITY[:3], "split"]
 CEILING = ("ceiling", "ceiling_low", "ceiling_high", "ceiling_kind")
-COLUMNS = (*IDENTITY, *CEILING, "ceiling_why")
+COLUMNS = (*IDENTITY, "split", *CEILING, "ceiling_why")
 HALVES, EXPLAINABLE = "split halves", "explainable variance"
 BIASED = "noise raises CKA as first published where units are many beside samples; see that of cka_debiased"
 UNKNOWN = "no ceiling is known for this metric; superpose.ceilings.split_half scores halves of the trials"
@@ -82,9 +80,9 @@ def of_pairs(
     Returns
     -------
     pandas.DataFrame
-        One row for each of `superpose.compare`: `ceiling`, at most 1; `ceiling_low`, `ceiling_high`: 95 % interval from
-        the influence of samples, or groups; `ceiling_kind`: "split halves" or "explainable variance"; `ceiling_why`:
-        the reason for a NaN, an estimate that was cut, or what was assumed.
+        One row for each of `superpose.compare`, with its `split`: `ceiling`, at most 1; `ceiling_low`, `ceiling_high`:
+        95 % interval from the influence of samples, or groups; `ceiling_kind`: "split halves" or "explainable
+        variance"; `ceiling_why`: the reason for a NaN, an estimate that was cut, or what was assumed.
 
     Raises
     ------
@@ -108,18 +106,15 @@ def of_pairs(
     known = {str(name): as_trials(x, str(name)) for name, x in systems.items()}
     samples = _shared_samples(known)
     chosen = checked_pairs(known, pairs)
-    checked_seed(seed)
-    kept = None if groups is None else group_labels(groups, samples)
-    shown = None if labels is None else group_labels(labels, samples, "labels")
-    split = split_of(samples, cv=cv, test=test, groups=kept, labels=shown, seed=seed)
-    design = Design(split.folds, split.plan, kept, splits, seed)
-    scored = {name: trials.of(design.scored) for name, trials in known.items()}
+    design = design_of(samples, cv=cv, test=test, groups=groups, labels=labels, seed=seed)
+    scored = {name: trials.of(design.tested) for name, trials in known.items()}
+    partings = Partings(design, splits)
     rows = []
     for a, b in chosen:
         for metric in metrics:
             for first, second in ((a, b), (b, a)) if metric.directed else ((a, b),):
-                found = _ceiling(metric, scored[first], scored[second], design)
-                rows.append((first, second, metric.name, metric.directed, *found.row))
+                found = _ceiling(metric, scored[first], scored[second], partings)
+                rows.append((first, second, metric.name, metric.directed, design.split, *found.row))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -163,61 +158,57 @@ def beside(scores: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
 
 
 @dataclass(frozen=True)
-class Design:
-    """Which samples are scored, in which folds and groups, and how trials are parted."""
+class Partings:
+    """How trials are parted under a design, and what has been found of each system's."""
 
-    folds: NDArray[np.int64]
-    plan: Plan
-    groups: NDArray[np.int64] | None
+    design: Design
     splits: int
-    seed: int
     parted: dict[str, Parted] = field(default_factory=dict)
 
     @property
-    def scored(self) -> NDArray[np.bool_]:
-        """The samples of the held-out folds."""
-        return np.isin(self.folds, self.plan.held_out)
+    def folds(self) -> NDArray[np.int64]:
+        """The fold of each scored sample."""
+        return self.design.folds[self.design.tested]
+
+    @property
+    def groups(self) -> NDArray[np.int64] | None:
+        """The group of each scored sample."""
+        return None if self.design.groups is None else self.design.groups[self.design.tested]
 
     @property
     def rounds(self) -> list[NDArray[np.int64]]:
         """Of the scored samples, those of each held-out fold."""
-        folds = self.folds[self.scored]
-        return [np.flatnonzero(folds == fold) for fold in self.plan.held_out]
+        return [np.flatnonzero(self.folds == fold) for fold in self.design.plan.held_out]
 
     def bounded(self, value: float, influence: Array) -> tuple[float, float]:
         """Return the interval of a ceiling, whole groups resampled together."""
-        found = uncertainty(value, influence, (-np.inf, 1.0), self.scored_groups)
+        found = uncertainty(value, influence, (-np.inf, 1.0), self.groups)
         return found.low, found.high
-
-    @property
-    def scored_groups(self) -> NDArray[np.int64] | None:
-        """The group of each scored sample."""
-        return None if self.groups is None else self.groups[self.scored]
 
     def few_groups(self, metric: str) -> str:
         """Return why a metric of samples of different groups has no ceiling, or nothing."""
-        if metric != GROUPED or self.scored_groups is None:
+        if metric != GROUPED or self.groups is None:
             return ""
-        count = len(np.unique(self.scored_groups))
+        count = len(np.unique(self.groups))
         return f"needs ≥ {FEWEST_SAMPLES} groups; have {count}" if count < FEWEST_SAMPLES else ""
 
     def reliability(self, trials: Trials, metric: str) -> Reliability:
         """Return the reliability of a system's kernels by the metric's own agreement."""
         if metric != GROUPED:
             return kernel_reliability(self.kernels(trials), metric)
-        if self.scored_groups is None:
+        if self.groups is None:
             # Each sample is a group of its own.
             return kernel_reliability(self.kernels(trials), CKA_DEBIASED.name)
-        return grouped_reliability(trials, self.scored_groups, self.splits, self.seed)
+        return grouped_reliability(trials, self.groups, self.splits, self.design.seed)
 
     def within_folds(self, influence: Array) -> Array:
         """Return influence on a mean over folds, as it is for the scores."""
-        return within_folds(influence, self.folds[self.scored], self.scored_groups)
+        return within_folds(influence, self.folds, self.groups)
 
     def kernels(self, trials: Trials) -> Parted:
         """Return a system's kernels, computed once for all its pairs and metrics."""
         if trials.name not in self.parted:
-            self.parted[trials.name] = parted(trials, self.splits, self.seed)
+            self.parted[trials.name] = parted(trials, self.splits, self.design.seed)
         return self.parted[trials.name]
 
 
@@ -245,15 +236,15 @@ def _shared_samples(systems: Mapping[str, Trials]) -> int:
     return next(iter(counts.values()))
 
 
-def _ceiling(metric: Any, a: Trials, b: Trials, design: Design) -> Ceiling:
+def _ceiling(metric: Any, a: Trials, b: Trials, partings: Partings) -> Ceiling:
     if isinstance(metric, PredictiveMetric):
-        return _predictive(b, metric.kind, design)
+        return _predictive(b, metric.kind, partings)
     if metric.name in KERNELS:
-        return _kernel(a, b, metric.name, design)
+        return _kernel(a, b, metric.name, partings)
     return Ceiling(why=BIASED if metric.name == "cka" else UNKNOWN)
 
 
-def _kernel(a: Trials, b: Trials, metric: str, design: Design) -> Ceiling:
+def _kernel(a: Trials, b: Trials, metric: str, partings: Partings) -> Ceiling:
     """Return the score of two systems with the signals of either one and the noise of each."""
     noisy = [trials for trials in (a, b) if trials.repeated]
     if not noisy:
@@ -262,26 +253,26 @@ def _kernel(a: Trials, b: Trials, metric: str, design: Design) -> Ceiling:
         return Ceiling(why=f"needs ≥ {FEWEST_SAMPLES} samples; have {a.samples}")
     if reasons := list(filter(None, map(unsplittable, noisy))):
         return Ceiling(why="; ".join(reasons))
-    if reason := design.few_groups(metric):
+    if reason := partings.few_groups(metric):
         return Ceiling(why=reason)
-    parts = [design.reliability(trials, metric) for trials in noisy]
+    parts = [partings.reliability(trials, metric) for trials in noisy]
     notes = [part.why for part in parts if part.why]
     notes += [f"{trials.name} has no repeats and is taken as free of noise" for trials in (a, b) if trials not in noisy]
     value = float(np.sqrt(np.prod([part.value for part in parts])))
     if not np.isfinite(value):
         return Ceiling(why="; ".join(notes))
     influence = value / 2 * np.sum([part.relative for part in parts], axis=0)
-    return Ceiling(value, *design.bounded(value, influence), HALVES, "; ".join(notes))
+    return Ceiling(value, *partings.bounded(value, influence), HALVES, "; ".join(notes))
 
 
-def _predictive(target: Trials, kind: tuple[str, str], design: Design) -> Ceiling:
+def _predictive(target: Trials, kind: tuple[str, str], partings: Partings) -> Ceiling:
     """Return what knowing the noiseless target would reach on its mean over trials, as the mean over folds."""
     if not target.repeated:
         return Ceiling(why=f"{target.name} has no repeats: the noise of what is predicted is unknown")
     greatest, columns = GREATEST[kind[0]], COLUMNS_OF[kind[1]]
     losses = []
     change = np.zeros((target.samples, columns(target.values[:, :1]).shape[-1]))
-    for index in design.rounds:
+    for index in partings.rounds:
         try:
             parts = parts_of(target.of(index))
         except DataError as error:
@@ -289,7 +280,7 @@ def _predictive(target: Trials, kind: tuple[str, str], design: Design) -> Ceilin
         noise, total, n = columns(parts.noise), columns(parts.total), len(index)
         with np.errstate(divide="ignore", invalid="ignore"):
             losses.append(greatest.loss(noise.sum(axis=0) / total.sum(axis=0), n))
-        change[index] = greatest.loss(share_influence(noise, total), n) * target.samples / (n * len(design.rounds))
+        change[index] = greatest.loss(share_influence(noise, total), n) * target.samples / (n * len(partings.rounds))
     # Before the root: it would take the chance of single folds for signal.
     loss = np.mean(losses, axis=0)
     known, silent = np.isfinite(loss), loss >= 1
@@ -298,9 +289,9 @@ def _predictive(target: Trials, kind: tuple[str, str], design: Design) -> Ceilin
     if silent[known].all():
         return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials")
     value = float(np.where(silent, 0.0, greatest.value(loss))[known].mean())
-    influence = design.within_folds(np.where(silent, 0.0, greatest.slope(loss) * change)[:, known].mean(axis=1))
+    influence = partings.within_folds(np.where(silent, 0.0, greatest.slope(loss) * change)[:, known].mean(axis=1))
     why = f"{silent.sum()} of {len(loss)} units show no signal and count as 0" if silent.any() else ""
-    return Ceiling(value, *design.bounded(value, influence), EXPLAINABLE, why)
+    return Ceiling(value, *partings.bounded(value, influence), EXPLAINABLE, why)
 
 
 def _pooled(x: Array) -> Array:

@@ -17,7 +17,7 @@ from cyclopts import Parameter
 from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_analysis, show_comparison
-from superpose.files import DataError, argument, sha256
+from superpose.files import sha256
 from superpose.progress import Progress, in_words
 
 if TYPE_CHECKING:
@@ -92,10 +92,10 @@ def compare(
     labels
         File of one label a row, as groups: what the row shows (a word, a class). For the control within_labels.
     cv
-        With --raw: folds of the cross-validation, drawn at random in whole groups, by default 5; all rows are scored.
+        Folds of the cross-validation of raw scores, drawn at random in whole groups, by default 5; all rows are scored.
     test
-        The share of rows, drawn at random in whole groups, that is held out: every score is taken on it. By default .2
-        where dictionaries are fitted, and cross-validation with --raw.
+        The share of rows, drawn at random in whole groups, that dictionaries are not fitted on: what is made of them,
+        and the raw scores beside it, are taken there; by default .2. With --raw, one fixed split in place of --cv.
     permutations
         How many permutations the null of each raw score is made of.
     raw
@@ -158,14 +158,12 @@ def compare(
     if no_latents:
         print("superpose: --no-latents is called --raw now.", file=sys.stderr)
     raw = raw or no_latents
-    if cv is not None and not raw and folds is None:
-        how = "where dictionaries are fitted, --test is the share held out"
-        raise DataError(f"{argument('cv')} goes with --raw; {how}.")
     cv = 5 if cv is None else cv
+    if dry_run:
+        fixed = test if raw else None
+        return show_comparison(costs_of(files, cv, fixed, permutations, drawn, memory, axes, missing), as_json=json)
     if not raw and test is None:
         test = SHARE
-    if dry_run:
-        return show_comparison(costs_of(files, cv, test, permutations, drawn, memory, axes, missing), as_json=json)
     started = time.perf_counter()
     with Progress() as reading:
         systems, found_groups, inputs, trials, notes = read_systems(files, reading, **told(axes, missing))
@@ -174,9 +172,9 @@ def compare(
     known, known_record = read_dictionaries(dictionaries or [])
     shown = None if labels is None else read_groups(labels, "--labels", missing)
     folder = check_free(out, overwrite=overwrite)
-    foretell(systems, permutations, cv=cv, test=test, interval_samples=drawn)
+    foretell(systems, permutations, cv=cv, test=test if raw else None, interval_samples=drawn)
     progress = Progress()
-    split: dict[str, Any] = {"test": test, **({"cv": cv} if raw else {})}
+    split: dict[str, Any] = {"test": test, "cv": cv}
     shared: dict[str, Any] = {
         **split,
         "labels": shown,
@@ -200,7 +198,7 @@ def compare(
                 mode=mode,
                 controls=controls.split(","),
                 dictionaries=known,
-                steps=steps,
+                training={"steps": steps},
                 seeds=seeds,
                 device=device,
                 keep=folder / KEPT,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 SHOWN = ("cka_debiased", "ridge_r")
 SCORES = ["score", "low", "high", "ceiling", "null", "p"]
-COLUMNS = ["system_a", "system_b", "metric", "space", "control", *SCORES, "fvu_a", "fvu_b"]
+COLUMNS = ["system_a", "system_b", "metric", "space", "split", "control", *SCORES, "fvu_a", "fvu_b"]
 
 
 def show_analysis(analysis: Analysis, *, as_json: bool) -> None:

@@ -2,14 +2,15 @@
 
 from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked_pairs, checked_seed, checked_systems
 from superpose.comparison.columns import COLUMNS, IDENTITY, OF_NULL, SCORES, SIZES, calibrated
-from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared, silent
+from superpose.comparison.design import INTERVALS, Design, Progress, design_of, planned_for, silent
 from superpose.comparison.main import compare
 from superpose.comparison.matrix import matrix
-from superpose.comparison.order import SAMPLES
+from superpose.comparison.order import SAMPLES, warn_of_order
 from superpose.comparison.pairs import Directions, Outcome, outcome_of
 from superpose.comparison.routes import over_pairs
 from superpose.comparison.rows import over_rows
 from superpose.comparison.sums import FACTORS, shares_held, tiles
+from superpose.comparison.table import table_of
 
 __all__ = [
     "COLUMNS",
@@ -32,13 +33,15 @@ __all__ = [
     "checked_seed",
     "checked_systems",
     "compare",
+    "design_of",
     "matrix",
     "outcome_of",
     "over_pairs",
     "over_rows",
     "planned_for",
-    "prepared",
     "shares_held",
     "silent",
+    "table_of",
     "tiles",
+    "warn_of_order",
 ]

@@ -13,7 +13,7 @@ IDENTITY = ("system_a", "system_b", "metric", "directed")
 OF_NULL = ("null", "null_low", "null_high", "p", "p_adjusted", "calibrated")
 SCORES = ("score", "low", "high", "error", *OF_NULL)
 SIZES = ("samples", "units_a", "units_b")
-COLUMNS = (*IDENTITY, *SCORES, "split", *SIZES, "why")
+COLUMNS = (*IDENTITY, *SCORES, "split", "null_kind", *SIZES, "why")
 
 
 def calibrated(score: Any, null: Any, best: float = 1.0) -> Any:

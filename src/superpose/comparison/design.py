@@ -11,12 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import (
-    check_paired,
     group_labels,
 )
-from superpose.comparison.checks import Systems, bytes_of, checked_draw, checked_pairs, checked_seed, checked_systems
-from superpose.comparison.order import warn_of_order
-from superpose.files import DataError
+from superpose.comparison.checks import bytes_of, checked_draw, checked_seed
+from superpose.files import DataError, argument
 from superpose.metrics import GroupedMetric, Metric, PredictiveMetric
 from superpose.metrics.splits import Plan, split_of
 from superpose.permutations import Permutations, permutations
@@ -42,6 +40,8 @@ class Design:
     plan: Plan
     split: str
     groups: NDArray[np.int64] | None
+    labels: NDArray[np.int64] | None
+    interval_samples: int | None
     drawn: Drawn
     one_way: bool
     permutations: int
@@ -62,9 +62,9 @@ class Design:
     def exchanged(self) -> Design:
         """The same design over the samples that take part in permutations, for scores without intervals."""
         kept = self.exchange.kept
-        folds, groups = self.folds[kept], None if self.groups is None else self.groups[kept]
-        nothing = np.zeros(0, dtype=np.int64)
-        return replace(self, folds=folds, groups=groups, drawn=Drawn(nothing, nothing, None, 0, 0))
+        groups, labels = (None if part is None else part[kept] for part in (self.groups, self.labels))
+        nothing = Drawn(np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64), None, 0, 0)
+        return replace(self, folds=self.folds[kept], groups=groups, labels=labels, drawn=nothing)
 
     @cached_property
     def tested(self) -> NDArray[np.int64]:
@@ -81,48 +81,64 @@ class Design:
         """How many samples are scored."""
         return len(self.tested)
 
+    @property
+    def training(self) -> int:
+        """How many samples weights are fitted on, in the round that has the fewest."""
+        return min(int(np.isin(self.folds, training).sum()) for _, training in self.plan.rounds)
 
-def prepared(
-    systems: Systems,
+
+def design_of(
+    samples: int,
     *,
-    pairs: Sequence[tuple[str, str]] | None,
-    cv: int | ArrayLike | None,
-    test: float | ArrayLike | None,
-    groups: ArrayLike | None,
+    cv: int | ArrayLike | None = 5,
+    test: float | ArrayLike | None = None,
+    groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     interval_samples: int | None = INTERVALS,
     permutations: int = 0,
     one_way: bool = False,
     seed: int = 0,
-    memory: int | str | None,
-    progress: Progress | None,
-) -> tuple[dict[str, Array], list[tuple[str, str]], Design]:
-    """Return checked systems, the chosen pairs, and how samples are split and grouped."""
-    arrays = checked_systems(systems)
-    samples = check_paired(arrays)
-    couples = checked_pairs(arrays, pairs)
+    memory: int | str | None = None,
+    progress: Progress | None = None,
+) -> Design:
+    """Return how samples are split, grouped, drawn and permuted.
+
+    Parameters are those of `superpose.compare`; with `one_way`, the first system of a pair predicts the second alone.
+
+    Raises
+    ------
+    DataError
+        For folds, groups or labels that do not fit the samples, or a setting out of range.
+
+    Examples
+    --------
+    >>> from superpose.comparison import design_of
+    >>> design = design_of(100, cv=4)
+    >>> design.split, design.count, design.training
+    ('cv=4', 100, 75)
+    """
     checked_seed(seed)
     checked_draw(interval_samples)
+    if not isinstance(permutations, int | np.integer) or permutations < 0:
+        raise DataError(f"{argument('permutations')} is {permutations!r}; expected an integer of at least 0.")
     kept = None if groups is None else group_labels(groups, samples)
     shown = None if labels is None else group_labels(labels, samples, "labels")
     split = split_of(samples, cv=cv, test=test, groups=kept, labels=shown, seed=seed)
-    if split.name.startswith("cv"):
-        chosen = dict.fromkeys(name for couple in couples for name in couple)
-        warn_of_order({name: arrays[name] for name in chosen if arrays[name].ndim == 2}, kept, shown)
     scored = np.flatnonzero(np.isin(split.folds, split.plan.held_out))
-    design = Design(
+    return Design(
         folds=split.folds,
         plan=split.plan,
         split=split.name,
         groups=kept,
+        labels=shown,
+        interval_samples=interval_samples,
         drawn=draw(scored, split.folds, kept, interval_samples, seed),
-        permutations=permutations,
+        permutations=int(permutations),
         one_way=one_way,
         seed=seed,
         memory=bytes_of(memory),
         progress=progress or progress_lines(),
     )
-    return arrays, couples, design
 
 
 def planned_for(metrics: Sequence[Metric], design: Design) -> list[Any]:

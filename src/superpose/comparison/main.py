@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from superpose.comparison.checks import Systems
-from superpose.comparison.columns import COLUMNS
-from superpose.comparison.design import INTERVALS, Design, Progress, planned_for, prepared
-from superpose.comparison.routes import kernels_alone
-from superpose.comparison.scores import closer_sign
-from superpose.comparison.workers import scored, scored_by
+from superpose.arrays import check_paired
+from superpose.comparison.checks import Systems, checked_pairs, checked_systems
+from superpose.comparison.design import INTERVALS, Progress, design_of, planned_for
+from superpose.comparison.order import warn_of_order
+from superpose.comparison.table import table_of
 from superpose.deprecation import renamed
 from superpose.engines import processes
 from superpose.files import DataError, argument
 from superpose.metrics import DEFAULT, Metric, resolved
 from superpose.recordings.systems import named, paired
-from superpose.statistics import familywise
-
-Array = NDArray[Any]
 
 
 @renamed(folds="cv")
@@ -80,7 +77,7 @@ def compare(
         over all permutations of samples, folds and groups aside, where that has a closed form. Samples are permuted
         inside folds; with groups, whole groups among groups of equal size. Where too few are equal, groups of similar
         size exchange places, each with as many of its first samples as the smallest has: `null`, `p` and `calibrated`
-        then belong to the score of those samples, and `why` says how many they are
+        then belong to the score of those samples, and `null_kind` says how many they are
         (`superpose.permutations.permutations`).
     interval_samples : int, optional
         From how many of the scored samples, drawn at random in whole groups and at least 1,000 of those, the width of
@@ -106,8 +103,8 @@ def compare(
         mean, 2.5 % and 97.5 % of the scores of permuted samples, the regression fitted anew on each; `p` =
         (1 + b)/(1 + B), one-sided; `p_adjusted`: the same for all pairs of a metric at once
         (`superpose.statistics.familywise`); `calibrated`: where the score lies between its null mean, 0, and that of
-        identical systems, 1; `split`: how samples were split; `samples` scored; `why`: the reason for a NaN and which
-        null was taken.
+        identical systems, 1; `split`: how samples were split; `null_kind`: which null was taken;
+        `samples` scored; `why`: the reason for a NaN.
 
     Raises
     ------
@@ -124,26 +121,27 @@ def compare(
     >>> table.query("metric == 'ridge_r'").score.round(3).tolist()
     [1.0, 1.0]
     """
-    if not isinstance(permutations, int | np.integer) or permutations < 0:
-        raise DataError(f"{argument('permutations')} is {permutations!r}; expected an integer of at least 0.")
     workers = processes(engine)
     metrics = resolved(metrics)
     known, groups, labels, test, cv = paired(named(systems, others), groups, labels=labels, test=test, cv=cv)
-    arrays, couples, design = prepared(
-        known,
-        pairs=pairs if predictors is None and targets is None else _across(known, pairs, predictors, targets),
-        one_way=predictors is not None or targets is not None,
+    arrays = checked_systems(known)
+    one_way = predictors is not None or targets is not None
+    couples = _across(arrays, pairs, predictors, targets) if one_way else checked_pairs(arrays, pairs)
+    design = design_of(
+        check_paired(arrays),
         cv=cv,
         test=test,
         groups=groups,
         labels=labels,
         interval_samples=interval_samples,
-        permutations=int(permutations),
+        permutations=permutations,
+        one_way=one_way,
         seed=seed,
         memory=memory,
         progress=progress,
     )
     planned_for(metrics, design)
+    warn_of_order({name: arrays[name] for name in dict.fromkeys(chain.from_iterable(couples))}, design)
     repeats = next(iter(arrays.values())).shape[:-2]
     if any(x.shape[:-2] != repeats for x in arrays.values()):
         raise DataError(
@@ -152,7 +150,7 @@ def compare(
         )
     tables = []
     for number, index in enumerate(np.ndindex(repeats)):
-        table = _table({name: x[index] for name, x in arrays.items()}, couples, metrics, design, workers)
+        table = table_of({name: x[index] for name, x in arrays.items()}, couples, metrics, design, workers)
         tables.append(table.assign(**({"repeat": number} if repeats else {})))
     return pd.concat(tables, ignore_index=True)
 
@@ -173,28 +171,4 @@ def _across(
             raise DataError(f"{argument(name)} is {chosen!r}; expected a list of some of {known}.")
     sources = [name for name in systems if name not in (targets or ())] if predictors is None else predictors
     goals = [name for name in systems if name not in sources] if targets is None else targets
-    return [(a, b) for a in sources for b in goals if a != b]
-
-
-def _table(
-    arrays: dict[str, Array],
-    couples: Sequence[tuple[str, str]],
-    metrics: Sequence[Metric],
-    design: Design,
-    workers: int,
-) -> pd.DataFrame:
-    several = workers > 1 and len(couples) > 1
-    if several and not kernels_alone(arrays, couples, planned_for(metrics, design), design):
-        found = scored_by(workers, arrays, couples, metrics, design)
-    else:
-        found = scored(couples, arrays=arrays, metrics=metrics, design=design)
-    every = [one for couple in couples for one in found[couple]]
-    table = pd.DataFrame([one.row for one in every], columns=COLUMNS)
-    for metric in metrics:
-        of_metric = [i for i, one in enumerate(every) if one.row["metric"] == metric.name and one.null is not None]
-        nulls = [null for null in (every[i].null for i in of_metric) if null is not None]
-        if nulls:
-            sign, known = closer_sign(metric), np.array([null.score for null in nulls])
-            adjusted = familywise(sign * known, sign * np.stack([null.permuted for null in nulls]))
-            table.loc[of_metric, "p_adjusted"] = adjusted
-    return table
+    return checked_pairs(systems, [(a, b) for a in sources for b in goals if a != b])

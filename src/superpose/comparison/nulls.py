@@ -88,22 +88,20 @@ def _crossed(pair: Pair, index: NDArray[np.int64], norm_x: Array, norm_y: Array)
     return Cross(crossed, norms, empty, empty)
 
 
-def null_columns(null: Null, sign: float, design: Design, why: list[str]) -> dict[str, float]:
-    """Return what the table says of a score's null, and note which null it was."""
+def null_columns(null: Null, sign: float, design: Design) -> dict[str, Any]:
+    """Return what the table says of a score's null: nothing where no score over permutations exists."""
     known = null.permuted[np.isfinite(null.permuted)]
     if not len(known) or not np.isfinite(null.score):
-        why.append("no null: no score over permutations exists")
         return {}
-    why.append(described(len(known), design))
     low, high = np.quantile(known, [0.025, 0.975])
     result = {"null": float(known.mean()), "null_low": float(low), "null_high": float(high)}
-    return result | {"p": p_value(sign * null.score, sign * known)}
+    return result | {"p": p_value(sign * null.score, sign * known), "null_kind": kind_of(len(known), design)}
 
 
-def described(count: int, design: Design) -> str:
+def kind_of(count: int, design: Design) -> str:
     """Return in words which null it was."""
     what = "samples" if design.groups is None else "groups"
-    text = f"null: {count} permutations of {what} within folds"
+    text = f"{count} permutations of {what} within folds"
     if not design.exchange.partial:
         return text
     share = int(np.isin(design.exchange.kept, design.tested).sum())

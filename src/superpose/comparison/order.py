@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.blocks import inner
+from superpose.comparison.design import Design
 from superpose.moments import mean_of, working_type
 
 Array = NDArray[Any]
@@ -20,19 +21,21 @@ SAMPLES = 2_000
 SMALLEST, ERRORS = 0.1, 5.0
 
 
-def warn_of_order(
-    systems: Mapping[str, Array], groups: NDArray[np.int64] | None, labels: NDArray[np.int64] | None
-) -> None:
-    """Warn of each system in which neighbours are alike though no group and no label says why."""
+def warn_of_order(systems: Mapping[str, Array], design: Design) -> None:
+    """Warn of each system in which neighbours are alike though no group and no label says why, if folds mix them."""
+    if not design.split.startswith("cv"):
+        return
     for name, x in systems.items():
-        likeness, pairs = neighbour_correlation(x, groups, labels)
+        if x.ndim > 2:
+            continue
+        likeness, pairs = neighbour_correlation(x, design.groups, design.labels)
         if pairs and likeness > max(SMALLEST, ERRORS / np.sqrt(pairs)):
             warnings.warn(
                 f"{name}: samples next to each other are alike (correlation {likeness:.2f}), so that their order "
                 "matters. Name what belongs together in groups (clips, blocks of time), or what samples show in labels "
                 "where they are sorted by it: dependent samples make intervals too narrow, and predictions too good.",
                 UserWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
 
 

@@ -18,7 +18,7 @@ from superpose.permutations import FEWEST
 
 Array = NDArray[Any]
 
-EXACT_NULL = "null: exact mean over all permutations of samples, folds and groups aside"
+EXACT_NULL = "exact mean over all permutations of samples, folds and groups aside"
 
 
 def score_rows(
@@ -34,18 +34,33 @@ def score_rows(
     }
 
 
-def _row(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design) -> dict[str, Any]:
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan)
-    row |= {
-        "system_a": pair.names[0],
-        "system_b": pair.names[1],
+def unscored(
+    names: tuple[str, str], units: tuple[int, int], metrics: Sequence[Any], design: Design, why: str
+) -> list[dict[str, Any]]:
+    """Return the rows of a pair of which there is no score, for the same reason by every metric."""
+    return [
+        _blank(names[::step], units[::step], metric, design) | {"why": why}
+        for metric in metrics
+        for step in (1, -1)[: len(design.ways(metric))]
+    ]
+
+
+def _blank(names: tuple[str, ...], units: tuple[int, ...], metric: Any, design: Design) -> dict[str, Any]:
+    return dict.fromkeys(COLUMNS, np.nan) | {
+        "system_a": names[0],
+        "system_b": names[1],
         "metric": metric.name,
         "directed": metric.directed,
         "split": design.split,
+        "null_kind": "",
         "samples": design.count,
-        "units_a": pair.units[0],
-        "units_b": pair.units[1],
+        "units_a": units[0],
+        "units_b": units[1],
     }
+
+
+def _row(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design) -> dict[str, Any]:
+    row = _blank(pair.names, pair.units, metric, design)
     score, influence, reason = outcome_of(pair, metric, originals, design)
     row["score"], why = score, [reason] if reason else []
     if influence is not None:
@@ -55,8 +70,7 @@ def _row(pair: Pair, metric: Any, originals: tuple[Array, Array], design: Design
             why.append("no interval: all that is scored is of one group")
     if np.isfinite(score) and not design.permutations and getattr(metric, "null_mean", None) is not None:
         null = null_mean_of(pair, metric)
-        row |= {"null": null, "calibrated": _calibrated(score, null, metric)}
-        why.append(EXACT_NULL)
+        row |= {"null": null, "calibrated": _calibrated(score, null, metric), "null_kind": EXACT_NULL}
     return row | {"why": "; ".join(why)}
 
 
@@ -95,9 +109,11 @@ def _with_null(row: dict[str, Any], null: Null | None, metric: Any, design: Desi
     why = [row["why"]] if row["why"] else []
     found: dict[str, Any] = {}
     if null is not None and np.isfinite(row["score"]):
-        found = null_columns(null, closer_sign(metric), design, why)
+        found = null_columns(null, closer_sign(metric), design)
         if found:
             found["calibrated"] = _calibrated(null.score, found["null"], metric)
+        else:
+            why.append("no null: no score over permutations exists")
     if not design.exchange.enough(design.plan.held_out):
         why.append(f"no null: fewer than {FEWEST} distinct permutations of what is scored")
     return row | found | {"why": "; ".join(why)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from superpose.analysis import analyse
+from superpose.analysis import latent
 from superpose.analysis.controls import CONTROLS, LINES
 from superpose.analysis.inputs import read_dictionaries
 from superpose.comparison import silent
@@ -61,7 +61,7 @@ def measure(
     found = load(inputs, samples, held_out, listed(recorded))
     systems = {name: found.systems[name] for name in layers.split()}
     fit, controls = WORK[work]
-    table = analyse(
+    table = latent(
         systems,
         fit=fit,
         controls=controls,
@@ -73,11 +73,7 @@ def measure(
         groups=found.groups,
         labels=found.labels,
         test=found.test,
-        preset=preset,
-        steps=steps,
-        batch=batch,
-        learning_rate=learning_rate,
-        permutations=0,
+        training={"preset": preset, "steps": steps, "batch": batch, "learning_rate": learning_rate},
         seed=seed,
         device=device,
         progress=silent,
