@@ -42,7 +42,7 @@ def doors():
         "analyse": sp.analyse(
             arrays, latents=16, active=2, training={"steps": 20}, test=by_group, groups=groups, permutations=0
         ).table,
-        "contrast": sp.contrast(arrays, to="c"),
+        "contrast": sp.contrast(arrays, target="c"),
         "partition": sp.partition(arrays, target="c"),
         "ceilings": sp.ceilings.of_pairs(trials),
     }
