@@ -613,6 +613,25 @@ def test_the_demo_replaces_its_own_results(here, monkeypatch, capsys):
     assert "Written to shown" in capsys.readouterr().err
 
 
+class TestForetelling:
+    @pytest.fixture
+    def module(self):
+        # The package holds the command under the module's name.
+        return sys.modules["superpose.cli.compare"]
+
+    def test_long_permutations_are_told_of_before_they_start(self, here, capsys, monkeypatch, module):
+        monkeypatch.setattr(module, "LONG", 0)
+        assert compare("x.npy", "y.npy", "--out", "out", "--raw", "--permutations", 9) == 0
+        words = r"^9 permutations will take about [\d.]+ \w+ of one core\. .*--permutations"
+        assert re.search(words, capsys.readouterr().err)
+
+    @pytest.mark.parametrize("permutations", [0, 9])
+    def test_of_none_and_of_short_ones_nothing_is_said(self, here, capsys, monkeypatch, module, permutations):
+        monkeypatch.setattr(module, "LONG", 0 if not permutations else module.LONG)
+        assert compare("x.npy", "y.npy", "--out", "out", "--raw", "--permutations", permutations) == 0
+        assert "will take" not in capsys.readouterr().err
+
+
 class TestDryRun:
     def test_it_tells_the_costs_and_starts_nothing(self, here, capsys):
         before = sorted(os.listdir())

@@ -31,6 +31,7 @@ SAID = {
     f"{COMPARE} --raw --cv 1": r"--cv is 1; expected an integer of at least 2\.$",
     f"{COMPARE} --raw --cv 1 --dry-run": "--cv is 1; expected an integer of at least 2",
     f"{COMPARE} --raw --cv 99": r"60 samples are too few for 99 folds; expected at least two a fold. Lower --cv\.$",
+    f"{COMPARE} --test 2": r"--test is 2.0; expected a share between 0 and 1\.$",
     f"{COMPARE} --permutations -1": "--permutations is -1; expected an integer of at least 0",
     f"{COMPARE} --raw --permutations -1": "--permutations is -1; expected an integer of at least 0",
     f"{COMPARE} --seed -1": "--seed is -1; expected an integer of at least 0",

@@ -225,7 +225,7 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     """
     if "split" not in rows:
         return rows
-    beside = rows["split"][rows["space"] != "raw"]
+    beside = rows["split"][(rows["space"] != "raw") & rows["score"].notna()]
     apart = (rows["space"] == "raw") & ~rows["split"].isin(beside)
     return rows[~apart] if len(beside) else rows
 

@@ -181,6 +181,9 @@ def planned_latent(
         for number in range(seeds)
     ]
     given = checked(dictionaries, checked_systems(systems), dropped) if dictionaries else {}
+    able = job.training >= 2 * latents
+    cells = [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
+    cells += cells_of_given(job, given, [LINES[name] for name in asked if name in LINES])
     settings = settings_of(job.pairs, job.metrics, job.design) | {
         "test": test if isinstance(test, float) else "as given",
         "latents": latents,
@@ -197,24 +200,21 @@ def planned_latent(
         "device": device,
         "engine": engine,
     }
-    return partial(_found, job, recipes, asked, given, dropped, run, settings)
+    return partial(_found, job, cells, able, asked, dropped, run, settings)
 
 
 def _found(
     job: Job,
-    recipes: Sequence[Recipe],
+    cells: list[Cell],
+    able: bool,
     asked: Sequence[str],
-    given: Mapping[str, SparseAutoencoder],
     dropped: Mapping[str, list[int]],
     run: Engine,
     settings: dict[str, Any],
 ) -> Analysis:
-    raw = described(scored(job, job.arrays), job, space="raw", fit="")
-    latents = recipes[0].latents
-    able = job.training >= 2 * latents
-    cells = [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
-    cells += cells_of_given(job, given, [LINES[name] for name in asked if name in LINES])
-    tables = [raw, *_computed(job, cells, run)]
+    raw, latents = described(scored(job, job.arrays), job, space="raw", fit=""), settings["latents"]
+    # Raw scores of the split stand beside what was fitted on it, and nowhere else.
+    tables = [raw, *_computed(job, cells, run)] if cells else []
     if not able:
         tables.append(_refused(raw, job.training, latents, job.fit))
     # Independent dictionaries are the same ones, whether the fit or a control asks for them.

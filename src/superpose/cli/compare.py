@@ -232,7 +232,7 @@ def foretell(systems: Mapping[str, Any], permutations: int, **split: Any) -> Non
 
     units = [x.shape[1] for x in systems.values()]
     samples = len(next(iter(systems.values())))
-    if permutations * sum(p * q * (p + q + samples) for p, q in combinations(units, 2)) < LONG:
+    if not permutations or permutations * sum(p * q * (p + q + samples) for p, q in combinations(units, 2)) < LONG:
         return
     with warnings.catch_warnings(action="ignore"):
         table = predict(systems, metrics=METRICS, permutations=permutations, **split).table

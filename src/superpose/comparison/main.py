@@ -93,7 +93,7 @@ def compare(
         seconds to start. Worth it where pairs are many: a solution, or a small product, gains little from a second
         thread. Scores agree to rounding.
     progress : callable, optional
-        Called with (what, done, total). None says on standard error how far work is that takes longer than ten seconds.
+        Called with (what, done, total). None says on standard error how far work is that takes more than some seconds.
 
     Returns
     -------

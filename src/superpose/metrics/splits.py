@@ -124,7 +124,8 @@ def marked(samples: int, test: float | ArrayLike, groups: Labels | None, seed: i
     """Return which samples one fixed split scores, from a mask or the share of them."""
     if isinstance(test, float | np.floating):
         if not 0 < test < 1:
-            raise DataError(f"test is {test!r}; expected a share between 0 and 1, or a boolean for each sample.")
+            otherwise = in_python(", or a boolean for each sample")
+            raise DataError(f"{argument('test')} is {test!r}; expected a share between 0 and 1{otherwise}.")
         of = np.arange(samples) if groups is None else groups
         order = np.random.default_rng((seed, 1)).permutation(int(of.max()) + 1)
         filled = np.cumsum(np.bincount(of)[order])
