@@ -1,6 +1,7 @@
 """Calls as people write them: two arrays, lists, names of metrics; matrices of systems; warnings of order."""
 
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -137,6 +138,11 @@ class TestOrder:
         with pytest.warns(UserWarning, match="a: samples next to each other are alike") as said:
             sp.compare(walk, metrics=[CKA], permutations=0)
         assert len(said) == 3
+        # At the line of the caller, through whatever of ours it came.
+        assert {Path(one.filename) for one in said} == {Path(__file__)}
+        with pytest.warns(UserWarning, match="a: samples next to each other are alike") as said:
+            sp.contrast(walk, target="a", metrics=[CKA_DEBIASED])
+        assert {Path(one.filename) for one in said} == {Path(__file__)}
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             sp.compare(systems, metrics=[CKA], permutations=0)

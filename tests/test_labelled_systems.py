@@ -171,7 +171,7 @@ def test_labels_masks_and_folds_with_labels_follow_the_rows():
             np.testing.assert_array_equal(call(**{name: values.iloc[ORDER]}), expected)
         with pytest.raises(DataError, match=f"{name} names the rows .*; expected one value of each row"):
             sp.compare(systems, **{name: values.iloc[1:]})
-    sizes = {"latents": 6, "active": 2, "steps": 2, "permutations": 0, "metrics": ["ridge_r"], "controls": []}
+    sizes = {"latents": 6, "active": 2, "training": {"steps": 2}, "permutations": 0, "controls": []}
     expected = sp.analyse(systems, test=said["test"].to_numpy(), **sizes).table.score
     np.testing.assert_array_equal(sp.analyse(systems, test=said["test"].iloc[ORDER], **sizes).table.score, expected)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.blocks import inner
+from superpose.cautions import warn
 from superpose.comparison.design import Design
 from superpose.moments import mean_of, working_type
 
@@ -30,12 +30,10 @@ def warn_of_order(systems: Mapping[str, Array], design: Design) -> None:
             continue
         likeness, pairs = neighbour_correlation(x, design.groups, design.labels)
         if pairs and likeness > max(SMALLEST, ERRORS / np.sqrt(pairs)):
-            warnings.warn(
+            warn(
                 f"{name}: samples next to each other are alike (correlation {likeness:.2f}), so that their order "
                 "matters. Name what belongs together in groups (clips, blocks of time), or what samples show in labels "
                 "where they are sorted by it: dependent samples make intervals too narrow, and predictions too good.",
-                UserWarning,
-                stacklevel=3,
             )
 
 

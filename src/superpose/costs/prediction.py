@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from superpose.cautions import warn
 from superpose.comparison import FACTORS, INTERVALS, SAMPLES, bytes_of, checked_draw, checked_pairs, shares_held, tiles
 from superpose.costs.sizes import Size, sizes_of
 from superpose.costs.steps import Steps, planned_for_rounds, race
@@ -160,11 +160,9 @@ def predict(
         raise DataError(f"{', '.join(unknown)} is no function of moments, so its cost is not known; leave it out.")
     chosen = [m.name for m in metrics if isinstance(m, PredictiveMetric) and not isinstance(m, RegressionMetric)]
     if chosen:
-        warnings.warn(
+        warn(
             f"{', '.join(chosen)}: counted as least squares; what is chosen inside the training samples, in float64, "
             "takes two to four times the time and up to three times the memory.",
-            UserWarning,
-            stacklevel=2,
         )
     samples = next(iter(sizes.values())).samples
     limit = bytes_of(memory)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from superpose.cautions import warn
 from superpose.files import DataError, argument
 from superpose.recordings.axes import role, samples_by_units
 from superpose.recordings.columns import Level, check_no_counter, columns_of, index_stimuli, title_of
@@ -113,7 +113,7 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_row
                 "superpose.match keeps those of recordings that all have."
             )
     for note in (*notes.averaged, *notes.lost):
-        warnings.warn(note, stacklevel=3)
+        warn(note)
     arrays = {name: matched.systems.get(name, x) for name, x in contents.items()}
     ordered = (_in_order(name, values, matched.stimuli) for name, values in of_rows.items())
     return arrays, matched.groups if groups is None else _in_order("groups", groups, matched.stimuli), *ordered
