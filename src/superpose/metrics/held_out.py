@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
+from operator import add, sub
 from typing import Any
 
 import numpy as np
 
-from superpose.blocks import inner
 from superpose.metrics.metric import Shares
 from superpose.metrics.prediction import (
     RegressionSums,
@@ -18,15 +19,12 @@ from superpose.metrics.prediction import (
     predicted,
     unit_r,
 )
+from superpose.metrics.quadratic import QuadraticForm, against_residual
 from superpose.metrics.splits import Plan
 from superpose.moments import Array, Moments, Own
 
 # Of what score, and averaged over what.
 Kind = tuple[str, str]
-# What held-out rows x, y add to the score of a round, (rows,), and their residuals.
-Scored = Callable[[Array, Array], tuple[Array, Array]]
-# What training rows x, y, of such residuals where they are held out, add to the score of a round, (rows,).
-Trained = Callable[[Array, Array, Array], Array]
 
 
 def regression_rows(
@@ -35,23 +33,35 @@ def regression_rows(
     """Return what gives each held-out row's influence on a score, the mean over rounds: the infinitesimal jackknife.
 
     A row counts in the round that it is scored in, and in those that it trains in. Where no scored row trains, as in
-    one fixed split, weights are taken as given.
+    one fixed split, weights are taken as given. All that the rows of one fold add is one quadratic form of them.
     """
     rounds = [_Round(moments, sums, number, plan, kind) for number in range(len(plan.rounds))]
-    scored = {one.held_out: one.scored() for one in rounds}
-    trained = [(one.training, one.trained()) for one in rounds if set(one.training) & set(plan.held_out)]
+    forms = _forms(rounds, plan)
     per_round = sums.samples / len(rounds)
 
     def shares(x: Array, y: Array, folds: Array) -> Shares:
         """Rows are of one held-out fold."""
-        fold = int(folds[0])
-        found, residual = scored[fold](x, y)
-        for training, adds in trained:
-            if fold in training:
-                found = found + adds(x, y, residual)
-        return Shares(per_round * found)
+        return Shares(per_round * forms[int(folds[0])].values(x, y))
 
     return shares
+
+
+def _forms(rounds: list[_Round], plan: Plan) -> dict[int, QuadraticForm]:
+    """Return what rows of each held-out fold add, over all rounds."""
+    scored = {one.held_out: one.scored() for one in rounds}
+    training = [one for one in rounds if set(one.training) & set(plan.held_out)]
+    if not training:
+        return {fold: form.folded() for fold, form in scored.items()}
+    parts = [(set(one.training), one.trained()) for one in training]
+    whole = reduce(add, (part for _, part in parts))
+    forms = {}
+    for one in rounds:
+        # A fold trains in every round but one, or in the only one there is.
+        trained = reduce(sub, (part for folds, part in parts if one.held_out not in folds), whole)
+        if training[0].halved:
+            trained += against_residual(trained.xy, trained.y, one.fitted.weights, one.intercept)
+        forms[one.held_out] = (scored[one.held_out] + trained).folded()
+    return forms
 
 
 @dataclass(frozen=True)
@@ -80,34 +90,37 @@ class _Round:
         kind: Kind,
     ) -> None:
         held_out, training = plan.rounds[number]
-        self.moments, self.held_out, self.training, self.grouped = moments, held_out, training, plan.grouped
+        self.moments, self.held_out, self.training = moments, held_out, training
         self.fitted = sums.fitted[number]
         w = self.fitted.weights
         self.mean_x, self.mean_y = (_mean(own, training, w.dtype) for own in (moments.x, moments.y))
         self.test_x, self.test_y = (_mean(own, (held_out,), w.dtype) for own in (moments.x, moments.y))
+        self.intercept = self.mean_y - self.mean_x @ w
         self.slopes = _slopes(sums, number, kind)
+        # A group's own leverage h leaves 1 − h of a residual. To second order in h, the mean of that and of the
+        # residual held out has squares without bias, as (1 − h)^½ has (Bell & McCaffrey 2002).
+        self.halved = plan.grouped and self.fitted.shrunk
 
-    def scored(self) -> Scored:
+    def scored(self) -> QuadraticForm:
         """Return what rows of the held-out fold add where they are scored.
 
         With sums P, T, R of squared predictions, targets and residuals, a row of prediction p, target t and residual e
-        moves r by p t/√(P T) − r (p²/P + t²/T)/2, and R² by R t²/T² − e²/T.
+        moves r by p t/√(P T) − r (p²/P + t²/T)/2, and R² by R t²/T² − e²/T. Here p = x W − m, t = y − t₀ and
+        e = y − x W − i.
         """
-        w = self.fitted.weights
-        intercept, middle = self.mean_y - self.mean_x @ w, self.test_x @ w
+        w, i, target = self.fitted.weights, self.intercept, self.test_y
+        m = self.test_x @ w
+        pt, pp, tt, ee = (part.astype(w.dtype) for part in self.slopes.products)
+        return QuadraticForm(
+            xy=w * (pt - 2 * ee),
+            xx=(w * (pp + ee)) @ w.T,
+            yy=tt + ee,
+            x=w @ (2 * (ee * i - pp * m) - pt * target),
+            y=-pt * m - 2 * (tt * target + ee * i),
+            one=float(np.sum(pt * m * target + pp * m**2 + tt * target**2 + ee * i**2)),
+        )
 
-        def adds(x: Array, y: Array) -> tuple[Array, Array]:
-            prediction = x @ w.astype(x.dtype, copy=False)
-            residual = y - prediction - intercept.astype(x.dtype)
-            prediction -= middle.astype(x.dtype)
-            target = y - self.test_y.astype(x.dtype)
-            products = (prediction * target, prediction**2, target**2, residual**2)
-            parts = (one @ by.astype(x.dtype) for one, by in zip(products, self.slopes.products, strict=True))
-            return np.asarray(sum(parts), np.float64), residual
-
-        return adds
-
-    def trained(self) -> Trained:
+    def trained(self) -> QuadraticForm:
         """Return what training rows add through the weights and the means (`Pull`)."""
         kind, w, slopes = self.moments.x.precision, self.fitted.weights, self.slopes
         gram, joint = (part.astype(kind, copy=False) for part in about_means(self.moments, self.held_out))
@@ -120,23 +133,15 @@ class _Round:
             slope += np.outer(across, by_mean)
             by_mean = by_mean / int(over(self.moments.x.samples, self.training))
         assert self.fitted.adjoint is not None
-        pull = self.fitted.adjoint(slope)
-
-        def adds(x: Array, y: Array, held_out: Array) -> Array:
-            x, y = x - self.mean_x.astype(x.dtype), y - self.mean_y.astype(x.dtype)
-            residual = y - x @ w.astype(x.dtype, copy=False)
-            if self.grouped and pull.shrunk:
-                # A group's own leverage h leaves 1 − h of a residual. To second order in h, the mean of that and of the
-                # residual held out has squares without bias, as (1 − h)^½ has (Bell & McCaffrey 2002).
-                residual = (residual + held_out) / 2
-            moves = x @ pull.joint.astype(x.dtype) + by_mean.astype(x.dtype)
-            found = inner(moves, residual) + pull.trace * inner(x, x)
-            if pull.rest is not None:
-                left, right = (x @ part.astype(x.dtype) for part in pull.rest)
-                found += inner(left, right)
-            return found
-
-        return adds
+        pull, share = self.fitted.adjoint(slope), 0.5 if self.halved else 1.0
+        joint = share * pull.joint.astype(kind)
+        form = against_residual(joint, share * by_mean - self.mean_x @ joint, w, self.intercept)
+        left, right = pull.rest or (np.zeros((w.shape[0], 0), kind),) * 2
+        # About the mean of the training rows.
+        square = (left @ right.T).astype(kind)
+        np.einsum("ii->i", square)[...] += pull.trace
+        by_x = -(square + square.T) @ self.mean_x
+        return replace(form, xx=form.xx + square, x=form.x + by_x, one=form.one - float(by_x @ self.mean_x) / 2)
 
 
 def _slopes(sums: RegressionSums, number: int, kind: Kind) -> _Slopes:

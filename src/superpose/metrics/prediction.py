@@ -20,26 +20,26 @@ class Fitted:
     """Weights from predictors to targets, (…, units_x, units_y); `reason`, `blurred` as in `RegressionSums`.
 
     `adjoint` takes a score's derivative by the weights, (units_x, units_y), to what training rows add to the score.
+    `shrunk`: a penalty keeps the leverage of groups below 1, so that held-out residuals tell how far it shrinks theirs.
     """
 
     weights: Array
     reason: str = ""
     blurred: bool = False
     adjoint: Callable[[Array], Pull] | None = None
+    shrunk: bool = False
 
 
 @dataclass(frozen=True)
 class Pull:
     """How training rows move a score through weights: x about the mean, of residual e, by x'A e + x'LR'x + c |x|².
 
-    `joint` is A, the score's derivative by X'Y; that by X'X is −A W' + LR' + c, with L, R = `rest`. `shrunk`: a penalty
-    keeps the leverage of groups below 1, so that held-out residuals tell how far it shrinks theirs.
+    `joint` is A, the score's derivative by X'Y; that by X'X is −A W' + LR' + c, with L, R = `rest`.
     """
 
     joint: Array
     rest: tuple[Array, Array] | None = None
     trace: float = 0.0
-    shrunk: bool = False
 
 
 @dataclass(frozen=True)

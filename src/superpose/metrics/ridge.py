@@ -106,9 +106,9 @@ def chosen_ridge(moments: Moments, training: tuple[int, ...], *, grid: tuple[flo
     def adjoint(slope: Array) -> Pull:
         # The fraction that was chosen is held; its penalty grows with the trace of the Gram matrix.
         joint, rise = solved(slope), best / float(spectrum.rows.dimensions)
-        return Pull(joint, trace=-float(rise * np.sum(joint * weights)), shrunk=True)
+        return Pull(joint, trace=-float(rise * np.sum(joint * weights)))
 
-    return Fitted(weights, blurred=is_rough(moments), adjoint=adjoint)
+    return Fitted(weights, blurred=is_rough(moments), adjoint=adjoint, shrunk=True)
 
 
 @dataclass(frozen=True)

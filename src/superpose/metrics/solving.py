@@ -18,29 +18,32 @@ TINY = float(np.finfo(np.float64).tiny)
 class Cholesky:
     """The factor of a Gram matrix whose units were scaled to a variance of 1, in the precision of its products.
 
-    `upper` is R of R'R; `reach` bounds √‖G⁻¹‖ times the rounding of one product.
+    `inverse` is R⁻¹ of R'R: products with a triangle take a third of what solving by it does. `reach` bounds √‖G⁻¹‖
+    times the rounding of one product.
     """
 
     scale: Array
-    upper: Array
+    inverse: Array
     reach: float
 
     @property
     def nbytes(self) -> int:
         """What the factor takes."""
-        return int(self.upper.nbytes)
+        return int(self.inverse.nbytes)
 
     def solve(self, joint: Array) -> tuple[Array, bool]:
         """Return G⁻¹ · joint, and whether rounding leaves it known well enough."""
-        scale = self.scale[..., :, None].astype(self.upper.dtype)
+        scale = self.scale[..., :, None].astype(self.inverse.dtype)
         target = np.multiply(joint, scale, dtype=scale.dtype, casting="same_kind", order="C")
         weights = target.copy()
-        (trsm,) = get_blas_funcs(("trsm",), (self.upper,))
-        for upper, rows in zip(_matrices(self.upper), _matrices(weights), strict=True):
-            # W'R'R = J', in place: BLAS takes rows for columns, so that neither is copied into its order.
-            half = trsm(1.0, upper.T, rows.T, side=1, lower=1, trans_a=1, overwrite_b=1)
-            trsm(1.0, upper.T, half, side=1, lower=1, overwrite_b=1)
-        return scale * weights, self.reach * _lengthened(weights, target) < BLUR
+        (trmm,) = get_blas_funcs(("trmm",), (self.inverse,))
+        for inverse, rows in zip(_matrices(self.inverse), _matrices(weights), strict=True):
+            # W' = J'R⁻¹R⁻¹', in place: BLAS takes rows for columns, so that neither is copied into its order.
+            half = trmm(1.0, inverse.T, rows.T, side=1, lower=1, trans_a=1, overwrite_b=1)
+            trmm(1.0, inverse.T, half, side=1, lower=1, overwrite_b=1)
+        known = self.reach * _lengthened(weights, target) < BLUR
+        weights *= scale
+        return weights, known
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,19 @@ def factored(gram: Array, precision: Precision) -> Cholesky | LeastNorm:
         if (np.einsum("...ii->...i", factor) ** 2).min() > floor:
             # LAPACK leaves columns end to end: of the lower factor, the rows of the upper one.
             upper = np.ascontiguousarray(np.swapaxes(factor, -1, -2).astype(precision, copy=False))
-            return Cholesky(scale, upper, resolution * _inverse_norm(upper) ** 0.5)
+            return Cholesky(scale, _inverted(upper), resolution * _inverse_norm(upper) ** 0.5)
     except LinAlgError:
         pass
     values, vectors = np.linalg.eigh(scaled)
     inverse = np.where(values > floor, 1 / np.where(values > floor, values, 1.0), 0.0)
     return LeastNorm(scale[..., :, None] * vectors * np.sqrt(inverse)[..., None, :])
+
+
+def _inverted(upper: Array) -> Array:
+    """Return the inverses of upper triangles; what lies below them is never read."""
+    (trtri,) = get_lapack_funcs(("trtri",), (upper,))
+    inverses = [trtri(one.T, lower=1)[0].T for one in _matrices(upper)]
+    return np.ascontiguousarray(inverses).reshape(upper.shape)
 
 
 def _inverse_norm(upper: Array) -> float:
