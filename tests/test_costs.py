@@ -83,8 +83,9 @@ class TestCounts:
         work = predict(sizes, metrics=[OLS_R], permutations=0).table.set_index("work").flops
         assert_allclose(work["solutions"], 5 * 4 * (30**2 * 20 + 20**2 * 30))
         assert_allclose(work["factors"], 5 * (30**3 + 20**3) / 3)
-        # What is predicted, and in each of four rounds that a row trains in a residual and what it moves.
-        assert work["intervals"] == 2 * (1 + 2 * 4) * (2 * 1000 * 30 * 20)
+        # Of each row a product and half of one; of each round three products and a solution of two halves.
+        rows = 2 * 1000 * (2 * 30 * 20 + 30**2 / 2 + 20**2 / 2)
+        assert_allclose(work["intervals"], rows + 5 * 4 * 2 * (30**2 * 20 + 20**2 * 30))
         few = predict(sizes, metrics=[OLS_R], interval_samples=100, permutations=0).table.set_index("work").flops
         assert few["intervals"] == work["intervals"]
         kernels = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA], permutations=0).table.set_index("work").flops
@@ -101,10 +102,11 @@ class TestCounts:
         whole, split = (
             predict(sizes, permutations=0, **options).table.set_index("work").flops for options in ({}, {"test": 0.2})
         )
-        # Of the kernels and of r and R² in both directions, whose rows train in no round; of a fifth of the rows.
-        kernels, regressions = 30 * 20 + 30**2 + 20**2, 2 * 2 * 30 * 20
-        assert_allclose(whole["intervals"], 2 * 1000 * (kernels + (1 + 2 * 4) * regressions))
-        assert_allclose(split["intervals"], 2 * 200 * (kernels + regressions))
+        # Of the kernels, and of r and R² in both directions: of a fifth of the rows, which train in no round.
+        kernels, regressions = 30 * 20 + 30**2 + 20**2, 2 * (2 * 30 * 20 + 30**2 / 2 + 20**2 / 2)
+        forms = 2 * 2 * (30**2 * 20 + 20**2 * 30)
+        assert_allclose(whole["intervals"], 2 * 1000 * (kernels + regressions) + 5 * 4 * forms)
+        assert_allclose(split["intervals"], 2 * 200 * (kernels + regressions) + forms)
         assert split["solutions"] < whole["solutions"] / 4
         assert split["products"] == whole["products"]
 

@@ -12,7 +12,9 @@ import superpose as sp
 from superpose.arrays import group_folds, shuffled_folds
 from superpose.files import DataError
 from superpose.metrics import PLS_R, RIDGE_R, RIDGE_R2, pls, ridge
-from superpose.metrics.ridge import RidgeMetric
+from superpose.metrics.ridge import GRID, RidgeMetric, _choices
+from superpose.metrics.splits import split_of
+from superpose.moments import of_pair
 
 SEEDS = range(10)
 
@@ -142,7 +144,47 @@ def test_components_that_are_none(pair, value):
 
 def test_float32_is_fitted_in_float64():
     x, y = (z.astype(np.float32) for z in related(60, 6, 4, seed=0))
-    for metric in (RIDGE_R, PLS_R):
-        expected = metric(x.astype(float), y.astype(float))
-        assert_allclose(metric(x, y), expected, rtol=1e-9)
-        assert_allclose(sp.compare({"x": x, "y": y}, metrics=[metric], permutations=0).score[0], expected, atol=1e-6)
+    expected = PLS_R(x.astype(float), y.astype(float))
+    assert_allclose(PLS_R(x, y), expected, rtol=1e-9)
+    assert_allclose(sp.compare({"x": x, "y": y}, metrics=[PLS_R], permutations=0).score[0], expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("samples", [60, 200, 1000])
+@pytest.mark.parametrize("steep", [0, 1, 7], ids=["level", "steep", "steeper"])
+def test_penalties_from_float32_products_are_those_of_float64(samples, steep):
+    """Where products in float32 leave a doubt the choice is made on those of float64."""
+    certain = 0
+    for seed in SEEDS:
+        draw = np.random.default_rng(seed)
+        z = draw.normal(size=(samples, 6))
+        x = z @ draw.normal(size=(6, 40)) + 2 * draw.normal(size=(samples, 40))
+        x, y = x * np.geomspace(1, 10.0**-steep, 40), z[:, :3] + 0.3 * x[:, :3]
+        x, y = x.astype(np.float32), y.astype(np.float32)
+        moments = of_pair(x, y, shuffled_folds(samples, 5))
+        rough = _choices(moments, split_of(samples).plan, np.array(GRID))
+        certain += all(choice.certain for choice in rough.values())
+        expected = ridge(x.astype(float), y.astype(float))
+        assert_allclose(ridge(x, y), expected, atol=2e-6)
+        table = sp.compare({"x": x, "y": y}, metrics=["cka", "ridge_r"], permutations=0)
+        assert_allclose(table.score[1], expected, atol=2e-6)
+    assert (certain > 0) == (steep < 7 and samples > 60)
+
+
+def test_penalties_that_differ_are_told_apart_in_float64():
+    """Predictors of a steep spectrum, targets along its tail: float32 cannot tell penalties apart, float64 must."""
+    draw = np.random.default_rng(0)
+    x = (draw.normal(size=(200, 20)) * np.geomspace(1, 1e-5, 20)).astype(np.float32)
+    y = (x[:, 15:] * 1e5 + draw.normal(size=(200, 5))).astype(np.float32)
+    choices = _choices(of_pair(x, y, shuffled_folds(200, 5)), split_of(200).plan, np.array(GRID))
+    assert not any(choice.certain for choice in choices.values())
+    assert_allclose(ridge(x, y), ridge(x.astype(float), y.astype(float)), rtol=1e-9)
+
+
+def test_penalties_that_do_not_differ_need_no_float64():
+    """Of many samples with little noise all small penalties are as good."""
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(3000, 5)).astype(np.float32)
+    y = (x @ np.ones((5, 2)) + 0.1 * draw.normal(size=(3000, 2))).astype(np.float32)
+    choices = _choices(of_pair(x, y, shuffled_folds(3000, 5)), split_of(3000).plan, np.array(GRID))
+    assert all(choice.certain for choice in choices.values())
+    assert_allclose(ridge(x, y), ridge(x.astype(float), y.astype(float)), atol=1e-6)

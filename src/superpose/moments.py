@@ -9,9 +9,10 @@ Sums about the same pilot add, whoever accumulated them.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -28,8 +29,6 @@ Index = slice | NDArray[np.int64]
 # Chosen rows of a system → those rows about its shift.
 RowReader = Callable[[Index], Array]
 Precision = type[np.floating[Any]]
-Kept = TypeVar("Kept")
-
 CHUNK_BYTES = 2**24
 ALL_BYTES = 2**27
 CACHE_BYTES = 2**20
@@ -40,6 +39,28 @@ CHUNK_ROWS = 2**14
 
 # What is not a sum over rows.
 FIXED = ("shift", "resolution")
+
+
+@runtime_checkable
+class Sized(Protocol):
+    """Anything that says how many bytes it takes."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+
+Kept = TypeVar("Kept", bound=Sized)
+
+
+class Shelf(dict[Hashable, Any]):
+    """What is kept under keys, in as many bytes as there is `room`."""
+
+    room: float = math.inf
+
+    @property
+    def nbytes(self) -> int:
+        """What is kept takes so many bytes."""
+        return sum(one.nbytes for one in self.values())
 
 
 @dataclass(frozen=True)
@@ -62,15 +83,18 @@ class Own:
     resolution: float
 
     @functools.cached_property
-    def kept(self) -> dict[Hashable, Any]:
+    def kept(self) -> Shelf:
         """What was made of these sums alone, as factors of `square`: there for further partners until it is cleared."""
-        return {}
+        return Shelf()
 
     def keep(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
-        """Return what is kept under the key, made if it is not there."""
-        if key not in self.kept:
-            self.kept[key] = make()
-        found: Kept = self.kept[key]
+        """Return what is kept under the key, made if it is not there, and kept where it has room."""
+        if key in self.kept:
+            found: Kept = self.kept[key]
+            return found
+        found = make()
+        if self.kept.nbytes + found.nbytes <= self.kept.room:
+            self.kept[key] = found
         return found
 
     @property

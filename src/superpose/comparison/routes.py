@@ -66,7 +66,7 @@ def _of_one_kind(
         yield from _over_kernels(arrays, couples, metrics, design, visit)
         return
     folds = int(design.folds.max()) + 1
-    held = Held({}, {}, {})
+    held = Held({}, {}, {}, {})
     done = 0
     for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
         names = list(dict.fromkeys(name for couple in some for name in couple))
@@ -149,7 +149,10 @@ def _tile(
             take_rows(directions, clear, design, sums.rows, held.rows)
             parts.append((directions, clear))
         if blurred:
-            again = Sums({a: compacted[a], b: compacted[b]}, [(a, b)], design, held.means, np.float64)
+            both = {name: compacted[name] for name in (a, b)}
+            exact = {name: held.exact[name] for name in both if name in held.exact}
+            again = Sums(both, [(a, b)], design, held.means, np.float64, exact)
+            held.exact.update(again.own)
             directions = again.directions(a, b, units)
             take_rows(directions, blurred, design, again.rows, {})
             parts.append((directions, blurred))

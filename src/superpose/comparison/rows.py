@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ SHARED_ROWS = 512
 def take_rows(
     directions: tuple[Pair, Pair], metrics: Sequence[Any], design: Design, rows: int, shared: OwnRows
 ) -> None:
-    """Keep what each drawn row adds to the sums behind intervals, of both directions in one reading of the rows."""
+    """Keep what each drawn row adds to the sums behind intervals, of either direction in a reading of the rows."""
     if not len(design.drawn.index):
         return
     wanted: dict[tuple[int, Any], MomentMetric] = {
@@ -48,21 +48,29 @@ def take_rows(
         for name, own in zip(pair.names, (pair.scored.x, pair.scored.y), strict=True)
         if (name, take) not in shared
     }
-    shares: list[Callable[..., Any]] = []
-    for (way, _), metric in wanted.items():
-        assert metric.row_sums is not None
-        forward = metric.row_sums(terms(directions[way], metric), sums_of(directions[way], metric))
-        shares.append(_exchanged(forward) if way else forward)
-    shares += [_of_one(share, pair.names.index(name)) for (name, _), share in missing.items()]
-    if not shares:
-        return
     # Fewer rows than products of moments take: here each is at once followed by what reads its result.
     count = min(rows, max(SHARED_ROWS, CACHE_BYTES // (8 * max(pair.units))))
-    found = over_rows(shares, pair.read, design.drawn.blocks(count))
-    shared |= zip(missing, found[len(wanted) :], strict=True)
-    for ((way, key), metric), taken in zip(wanted.items(), found[: len(wanted)], strict=True):
-        own = () if metric.own_rows is None else tuple(shared[name, metric.own_rows] for name in pair.names)
-        directions[way].row_sums[key] = (taken, *own) if own else taken
+    blocks = list(design.drawn.blocks(count))
+    # One direction after the other: what forms of rows take is more than reading them again.
+    for way, direction in enumerate(directions):
+        keys = [key for number, key in wanted if number == way]
+        shares = [_shares(wanted[way, key], direction, way) for key in keys]
+        own = {} if way else missing
+        shares += [_of_one(share, pair.names.index(name)) for (name, _), share in own.items()]
+        found = over_rows(shares, pair.read, blocks) if shares else []
+        del shares
+        direction.row_sums |= zip(keys, found, strict=False)
+        shared |= zip(own, found[len(keys) :], strict=True)
+    for (way, key), metric in wanted.items():
+        if metric.own_rows is not None:
+            both = (shared[name, metric.own_rows] for name in pair.names)
+            directions[way].row_sums[key] = (directions[way].row_sums[key], *both)
+
+
+def _shares(metric: MomentMetric, pair: Pair, way: int) -> Callable[..., Any]:
+    assert metric.row_sums is not None
+    shares: Callable[..., Any] = metric.row_sums(terms(pair, metric), sums_of(pair, metric))
+    return _exchanged(shares) if way else shares
 
 
 def _exchanged(share: Callable[..., Any]) -> Callable[..., Any]:
@@ -74,10 +82,9 @@ def _of_one(share: Callable[..., Any], side: int) -> Callable[..., Any]:
 
 
 def over_rows(
-    shares: Sequence[Callable[..., Any]], read: tuple[RowReader, RowReader], blocks: Iterable[Block]
+    shares: Sequence[Callable[..., Any]], read: tuple[RowReader, RowReader], blocks: Sequence[Block]
 ) -> list[Any]:
     """Return what rows add to several sums, block by block and joined: dataclasses of arrays, (rows,)."""
-    blocks = list(blocks)
     total = sum(index.stop - index.start if isinstance(index, slice) else len(index) for _, index in blocks)
     found: list[Any] = [None] * len(shares)
     start = 0

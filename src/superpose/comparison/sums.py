@@ -26,6 +26,8 @@ Array = NDArray[Any]
 SOLVING = 12
 # The part of the memory that what fits made of systems' own sums may take.
 FACTORS = 8
+# The part of those that one system's may take, of the two in hand.
+SHELVES = 4
 # Bytes of a row's share in a system's own sums, and the part of the memory that such shares may take.
 ROW, SHARE = 16, 16
 # What drawn rows add to a system's own sums, by system and by what takes it.
@@ -34,20 +36,31 @@ OwnRows = dict[tuple[str, Callable[..., Any]], Any]
 
 @dataclass
 class Held:
-    """What is known of systems, each taken once for all pairs: means, own sums, what rows add to those."""
+    """What is known of systems, each taken once for all pairs: means, own sums, `exact` ones, what rows add to those.
+
+    Exact sums are of products in float64, where some metric needed them though others do not.
+    """
 
     means: dict[str, Array]
     sums: dict[str, Own]
+    exact: dict[str, Own]
     rows: OwnRows
 
     def let_go(self, names: tuple[str, str], memory: int) -> None:
-        """Leave what fits made of systems' sums only where it has room, first of what these two asked for last."""
+        """Leave exact sums, and what fits made of sums, only where they have room; first of what was asked for last."""
         for name in names:
             # The last in order are the last that were used.
             self.sums[name] = self.sums.pop(name)
+            if name in self.exact:
+                self.exact[name] = self.exact.pop(name)
         free = memory / FACTORS
-        for own in reversed(self.sums.values()):
-            free -= sum(one.nbytes for one in own.kept.values())
+        for name, own in reversed(list(self.sums.items())):
+            exact = self.exact.get(name)
+            if exact is not None:
+                free -= exact.square.nbytes + exact.kept.nbytes
+                if free < 0:
+                    del self.exact[name]
+            free -= own.kept.nbytes
             if free < 0:
                 own.kept.clear()
 
@@ -74,6 +87,8 @@ class Sums:
             arrays, couples, design.folds, means, targets=known or (), precision=precision
         )
         self.own |= known or {}
+        for own in self.own.values():
+            own.kept.room = design.memory / FACTORS / SHELVES
         self.rows = min(chunk_rows(arrays.values()), len(design.folds))
         self.read = {name: reader(x, means[name], self.rows, precision) for name, x in arrays.items()}
 

@@ -243,10 +243,12 @@ def _families(job: _Job) -> list[MomentMetric]:
 
 
 def _reads(job: _Job) -> dict[str, float]:
-    """Checked, averaged and ordered once, summed once a group, drawn rows once a pair, all again for each null."""
+    """Checked, averaged and ordered once, summed once a group, rows once a pair and direction, all in each null."""
     grouped = Counter(name for some in job.groups for name in {name for couple in some for name in couple})
     paired = Counter(name for couple in job.couples for name in couple)
-    drawn = job.drawn / job.samples if any(metric.influence is not None for metric in _families(job)) else 0.0
+    # In one reading for each direction.
+    ways = max((1 + metric.directed for metric in _families(job) if metric.influence is not None), default=0)
+    drawn = ways * job.drawn / job.samples
     again = 1 + job.permutations if job.permutations else 0
     averaged = 1 + job.scored / job.samples + _ordered(job)
     return {name: averaged + grouped[name] + paired[name] * (drawn + again) for name in job.sizes if paired[name]}
@@ -330,19 +332,24 @@ def _solution(job: _Job, known: Mapping[Any, Steps], metric: MomentMetric, x: st
 def _intervals(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
     """A product of the drawn rows a pair and direction, and one a system where its share is kept for all its pairs.
 
-    In each round that rows train in, what they move takes two more; a score of each kind has its own.
+    What predicts takes half a product more, of the predictors with themselves, and solutions of its own in every round:
+    for each kind of score.
     """
     flops = seconds = 0.0
     planned = [metric for metric in planned_for_rounds(job.metrics, job.rounds) if metric.influence is not None]
     for metric in {(metric.sums, metric.row_sums): metric for metric in planned}.values():
-        trains = job.rounds - 1 if metric.split else 0
-        # Of the two rounds at most that a row's share was timed in, one trains.
-        rounds = (1 + trains) / min(1 + trains, 2)
+        half = 0.5 if metric.split else 0.0
         for a, b in job.couples:
             for x, y in _ways(metric, a, b):
-                steps, both = _of(job, known, x), job.sizes[x].units * job.sizes[y].units
-                flops += 2.0 * job.drawn * both * (1 + 2 * trains)
-                seconds += job.drawn * steps.shared[metric.sums] * rounds * both / steps.units**2
+                steps, p, q = _of(job, known, x), job.sizes[x].units, job.sizes[y].units
+                both = p * (q + half * p)
+                flops += 2.0 * job.drawn * both
+                seconds += job.drawn * steps.shared[metric.sums] * both / ((1 + half) * steps.units**2)
+                if metric.split:
+                    flops += _forms(job, p, q)
+                    seconds += job.rounds * steps.ready[metric.sums] * p * p * q / steps.units**3
+                else:
+                    seconds += steps.ready[metric.sums] * p * q / steps.units**2
     for metric in _families(job):
         if metric.influence is None:
             continue
@@ -352,6 +359,12 @@ def _intervals(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
                 flops += 2.0 * times * job.drawn * units**2
                 seconds += times * job.drawn * steps.own[metric.sums] * (units / steps.units) ** 2
     return {"work": "intervals", "flops": flops, "bytes": 0.0, "seconds": seconds}
+
+
+def _forms(job: _Job, p: int, q: int) -> float:
+    """Return the operations of the forms that rows take: in each round that rows train in, evaluating and solving."""
+    scored = 2.0 * p * p * q
+    return job.rounds * (scored + (3 * scored if job.rounds > 1 else 0.0))
 
 
 def _own_shares(job: _Job) -> dict[str, int]:

@@ -42,10 +42,10 @@ class Steps:
     product, check, read, gather : float
         Of a row: in one product x'y with the sums around it; checked and averaged; read and centred; the same for
         rows in random order.
-    factored, solved, shared, own, repaired : mapping of callable to float
+    factored, solved, ready, shared, own, repaired : mapping of callable to float
         By the functions of the metrics: what fits make of one system's sums, of a round; their sums from moments
-        where that is there, of a round, with what is made ready for rows; a row's share of them; a row's share of a
-        system's own; the sums of a permutation.
+        where that is there, of a round; what is made ready for rows, of a round; a row's share of them; a row's share
+        of a system's own; the sums of a permutation.
     influence : mapping of str to float
         Of a row, by the names of metrics.
     sample : float
@@ -63,6 +63,7 @@ class Steps:
     gather: float
     factored: Mapping[Any, float]
     solved: Mapping[Any, float]
+    ready: Mapping[Any, float]
     shared: Mapping[Any, float]
     own: Mapping[Any, float]
     repaired: Mapping[Any, float]
@@ -90,7 +91,7 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> S
     pair = Moments(*_summed(x, y, means))
     planned = [metric for metric in planned_for_rounds(metrics, rounds) if isinstance(metric, MomentMetric)]
     folded = _folded(pair)
-    factored, solved, shared, own, repaired, influence = {}, {}, {}, {}, {}, {}
+    factored, solved, readied, shared, own, repaired, influence = {}, {}, {}, {}, {}, {}, {}
     taken: dict[Any, Any] = {}
     few = slice(0, min(FEW, rows))
     part_x, part_y = (np.array(reader(part, means[name], rows)(few)) for name, part in (("x", x), ("y", y)))
@@ -110,8 +111,8 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> S
             share = metric.row_sums(moments, sums)
             shared[metric.sums] = _timed(functools.partial(share, part_x, part_y, fold)) / len(part_x)
             taken[metric.sums] = share(part_x, part_y, fold)
-            ready = _timed(functools.partial(_prepared, metric, moments, sums, part_x[:1], part_y[:1]))
-            solved[metric.sums] += ready / times
+            ready = functools.partial(_prepared, metric, moments, sums, part_x[:1], part_y[:1])
+            readied[metric.sums] = _timed(ready) / times
         if metric.own_rows is not None:
             own_x, own_y = metric.own_rows(pair.x), metric.own_rows(pair.y)
             own[metric.sums] = _timed(functools.partial(own_x, part_x)) / len(part_x)
@@ -126,6 +127,7 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> S
         gather=_timed(lambda: take(order)) / rows,
         factored=factored,
         solved=solved,
+        ready=readied,
         shared=shared,
         own=own,
         repaired=repaired,

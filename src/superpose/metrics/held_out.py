@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
-from operator import add, sub
+from operator import add
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from superpose.metrics.prediction import (
     about_means,
     correlation,
     over,
-    predicted,
     unit_r,
 )
 from superpose.metrics.quadratic import QuadraticForm, against_residual
@@ -48,19 +47,20 @@ def regression_rows(
 
 def _forms(rounds: list[_Round], plan: Plan) -> dict[int, QuadraticForm]:
     """Return what rows of each held-out fold add, over all rounds."""
-    scored = {one.held_out: one.scored() for one in rounds}
     training = [one for one in rounds if set(one.training) & set(plan.held_out)]
     if not training:
-        return {fold: form.folded() for fold, form in scored.items()}
-    parts = [(set(one.training), one.trained()) for one in training]
-    whole = reduce(add, (part for _, part in parts))
+        return {one.held_out: one.scored().folded() for one in rounds}
+    parts = {one.held_out: one.trained() for one in training}
+    whole = reduce(add, parts.values())
     forms = {}
     for one in rounds:
-        # A fold trains in every round but one, or in the only one there is.
-        trained = reduce(sub, (part for folds, part in parts if one.held_out not in folds), whole)
-        if training[0].halved:
+        trained = whole
+        # A fold trains in every round but its own, or in the only one there is.
+        if one.held_out not in one.training:
+            trained -= parts.pop(one.held_out)
+        if one.halved:
             trained += against_residual(trained.xy, trained.y, one.fitted.weights, one.intercept)
-        forms[one.held_out] = (scored[one.held_out] + trained).folded()
+        forms[one.held_out] = (one.scored() + trained).folded()
     return forms
 
 
@@ -123,8 +123,8 @@ class _Round:
     def trained(self) -> QuadraticForm:
         """Return what training rows add through the weights and the means (`Pull`)."""
         kind, w, slopes = self.moments.x.precision, self.fitted.weights, self.slopes
-        gram, joint = (part.astype(kind, copy=False) for part in about_means(self.moments, self.held_out))
-        slope = (joint - slopes.overlap.astype(kind) * predicted(gram, w, kind)) * slopes.scale.astype(kind)
+        gram, joint = about_means(self.moments, self.held_out)
+        slope = (joint - slopes.overlap.astype(kind) * (gram @ w)) * slopes.scale.astype(kind)
         by_mean = np.zeros(w.shape[-1], kind)
         if slopes.means:
             n = int(self.moments.x.samples[self.held_out])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -14,6 +15,7 @@ from superpose.deprecation import renamed
 from superpose.files import DataError
 from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, is_rough, training_rows
 from superpose.metrics.regression import PredictiveMetric, predictive_score
+from superpose.metrics.splits import Plan
 from superpose.moments import Moments
 
 Array = NDArray[Any]
@@ -86,8 +88,13 @@ def pls(
     return like_input(predictive_score)(x, y, how, _through(int(components)), finish)
 
 
-def partial_least_squares(moments: Moments, training: tuple[int, ...], *, components: int) -> Fitted:
-    """Return the weights through the given number of components."""
+def partial_least_squares(moments: Moments, plan: Plan, *, components: int) -> Iterator[Fitted]:
+    """Yield each round's weights through the given number of components."""
+    for _, training in plan.rounds:
+        yield _fitted(moments, training, components)
+
+
+def _fitted(moments: Moments, training: tuple[int, ...], components: int) -> Fitted:
     rows, gram = training_rows(moments.x, training)
     joint = rows.joint(moments)
     weights = np.zeros_like(joint)

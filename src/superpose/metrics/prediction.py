@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superpose.metrics.splits import Plan
-from superpose.moments import Array, Moments, Own, Precision
+from superpose.moments import Array, Moments, Own
 
 # A unit whose variance is below this many rounding errors of its second moment is constant.
 ROUNDING = 256
@@ -60,8 +60,8 @@ class RegressionSums:
     blurred: bool
 
 
-# Moments and the folds to train on → weights.
-Fit = Callable[[Moments, tuple[int, ...]], Fitted]
+# Moments and a plan → the weights of each round.
+Fit = Callable[[Moments, Plan], Iterable[Fitted]]
 
 
 def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
@@ -69,8 +69,7 @@ def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
     parts: list[tuple[Array, Array, Array, Array]] = []
     fits = []
     reason, blurred = "", False
-    for held_out, training in plan.rounds:
-        fitted = fit(moments, training)
+    for (held_out, training), fitted in zip(plan.rounds, fit(moments, plan), strict=True):
         reason, blurred = fitted.reason or reason, blurred or fitted.blurred
         # Products of float32 rows know no more of the weights, nor do rows take more of them.
         fitted = replace(fitted, weights=fitted.weights.astype(moments.x.precision, copy=False))
@@ -96,14 +95,21 @@ class Training:
 
     @property
     def dimensions(self) -> Array:
-        """How many dimensions the predictors may span: their number, constant ones aside, or that of the rows."""
-        return np.clip((~self.still).sum(-1), 1, self.samples)
+        """How many dimensions the predictors may span."""
+        return dimensions(self.still, self.samples)
 
     def joint(self, moments: Moments) -> Array:
         """Return the products with targets about both means, 0 for predictors that are constant."""
+        kind = moments.x.precision
         mean_y = over(moments.y.total, self.folds) / self.samples
-        joint = about(over(moments.cross.product, self.folds), self.samples, self.mean, mean_y)
+        product = over(moments.cross.product, self.folds).astype(kind, copy=False)
+        joint = about(product, self.samples, self.mean.astype(kind), mean_y.astype(kind))
         return np.where(self.still[..., None], 0.0, joint) if self.still.any() else joint
+
+
+def dimensions(still: NDArray[np.bool_], samples: int) -> Array:
+    """Return how many dimensions predictors may span: their number, still ones aside, or that of the rows."""
+    return np.clip((~still).sum(-1), 1, samples)
 
 
 def training_rows(x: Own, folds: tuple[int, ...]) -> tuple[Training, Array]:
@@ -132,7 +138,7 @@ def _evaluated(
     test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
     gram, joint = about_means(moments, held_out)
     fit = np.einsum("...ij,...ij->...j", w, joint)
-    prediction = np.einsum("...ij,...ij->...j", w, predicted(gram, w, x.precision))
+    prediction = np.einsum("...ij,...ij->...j", w, gram @ w)
     target = np.maximum(y.diagonal[held_out] - n_test * test_y**2, 0.0)
     offset = test_y - mean_y - np.einsum("...i,...ij->...j", test_x - mean_x, w)
     residual = target - 2 * fit + prediction + n_test * offset**2
@@ -140,18 +146,12 @@ def _evaluated(
     return fit, prediction, target, residual
 
 
-def predicted(gram: Array, w: Array, precision: Precision) -> Array:
-    """Return X'X · w in the precision of the products in X'X, whose rounding that does not exceed."""
-    product: Array = gram.astype(precision, copy=False) @ w.astype(precision, copy=False)
-    return product
-
-
 def about_means(moments: Moments, fold: int) -> tuple[Array, Array]:
-    """Return X'X and X'Y of a fold's rows about their means."""
-    n = int(moments.x.samples[fold])
-    mean_x, mean_y = moments.x.total[fold] / n, moments.y.total[fold] / n
-    gram = about(moments.x.square[fold], n, mean_x, mean_x)
-    return gram, about(moments.cross.product[fold], n, mean_x, mean_y)
+    """Return X'X and X'Y of a fold's rows about their means, in the precision of the products that they are sums of."""
+    n, kind = int(moments.x.samples[fold]), moments.x.precision
+    mean_x, mean_y = ((own.total[fold] / n).astype(kind) for own in (moments.x, moments.y))
+    square, product = (sums[fold].astype(kind, copy=False) for sums in (moments.x.square, moments.cross.product))
+    return about(square, n, mean_x, mean_x), about(product, n, mean_x, mean_y)
 
 
 def about(products: Array, samples: int, mean_x: Array, mean_y: Array) -> Array:

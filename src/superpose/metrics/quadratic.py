@@ -13,9 +13,9 @@ from superpose.moments import Array
 
 @dataclass(frozen=True)
 class QuadraticForm:
-    """x A y' + x B x' + y²·c + x·u + y·v + w of rows x and y, with A, B, c, u, v, w = `xy`, `xx`, `yy`, `x`, `y`, `one`.
+    """The form x A y' + x B x' + y²·c + x·u + y·v + w of paired rows x and y.
 
-    Of `xx` only the sum with its transpose matters.
+    A, B, c, u, v and w are `xy`, `xx`, `yy`, `x`, `y` and `one`; of B only the sum with its transpose matters.
     """
 
     xy: Array
@@ -53,7 +53,8 @@ class QuadraticForm:
 
     def values(self, x: Array, y: Array) -> Array:
         """Return the value of each row, (rows,), of a folded form: products in the precision of the rows."""
-        xy, xx, yy, by_x, by_y = (part.astype(x.dtype, copy=False) for part in (self.xy, self.xx, self.yy, self.x, self.y))
+        parts = (self.xy, self.xx, self.yy, self.x, self.y)
+        xy, xx, yy, by_x, by_y = (part.astype(x.dtype, copy=False) for part in parts)
         (trmm,) = get_blas_funcs(("trmm",), (x,))
         # BLAS takes rows for columns: (x B)' = B'x', with B' lower.
         turned = trmm(1.0, xx.T, x.T, lower=1).T

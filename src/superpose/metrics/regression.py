@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -138,8 +138,14 @@ def regression_sums(moments: Moments, *, plan: Plan, penalty: Penalty) -> Regres
     return fitted_sums(moments, plan=plan, fit=partial(least_squares, penalty=penalty))
 
 
-def least_squares(moments: Moments, training: tuple[int, ...], *, penalty: Penalty) -> Fitted:
-    """Return the weights of (ridge) least squares with an intercept."""
+def least_squares(moments: Moments, plan: Plan, *, penalty: Penalty) -> Iterator[Fitted]:
+    """Yield each round's weights of (ridge) least squares with an intercept."""
+    for _, training in plan.rounds:
+        yield fitted_weights(moments, training, penalty)
+
+
+def fitted_weights(moments: Moments, training: tuple[int, ...], penalty: Penalty) -> Fitted:
+    """Return the weights of (ridge) least squares with an intercept, fitted on some folds."""
     equations = normal_equations(moments.x, training, penalty)
     if equations.gram is None:
         return Fitted(

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import cache, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import eigh
 
 from superpose.arrays import choose, like_input
 from superpose.deprecation import renamed
-from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, Training, is_rough, over, training_rows
-from superpose.metrics.regression import PredictiveMetric, predictive_score
+from superpose.metrics.prediction import FINISH, Fit, Fitted, Training, dimensions, is_rough, over, training_rows
+from superpose.metrics.regression import PredictiveMetric, fitted_weights, predictive_score
+from superpose.metrics.solving import BLUR, TINY
+from superpose.metrics.splits import Plan
 from superpose.moments import Moments, Own
 
 Array = NDArray[Any]
@@ -20,6 +24,11 @@ Array = NDArray[Any]
 # Penalties, as fractions of the predictors' mean variance: from none to speak of to all but the mean, by half-decades:
 # whole ones cost up to .016 of r.
 GRID = tuple(10.0 ** (power / 2) for power in range(-18, 7))
+# Penalties whose errors on each fold differ by less, as shares of y², are as good as one another where rounding cannot
+# tell which is better.
+EQUAL = BLUR / 10
+# Eigenvalues of so many roundings of the largest are noise.
+LOST = 8
 
 
 @renamed(folds="cv")
@@ -38,8 +47,8 @@ def ridge(
     For every held-out fold, each training fold is left out in turn, and the penalty with the least squared error on
     those, all units of y together, is taken; then the weights are fitted on all training folds. Under `test` the
     training samples lie in five folds. The penalties tried are 1e-9, 1e-8.5, …, 1e3 times the training samples and the
-    mean variance of the predictors. Nothing of a held-out fold enters its fit. Products run in float64: near a tie
-    between penalties the rounding of float32 would decide.
+    mean variance of the predictors. Nothing of a held-out fold enters its fit. Products of float32 responses run in
+    float64 where rounding could decide between two penalties.
 
     Parameters
     ----------
@@ -84,31 +93,66 @@ def ridge(
     return like_input(predictive_score)(x, y, {"cv": cv, "test": test, "seed": seed}, _chosen(GRID), finish)
 
 
-def chosen_ridge(moments: Moments, training: tuple[int, ...], *, grid: tuple[float, ...]) -> Fitted:
-    """Return the weights under the penalty that predicts the training folds best, each from the others."""
-    if len(training) < 2:
-        shape = moments.cross.product.shape[1:]
-        return Fitted(np.full(shape, np.nan), "one training fold leaves none to choose the penalty on; use more folds")
-    fractions = np.array(grid)
-    inner = [(fold, tuple(f for f in training if f != fold)) for fold in training]
-    error = sum(_errors(moments, left_out, rest, fractions) for left_out, rest in inner)
-    best = fractions[np.argmin(error, axis=0)]
-    spectrum = spectrum_of(moments.x, training)
-    shrunk = spectrum.shrinkage(best[None])[0]
+def chosen_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> Iterator[Fitted]:
+    """Yield each round's weights under the penalty that predicts its training folds best, each from the others."""
+    choices = _choices(moments, plan, np.array(grid))
+    for _, training in plan.rounds:
+        if len(training) < 2:
+            shape = moments.cross.product.shape[1:]
+            why = "one training fold leaves none to choose the penalty on; use more folds"
+            yield Fitted(np.full(shape, np.nan), why)
+            continue
+        choice = choices[training]
+        share = Share(tuple(choice.fractions.ravel().tolist()), choice.fractions.shape)
+        fitted = fitted_weights(moments, training, share)
+        blurred = is_rough(moments) and not choice.certain
+        yield replace(fitted, blurred=fitted.blurred or blurred, shrunk=True)
 
-    def solved(joint: Array) -> Array:
-        vectors = spectrum_of(moments.x, training).vectors
-        found: Array = vectors @ (shrunk[..., :, None] * (np.swapaxes(vectors, -1, -2) @ joint))
-        return found
 
-    weights = solved(spectrum.rows.joint(moments))
+@dataclass(frozen=True)
+class Share:
+    """A penalty that is a fraction of the predictors' mean variance times the samples, one for each repeat."""
 
-    def adjoint(slope: Array) -> Pull:
-        # The fraction that was chosen is held; its penalty grows with the trace of the Gram matrix.
-        joint, rise = solved(slope), best / float(spectrum.rows.dimensions)
-        return Pull(joint, trace=-float(rise * np.sum(joint * weights)))
+    fractions: tuple[float, ...]
+    repeats: tuple[int, ...]
 
-    return Fitted(weights, blurred=is_rough(moments), adjoint=adjoint, shrunk=True)
+    def __call__(self, samples: int, variance: Array) -> Array:
+        """Return scikit-learn's `alpha`, for predictors of so much variance, 0 for constant ones."""
+        fractions = np.array(self.fractions).reshape(self.repeats)
+        penalty: Array = fractions * samples * variance.sum(-1) / dimensions(variance <= 0, samples)
+        return penalty
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The fraction that predicts best, and whether rounding leaves no other that may, and predicts otherwise."""
+
+    fractions: Array
+    certain: bool
+
+
+def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[tuple[int, ...], Choice]:
+    """Return what is chosen for each set of training folds: what is left without two folds serves two rounds."""
+    uses: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
+    for _, training in plan.rounds:
+        for left_out in training if len(training) > 1 else ():
+            uses.setdefault(tuple(f for f in training if f != left_out), []).append((left_out, training))
+    found: dict[tuple[int, ...], list[Array]] = {}
+    for rest, cases in uses.items():
+        errors = _errors(moments, rest, [left_out for left_out, _ in cases], fractions)
+        for (_, training), error in zip(cases, errors, strict=True):
+            found.setdefault(training, []).append(error)
+    return {training: _best(np.stack(errors), fractions) for training, errors in found.items()}
+
+
+def _best(errors: Array, fractions: Array) -> Choice:
+    """Return the best of squared errors on some folds, each with its rounding and y²: (folds, 3, penalties, …)."""
+    error, rounding, _ = errors.sum(0)
+    best = np.argmin(error, axis=0)[None]
+    doubtful = error - rounding <= np.take_along_axis(error + rounding, best, 0)
+    each = errors[:, 0] / errors[:, 2]
+    equal = (np.abs(each - np.take_along_axis(each, best[None], 1)) < EQUAL).all(0)
+    return Choice(fractions[best[0]], bool((equal | ~doubtful).all()))
 
 
 @dataclass(frozen=True)
@@ -136,39 +180,70 @@ def spectrum_of(x: Own, folds: tuple[int, ...]) -> Spectrum:
 
     def made() -> Spectrum:
         rows, gram = training_rows(x, folds)
-        values, vectors = np.linalg.eigh(gram)
+        vectors = gram.astype(x.precision)
+        values = np.empty(vectors.shape[:-1])
+        for index in np.ndindex(values.shape[:-1]):
+            values[index], vectors[index] = eigh(vectors[index], driver="evd", check_finite=False)
         unit = np.einsum("...ii->...", gram) / rows.dimensions
         return Spectrum(rows, np.maximum(values, 0), vectors, unit)
 
     return x.keep((spectrum_of, folds), made)
 
 
-def _errors(moments: Moments, left_out: int, rest: tuple[int, ...], fractions: Array) -> Array:
-    """Return the squared error on one fold of weights from others, (penalties, …).
+def _turned(x: Own, rest: tuple[int, ...], left_out: int) -> Array:
+    """Return V'X'X V of the rows of one fold about the mean of others, in the directions of those, kept as they are."""
 
-    With weights V D V'X'Y the error is y² − 2 d·b + d'M d, quadratic in the diagonal d of D.
+    def made() -> Array:
+        s = spectrum_of(x, rest)
+        u, n = s.rows.mean.astype(x.precision), int(x.samples[left_out])
+        total = x.total[left_out].astype(x.precision)
+        gram = x.square[left_out].astype(x.precision)
+        gram -= u[..., :, None] * total[..., None, :] + (total - n * u)[..., :, None] * u[..., None, :]
+        found: Array = np.swapaxes(s.vectors, -1, -2) @ gram @ s.vectors
+        return found
+
+    return x.keep((_turned, rest, left_out), made)
+
+
+def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], fractions: Array) -> list[Array]:
+    """Return the squared error on each of some folds of weights from others, its rounding, and y²: (3, penalties, …).
+
+    With weights W = V D V'X'Y the error is y² − 2 d·b + d'M d, quadratic in the diagonal d of D. Rounding of X'X and
+    X'Y by parts ε moves it by ε (√s |W| + |y|)², with s the largest eigenvalue.
     """
-    s = spectrum_of(moments.x, rest)
-    x, y, n = moments.x, moments.y, moments.x.samples[left_out]
+    x, y, kind = moments.x, moments.y, moments.x.precision
+    s = spectrum_of(x, rest)
     u, w = s.rows.mean, over(y.total, rest) / s.rows.samples
-    total_x, total_y = x.total[left_out], y.total[left_out]
-    # Products of the left-out rows about the means of the others.
-    gram = (
-        x.square[left_out] - u[..., :, None] * total_x[..., None, :] - (total_x - n * u)[..., :, None] * u[..., None, :]
-    )
-    joint = (
-        moments.cross.product[left_out]
-        - u[..., :, None] * total_y[..., None, :]
-        - (total_x - n * u)[..., :, None] * w[..., None, :]
-    )
-    target = (y.diagonal[left_out] - 2 * w * total_y + n * w**2).sum(-1)
     back = np.swapaxes(s.vectors, -1, -2)
     trained = back @ s.rows.joint(moments)
-    linear = (trained * (back @ joint)).sum(-1)
-    quadratic = (back @ gram @ s.vectors) * (trained @ np.swapaxes(trained, -1, -2))
+    squares = trained @ np.swapaxes(trained, -1, -2)
     d = s.shrinkage(fractions.reshape(-1, *(1,) * s.unit.ndim) * np.ones_like(s.unit))
-    fit = np.einsum("...i,...i->...", d, linear)
-    return target - 2 * fit + np.einsum("...i,...ij,...j->...", d, quadratic, d)
+    eps, largest = np.finfo(kind).eps, s.values.max(-1)
+    length = largest * np.einsum("p...i,...ii->p...", d**2, squares)
+    # Of directions that small no digit is left.
+    lost = LOST * eps * largest * d.max(-1) > 1
+    found = []
+    for left_out in left_outs:
+        n, total_x, total_y = x.samples[left_out], x.total[left_out], y.total[left_out]
+        target = np.maximum((y.diagonal[left_out] - 2 * w * total_y + n * w**2).sum(-1), TINY)
+        # Products of the left-out rows about the means of the others.
+        joint = back @ moments.cross.product[left_out].astype(kind)
+        linear = np.einsum("...ij,...ij->...i", trained, joint).astype(np.float64)
+        for by_x, by_y in ((u, total_y), (total_x - n * u, w)):
+            linear -= _times(back, by_x) * _times(trained, by_y)
+        quadratic = _turned(x, rest, left_out) * squares
+        within = np.moveaxis(np.moveaxis(d, 0, -2).astype(kind) @ quadratic, -2, 0)
+        fit = np.einsum("p...i,...i->p...", d, linear)
+        error = target - 2 * fit + np.einsum("p...i,p...i->p...", within, d)
+        rounding = np.where(lost, np.inf, eps * (np.sqrt(length) + np.sqrt(target)) ** 2)
+        found.append(np.stack([error, rounding, np.broadcast_to(target, error.shape)]))
+    return found
+
+
+def _times(matrix: Array, vector: Array) -> Array:
+    """Return matrix · vector, repeats apart."""
+    product: Array = (matrix @ vector.astype(matrix.dtype)[..., None])[..., 0]
+    return product
 
 
 @cache
@@ -181,7 +256,6 @@ class RidgeMetric(PredictiveMetric):
     """Held-out ridge regression as a metric, its penalty chosen from `grid` inside the training folds."""
 
     grid: tuple[float, ...] = GRID
-    exact: ClassVar[bool] = True
 
     @property
     def fit(self) -> Fit:
