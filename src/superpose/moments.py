@@ -53,9 +53,10 @@ Kept = TypeVar("Kept", bound=Sized)
 
 
 class Shelf(dict[Hashable, Any]):
-    """What is kept under keys, in as many bytes as there is `room`."""
+    """What is kept under keys, in as many bytes as there is `room`; `further`: other partners will ask for it."""
 
     room: float = math.inf
+    further: bool = True
 
     @property
     def nbytes(self) -> int:
@@ -96,6 +97,10 @@ class Own:
         if self.kept.nbytes + found.nbytes <= self.kept.room:
             self.kept[key] = found
         return found
+
+    def keep_for_partners(self, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """Return what one pair asks for once, kept where others will ask for it."""
+        return self.keep(key, make) if self.kept.further else make()
 
     @property
     def precision(self) -> Precision:

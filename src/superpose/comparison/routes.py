@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
@@ -66,7 +67,7 @@ def _of_one_kind(
         yield from _over_kernels(arrays, couples, metrics, design, visit)
         return
     folds = int(design.folds.max()) + 1
-    held = Held({}, {}, {}, {})
+    held = Held({}, {}, {}, {}, Counter(name for couple in couples for name in couple))
     done = 0
     for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
         names = list(dict.fromkeys(name for couple in some for name in couple))
@@ -140,6 +141,7 @@ def _tile(
     precision = np.float64 if all(isinstance(m, MomentMetric) and m.exact for m in metrics) else None
     sums = Sums(compacted, couples, design, held.means, precision, known)
     held.sums.update(sums.own)
+    held.shelve(sums.own, design)
     for a, b in couples:
         directions = sums.directions(a, b, units)
         blurred = [m for m in metrics if any(_blurred(directions[way], m) for way in design.ways(m))]
@@ -153,6 +155,7 @@ def _tile(
             exact = {name: held.exact[name] for name in both if name in held.exact}
             again = Sums(both, [(a, b)], design, held.means, np.float64, exact)
             held.exact.update(again.own)
+            held.shelve(again.own, design)
             directions = again.directions(a, b, units)
             take_rows(directions, blurred, design, again.rows, {})
             parts.append((directions, blurred))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,6 +46,13 @@ class Held:
     sums: dict[str, Own]
     exact: dict[str, Own]
     rows: OwnRows
+    partners: Counter[str]
+
+    def shelve(self, own: Mapping[str, Own], design: Design) -> None:
+        """Say how much of what fits make of systems' sums is kept for further partners, or permutations of one."""
+        for name, sums in own.items():
+            sums.kept.room = design.memory / FACTORS / SHELVES
+            sums.kept.further = self.partners[name] > 1 or design.permutations > 0
 
     def let_go(self, names: tuple[str, str], memory: int) -> None:
         """Leave exact sums, and what fits made of sums, only where they have room; first of what was asked for last."""
@@ -87,8 +95,6 @@ class Sums:
             arrays, couples, design.folds, means, targets=known or (), precision=precision
         )
         self.own |= known or {}
-        for own in self.own.values():
-            own.kept.room = design.memory / FACTORS / SHELVES
         self.rows = min(chunk_rows(arrays.values()), len(design.folds))
         self.read = {name: reader(x, means[name], self.rows, precision) for name, x in arrays.items()}
 

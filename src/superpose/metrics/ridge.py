@@ -176,7 +176,7 @@ class Spectrum:
 
 
 def spectrum_of(x: Own, folds: tuple[int, ...]) -> Spectrum:
-    """Return the spectrum of the predictors over some folds, kept with their sums."""
+    """Return the spectrum of the predictors over some folds, kept for further partners."""
 
     def made() -> Spectrum:
         rows, gram = training_rows(x, folds)
@@ -187,14 +187,13 @@ def spectrum_of(x: Own, folds: tuple[int, ...]) -> Spectrum:
         unit = np.einsum("...ii->...", gram) / rows.dimensions
         return Spectrum(rows, np.maximum(values, 0), vectors, unit)
 
-    return x.keep((spectrum_of, folds), made)
+    return x.keep_for_partners((spectrum_of, folds), made)
 
 
-def _turned(x: Own, rest: tuple[int, ...], left_out: int) -> Array:
+def _turned(x: Own, s: Spectrum, left_out: int) -> Array:
     """Return V'X'X V of the rows of one fold about the mean of others, in the directions of those, kept as they are."""
 
     def made() -> Array:
-        s = spectrum_of(x, rest)
         u, n = s.rows.mean.astype(x.precision), int(x.samples[left_out])
         total = x.total[left_out].astype(x.precision)
         gram = x.square[left_out].astype(x.precision)
@@ -202,7 +201,7 @@ def _turned(x: Own, rest: tuple[int, ...], left_out: int) -> Array:
         found: Array = np.swapaxes(s.vectors, -1, -2) @ gram @ s.vectors
         return found
 
-    return x.keep((_turned, rest, left_out), made)
+    return x.keep_for_partners((_turned, s.rows.folds, left_out), made)
 
 
 def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], fractions: Array) -> list[Array]:
@@ -231,7 +230,7 @@ def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], f
         linear = np.einsum("...ij,...ij->...i", trained, joint).astype(np.float64)
         for by_x, by_y in ((u, total_y), (total_x - n * u, w)):
             linear -= _times(back, by_x) * _times(trained, by_y)
-        quadratic = _turned(x, rest, left_out) * squares
+        quadratic = _turned(x, s, left_out) * squares
         within = np.moveaxis(np.moveaxis(d, 0, -2).astype(kind) @ quadratic, -2, 0)
         fit = np.einsum("p...i,...i->p...", d, linear)
         error = target - 2 * fit + np.einsum("p...i,p...i->p...", within, d)
