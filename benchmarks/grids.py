@@ -29,7 +29,7 @@ from machine import clean_environment, kernels, memory_watched, processor
 
 HERE = Path(__file__).resolve()
 UNITS = 768
-# A pair of the default metrics, an ordered pair of the regression, all pairs of the kernels, mapped files beside arrays.
+# A pair of the default metrics, an ordered one of the regression, all pairs of the kernels, mapped files beside arrays.
 GOALS = {"defaults": 14.0, "ols_r": 1.2, "kernels": 200.0, "mapped": 1.25}
 MEMORY_GOAL = 2**30
 INTERVALS = 1_000

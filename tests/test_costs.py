@@ -14,7 +14,7 @@ from superpose import arrays, moments
 from superpose.costs import Size, predict, race
 from superpose.files import DataError
 from superpose.kernel_tiles import bytes_held
-from superpose.metrics import CKA, CKA_DEBIASED, CKA_RBF, DEFAULT, OLS_R, RSA
+from superpose.metrics import CKA, CKA_DEBIASED, CKA_RBF, DEFAULT, OLS_R, PLS_R, RIDGE_R, RSA
 from superpose.timing import timed
 
 SQUARE = 8 * 5 * 12**2
@@ -91,6 +91,19 @@ class TestCounts:
         kernels = predict(sizes, metrics=[CKA, CKA_DEBIASED, RSA], permutations=0).table.set_index("work").flops
         assert kernels["intervals"] == 2 * 1000 * (30 * 20 + 30**2 + 20**2)
 
+    def test_penalties_by_hand(self):
+        sizes = {"x": Size(1000, 30), "y": Size(1000, 20)}
+        cubes, products = 30**3 + 20**3, 30**2 * 20 + 20**2 * 30
+        for options, rounds, fits, tried in (({}, 5, 10, 20), ({"test": 0.2}, 1, 5, 5)):
+            work = predict(sizes, metrics=[RIDGE_R], permutations=0, **options).table.set_index("work").flops
+            # Factors, eigenvectors, and left-out folds in their directions; then weights and squares of inner fits.
+            assert_allclose(work["factors"], (rounds / 3 + 9 * fits + 4 * tried) * cubes)
+            assert_allclose(work["solutions"], (4 * rounds + 4 * fits + 2 * tried) * products)
+
+    def test_components_are_not_counted(self):
+        with pytest.warns(UserWarning, match="pls_r: counted as least squares; components, in float64, take"):
+            predict({"x": Size(1000, 30), "y": Size(1000, 20)}, metrics=[PLS_R])
+
     def test_a_predictor_is_factored_once_where_there_is_room(self):
         sizes = {name: Size(1000, 30) for name in "xyz"}
         for memory, times in (("1GB", 1), (8 * 3 * 5 * 4 * 30**2 - 1, 2)):
@@ -107,7 +120,8 @@ class TestCounts:
         forms = 2 * 2 * (30**2 * 20 + 20**2 * 30)
         assert_allclose(whole["intervals"], 2 * 1000 * (kernels + regressions) + 5 * 4 * forms)
         assert_allclose(split["intervals"], 2 * 200 * (kernels + regressions) + forms)
-        assert split["solutions"] < whole["solutions"] / 4
+        # Five inner fits choose a penalty, not ten.
+        assert split["solutions"] < whole["solutions"] / 2
         assert split["products"] == whole["products"]
 
     def test_what_is_in_memory_is_not_read_from_the_disk(self, systems):

@@ -9,7 +9,7 @@ from superpose.comparison.order import SAMPLES, warn_of_order
 from superpose.comparison.pairs import Directions, Outcome, outcome_of
 from superpose.comparison.routes import over_pairs
 from superpose.comparison.rows import over_rows
-from superpose.comparison.sums import FACTORS, shares_held, tiles
+from superpose.comparison.sums import FACTORS, SHELVES, shares_held, tiles
 from superpose.comparison.table import table_of
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "OF_NULL",
     "SAMPLES",
     "SCORES",
+    "SHELVES",
     "SIZES",
     "Design",
     "Directions",

@@ -12,14 +12,24 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from superpose.cautions import warn
-from superpose.comparison import FACTORS, INTERVALS, SAMPLES, bytes_of, checked_draw, checked_pairs, shares_held, tiles
+from superpose.comparison import (
+    FACTORS,
+    INTERVALS,
+    SAMPLES,
+    SHELVES,
+    bytes_of,
+    checked_draw,
+    checked_pairs,
+    shares_held,
+    tiles,
+)
 from superpose.costs.sizes import Size, sizes_of
-from superpose.costs.steps import Steps, planned_for_rounds, race
+from superpose.costs.steps import Steps, plan_of, planned_for_rounds, race
 from superpose.deprecation import renamed
 from superpose.files import DataError, argument, in_python
 from superpose.kernel_tiles import SIDE, SMALL, are_cheaper, bytes_held
-from superpose.metrics import DEFAULT, Metric, MomentMetric, PredictiveMetric, RegressionMetric
-from superpose.metrics.splits import INNER
+from superpose.metrics import DEFAULT, Metric, MomentMetric, PartialLeastSquaresMetric, PredictiveMetric
+from superpose.metrics.splits import INNER, Plan
 from superpose.moments import rows_of
 from superpose.statistics import GROUPS
 
@@ -30,6 +40,8 @@ CROSSED, PREDICTED, INFLUENCE = 1, 4.5, 6
 DESIGNED, REPAIRED, DESIGNING = 1, 4, 4
 # Squares, units × units, that a pair takes: kernels, and a regression beside the weights of all rounds.
 KERNEL, SOLVING = 8, 8
+# Operations of eigenvectors, of a matrix's units³.
+EIGENVECTORS = 9
 # Those of a round where rows train in others, in both directions: sums, and in the rows' precision weights and moves.
 SUMMED, TRAINED = 3, 5
 # Values at a time as systems are checked and averaged, and what else a process comes to hold.
@@ -90,6 +102,24 @@ class _Job:
     drawn: int
     permutations: int
     memory: int
+
+    @property
+    def plan(self) -> Plan:
+        """Which folds are held out, and which train."""
+        folds = range(self.folds)
+        if self.rounds < self.folds:
+            return Plan(((self.folds - 1, tuple(folds)[:-1]),))
+        return Plan(tuple((fold, tuple(other for other in folds if other != fold) or (fold,)) for fold in folds))
+
+    def inner_fits(self, planned: MomentMetric) -> tuple[float, float, float]:
+        """Return how many fits choose, on how many folds they are tried, and all fits as multiples of those timed."""
+        metric = next(m for m in self.metrics if m.name == planned.name)
+        if not isinstance(metric, PredictiveMetric):
+            return 0, 0, 1
+        fits, tried = metric.inner_fits(self.plan)
+        timed = plan_of(self.rounds)
+        known = 1 + metric.inner_fits(timed)[0] / len(timed.rounds)
+        return fits, tried, (1 + fits / self.rounds) / known
 
     @property
     def samples(self) -> int:
@@ -158,11 +188,11 @@ def predict(
     unknown = [metric.name for metric in planned if not isinstance(metric, MomentMetric)]
     if unknown:
         raise DataError(f"{', '.join(unknown)} is no function of moments, so its cost is not known; leave it out.")
-    chosen = [m.name for m in metrics if isinstance(m, PredictiveMetric) and not isinstance(m, RegressionMetric)]
-    if chosen:
+    through = [m.name for m in metrics if isinstance(m, PartialLeastSquaresMetric)]
+    if through:
         warn(
-            f"{', '.join(chosen)}: counted as least squares; what is chosen inside the training samples, in float64, "
-            "takes two to four times the time and up to three times the memory.",
+            f"{', '.join(through)}: counted as least squares; components, in float64, take several times the time and "
+            "up to three times the memory.",
         )
     samples = next(iter(sizes.values())).samples
     limit = bytes_of(memory)
@@ -283,22 +313,29 @@ def _products(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
 
 
 def _factors(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
-    """A Cholesky factor a fold and predictor: once, or for each pair where there is no room to keep it."""
+    """A Cholesky factor a fold and predictor: once, or for each pair where there is no room to keep it.
+
+    What chooses penalties takes eigenvectors of each inner fit, and two products for each fold that it is tried on.
+    """
     paired = Counter(name for couple in job.couples for name in couple)
     room = _factor_bytes(job) <= job.memory / FACTORS
     flops = seconds = 0.0
     for metric in filter(lambda metric: metric.split, _families(job)):
+        fits, tried, share = job.inner_fits(metric)
         for name, pairs in paired.items():
             steps, units = _of(job, known, name), job.sizes[name].units
-            times = job.rounds * (1 if room else pairs)
-            flops += times * units**3 / 3
-            seconds += times * steps.factored[metric.sums] * (units / steps.units) ** 3
+            times = 1 if room else pairs
+            flops += times * (job.rounds / 3 + EIGENVECTORS * fits + 4 * tried) * units**3
+            seconds += times * job.rounds * share * steps.factored[metric.sums] * (units / steps.units) ** 3
     return {"work": "factors", "flops": flops, "bytes": 0.0, "seconds": seconds}
 
 
 def _factor_bytes(job: _Job) -> int:
-    """Return the bytes of all systems' factors, in the precision of their products."""
-    return sum(job.rounds * size.working_bytes * size.units**2 for size in job.sizes.values())
+    """Return the bytes of all systems' factors and of what chooses penalties, in the precision of their products."""
+    paired = Counter(name for couple in job.couples for name in couple)
+    further = max(paired.values()) > 1 or job.permutations > 0
+    inner = sum(sum(job.inner_fits(m)[:2]) for m in _families(job) if m.split and further)
+    return int(sum((job.rounds + inner) * size.working_bytes * size.units**2 for size in job.sizes.values()))
 
 
 def _solutions(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
@@ -324,9 +361,10 @@ def _solution(job: _Job, known: Mapping[Any, Steps], metric: MomentMetric, x: st
         # A function of squared sums: passes over what is summed.
         return 2.0 * (p * p + p * q + q * q), steps.solved[metric.sums] * p * q / steps.units**2
     rounds = job.rounds if metric.split else 1
-    # The two triangular solutions, and one product that evaluates the weights.
-    counted = 4.0 * p * p * q
-    return rounds * counted, rounds * steps.solved[metric.sums] * p * p * q / steps.units**3
+    fits, tried, share = job.inner_fits(metric)
+    # Two products with triangles, and one that evaluates the weights; of each inner fit, its weights and their squares.
+    counted = (4.0 * rounds + 4.0 * fits + 2.0 * tried) * p * p * q
+    return counted, rounds * share * steps.solved[metric.sums] * p * p * q / steps.units**3
 
 
 def _intervals(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
@@ -421,7 +459,8 @@ def _peak(job: _Job, sums: int) -> int:
     trained = 0 if rounds == 1 else TRAINED * max(size.working_bytes for size in job.sizes.values()) / FLOAT
     solving = FLOAT * widest**2 * (SOLVING + (SUMMED + trained) * rounds)
     regressed = any(metric.split for metric in _families(job))
-    factors = min(_factor_bytes(job), job.memory // FACTORS) if regressed else 0
+    # Two systems in hand may take some beside what is kept of others.
+    factors = min(_factor_bytes(job), int(job.memory / FACTORS * (1 + 2 / SHELVES))) if regressed else 0
     numbers = CROSSED + INFLUENCE + (2 * PREDICTED if regressed else 0)
     shares = FLOAT * job.drawn * (numbers + 2 * len(job.sizes) * shares_held(len(job.sizes), job.drawn, job.memory))
     one = (solving if regressed else KERNEL * FLOAT * widest**2) + shares

@@ -140,9 +140,14 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> S
 
 def planned_for_rounds(metrics: tuple[Metric, ...], rounds: int) -> list[Any]:
     """Return the metrics with those that predict fitted on all folds but one, and scored on that: once, or twice."""
-    held_out = range(min(rounds, 2))
-    plan = Plan(tuple((fold, tuple(other for other in range(FOLDS) if other != fold)) for fold in held_out))
+    plan = plan_of(rounds)
     return [metric.planned(plan) if isinstance(metric, PredictiveMetric) else metric for metric in metrics]
+
+
+def plan_of(rounds: int) -> Plan:
+    """Return the plan that steps are timed in: of one round, or of two."""
+    held_out = range(min(rounds, 2))
+    return Plan(tuple((fold, tuple(other for other in range(FOLDS) if other != fold)) for fold in held_out))
 
 
 def _solved_anew(metric: MomentMetric, moments: Moments) -> None:

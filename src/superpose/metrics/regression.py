@@ -223,6 +223,10 @@ class PredictiveMetric:
         """How weights come from training folds; equal metrics return the same function, so that they share fits."""
         raise NotImplementedError
 
+    def inner_fits(self, plan: Plan) -> tuple[int, int]:
+        """Return how many fits choose what the fits of a plan take, and on how many folds they are tried."""
+        return 0, 0
+
     @property
     def invariances(self) -> frozenset[str]:
         """Those of the predictors that hold for the targets too: pooled scores do not see a rotation of y's units."""

@@ -131,12 +131,18 @@ class Choice:
     certain: bool
 
 
-def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[tuple[int, ...], Choice]:
-    """Return what is chosen for each set of training folds: what is left without two folds serves two rounds."""
+def _inner(plan: Plan) -> dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]]:
+    """Return the folds of each inner fit, with the folds it is tried on and the training folds that these are of."""
     uses: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
     for _, training in plan.rounds:
         for left_out in training if len(training) > 1 else ():
             uses.setdefault(tuple(f for f in training if f != left_out), []).append((left_out, training))
+    return uses
+
+
+def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[tuple[int, ...], Choice]:
+    """Return what is chosen for each set of training folds: what is left without two folds serves two rounds."""
+    uses = _inner(plan)
     found: dict[tuple[int, ...], list[Array]] = {}
     for rest, cases in uses.items():
         errors = _errors(moments, rest, [left_out for left_out, _ in cases], fractions)
@@ -260,6 +266,11 @@ class RidgeMetric(PredictiveMetric):
     def fit(self) -> Fit:
         """Ridge regression under the penalty that predicts the training folds best."""
         return _chosen(self.grid)
+
+    def inner_fits(self, plan: Plan) -> tuple[int, int]:
+        """Return how many fits choose the penalties of a plan, and on how many folds they are tried."""
+        uses = _inner(plan)
+        return len(uses), sum(map(len, uses.values()))
 
 
 RIDGE_R = RidgeMetric("ridge_r", ("r", "pooled"))
