@@ -28,7 +28,7 @@ SOLVING = 12
 # The part of the memory that what fits made of systems' own sums may take.
 FACTORS = 8
 # The part of those that one system's may take, of the two in hand.
-SHELVES = 4
+SHELVES = 2
 # Bytes of a row's share in a system's own sums, and the part of the memory that such shares may take.
 ROW, SHARE = 16, 16
 # What drawn rows add to a system's own sums, by system and by what takes it.
