@@ -61,6 +61,10 @@ class TestMemory:
         # Beyond what chunks take, a few numbers a row are held.
         assert large - small < size / 8
 
+    def test_penalties_of_wide_systems(self, tmp_path):
+        """Spectra of many folds, 768 × 768 each, are held only where partners will ask for them."""
+        assert compared(tmp_path, 40_000, 768)[0] < LIMIT
+
     @pytest.mark.slow
     @pytest.mark.prove
     def test_p11_memory(self, tmp_path):
