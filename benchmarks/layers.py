@@ -57,7 +57,7 @@ def predicted(systems: dict[str, np.ndarray], workers: int, **options: Any) -> d
     """Return what the groups of pairs of so many processes will take, and how often a system is read in all."""
     import superpose as sp
     from superpose.comparison import bytes_of
-    from superpose.comparison.workers import BLOCKS, groups
+    from superpose.comparison.table import BLOCKS, groups
 
     pairs = list(combinations(systems, 2))
     shares = groups(pairs, BLOCKS * workers) if workers > 1 else [pairs]

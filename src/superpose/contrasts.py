@@ -15,7 +15,6 @@ from superpose.arrays import as_responses, check_paired, meant
 from superpose.comparison import (
     INTERVALS,
     Design,
-    Directions,
     Outcome,
     Progress,
     Systems,
@@ -260,15 +259,12 @@ def _scored(systems: Systems, target: str, metrics: Sequence[Metric], **how: Any
     for metric in planned:
         if not isinstance(metric, MomentMetric | PairwiseMetric) or metric.influence is None:
             raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
-    found = dict(over_pairs(arrays, couples, planned, design, _outcomes))
+    found: dict[str, dict[str, Outcome]] = {name: {} for name, _ in couples}
+    for part in over_pairs(arrays, couples, planned, design):
+        for metric in part.metrics:
+            found[part.pair[0]][metric.name] = outcome_of(part.directions[0], metric, part.originals, design)
     eps = max(float(np.finfo(working_type(x)).eps) for x in arrays.values())
-    return _Scored({name: found[name, target] for name, _ in couples}, design, planned, ROUNDING * eps)
-
-
-def _outcomes(
-    directions: Directions, originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
-) -> dict[str, Outcome]:
-    return {metric.name: outcome_of(directions[0], metric, originals, design) for metric in metrics}
+    return _Scored(found, design, planned, ROUNDING * eps)
 
 
 def _row(target: str, a: str, b: str, metric: MomentMetric | PairwiseMetric, found: _Scored) -> dict[str, Any]:

@@ -11,8 +11,15 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from superpose.arrays import check_paired
-from superpose.comparison.checks import Systems, checked_pairs, checked_systems
-from superpose.comparison.design import INTERVALS, Progress, design_of, planned_for
+from superpose.comparison.design import (
+    INTERVALS,
+    Progress,
+    Systems,
+    checked_pairs,
+    checked_systems,
+    design_of,
+    planned_for,
+)
 from superpose.comparison.order import warn_of_order
 from superpose.comparison.table import table_of
 from superpose.deprecation import renamed

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Directions, Pair, repaired_key, score_of, stands_still, sums_of
+from superpose.comparison.pairs import Pair, Part, repaired_key, score_of, stands_still, sums_of
 from superpose.metrics import MomentMetric
 from superpose.moments import Cross, Moments
 from superpose.statistics import p_value
@@ -26,12 +25,11 @@ class Null:
     permuted: Array
 
 
-def null_distributions(
-    directions: Directions, originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
-) -> dict[str, list[Null]]:
+def null_distributions(part: Part, design: Design) -> dict[str, list[Null]]:
     """Return each metric's null, one a direction; all samples of the design take part."""
     if not design.permutations or not design.exchange.enough(design.plan.held_out):
         return {}
+    _, directions, originals, metrics = part
     pair = directions[0]
     held = (originals[0][design.scored], originals[1][design.scored])
     able = [m for m in metrics if design.count >= m.minimum_samples and not stands_still(m, held)]

@@ -62,6 +62,15 @@ class Pair:
 Directions = tuple[Pair, Pair]
 
 
+class Part(NamedTuple):
+    """Some metrics of a pair, the sums that they take of it both ways, and its responses."""
+
+    pair: tuple[str, str]
+    directions: Directions
+    originals: tuple[Array, Array]
+    metrics: list[Any]
+
+
 def sums_of(pair: Pair, metric: MomentMetric) -> Any:
     """Return the sums that a metric is made of, taken once for all that share them."""
     key = sums_key(metric)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Directions, Pair, rows_key, sums_key, sums_of
-from superpose.comparison.rows import take_rows
-from superpose.comparison.sums import Held, Sums, shares_held, tiles
+from superpose.comparison.pairs import Directions, Pair, Part, rows_key, sums_key, sums_of
+from superpose.comparison.sums import Held, Sums, shares_held, take_rows, tiles
 from superpose.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
 from superpose.metrics import MomentMetric
 from superpose.metrics.kernels import cross_rows, kernel_sums
@@ -26,28 +25,21 @@ from superpose.moments import (
 
 Array = NDArray[Any]
 
-Found = TypeVar("Found")
-
-# What is made of some metrics of a pair: both directions, the responses, the metrics, the design → by metric's name.
-Visit = Callable[[Directions, tuple[Array, Array], Sequence[Any], Design], dict[str, Found]]
-
 
 def over_pairs(
     arrays: dict[str, Array],
     couples: Sequence[tuple[str, str]],
     metrics: Sequence[Any],
     design: Design,
-    visit: Visit[Found],
-) -> Iterator[tuple[tuple[str, str], dict[str, Found]]]:
-    """Yield each pair with what `visit` makes of its metrics, tile by tile; a system's own sums are taken once."""
+) -> Iterator[Part]:
+    """Yield each pair in parts that hold all its metrics, tile by tile; a system's own sums are taken once."""
     free, bound = _by_axes(metrics)
     if free and bound and any(is_wide(x) for x in arrays.values()):
         # What no rotation of the units can change is taken of rotated units, whatever stands beside it.
-        found = dict(_of_one_kind(arrays, couples, free, design, visit))
-        for couple, others in _of_one_kind(arrays, couples, bound, design, visit):
-            yield couple, found[couple] | others
+        yield from _of_one_kind(arrays, couples, free, design)
+        yield from _of_one_kind(arrays, couples, bound, design)
     else:
-        yield from _of_one_kind(arrays, couples, metrics, design, visit)
+        yield from _of_one_kind(arrays, couples, metrics, design)
 
 
 def _by_axes(metrics: Sequence[Any]) -> tuple[list[Any], list[Any]]:
@@ -61,10 +53,9 @@ def _of_one_kind(
     couples: Sequence[tuple[str, str]],
     metrics: Sequence[Any],
     design: Design,
-    visit: Visit[Found],
-) -> Iterator[tuple[tuple[str, str], dict[str, Found]]]:
+) -> Iterator[Part]:
     if kernels_alone(arrays, couples, metrics, design):
-        yield from _over_kernels(arrays, couples, metrics, design, visit)
+        yield from _over_kernels(arrays, couples, metrics, design)
         return
     folds = int(design.folds.max()) + 1
     held = Held({}, {}, {}, {}, Counter(name for couple in couples for name in couple))
@@ -73,10 +64,8 @@ def _of_one_kind(
         names = list(dict.fromkeys(name for couple in some for name in couple))
         tile = {name: arrays[name] for name in names}
         for (a, b), parts in _tile(tile, some, metrics, design, held):
-            found: dict[str, Found] = {}
             for directions, share in parts:
-                found |= visit(directions, (arrays[a], arrays[b]), share, design)
-            yield (a, b), found
+                yield Part((a, b), directions, (arrays[a], arrays[b]), share)
             if not shares_held(len(held.rows), len(design.drawn.index), design.memory):
                 held.rows.clear()
             held.let_go((a, b), design.memory)
@@ -109,8 +98,7 @@ def _over_kernels(
     couples: Sequence[tuple[str, str]],
     metrics: Sequence[Any],
     design: Design,
-    visit: Visit[Found],
-) -> Iterator[tuple[tuple[str, str], dict[str, Found]]]:
+) -> Iterator[Part]:
     names = dict.fromkeys(name for couple in couples for name in couple)
     read = {name: reader(arrays[name], mean_of(arrays[name], design.scored), SIDE) for name in names}
     found = kernel_tiles(read, design.tested, design.drawn.index, partial(design.progress, "tiles of samples"))
@@ -119,7 +107,7 @@ def _over_kernels(
         sums = dict.fromkeys(map(sums_key, metrics), found.sums(a, b))
         rows = dict.fromkeys(map(rows_key, metrics), found.shares(a, b))
         pair = Pair((a, b), (read[a], read[b]), units, None, (), sums, rows)
-        yield (a, b), visit((pair, pair), (arrays[a], arrays[b]), metrics, design)
+        yield Part((a, b), (pair, pair), (arrays[a], arrays[b]), list(metrics))
         design.progress("pairs", done, len(couples))
 
 

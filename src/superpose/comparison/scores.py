@@ -1,4 +1,4 @@
-"""The rows of a table of scores: each with its interval and its null."""
+"""The rows of a table of scores, each with its interval and its null, and their columns."""
 
 from __future__ import annotations
 
@@ -10,27 +10,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.comparison.columns import COLUMNS, calibrated
 from superpose.comparison.design import Design
-from superpose.comparison.nulls import Null, null_columns, null_distributions
-from superpose.comparison.pairs import Directions, Pair, null_mean_of, outcome_of
+from superpose.comparison.nulls import Null, null_columns
+from superpose.comparison.pairs import Pair, Part, null_mean_of, outcome_of
 from superpose.permutations import FEWEST
 
 Array = NDArray[Any]
 
+IDENTITY = ("system_a", "system_b", "metric", "directed")
+OF_NULL = ("null", "null_low", "null_high", "p", "p_adjusted", "calibrated")
+SCORES = ("score", "low", "high", "error", *OF_NULL)
+SIZES = ("samples", "units_a", "units_b")
+COLUMNS = (*IDENTITY, *SCORES, "split", "null_kind", *SIZES, "why")
+
+
+def calibrated(score: Any, null: Any, best: float = 1.0) -> Any:
+    """Return where scores lie between their null, 0, and that of identical systems, 1 (Hubert & Arabie 1985)."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(null == best, np.nan, np.subtract(score, null) / np.subtract(best, null))
+
+
 EXACT_NULL = "exact mean over all permutations of samples, folds and groups aside"
 
 
-def score_rows(
-    directions: Directions, originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
-) -> dict[str, list[dict[str, Any]]]:
+def score_rows(part: Part, design: Design) -> dict[str, list[dict[str, Any]]]:
     """Return each metric's rows, one a direction, without their nulls over permutations."""
     return {
         metric.name: [
-            _row(ordered, metric, originals[::-1] if number else originals, design)
-            for number, ordered in zip(design.ways(metric), directions, strict=False)
+            _row(ordered, metric, part.originals[::-1] if number else part.originals, design)
+            for number, ordered in zip(design.ways(metric), part.directions, strict=False)
         ]
-        for metric in metrics
+        for metric in part.metrics
     }
 
 
@@ -80,22 +90,6 @@ class Scored:
 
     row: dict[str, Any]
     null: Null | None = None
-
-
-Rows = list[dict[str, Any]]
-
-
-def rows_and_nulls(
-    directions: Directions, originals: tuple[Array, Array], metrics: Sequence[Any], design: Design
-) -> dict[str, tuple[Rows, list[Null]]]:
-    """Return each metric's rows and nulls, one a direction, from the same sums."""
-    rows = score_rows(directions, originals, metrics, design)
-    return with_nulls(rows, null_distributions(directions, originals, metrics, design))
-
-
-def with_nulls(rows: dict[str, Rows], nulls: dict[str, list[Null]]) -> dict[str, tuple[Rows, list[Null]]]:
-    """Return each metric's rows beside its nulls, of which there may be none."""
-    return {name: (own, nulls.get(name, [])) for name, own in rows.items()}
 
 
 def joined(metric: Any, rows: Sequence[dict[str, Any]], nulls: Sequence[Null], design: Design) -> list[Scored]:

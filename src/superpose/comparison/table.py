@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence, Set
+from dataclasses import replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -10,16 +13,20 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from superpose.comparison.columns import COLUMNS
-from superpose.comparison.design import Design, planned_for
-from superpose.comparison.routes import kernels_alone
-from superpose.comparison.scores import Scored, closer_sign, unscored
-from superpose.comparison.workers import scored, scored_by
+from superpose.comparison.design import Design, planned_for, silent
+from superpose.comparison.nulls import null_distributions
+from superpose.comparison.routes import kernels_alone, over_pairs
+from superpose.comparison.scores import COLUMNS, Scored, closer_sign, joined, score_rows, unscored
+from superpose.engines import engine
 from superpose.metrics import Metric
 from superpose.metrics.metric import is_constant
 from superpose.statistics import familywise
 
 Array = NDArray[Any]
+Couple = tuple[str, str]
+
+# Blocks of systems for each process, so that groups of pairs are several times as many as processes.
+BLOCKS = 2
 
 
 def table_of(
@@ -79,3 +86,59 @@ def _of_still(
     units = (arrays[a].shape[-1], arrays[b].shape[-1])
     why = f"{' and '.join(name for name in pair if name in still)}: the same in all rows"
     return [Scored(row) for row in unscored(pair, units, metrics, design, why)]
+
+
+def scored_by(
+    workers: int, arrays: dict[str, Array], couples: Sequence[Couple], metrics: Sequence[Metric], design: Design
+) -> dict[Couple, list[Scored]]:
+    """Return what is found of each pair, by so many processes that share memory and cores and map large arrays."""
+    share = replace(design, memory=design.memory // workers, progress=silent)
+    score = partial(scored, arrays=arrays, metrics=metrics, design=share)
+    found: dict[Couple, list[Scored]] = {}
+    for rows in engine(f"local:{workers}")(score, groups(couples, BLOCKS * workers)):
+        found |= rows
+        design.progress("pairs", len(found), len(couples))
+    return found
+
+
+def groups(couples: Sequence[Couple], blocks: int) -> list[list[Couple]]:
+    """Return the pairs in groups, the largest first: blocks of systems, each with itself and with each other.
+
+    A process takes the own sums of a group's systems once, for many more pairs.
+
+    Examples
+    --------
+    >>> from superpose.comparison.table import groups
+    >>> pairs = [("a", "b"), ("a", "c"), ("a", "d"), ("b", "c"), ("b", "d"), ("c", "d")]
+    >>> groups(pairs, 2)
+    [[('a', 'c'), ('a', 'd'), ('b', 'c'), ('b', 'd')], [('a', 'b')], [('c', 'd')]]
+    """
+    names = list(dict.fromkeys(name for couple in couples for name in couple))
+    found: dict[tuple[int, ...], list[Couple]] = {}
+    for couple in couples:
+        place = tuple(sorted(names.index(name) * blocks // len(names) for name in couple))
+        found.setdefault(place, []).append(couple)
+    return sorted(found.values(), key=len, reverse=True)
+
+
+def scored(
+    couples: Sequence[Couple], *, arrays: dict[str, Array], metrics: Sequence[Metric], design: Design
+) -> dict[Couple, list[Scored]]:
+    """Return what is found of each pair, by this process: metric by metric, and both ways where it is directed."""
+    planned = planned_for(metrics, design)
+    apart = bool(design.permutations) and design.exchange.partial
+    rows: defaultdict[Couple, dict[str, Any]] = defaultdict(dict)
+    nulls: defaultdict[Couple, dict[str, Any]] = defaultdict(dict)
+    for part in over_pairs(arrays, couples, planned, design):
+        rows[part.pair] |= score_rows(part, design)
+        if not apart:
+            nulls[part.pair] |= null_distributions(part, design)
+    if apart:
+        among = design.exchanged
+        taking_part = {name: x[design.exchange.kept] for name, x in arrays.items()}
+        for part in over_pairs(taking_part, couples, planned_for(metrics, among), among):
+            nulls[part.pair] |= null_distributions(part, among)
+    return {
+        pair: [one for m in planned for one in joined(m, rows[pair][m.name], nulls[pair].get(m.name, []), design)]
+        for pair in couples
+    }
