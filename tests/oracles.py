@@ -97,10 +97,10 @@ def regression(x, y, label, *, score="r", average="pooled", **options):
 
 
 # Penalties as fractions of the predictors' mean variance.
-HALF_DECADES = 10.0 ** (np.arange(-18, 7) / 2)
+QUARTER_DECADES = 10.0 ** (np.arange(-36, 13) / 4)
 
 
-def chosen_by_loops(x, y, label, grid=HALF_DECADES, leak=False, held_out=None):
+def chosen_by_loops(x, y, label, grid=QUARTER_DECADES, leak=False, held_out=None):
     """Yield (targets, predictions, fraction) of each held-out fold; `leak` chooses the penalty on the held-out fold."""
     from sklearn.linear_model import Ridge
 
