@@ -15,6 +15,7 @@ from superpose import ceilings
 from superpose.analysis import analyse, raw, with_ceilings
 from superpose.analysis.scores import METRICS
 from superpose.arrays import contiguous_folds, group_folds
+from superpose.ceilings.explainable import share_influence
 from superpose.ceilings.halves import halves
 from superpose.ceilings.kernels import (
     AGREEMENTS,
@@ -433,6 +434,19 @@ class TestKernels:
         knife = jackknifed(statistic, 80)
         assert np.corrcoef(found, knife)[0, 1] > 0.99
         assert found.std() == pytest.approx(knife.std(), rel=0.1)
+
+
+def test_influence_on_a_share_of_noise_is_what_it_loses_without_the_group():
+    noise, total = np.random.default_rng(0).uniform(1, 2, size=(2, 12, 1))
+    groups = np.repeat([3, 5, 8], [2, 4, 6])
+    found = share_influence(noise, total, groups)[:, 0]
+    share = noise.sum() / total.sum()
+    for group in (3, 5, 8):
+        without = noise[groups != group].sum() / total[groups != group].sum()
+        assert found[groups == group].sum() / 12 == pytest.approx(share - without)
+    np.testing.assert_allclose(
+        share_influence(noise, total, None)[0] / 12, share - noise[1:].sum(axis=0) / total[1:].sum(axis=0)
+    )
 
 
 def test_influence_on_an_agreement_near_zero_is_that_of_leaving_one_out():

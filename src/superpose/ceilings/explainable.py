@@ -220,11 +220,20 @@ R2 = Greatest(_all_of_it, _rest, _falling)
 R = Greatest(_centred, _root, _falling_root)
 
 
-def share_influence(noise: Array, total: Array) -> Array:
-    """Return each sample's influence on the share of noise, the ratio of two sums over samples (axis 0)."""
+def share_influence(noise: Array, total: Array, groups: Array | None) -> Array:
+    """Return each sample's influence on the share of noise, the ratio of two sums over samples (axis 0).
+
+    That is what the ratio loses without its group, which takes its part of the lower sum along.
+    """
     scale = total.sum(axis=0)
+    of_groups = total
+    if groups is not None:
+        labels = np.unique(groups, return_inverse=True)[1]
+        sums = np.zeros((labels.max() + 1, total.shape[1]))
+        np.add.at(sums, labels, total)
+        of_groups = sums[labels]
     with np.errstate(divide="ignore", invalid="ignore"):
-        influence: Array = len(total) * (noise - noise.sum(axis=0) / scale * total) / scale
+        influence: Array = len(total) * (noise - noise.sum(axis=0) / scale * total) / (scale - of_groups)
     return influence
 
 
@@ -234,6 +243,6 @@ def _pooled(parts: Parts, groups: Array | None, greatest: Greatest) -> tuple[flo
     with np.errstate(divide="ignore", invalid="ignore"):
         loss = greatest.loss(np.asarray(noise.sum() / total.sum()), n)
     value = float(greatest.value(loss))
-    influence = greatest.slope(loss) * greatest.loss(share_influence(noise, total), n)
+    influence = greatest.slope(loss) * greatest.loss(share_influence(noise[:, None], total[:, None], groups)[:, 0], n)
     found = uncertainty(value, influence, (-np.inf, 1.0), groups)
     return value, found.low, found.high

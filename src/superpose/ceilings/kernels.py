@@ -15,7 +15,7 @@ from superpose.ceilings.halves import halves
 from superpose.ceilings.trials import Trials, as_trials
 from superpose.files import DataError
 from superpose.metrics.cka import hsic
-from superpose.metrics.grouped import grouped_hsic
+from superpose.metrics.grouped import grouped_hsic, left_out, shared_out
 from superpose.metrics.kernels import pair_part, pair_share
 from superpose.moments import Labels, compact
 from superpose.rows import check_rows
@@ -144,24 +144,29 @@ def kernel_reliability(kernels: Parted, metric: str) -> Reliability:
     ratio is the share of the denominator of CKA, or RSA, that is signal.
     """
     agreement = UNBIASED[metric]
-    return _reliability(kernels.name, agreed([kernels.whole], agreement), agreed(kernels.halves, agreement))
+    whole, between = agreed([kernels.whole], agreement), agreed(kernels.halves, agreement)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = between.relative - whole.relative
+    return _reliability(kernels.name, whole.value, between.value, relative)
 
 
 def grouped_reliability(trials: Trials, groups: Labels, splits: int, seed: int) -> Reliability:
     """Return the same ratio of agreements over samples of different groups, of which there are four or more."""
     pairs = [(trials.mean(first), trials.mean(second)) for first, second in halves(trials, splits, seed)]
-    whole, *between = (Agreed(*grouped_hsic(*pair, groups)) for pair in [(trials.mean(), trials.mean()), *pairs])
-    values, influences = ([getattr(one, part) for one in between] for part in ("value", "influence"))
-    return _reliability(trials.name, whole, Agreed(float(np.mean(values)), np.mean(influences, axis=0)))
+    (whole, left), *halved = (grouped_hsic(*pair, groups) for pair in [(trials.mean(), trials.mean()), *pairs])
+    between, left_between = (np.mean(part, axis=0) for part in zip(*halved, strict=True))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = left_out(np.log(left_between / left))
+    return _reliability(trials.name, whole, between, shared_out(relative, group_labels(groups)))
 
 
-def _reliability(name: str, whole: Agreed, between: Agreed) -> Reliability:
-    if not min(whole.value, between.value) > 0:
+def _reliability(name: str, whole: float, between: float, relative: Array) -> Reliability:
+    if not min(whole, between) > 0:
         why = f"{name}: two halves of its trials agree no better than noise; record more trials"
-        return Reliability(np.nan, np.full(len(whole.influence), np.nan), why)
-    value = between.value / whole.value
+        return Reliability(np.nan, np.full_like(relative, np.nan), why)
+    value = float(between / whole)
     over = f"{name}: reliability estimated at {value:.3f}, cut at 1" if value > 1 else ""
-    return Reliability(min(value, 1.0), between.relative - whole.relative, over)
+    return Reliability(min(value, 1.0), relative, over)
 
 
 @dataclass(frozen=True)

@@ -280,7 +280,9 @@ def _predictive(target: Trials, kind: tuple[str, str], partings: Partings) -> Ce
         noise, total, n = columns(parts.noise), columns(parts.total), len(index)
         with np.errstate(divide="ignore", invalid="ignore"):
             losses.append(greatest.loss(noise.sum(axis=0) / total.sum(axis=0), n))
-        change[index] = greatest.loss(share_influence(noise, total), n) * target.samples / (n * len(partings.rounds))
+        of = None if partings.groups is None else partings.groups[index]
+        moved = greatest.loss(share_influence(noise, total, of), n)
+        change[index] = moved * target.samples / (n * len(partings.rounds))
     # Before the root: it would take the chance of single folds for signal.
     loss = np.mean(losses, axis=0)
     known, silent = np.isfinite(loss), loss >= 1

@@ -138,6 +138,10 @@ def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: 
         return Outcome(score, None, why)
     influence: Array | None = None
     if isinstance(metric, MomentMetric):
+        if design.drawn.count < metric.fewest_groups:
+            have, fewest = design.drawn.count, metric.fewest_groups
+            why = f"no interval: this takes {fewest} independent samples or groups; have {have}"
+            return Outcome(score, None, why)
         influence = influence_of(pair, metric)
         if influence is not None and metric.split:
             influence = design.drawn.within_folds(influence)

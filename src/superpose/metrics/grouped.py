@@ -116,15 +116,15 @@ def _missing(x: Array, y: Array) -> float:
 
 
 def grouped_hsic(x: Array, y: Array, groups: Labels) -> tuple[float, Array]:
-    """Return the HSIC over samples of different groups of two responses, and each sample's influence on it."""
+    """Return the HSIC over samples of different groups of two responses, and what it is without each group."""
     labels = group_labels(groups, len(x))
     sizes = np.bincount(labels)
     order, place = np.lexsort((labels, sizes[labels])), np.argsort(sizes, kind="stable")
     first, second = (_centred(compact(part))[order] for part in (x, y))
     value, influence = _hsic(first, second, sizes[place])
-    of_groups = np.empty_like(influence)
-    of_groups[place] = influence
-    return float(value), _shared_out(of_groups, labels)
+    without = np.empty_like(influence)
+    without[place] = _left(value, influence, sizes[place])
+    return float(value), without
 
 
 def _score(x: Array, y: Array, groups: Labels | None) -> float:
@@ -134,10 +134,10 @@ def _score(x: Array, y: Array, groups: Labels | None) -> float:
 def _influence(x: Array, y: Array, groups: Labels | None) -> Array:
     """Return each sample's influence: its group's is shared out among the samples of it."""
     labels = _labels(len(x), groups)
-    return _shared_out(_of_rows(x, y, labels)[1], labels)
+    return shared_out(_of_rows(x, y, labels)[1], labels)
 
 
-def _shared_out(influence: Array, labels: Labels) -> Array:
+def shared_out(influence: Array, labels: Labels) -> Array:
     sizes = np.bincount(labels)
     of_samples: Array = influence / sizes * sizes.mean()
     return of_samples[labels]
@@ -165,27 +165,35 @@ def _of_rows(x: Array, y: Array, labels: Labels) -> tuple[Array, Array]:
     aa, bb = (np.where((aa > 0) & (bb > 0), part, np.nan) for part in (aa, bb))
     score = ab / np.sqrt(aa * bb)
     influence = np.empty_like(of_aa)
-    influence[..., place] = _between(score, (ab, aa, bb), (of_ab, of_aa, of_bb), sizes)
+    influence[..., place] = _without((ab, aa, bb), (of_ab, of_aa, of_bb), sizes)
     return score, influence
 
 
-def _between(
-    score: Array, values: tuple[Array, Array, Array], influences: tuple[Array, Array, Array], sizes: NDArray[np.int64]
+def _without(
+    values: tuple[Array, Array, Array], influences: tuple[Array, Array, Array], sizes: NDArray[np.int64]
 ) -> Array:
-    """Return each group's influence on ab/√(aa·bb), midway between that of first order and of leaving the group out.
+    """Return each group's influence on ab/√(aa·bb): that of leaving the group out.
 
-    Each group of few makes up much of a variance. To first order errors came out a sixth too small with thirty groups;
-    leaving out counts what pairs of groups do twice.
+    Each group of few makes up much of a variance: to first order errors came out a sixth too small with thirty groups.
     """
-    n, count = sizes.sum(), len(sizes)
-    (ab, aa, bb), (of_ab, of_aa, of_bb) = (tuple(part[..., None] for part in values), influences)
-    first: Array = of_ab / np.sqrt(aa * bb) - score[..., None] / 2 * (of_aa / aa + of_bb / bb)
-    # Of all pairs of samples of different groups, those that a group is in are twice its own with the others.
-    left = count * (1 - 2 * sizes * (n - sizes) / float(sizes @ (n - sizes)))
-    ab, aa, bb = ab - of_ab / left, aa - of_aa / left, bb - of_bb / left
+    ab, aa, bb = (_left(*part, sizes) for part in zip(values, influences, strict=True))
     with np.errstate(divide="ignore", invalid="ignore"):
         without = np.where((aa > 0) & (bb > 0), ab / np.sqrt(aa * bb), np.nan)
-    return (first + (count - 1) * (without.mean(axis=-1, keepdims=True) - without)) / 2
+    return left_out(without)
+
+
+def left_out(without: Array) -> Array:
+    """Return each group's influence on a score from what that is without it: the jackknife."""
+    influence: Array = (without.shape[-1] - 1) * (without.mean(axis=-1, keepdims=True) - without)
+    return influence
+
+
+def _left(value: Array, influence: Array, sizes: NDArray[np.int64]) -> Array:
+    """Return a mean over pairs of samples of different groups without each group, from its influence on it."""
+    pairs = sizes * (sizes.sum() - sizes)
+    # Of all pairs, those that a group is in are twice its own with the others.
+    without: Array = value[..., None] - influence / (len(sizes) * (1 - 2 * pairs / float(pairs.sum())))
+    return without
 
 
 def _centred(x: Array) -> Array:

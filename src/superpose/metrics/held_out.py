@@ -25,6 +25,10 @@ from superpose.moments import Array, Moments, Own
 # Of what score, and averaged over what.
 Kind = tuple[str, str]
 
+# A group's own leverage h leaves 1 − h of a residual. Half of the one held out would make up for that (Bell & McCaffrey
+# 2002), if pairs of groups that move a fit did not count twice: decision 0107.
+HELD = 1 / 3
+
 
 def regression_rows(
     moments: Moments, sums: RegressionSums, *, plan: Plan, kind: Kind
@@ -58,8 +62,9 @@ def _forms(rounds: list[_Round], plan: Plan) -> dict[int, QuadraticForm]:
         # A fold trains in every round but its own, or in the only one there is.
         if one.held_out not in one.training:
             trained -= parts.pop(one.held_out)
-        if one.halved:
-            trained += against_residual(trained.xy, trained.y, one.fitted.weights, one.intercept)
+        if one.held:
+            rest = one.held / (1 - one.held)
+            trained += against_residual(rest * trained.xy, rest * trained.y, one.fitted.weights, one.intercept)
         forms[one.held_out] = (one.scored() + trained).folded()
     return forms
 
@@ -97,9 +102,7 @@ class _Round:
         self.test_x, self.test_y = (_mean(own, (held_out,), w.dtype) for own in (moments.x, moments.y))
         self.intercept = self.mean_y - self.mean_x @ w
         self.slopes = _slopes(sums, number, kind)
-        # A group's own leverage h leaves 1 − h of a residual. To second order in h, the mean of that and of the
-        # residual held out has squares without bias, as (1 − h)^½ has (Bell & McCaffrey 2002).
-        self.halved = plan.grouped and self.fitted.shrunk
+        self.held = HELD if plan.grouped and self.fitted.shrunk else 0.0
 
     def scored(self) -> QuadraticForm:
         """Return what rows of the held-out fold add where they are scored.
@@ -133,7 +136,7 @@ class _Round:
             slope += np.outer(across, by_mean)
             by_mean = by_mean / int(over(self.moments.x.samples, self.training))
         assert self.fitted.adjoint is not None
-        pull, share = self.fitted.adjoint(slope), 0.5 if self.halved else 1.0
+        pull, share = self.fitted.adjoint(slope), 1 - self.held
         joint = share * pull.joint.astype(kind)
         form = against_residual(joint, share * by_mean - self.mean_x @ joint, w, self.intercept)
         left, right = pull.rest or (np.zeros((w.shape[0], 0), kind),) * 2

@@ -80,6 +80,8 @@ class MomentMetric:
         samples² is the score's variance. With `own_rows`, the row sums are three: the pair's and each system's own.
     no_interval : str
         Why there is no interval, where influence does not exist.
+    fewest_groups : int
+        Over fewer independent samples, or groups of them, there is no interval.
     bounds : tuple of float
         The range of the score.
     higher_is_closer : bool
@@ -103,6 +105,7 @@ class MomentMetric:
     own_rows: Callable[..., Any] | None = None
     influence: Callable[[Any, Any], Array] | None = None
     no_interval: str = NO_INTERVAL
+    fewest_groups: int = 0
     bounds: tuple[float, float] = (-1.0, 1.0)
     higher_is_closer: bool = True
     split: bool = False

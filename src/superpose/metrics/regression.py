@@ -228,6 +228,11 @@ class PredictiveMetric:
         return 0, 0
 
     @property
+    def fewest_groups(self) -> int:
+        """How many groups an interval takes where what is scored trains as well."""
+        return 0
+
+    @property
     def invariances(self) -> frozenset[str]:
         """Those of the predictors that hold for the targets too: pooled scores do not see a rotation of y's units."""
         rotations = {"rotation"} if self.kind[1] == "pooled" else set()
@@ -250,6 +255,7 @@ class PredictiveMetric:
             repaired=_planned_repair(plan, self.fit),
             row_sums=_planned_rows(plan, self.fit, self.kind),
             influence=influence_of_shares,
+            fewest_groups=self.fewest_groups if plan.in_turn else 0,
             bounds=BOUNDS[self.kind[0]],
             split=True,
             exact=self.exact,

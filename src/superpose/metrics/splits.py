@@ -31,6 +31,11 @@ class Plan:
         """The folds that are scored."""
         return tuple(fold for fold, _ in self.rounds)
 
+    @property
+    def in_turn(self) -> bool:
+        """Whether what is scored in one round trains in another."""
+        return any(set(training) & set(self.held_out) for _, training in self.rounds)
+
 
 @dataclass(frozen=True)
 class Split:
