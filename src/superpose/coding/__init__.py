@@ -2,11 +2,14 @@
 
 from superpose.coding.conditioning import coherence, coherence_guarantee, restricted_isometry, welch_bound
 from superpose.coding.pursuit import matched_filter, nonnegative_omp, omp, refit
+from superpose.coding.shrinkage import lasso, nonnegative_lasso
 
 __all__ = [
     "coherence",
     "coherence_guarantee",
+    "lasso",
     "matched_filter",
+    "nonnegative_lasso",
     "nonnegative_omp",
     "omp",
     "refit",
