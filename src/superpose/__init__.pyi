@@ -9,6 +9,7 @@ from . import formats as formats
 from . import losses as losses
 from . import metrics as metrics
 from . import paper as paper
+from . import sharing as sharing
 from . import statistics as statistics
 from . import systems as systems
 from . import theory as theory
@@ -32,6 +33,8 @@ from .recordings import read as read
 from .sae import SparseAutoencoder as SparseAutoencoder
 from .sae import load as load
 from .sae import save as save
+from .sharing import Features as Features
+from .sharing import features as features
 from .sparsity import BatchTopK as BatchTopK
 from .sparsity import JumpReLU as JumpReLU
 from .sparsity import ReLU as ReLU

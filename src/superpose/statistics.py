@@ -300,6 +300,32 @@ def holm(p: Array) -> Array:
     return found
 
 
+def false_discovery(p: Array) -> Array:
+    """Return q-values: the false discovery rate at which each of several tests is significant.
+
+    Holds where the tests are independent or positively dependent (Benjamini & Hochberg 1995; Benjamini & Yekutieli
+    2001).
+
+    Parameters
+    ----------
+    p : ndarray, (tests,)
+        NaN where there was no test.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.statistics import false_discovery
+    >>> false_discovery(np.array([0.01, 0.04, 0.03, np.nan])).round(3)
+    array([0.03, 0.04, 0.04,  nan])
+    """
+    p = np.asarray(p, dtype=np.float64)
+    found = np.full(p.shape, np.nan)
+    count = int(np.isfinite(p).sum())
+    order = np.argsort(p)[:count][::-1]
+    found[order] = np.minimum.accumulate(p[order] * count / np.arange(count, 0, -1))
+    return found
+
+
 def two_sided_p(difference: float, error: float, count: float) -> float:
     """Return the two-sided p-value of a difference of 0, by Student's t over `count` groups of equal weight."""
     if not np.isfinite(error) or count < 2:
