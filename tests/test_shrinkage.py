@@ -78,7 +78,7 @@ def test_update_is_least_squares_with_an_intercept():
     codes, atoms = drawn(200, 5), drawn(5, 8, seed=1)
     y = codes @ atoms + 3 + 0.1 * drawn(200, 8, seed=2)
     expected = np.linalg.lstsq(np.column_stack([codes, np.ones(200)]), y, rcond=None)[0]
-    found, offset = update(torch.from_numpy(y), torch.from_numpy(codes), ridge=0.0)
+    found, offset = update(torch.from_numpy(y), torch.from_numpy(codes), ridge=0, anchor=0)
     np.testing.assert_allclose(found, expected[:-1], atol=1e-4)
     np.testing.assert_allclose(offset, expected[-1], atol=1e-4)
 
@@ -90,7 +90,8 @@ def test_alternation_from_given_atoms_comes_nearer_to_the_truth(signed):
     codes = (torch.rand(1, 2_000, 40, generator=draw) < 0.05) * torch.rand(1, 2_000, 40, generator=draw)
     if signed:
         codes *= torch.randint(0, 2, codes.shape, generator=draw) * 2 - 1
-    y = codes @ truth + 0.5
+    y = codes @ truth
+    y -= y.mean(dim=1, keepdim=True)
     start = unit(truth + 0.7 * unit(torch.randn(truth.shape, generator=draw)))
     rule = {"shrink": either_sign} if signed else {}
     penalty = torch.full((1, 1, 1), 0.05)

@@ -11,6 +11,8 @@ from superpose.coding.shrinkage import Shrink, amounts, shrunk
 
 # Added to the second moments of the codes, of their mean: atoms that are hardly used stay near what they were.
 RIDGE = 0.01
+# Penalty on the offset: hardly any where the activity tells it, and enough where it does not.
+ANCHOR = 0.1
 # Atoms with a cosine beyond this are one atom twice; those used less than this part of the mean, no atoms.
 TWICE = 0.97
 RARE = 0.1
@@ -24,15 +26,19 @@ class Learned(NamedTuple):
     codes: Tensor
 
 
-def update(y: Tensor, codes: Tensor, ridge: float = RIDGE) -> tuple[Tensor, Tensor]:
+def update(y: Tensor, codes: Tensor, ridge: float = RIDGE, anchor: float = ANCHOR) -> tuple[Tensor, Tensor]:
     """Return the least-squares atoms and offset for given codes (method of optimal directions, Engan et al. 1999).
 
     Parameters
     ----------
     y : torch.Tensor, (…, samples, units)
+        About its means, where the offset has a penalty.
     codes : torch.Tensor, (…, samples, latents)
     ridge : float
         Added to the diagonal of the codes' second moments, as a part of its mean.
+    anchor : float
+        Penalty on the offset, as part of the samples' number. Where codes always add up to the same, all atoms can be
+        moved against the offset; this keeps it near 0, the mean of centred activity.
 
     Returns
     -------
@@ -48,19 +54,20 @@ def update(y: Tensor, codes: Tensor, ridge: float = RIDGE) -> tuple[Tensor, Tens
     >>> import torch
     >>> from superpose.coding.learning import update
     >>> codes = torch.tensor([[1.0, 0.0], [0.0, 2.0], [0.0, 0.0], [1.0, 1.0]])
-    >>> atoms, offset = update(codes @ torch.tensor([[3.0, 4.0], [1.0, 2.0]]) + 5, codes, ridge=1e-6)
+    >>> atoms, offset = update(codes @ torch.tensor([[3.0, 4.0], [1.0, 2.0]]) + 5, codes, ridge=0, anchor=0)
     >>> atoms.round(decimals=2).tolist(), offset.round(decimals=2).tolist()
     ([[3.0, 4.0], [1.0, 2.0]], [5.0, 5.0])
     """
     mean_code, mean = codes.mean(dim=-2, keepdim=True), y.mean(dim=-2, keepdim=True)
     second = codes.mT @ codes
     level = second.diagonal(dim1=-2, dim2=-1).mean(dim=-1)[..., None].clamp_min(1e-12)
-    # The offset carries no penalty: sums about the means, and the ridge as for sums about 0.
     lift = ((ridge + 1e-6) * level).expand(second.shape[:-1]).diag_embed()
-    inner = second - y.shape[-2] * mean_code.mT @ mean_code + lift
-    outer = codes.mT @ y - y.shape[-2] * mean_code.mT @ mean
+    # What is left of sums about 0 when the offset, with its own penalty, is solved for.
+    count = y.shape[-2] / (1 + anchor)
+    inner = second - count * mean_code.mT @ mean_code + lift
+    outer = codes.mT @ y - count * mean_code.mT @ mean
     atoms = torch.cholesky_solve(outer, torch.linalg.cholesky(inner))
-    return atoms, (mean - mean_code @ atoms).squeeze(-2)
+    return atoms, ((mean - mean_code @ atoms) / (1 + anchor)).squeeze(-2)
 
 
 def alternate(
@@ -83,11 +90,11 @@ def alternate(
     Parameters
     ----------
     y : torch.Tensor, (dictionaries, samples, units)
-        The activity that each of several dictionaries is learned on, all at once.
+        The activity that each of several dictionaries is learned on, all at once, about its means.
     atoms : torch.Tensor, (dictionaries, latents, units)
         Where to start: given atoms, or rows of activity, of length 1.
     offset : torch.Tensor, (dictionaries, units)
-        Where to start; the mean of the activity, or 0 where that is centred.
+        Where to start, as 0.
     penalty : torch.Tensor, (dictionaries, 1, 1)
         λ of the lasso, in the units of y.
     rounds : int

@@ -26,10 +26,10 @@ FIRST, MOST, FULL = 2, 8, 0.6
 # Samples of a half, rounds and gradient steps of a block; the part of a block in which poor atoms are renewed.
 ROWS, ROWS_A_LATENT, ROUNDS, RENEWED, RELAXATION = 1_500, 4, 12, 7, 1.7
 # The last blocks: on more samples, without relaxation, until the consensus grows by less than this.
-SETTLING_ROWS, SETTLING_ROWS_A_LATENT, SETTLING_ROUNDS, SETTLING, GROWTH = 4_000, 10, 10, 4, 1.05
+SETTLING_ROWS, SETTLING_ROWS_A_LATENT, SETTLING_ROUNDS, SETTLING, GROWTH = 4_000, 10, 10, 12, 1.05
 # Blocks at the lowest penalty: at most, and those that may pass without growth beyond `GROWING` while fewer than `FEW`
 # atoms are found. Where it finds less than the part `FAR` of what another penalty does, that one is taken.
-BLOCKS, PATIENCE, GROWING, FEW, FAR = 10, 3, 1.2, 8, 0.6
+BLOCKS, PATIENCE, GROWING, FEW, FAR = 20, 3, 1.2, 8, 0.6
 # Atoms that come this near to one of the other half stay when the dictionaries are cut, and so many more beside them.
 NEAR, ROOM = 0.7, 1.25
 # Part of the consensus atoms that have an antipode (cosine below -SAME) beyond which latents are signed.

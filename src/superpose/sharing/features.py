@@ -152,11 +152,11 @@ def features(
     --------
     >>> import torch, superpose as sp
     >>> draw = torch.Generator().manual_seed(0)
-    >>> z = sp.systems.sparse_latents(4_000, 32, 2, generator=draw)
-    >>> x = sp.systems.respond(z, sp.systems.gaussian_projection(16, 32, generator=draw))
+    >>> z = sp.systems.sparse_latents(4_000, 24, 2, generator=draw)
+    >>> x = sp.systems.respond(z, sp.systems.gaussian_projection(16, 24, generator=draw))
     >>> found = sp.features(x)
     >>> len(found), found.dictionary.shape, found.codes(x).shape
-    (32, (16, 32), (4000, 32))
+    (24, (16, 24), (4000, 24))
     """
     activity = _checked(x)
     labels = None if groups is None else group_labels(groups, len(activity))
