@@ -160,33 +160,25 @@ def test_several_pairs_share_the_samples_of_their_nulls():
 @pytest.mark.prove
 @pytest.mark.slow
 @pytest.mark.parametrize("design", SIZES)
-def test_false_positives_of_debiased_cka_in_full(design):
+@pytest.mark.parametrize(
+    ("metrics", "draws", "permutations", "least", "most"),
+    [(FIRST, 2000, 99, 0.033, 0.067), (OTHERS, 500, 19, 0.0, 0.08)],
+    ids=["debiased", "others"],
+)
+def test_false_positives_in_full(metrics, draws, permutations, least, most, design, as_installed):
     started = time.monotonic()
-    draws = 2000
-    have, low = counted(FIRST, design, draws, 99)
+    have, low = counted(metrics, design, draws, permutations)
     shares = {name: round(count / draws, 4) for name, count in low.items()}
-    proved("false positives", time.monotonic() - started, engine=f"{design}", draws=draws, permutations=99, **shares)
+    engine = design if metrics is FIRST else f"{design}, others"
+    counts = {"draws": draws, "permutations": permutations, **shares}
+    proved("false positives", time.monotonic() - started, engine=engine, **counts)
     assert min(have.values()) >= 0.95 * draws
-    assert all(0.033 <= share <= 0.067 for share in shares.values()), shares
+    assert all(least <= share <= most for share in shares.values()), shares
 
 
 @pytest.mark.prove
 @pytest.mark.slow
-@pytest.mark.parametrize("design", SIZES)
-def test_false_positives_of_all_other_metrics_in_full(design):
-    started = time.monotonic()
-    draws = 500
-    have, low = counted(OTHERS, design, draws, 19)
-    shares = {name: round(count / draws, 3) for name, count in low.items()}
-    counts = {"draws": draws, "permutations": 19, **shares}
-    proved("false positives", time.monotonic() - started, engine=f"{design}, others", **counts)
-    assert min(have.values()) >= 0.95 * draws
-    assert all(share <= 0.08 for share in shares.values()), shares
-
-
-@pytest.mark.prove
-@pytest.mark.slow
-def test_power_with_groups_of_unequal_size_in_full():
+def test_power_with_groups_of_unequal_size_in_full(as_installed):
     """At least .8 times that of equal groups of as many rows."""
     started = time.monotonic()
     power = {design: found_related(CKA_DEBIASED, design, 500, 99) for design in ("equal", "3 to 7", "5 to 25")}
@@ -200,7 +192,7 @@ def test_power_with_groups_of_unequal_size_in_full():
 @pytest.mark.prove
 @pytest.mark.slow
 @pytest.mark.parametrize("design", SIZES)
-def test_false_positives_of_differences_and_parts_in_full(design):
+def test_false_positives_of_differences_and_parts_in_full(design, as_installed):
     started = time.monotonic()
     draws = 1000
     shares = of_differences((CKA_DEBIASED, RSA, OLS_R, OLS_R2), design, draws)
