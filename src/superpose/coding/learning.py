@@ -78,7 +78,7 @@ def alternate(
     *,
     rounds: int,
     shrink: Shrink = amounts,
-    steps: int = 8,
+    steps: int = 6,
     relaxation: float = 1.0,
     renewed: int = 0,
     generator: torch.Generator | None = None,

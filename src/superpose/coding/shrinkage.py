@@ -105,7 +105,7 @@ def either_sign(values: Tensor, threshold: Tensor) -> Tensor:
 
 def amounts(values: Tensor, threshold: Tensor) -> Tensor:
     """Return values less a threshold, and 0 where that is negative."""
-    return (values - threshold).clamp_min_(0)
+    return values.sub(threshold).clamp_min_(0)
 
 
 def shrunk(
@@ -116,12 +116,14 @@ def shrunk(
     # The smaller of the two Gram matrices has the same largest eigenvalue; 1 % more for rounding.
     smaller = gram if atoms.shape[-2] <= atoms.shape[-1] else atoms.mT @ atoms
     rate = 1 / (1.01 * torch.linalg.eigvalsh(smaller)[..., -1, None, None].clamp_min(1e-6))
+    step = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device) - rate * gram
+    pull, threshold = rate * products, rate * penalty
     codes = torch.zeros_like(products) if start is None else start
     ahead, momentum = codes, 1.0
     for _ in range(steps):
-        moved = shrink(ahead + rate * (products - ahead @ gram), rate * penalty)
+        moved = shrink((ahead @ step).add_(pull), threshold)
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = moved + (momentum - 1) / following * (moved - codes)
+        ahead = torch.lerp(codes, moved, 1 + (momentum - 1) / following)
         codes, momentum = moved, following
     return codes
 

@@ -22,14 +22,15 @@ PENALTIES = (0.4, 0.3, 0.2, 0.15, 0.1)
 # An atom of one half is that of the other beyond this cosine; two consensus atoms are one; two others make up a third.
 SAME, MERGED, COMPOUND = 0.9, 0.85, 0.95
 # Latents at first, as multiples of the units, and at most; doubled while more than this part of them is found.
-FIRST, MOST, FULL = 2, 8, 0.6
-# Samples of a half, rounds and gradient steps of a block; the part of a block in which poor atoms are renewed.
+FIRST, MOST, FULL = 2, 8, 0.5
+# Samples of a half, at least in all and a latent, and rounds of a block; how many of them renew poor atoms.
 ROWS, ROWS_A_LATENT, ROUNDS, RENEWED, RELAXATION = 1_500, 4, 12, 7, 1.7
 # The last blocks: on more samples, without relaxation, until the consensus grows by less than this.
-SETTLING_ROWS, SETTLING_ROWS_A_LATENT, SETTLING_ROUNDS, SETTLING, GROWTH = 4_000, 10, 10, 12, 1.05
+SETTLING_ROWS, SETTLING_ROWS_A_LATENT, SETTLING_ROUNDS, SETTLING, GROWTH = 3_000, 10, 10, 12, 1.03
 # Blocks at the lowest penalty: at most, and those that may pass without growth beyond `GROWING` while fewer than `FEW`
-# atoms are found. Where it finds less than the part `FAR` of what another penalty does, that one is taken.
-BLOCKS, PATIENCE, GROWING, FEW, FAR = 20, 3, 1.2, 8, 0.6
+# atoms are found; none where more than the part `MANY` of the latents is. Where the lowest penalty finds less than the
+# part `FAR` of what another does, that one is taken.
+BLOCKS, PATIENCE, GROWING, FEW, MANY, FAR = 20, 3, 1.2, 8, 0.3, 0.6
 # Atoms that come this near to one of the other half stay when the dictionaries are cut, and so many more beside them.
 NEAR, ROOM = 0.7, 1.25
 # Part of the consensus atoms that have an antipode (cosine below -SAME) beyond which latents are signed.
@@ -173,7 +174,7 @@ def _searched(learner: Halves, path: list[Step]) -> float:
         found = search(penalty)
     before = waited = 0
     for _ in range(BLOCKS):
-        if found <= GROWING * before or found > FULL / 2 * learner.latents:
+        if found <= GROWING * before or found > MANY * learner.latents:
             waited += 1
             if found >= FEW or waited > PATIENCE:
                 break
@@ -182,7 +183,7 @@ def _searched(learner: Halves, path: list[Step]) -> float:
     best = int(np.argmax([step.found for step in path]))
     place = best if found < FAR * path[best].found else len(path) - 1
     learner.atoms, learner.offset, learner.codes = (getattr(states[place], of) for of in ("atoms", "offset", "codes"))
-    learner.found = states[place].found
+    learner.found, learner.cosines = states[place].found, states[place].cosines
     return path[place].penalty
 
 
@@ -200,7 +201,7 @@ def _settled(learner: Halves, penalty: float, path: list[Step]) -> Consensus:
     """Cut the dictionaries to what the halves nearly share, and let that settle."""
     if len(learner.found) >= FEW // 2:
         learner.cut()
-    atoms, cosines = learner.atoms[0, :0], learner.cosines[:0]
+    atoms, cosines = learner.found, learner.cosines
     for _ in range(SETTLING):
         path.append(learner.settle(penalty))
         grown = len(learner.found) > GROWTH * len(atoms)
