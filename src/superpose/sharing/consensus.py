@@ -21,8 +21,8 @@ from superpose.coding.shrinkage import Shrink, amounts
 PENALTIES = (0.4, 0.3, 0.2, 0.15, 0.1)
 # An atom of one half is that of the other beyond this cosine; two consensus atoms are one; two others make up a third.
 SAME, MERGED, COMPOUND = 0.9, 0.85, 0.95
-# Latents at first, as multiples of the units, and at most; doubled while more than the part `FULL` of them is found. Where
-# that is not `TIGHT`, the larger set must be this much larger: spare latents add a few that are combinations.
+# Latents at first, as multiples of the units, and at most; doubled while more than the part `FULL` of them is found.
+# Where that is not `TIGHT`, the larger set must be this much larger: spare latents add a few that are combinations.
 FIRST, MOST, FULL, TIGHT, WIDER = 2, 8, 0.5, 0.75, 1.15
 # Samples of a half, at least in all and a latent, and rounds of a block; how many of them renew poor atoms.
 ROWS, ROWS_A_LATENT, ROUNDS, RENEWED, RELAXATION = 1_500, 4, 12, 7, 1.7
