@@ -33,7 +33,9 @@ from .recordings import read as read
 from .sae import SparseAutoencoder as SparseAutoencoder
 from .sae import load as load
 from .sae import save as save
+from .sharing import Content as Content
 from .sharing import Features as Features
+from .sharing import content as content
 from .sharing import features as features
 from .sparsity import BatchTopK as BatchTopK
 from .sparsity import JumpReLU as JumpReLU

@@ -1,0 +1,301 @@
+"""Content of systems: which features each holds, which of them others hold too, and how much of a score is packing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from superpose.arrays import check_paired, group_labels
+from superpose.comparison import Systems, checked_pairs, checked_systems, design_of, silent, table_of
+from superpose.files import DataError
+from superpose.metrics import CKA_DEBIASED
+from superpose.metrics.splits import marked
+from superpose.recordings.systems import named, paired
+from superpose.sae import SparseAutoencoder
+from superpose.sharing.decoding import Decoded, Side, decode, side
+from superpose.sharing.features import Features, features
+from superpose.sharing.packing import packing_of
+from superpose.sharing.sentences import sentences
+from superpose.sharing.shares import Share, geometric, held_share
+from superpose.sharing.verdict import AMBIGUOUS, Evidence, Verdict, verdict_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[Any]
+Progress = Callable[[str, int, int], None]
+
+# Strongest samples that are named of each feature.
+STRONGEST = 5
+# A feature that is not held is predicted weakly where it is significant at this rate of false discoveries, and its ratio
+# is above the second.
+DISCOVERY, WEAKLY = 0.05, 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What `superpose.content` found.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a pair, as `superpose.content` describes it.
+    features : pandas.DataFrame
+        One row a feature and other system.
+    found : dict of str to Features
+        The features of each system, which give codes of further samples.
+    warnings : tuple of str
+        What a reader must know.
+    settings : dict
+        All that the numbers follow from.
+    """
+
+    table: pd.DataFrame
+    features: pd.DataFrame
+    found: dict[str, Features]
+    warnings: tuple[str, ...]
+    settings: dict[str, Any]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the table means: the verdict on each pair, and what it rests on."""
+        return sentences(self.table)
+
+    def plot(self) -> Figure:
+        """Draw each pair: raw score, what packing makes of it, content, and the shares of features that are held."""
+        from superpose.sharing.picture import picture
+
+        return picture(self.table)
+
+
+def content(
+    systems: Systems | Sequence[Any] | ArrayLike,
+    *others: Any,
+    pairs: Sequence[tuple[str, str]] | None = None,
+    groups: ArrayLike | None = None,
+    labels: ArrayLike | None = None,
+    dictionaries: Mapping[str, SparseAutoencoder | ArrayLike] | None = None,
+    repeats: Mapping[str, ArrayLike] | None = None,
+    stimuli: Sequence[Any] | None = None,
+    test: float | ArrayLike = 0.2,
+    permutations: int | None = None,
+    seed: int = 0,
+    memory: int | str | None = None,
+    device: str = "cpu",
+    progress: Progress | None = None,
+) -> Content:
+    """Say which features each system holds, which of them the others hold too, and how much of a raw score is packing.
+
+    The features of each system are found without looking at another (`superpose.features`). A generic nonlinear
+    regression then predicts the code of each from another system's activity and, as its ceiling, from its own; a
+    feature is held where the first does half as well as the second. No pair of features is matched, so that one
+    dictionary a system is enough, however well the other's is found.
+
+    Parameters
+    ----------
+    systems : mapping of str to array or tensor, (samples, units), data frame, xarray array or Recording
+        At least two systems that saw the same samples, paired as in `superpose.compare`.
+    pairs : sequence of (name, name), optional
+        The pairs to judge; None takes all.
+    groups : array-like, (samples,), optional
+        Which samples belong together (sentence, trial, photograph): halves, held-out samples and permutations take
+        groups whole.
+    labels : array-like, (samples,), optional
+        What each sample shows (a word, a category, a place): `within_label` is what remains within it.
+    dictionaries : mapping of str to SparseAutoencoder or array-like (units, features), optional
+        Features that exist already, by system; those of the others are found.
+    repeats : mapping of str to array-like, (samples, units), optional
+        A second repeat of the same stimuli, by system: codes are of the first, predicted from the second, so that
+        private noise is not taken for private content.
+    stimuli : sequence, (samples,), optional
+        Names of the samples, for those that each feature is strongest in; None numbers them.
+    test : float, or boolean array, (samples,)
+        The share of samples, drawn at random in whole groups, that nothing is fitted on; or those.
+    permutations : int, optional
+        Behind the significance of each feature, as in `superpose.sharing.decode`.
+    seed : int
+        Everything random is derived from it. The same seed and number of threads give the same bits.
+    memory : int or str, optional
+        For the raw scores, as in `superpose.compare`.
+    device : str
+        Where dictionaries are learned, in torch's words.
+    progress : callable, optional
+        Called with (what, done, total).
+
+    Returns
+    -------
+    Content
+        `.table`, one row a pair: `features_a`, `features_b`, how many were found, and `explained_a`, `explained_b`, the
+        share of held-out variance that they explain; `held_by_b`, `held_by_a`, the share of a's features that b holds
+        and of b's that a does; `shared` with its 90 % interval, their geometric mean n_s / √(n_a n_b); `content` with
+        its interval, the CKA of the features themselves; `raw`, debiased CKA of the activity; `packed`, the CKA that
+        the packing of the features found gives (Theorem 3.2); `unexplained`, the first less the second; `residual_a`,
+        `residual_b`, how well the other system predicts what a system's features leave of it, over how well the system
+        itself does; `verdict` ("same", "a among b" by name, "in part", "different", "cannot tell"), `packing` ("alike",
+        "differently", "cannot tell", "" where nothing is shared), and `why` no more can be told.
+
+        `.features`, one row a feature and other system: the columns of `Features.table` and `superpose.sharing.decode`,
+        and `samples`, those in which the feature is strongest.
+
+    Raises
+    ------
+    DataError
+        For systems that cannot be paired, or features that cannot be looked for (`superpose.features`).
+
+    Examples
+    --------
+    >>> import torch, superpose as sp
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> z = sp.systems.sparse_latents(4_000, 32, 2, generator=draw)
+    >>> a, b = sp.systems.gaussian_projection(16, 32, repeats=(2,), generator=draw)
+    >>> found = sp.content({"a": z @ a.T, "b": z @ b.T})
+    >>> found.table.verdict[0], found.table.packing[0]
+    ('same', 'differently')
+    """
+    known, groups, labels, test = paired(named(systems, others), groups, labels=labels, test=test)
+    arrays = checked_systems(known)
+    for name, x in arrays.items():
+        if x.ndim != 2:
+            raise DataError(f"{name} has shape {x.shape}; expected (samples, units). Give repeats one at a time.")
+    couples = checked_pairs(arrays, pairs)
+    samples = check_paired(arrays)
+    heard = progress or silent
+    belonging = None if groups is None else group_labels(groups, samples)
+    shown = None if labels is None else group_labels(labels, samples, "labels")
+    held_out = marked(samples, test, belonging, seed)
+    given, again = _of_systems(dictionaries, arrays, "dictionaries"), _of_systems(repeats, arrays, "repeats")
+    names = stimuli if stimuli is not None else np.arange(samples)
+    if len(names) != samples:
+        raise DataError(f"stimuli names {len(names)} samples; expected {samples}.")
+    design = design_of(samples, cv=None, groups=belonging, seed=seed, memory=memory, permutations=0)
+    raw = table_of(arrays, couples, [CKA_DEBIASED], design).set_index(["system_a", "system_b"]).score
+    sides: dict[str, Side] = {}
+    for place, name in enumerate(dict.fromkeys(name for couple in couples for name in couple)):
+        heard("features", place, len(arrays))
+        of = features(
+            arrays[name], groups=belonging, dictionary=given.get(name), test=held_out, seed=seed, device=device
+        )
+        sides[name] = side(name, arrays[name], of, repeat=again.get(name), groups=belonging, labels=shown, seed=seed)
+    rows, tables = [], []
+    for place, (a, b) in enumerate(couples):
+        heard("pairs", place, len(couples))
+        there = decode(sides[a], sides[b], permutations=permutations, seed=seed)
+        back = decode(sides[b], sides[a], permutations=permutations, seed=seed)
+        rows.append(_row(sides[a], sides[b], there, back, float(raw[a, b]), seed))
+        tables += [_described(sides[a], there, names), _described(sides[b], back, names)]
+    heard("pairs", len(couples), len(couples))
+    table = pd.DataFrame(rows)
+    settings = {
+        "pairs": [list(couple) for couple in couples],
+        "groups": None if belonging is None else int(belonging.max()) + 1,
+        "labels": None if shown is None else int(shown.max()) + 1,
+        "samples": samples,
+        "test_samples": int(held_out.sum()),
+        "permutations": permutations,
+        "seed": seed,
+        "device": device,
+        "systems": {name: one.features.settings for name, one in sides.items()},
+    }
+    found = {name: one.features for name, one in sides.items()}
+    return Content(table, pd.concat(tables, ignore_index=True), found, tuple(_warnings(sides)), settings)
+
+
+def _of_systems(given: Mapping[str, Any] | None, arrays: Mapping[str, Array], what: str) -> dict[str, Any]:
+    for name in given or {}:
+        if name not in arrays:
+            raise DataError(f"{what} names {name!r}; expected some of {', '.join(map(repr, arrays))}.")
+    return dict(given or {})
+
+
+def _row(a: Side, b: Side, there: Decoded, back: Decoded, raw: float, seed: int) -> dict[str, Any]:
+    shares = [_share(one, of.table) for one, of in ((a, there), (b, back))]
+    weighted = [_share(one, of.table, power=4) for one, of in ((a, there), (b, back))]
+    shared, alike = geometric(*shares), geometric(*weighted)
+    packing = packing_of(a, b, there, back, seed=seed)
+    residual = (_residual(a, b), _residual(b, a))
+    both = pd.concat([of.table[of.table.assessable] for of in (there, back)])
+    middling = both.ratio.between(*AMBIGUOUS)
+    weak = ~both.held & (both.q < DISCOVERY) & (both.ratio > WEAKLY)
+    verdict = verdict_of(
+        Evidence(
+            names=(a.name, b.name),
+            found=(len(a.features), len(b.features)),
+            assessable=(int(there.table.assessable.sum()), int(back.table.assessable.sum())),
+            held=(shares[0], shares[1]),
+            shared=shared,
+            median_ratio=float(both.ratio[both.held].median()),
+            middling=float(middling.mean()) if len(both) else 0.0,
+            weak=float(weak.mean()) if len(both) else 0.0,
+            able=(_median(a.own), _median(b.own)),
+            explained=(a.features.settings["explained"], b.features.settings["explained"]),
+            residual=residual,
+            packing=packing,
+        )
+    )
+    return {
+        "system_a": a.name,
+        "system_b": b.name,
+        "features_a": len(a.features),
+        "features_b": len(b.features),
+        "explained_a": a.features.settings["explained"],
+        "explained_b": b.features.settings["explained"],
+        "held_by_b": shares[0].value,
+        "held_by_a": shares[1].value,
+        **_columns("shared", shared),
+        **_columns("content", alike),
+        "raw": raw,
+        "packed": packing.packed,
+        "unexplained": raw - packing.packed,
+        "gram_cosine": packing.alike,
+        "residual_a": residual[0],
+        "residual_b": residual[1],
+        "ratio": float(both.ratio[both.held].median()),
+        **_told(verdict),
+    }
+
+
+def _told(verdict: Verdict) -> dict[str, str]:
+    return {"verdict": verdict.content, "packing": verdict.packing, "why": verdict.why}
+
+
+def _share(of: Side, table: pd.DataFrame, power: int = 0) -> Share:
+    able = table.assessable.to_numpy()
+    return held_share(table.ratio.to_numpy()[able], of.codes.std(axis=0, dtype=np.float64)[able] ** power)
+
+
+def _columns(name: str, share: Share) -> dict[str, float]:
+    return {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
+
+
+def _median(values: Array) -> float:
+    return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
+
+
+def _residual(a: Side, b: Side) -> float:
+    """Return how well b predicts what a's features leave of a, over how well a itself does, between 0 and 1."""
+    left = a.activity - a.features.decode(a.features.codes(a.activity))
+    own = a.decoder.explained(left)
+    return float(np.clip(b.decoder.explained(left) / own, 0, 1)) if own > 0 else 0.0
+
+
+def _described(of: Side, decoded: Decoded, names: Any) -> pd.DataFrame:
+    order = np.argsort(-np.abs(of.codes), axis=0)[:STRONGEST]
+    strongest = [[str(names[row]) for row in order[:, place]] for place in range(len(of.features))]
+    table = decoded.table.merge(of.features.table, on="feature")
+    front = ["system", "other", "feature"]
+    return table[[*front, *(name for name in table if name not in front)]].assign(samples=strongest)
+
+
+def _warnings(sides: Mapping[str, Side]) -> list[str]:
+    """Return what was done to each system that a reader must know."""
+    return [
+        f"{name}: reduced to {one.features.settings['components']} principal components that both halves show, since "
+        f"{one.features.settings['reduced']}."
+        for name, one in sides.items()
+        if one.features.settings["reduced"]
+    ]

@@ -1,0 +1,110 @@
+"""The picture of content: a row a pair, raw score beside what packing makes of content, and what each holds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from superpose.plots import shorten
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Colours of Okabe and Ito (2008); the marker says the same again.
+CONTENT, PACKED, RAW = ("^", "#D55E00"), ("D", "#009E73"), ("o", "#0072B2")
+BARS = ("#56B4E9", "#E69F00")
+ROW, HEAD, FOOT = 0.52, 0.62, 0.55
+
+
+def picture(table: pd.DataFrame, *, width: float = 7.0) -> Figure:
+    """Draw each pair of a table of content as a row.
+
+    Left: the CKA of the features (content, with its 90 % interval), what their packing makes of it (Theorem 3.2), and
+    the raw debiased CKA: from the first to the second is packing, from the second to the third what neither explains.
+    Right: the share of each system's features that the other holds. The verdict stands beside.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of `superpose.content`.
+    width : float
+        In inches.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        A figure of its own, unknown to pyplot; `superpose.plots.save` writes it.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from superpose.sharing.picture import picture
+    >>> row = {"system_a": "a", "system_b": "b", "content": 1.0, "content_low": 0.9, "content_high": 1.0, "packed": 0.5,
+    ...        "raw": 0.5, "held_by_a": 1.0, "held_by_b": 1.0, "verdict": "same", "packing": "differently"}
+    >>> [axes.get_xlabel() for axes in picture(pd.DataFrame([row])).axes]
+    ['CKA', 'share of features held']
+    """
+    from matplotlib.figure import Figure
+
+    height = HEAD + ROW * len(table) + FOOT
+    figure = Figure(figsize=(width, height))
+    grid = figure.add_gridspec(
+        1, 2, left=0.2, right=0.78, bottom=FOOT / height, top=1 - HEAD / height, wspace=0.12, width_ratios=(3, 2)
+    )
+    scores = figure.add_subplot(grid[0])
+    shares = figure.add_subplot(grid[1], sharey=scores)
+    rows = table.to_dict("records")
+    _draw_scores(scores, rows)
+    _draw_shares(shares, rows)
+    scores.set_yticks(range(len(rows)), [f"{shorten(r['system_a'])}\n{shorten(r['system_b'])}" for r in rows])
+    scores.set_ylim(len(rows) - 0.5, -0.5)
+    for place, row in enumerate(rows):
+        shares.annotate(
+            _told(row),
+            (1.02, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            fontsize=8,
+            annotation_clip=False,
+        )
+    figure.legend(*scores.get_legend_handles_labels(), loc="upper left", ncols=3, frameon=False, fontsize=8)
+    figure.legend(*shares.get_legend_handles_labels(), loc="upper right", ncols=1, frameon=False, fontsize=8)
+    return figure
+
+
+def _draw_scores(axes: Axes, rows: list[dict[Any, Any]]) -> None:
+    places = np.arange(len(rows))
+    value = {name: np.array([row[name] for row in rows], dtype=float) for name in ("content", "packed", "raw")}
+    low, high = (np.array([row[f"content_{end}"] for row in rows], dtype=float) for end in ("low", "high"))
+    axes.hlines(places, low, high, color=CONTENT[1], linewidth=3, alpha=0.4)
+    axes.hlines(places, value["packed"], value["content"], color="0.6", linewidth=1)
+    axes.hlines(places, value["raw"], value["packed"], color="0.6", linewidth=1, linestyle=":")
+    for name, (marker, colour), label in (
+        ("content", CONTENT, "content: the features alone"),
+        ("packed", PACKED, "as they are packed"),
+        ("raw", RAW, "raw activity"),
+    ):
+        axes.scatter(value[name], places, marker=marker, color=colour, s=28, label=label, zorder=3)
+    axes.set_xlim(-0.05, 1.05)
+    axes.set_xlabel("CKA")
+    axes.grid(axis="x", color="0.9")
+
+
+def _draw_shares(axes: Axes, rows: list[dict[Any, Any]]) -> None:
+    places = np.arange(len(rows))
+    for shift, name, colour, label in (
+        (-0.17, "held_by_b", BARS[0], "of the upper system's, by the lower"),
+        (0.17, "held_by_a", BARS[1], "of the lower system's, by the upper"),
+    ):
+        axes.barh(places + shift, [row[name] for row in rows], height=0.3, color=colour, label=label)
+    axes.set_xlim(0, 1)
+    axes.set_xlabel("share of features held")
+    axes.tick_params(labelleft=False)
+
+
+def _told(row: dict[Any, Any]) -> str:
+    packing = {"": "", "cannot tell": "\npacking: cannot tell"}.get(row["packing"], f"\npacked {row['packing']}")
+    return f"{row['verdict']}{packing}"

@@ -1,0 +1,263 @@
+"""Content of pairs of known truth: which features both hold, what their packing makes of it, and the verdict."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import superpose as sp
+from superpose.files import DataError
+from superpose.sharing.packing import Packing
+from superpose.sharing.picture import picture
+from superpose.sharing.sentences import sentences
+from superpose.sharing.shares import Share, geometric, held_share
+from superpose.sharing.verdict import Evidence, verdict_of
+
+SAMPLES, UNITS = 5_000, 20
+
+
+def codes(features, seed, samples=SAMPLES, active=2):
+    draw = np.random.default_rng(seed)
+    return (draw.random((samples, features)) < active / features) * draw.exponential(size=(samples, features))
+
+
+def packed(z, seed, units=UNITS):
+    a = np.random.default_rng(seed).normal(size=(z.shape[1], units))
+    return (z @ a).astype(np.float32), a.T
+
+
+@pytest.fixture(scope="module")
+def truth():
+    """64 features: the first 40, the same packed otherwise, 16 of them and 24 others, and the last 24 alone."""
+    z = codes(64, 0)
+    held = {"a": slice(0, 40), "same": slice(0, 40), "half": slice(24, 64), "other": slice(40, 64)}
+    made = {name: packed(z[:, part], seed) for seed, (name, part) in enumerate(held.items(), start=1)}
+    return {name: x for name, (x, _) in made.items()}, {name: a for name, (_, a) in made.items()}, z, held
+
+
+@pytest.fixture(scope="module")
+def found(truth):
+    systems, _, _, _ = truth
+    rotation = np.linalg.qr(np.random.default_rng(9).normal(size=(UNITS, UNITS)))[0]
+    systems = systems | {"rotated": systems["a"] @ rotation.astype(np.float32)}
+    pairs = [("a", "same"), ("a", "rotated"), ("a", "half"), ("a", "other"), ("half", "other")]
+    return sp.content(systems, pairs=pairs, permutations=999)
+
+
+def row_of(found, a, b):
+    table = found.table
+    return table[(table.system_a == a) & (table.system_b == b)].iloc[0]
+
+
+class TestPairs:
+    def test_counts_are_those_of_the_truth(self, found):
+        counts = {name: len(one) for name, one in found.found.items()}
+        assert all(abs(counts[name] - 40) <= 2 for name in ("a", "same", "rotated", "half"))
+        assert abs(counts["other"] - 24) <= 2
+
+    @pytest.mark.parametrize(
+        ("a", "b", "held_by_b", "held_by_a", "verdict", "packing"),
+        [
+            ("a", "same", 1, 1, "same", "differently"),
+            ("a", "rotated", 1, 1, "same", "alike"),
+            ("a", "half", 16 / 40, 16 / 40, "in part", "cannot tell"),
+            ("a", "other", 0, 0, "different", ""),
+            ("half", "other", 24 / 40, 1, "other among half", "differently"),
+        ],
+    )
+    def test_shares_and_verdicts_are_those_of_the_truth(self, found, a, b, held_by_b, held_by_a, verdict, packing):
+        row = row_of(found, a, b)
+        assert abs(row.held_by_b - held_by_b) < 0.06
+        assert abs(row.held_by_a - held_by_a) < 0.06
+        assert abs(row.shared - np.sqrt(held_by_a * held_by_b)) < 0.06
+        assert row.shared_low <= row.shared <= row.shared_high
+        assert (row.verdict, row.packing) == (verdict, packing)
+
+    @pytest.mark.parametrize(("other", "shared"), [("same", slice(0, 40)), ("half", slice(24, 40))])
+    def test_packing_is_the_closed_form_on_the_shared_features(self, found, truth, other, shared):
+        _, maps, z, held = truth
+        first = maps["a"][:, shared]
+        second = maps[other][:, shared.start - held[other].start : shared.stop - held[other].start]
+        expected = float(sp.theory.cka(first, second, np.cov(z[:, shared], rowvar=False)))
+        assert abs(row_of(found, "a", other).gram_cosine - expected) < 0.05
+
+    def test_content_is_the_cka_of_the_latents(self, found, truth):
+        _, _, z, held = truth
+        for row in found.table.itertuples():
+            parts = [z[:, held["a" if name == "rotated" else name]] for name in (row.system_a, row.system_b)]
+            expected = float(sp.cka(*parts, debiased=True))
+            assert abs(row.content - expected) < 0.06
+
+    def test_packing_of_the_features_found_gives_the_raw_score(self, found):
+        """Without noise nothing but packing and content makes the score (Theorem 3.2)."""
+        assert np.abs(found.table.unexplained).max() < 0.05
+        assert row_of(found, "a", "same").raw < 0.8 < row_of(found, "a", "same").content
+
+    def test_the_raw_order_is_wrong_where_that_of_content_is_right(self, truth):
+        """Half the features, packed alike, score higher than all of them packed otherwise."""
+        systems, maps, z, _ = truth
+        maps = np.hstack([maps["a"], np.random.default_rng(5).normal(size=(UNITS, 24))])
+        alike = (z[:, 24:64] @ maps[:, 24:64].T).astype(np.float32)
+        table = sp.content({"a": systems["a"], "b": systems["same"], "c": alike}, pairs=[("a", "b"), ("a", "c")]).table
+        assert table.content[0] > table.content[1] + 0.3
+        assert table.shared[0] > table.shared[1] + 0.3
+
+    def test_features_name_their_strongest_samples(self, found, truth):
+        _, _, z, _ = truth
+        rows = found.features[(found.features.system == "a") & (found.features.other == "same")]
+        assert rows.held.all()
+        assert (rows.q < 0.05).all()
+        strongest = {int(sample) for samples in rows.samples for sample in samples}
+        assert all((z[sample, :40] > 1).any() for sample in strongest)
+
+    def test_sentences_tell_the_verdict_first(self, found):
+        told = found.sentences
+        assert told[0].startswith("a and same: the same features, packed differently. Of 40 features found")
+        assert any(text.startswith("half and other: the features of other are among those of half") for text in told)
+        assert sum("raw debiased CKA is" in text for text in told) == len(found.table)
+
+    def test_the_same_seed_gives_the_same_bits(self, truth):
+        systems, _, _, _ = truth
+        few = {name: systems[name][:2_000] for name in ("a", "half")}
+        first, second = (sp.content(few, permutations=99).table for _ in range(2))
+        pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+    def test_the_order_of_a_pair_changes_nothing(self, truth):
+        systems, _, _, _ = truth
+        few = {name: systems[name][:2_000] for name in ("a", "half")}
+        there, back = (
+            sp.content(few, pairs=[pair], permutations=0).table.iloc[0] for pair in (("a", "half"), ("half", "a"))
+        )
+        assert (there.shared, there.content, there.verdict) == (back.shared, back.content, back.verdict)
+        assert there.packed == pytest.approx(back.packed, rel=1e-9)
+        assert (there.held_by_a, there.residual_a) == (back.held_by_b, back.residual_b)
+
+
+class TestWhatCannotBeTold:
+    def test_dense_systems(self):
+        draw = np.random.default_rng(0)
+        x = draw.normal(size=(3_000, 12))
+        table = sp.content({"x": x, "y": x @ draw.normal(size=(12, 12))}, permutations=0).table
+        assert table.verdict[0] == "cannot tell"
+        assert "both halves of x find" in table.why[0]
+
+    def test_independent_systems_are_not_called_alike(self, truth):
+        systems, _, _, _ = truth
+        shuffled = systems["a"][np.random.default_rng(3).permutation(SAMPLES)]
+        found = sp.content({"a": systems["a"], "shuffled": shuffled}, permutations=999)
+        assert found.table.verdict[0] == "different"
+        assert found.table.packing[0] == ""
+        assert (found.features.q < 0.05).mean() < 0.1
+
+
+EVIDENCE = Evidence(
+    names=("a", "b"),
+    found=(40, 40),
+    assessable=(40, 40),
+    held=(Share(1, 0.97, 1), Share(1, 0.97, 1)),
+    shared=Share(1, 0.97, 1),
+    median_ratio=0.95,
+    middling=0.0,
+    weak=0.0,
+    able=(0.95, 0.95),
+    explained=(0.9, 0.9),
+    residual=(0.8, 0.8),
+    packing=Packing(0.5, 0.3, 0.2, 0.4),
+)
+NONE = Share(0.02, 0.0, 0.08)
+
+
+class TestVerdict:
+    @pytest.mark.parametrize(
+        ("change", "content", "words"),
+        [
+            ({}, "same", ""),
+            ({"found": (5, 40)}, "cannot tell", "both halves of a find 5 feature"),
+            ({"assessable": (40, 3)}, "cannot tell", "b itself predicts 3 of its 40 features"),
+            ({"middling": 0.5}, "cannot tell", "repeats of the stimuli would tell them apart"),
+            ({"explained": (0.3, 0.9)}, "cannot tell", "the features explain 30% of a"),
+            ({"explained": (0.6, 0.9), "residual": (0.0, 0.8)}, "cannot tell", "of the rest the other system"),
+            ({"median_ratio": 0.75}, "cannot tell", "0.75 times as well"),
+            ({"held": (Share(1, 0.95, 1), Share(0.3, 0.2, 0.4))}, "a among b", ""),
+            ({"held": (Share(0.3, 0.2, 0.4), Share(1, 0.95, 1))}, "b among a", ""),
+            ({"shared": Share(0.7, 0.6, 0.8)}, "in part", ""),
+            ({"shared": Share(0.6, 0.4, 0.75)}, "cannot tell", "the shared part lies between 0.40 and 0.75"),
+            ({"shared": NONE}, "cannot tell", "of what they leave of a"),
+            ({"shared": NONE, "residual": (0.1, 0.1)}, "different", ""),
+            (
+                {"shared": NONE, "residual": (0.1, 0.1), "able": (0.9, 0.5)},
+                "cannot tell",
+                "b predicts its own features",
+            ),
+            ({"shared": NONE, "residual": (0.1, 0.1), "weak": 0.5}, "cannot tell", "predicted weakly, but surely"),
+        ],
+    )
+    def test_the_first_that_holds(self, change, content, words):
+        found = verdict_of(replace(EVIDENCE, **change))
+        assert found.content == content
+        assert words in found.why
+        assert bool(found.why) == (content == "cannot tell")
+
+    @pytest.mark.parametrize(
+        ("bounds", "packing"),
+        [((0.9, 0.85, 0.95), "alike"), ((0.3, 0.2, 0.4), "differently"), ((0.7, 0.55, 0.85), "cannot tell")],
+    )
+    def test_packing(self, bounds, packing):
+        assert verdict_of(replace(EVIDENCE, packing=Packing(0.5, *bounds))).packing == packing
+
+
+class TestShares:
+    def test_nothing_is_no_share(self):
+        assert np.isnan(held_share(np.zeros(0))).all()
+
+    def test_ends_are_closed(self):
+        assert held_share(np.ones(30)).high == 1
+        assert held_share(np.zeros(30)).low == 0
+
+    def test_middling_ratios_widen(self):
+        clear, middling = held_share(np.repeat([0.9, 0.1], 20)), held_share(np.repeat([0.9, 0.55, 0.1], [18, 4, 18]))
+        assert middling.high - middling.low > clear.high - clear.low
+
+    def test_few_heavy_features_count_as_few(self):
+        ratio = np.tile([0.9, 0.1], 30)
+        heavy = np.where(np.arange(60) < 4, 100.0, 1.0)
+        assert np.ptp(held_share(ratio, heavy)[1:]) > 2 * np.ptp(held_share(ratio)[1:])
+
+    def test_the_mean_is_geometric(self):
+        assert geometric(Share(0.25, 0.16, 0.36), Share(1, 1, 1)) == pytest.approx((0.5, 0.4, 0.6))
+
+
+class TestTextAndPicture:
+    def test_a_pair_that_cannot_be_told_says_why(self, found):
+        row = found.table.iloc[[0]].assign(verdict="cannot tell", why="too little", content=np.nan)
+        (told,) = sentences(row)
+        assert "cannot tell whether they hold the same features (too little)" in told
+
+    def test_picture(self, found, tmp_path):
+        figure = found.plot()
+        assert [axes.get_xlabel() for axes in figure.axes] == ["CKA", "share of features held"]
+        assert len(figure.axes[0].get_yticklabels()) == len(found.table)
+        sp.plots.save(picture(found.table), tmp_path / "content")
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            ({"dictionaries": {"z": np.eye(4)}}, "dictionaries names 'z'; expected some of 'x', 'y'"),
+            ({"repeats": {"z": np.eye(4)}}, "repeats names 'z'; expected some of 'x', 'y'"),
+            ({"stimuli": ["one"]}, "stimuli names 1 samples; expected 200"),
+            ({"pairs": [("x", "z")]}, "is no pair of two systems"),
+            ({"groups": [0] * 200}, "expected some to score and some to fit"),
+        ],
+    )
+    def test_settings(self, change, words):
+        x, y = np.random.default_rng(0).normal(size=(2, 200, 4))
+        with pytest.raises(DataError, match=words):
+            sp.content({"x": x, "y": y}, **change)
+
+    def test_repeats_of_arrays_are_given_one_at_a_time(self):
+        x = np.random.default_rng(0).normal(size=(2, 200, 4))
+        with pytest.raises(DataError, match="Give repeats one at a time"):
+            sp.content({"x": x, "y": x})
