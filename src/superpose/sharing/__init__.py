@@ -3,6 +3,18 @@
 from superpose.sharing.content import Content, content
 from superpose.sharing.decoder import Decoder, decoder
 from superpose.sharing.decoding import Decoded, Side, decode, side
-from superpose.sharing.features import Features, features
+from superpose.sharing.features import Features, TooFew, features
 
-__all__ = ["Content", "Decoded", "Decoder", "Features", "Side", "content", "decode", "decoder", "features", "side"]
+__all__ = [
+    "Content",
+    "Decoded",
+    "Decoder",
+    "Features",
+    "Side",
+    "TooFew",
+    "content",
+    "decode",
+    "decoder",
+    "features",
+    "side",
+]

@@ -32,8 +32,8 @@ Progress = Callable[[str, int, int], None]
 
 # Strongest samples that are named of each feature.
 STRONGEST = 5
-# A feature that is not held is predicted weakly where it is significant at this rate of false discoveries, and its ratio
-# is above the second.
+# A feature that is not held is predicted weakly where it is significant at this rate of false discoveries, and has more
+# than this ratio.
 DISCOVERY, WEAKLY = 0.05, 0.15
 
 
@@ -288,7 +288,8 @@ def _described(of: Side, decoded: Decoded, names: Any) -> pd.DataFrame:
     strongest = [[str(names[row]) for row in order[:, place]] for place in range(len(of.features))]
     table = decoded.table.merge(of.features.table, on="feature")
     front = ["system", "other", "feature"]
-    return table[[*front, *(name for name in table if name not in front)]].assign(samples=strongest)
+    named_ones = pd.Series(strongest, index=table.index, dtype=object)
+    return table[[*front, *(name for name in table if name not in front)]].assign(samples=named_ones)
 
 
 def _warnings(sides: Mapping[str, Side]) -> list[str]:

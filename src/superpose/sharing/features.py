@@ -33,6 +33,10 @@ GIVEN = 0.1
 SIGNED = 0.5
 
 
+class TooFew(DataError):
+    """Samples or groups are too few to look for features in."""
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
     """Features of one system, and what finds their codes.
@@ -161,13 +165,13 @@ def features(
     activity = _checked(x)
     labels = None if groups is None else group_labels(groups, len(activity))
     if labels is not None and labels.max() < 2:
-        raise DataError(
+        raise TooFew(
             f"{int(labels.max()) + 1} group(s); expected at least three, one for each half and one to test on."
         )
     held_out = marked(len(activity), test, labels, seed)
     training = np.flatnonzero(~held_out)
     if len(training) < FEWEST:
-        raise DataError(f"{len(training)} training samples; expected at least {FEWEST} to find features twice.")
+        raise TooFew(f"{len(training)} training samples; expected at least {FEWEST} to find features twice.")
     mean = activity[training].mean(axis=0, dtype=np.float64)
     scale = float(np.sqrt(_total(activity[training], mean)))
     if not scale > 1e-12 * max(1.0, float(np.abs(mean).max())):

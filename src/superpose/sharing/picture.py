@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 # Colours of Okabe and Ito (2008); the marker says the same again.
 CONTENT, PACKED, RAW = ("^", "#D55E00"), ("D", "#009E73"), ("o", "#0072B2")
 BARS = ("#56B4E9", "#E69F00")
-ROW, HEAD, FOOT = 0.52, 0.62, 0.55
+ROW, HEAD, FOOT = 0.46, 0.68, 0.5
+TICKS = (0.0, 0.5, 1.0)
 
 
 def picture(table: pd.DataFrame, *, width: float = 7.0) -> Figure:
@@ -52,7 +53,7 @@ def picture(table: pd.DataFrame, *, width: float = 7.0) -> Figure:
     height = HEAD + ROW * len(table) + FOOT
     figure = Figure(figsize=(width, height))
     grid = figure.add_gridspec(
-        1, 2, left=0.2, right=0.78, bottom=FOOT / height, top=1 - HEAD / height, wspace=0.12, width_ratios=(3, 2)
+        1, 2, left=0.2, right=0.78, bottom=FOOT / height, top=1 - HEAD / height, wspace=0.16, width_ratios=(3, 2)
     )
     scores = figure.add_subplot(grid[0])
     shares = figure.add_subplot(grid[1], sharey=scores)
@@ -70,8 +71,9 @@ def picture(table: pd.DataFrame, *, width: float = 7.0) -> Figure:
             fontsize=8,
             annotation_clip=False,
         )
-    figure.legend(*scores.get_legend_handles_labels(), loc="upper left", ncols=3, frameon=False, fontsize=8)
-    figure.legend(*shares.get_legend_handles_labels(), loc="upper right", ncols=1, frameon=False, fontsize=8)
+    legend: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelspacing": 0.2}
+    figure.legend(*scores.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.18, 1), **legend)
+    figure.legend(*shares.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.53, 1), **legend)
     return figure
 
 
@@ -89,6 +91,7 @@ def _draw_scores(axes: Axes, rows: list[dict[Any, Any]]) -> None:
     ):
         axes.scatter(value[name], places, marker=marker, color=colour, s=28, label=label, zorder=3)
     axes.set_xlim(-0.05, 1.05)
+    axes.set_xticks(TICKS)
     axes.set_xlabel("CKA")
     axes.grid(axis="x", color="0.9")
 
@@ -101,6 +104,7 @@ def _draw_shares(axes: Axes, rows: list[dict[Any, Any]]) -> None:
     ):
         axes.barh(places + shift, [row[name] for row in rows], height=0.3, color=colour, label=label)
     axes.set_xlim(0, 1)
+    axes.set_xticks(TICKS)
     axes.set_xlabel("share of features held")
     axes.tick_params(labelleft=False)
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+# What features leave of a system is told where it is more than this part of the variance.
+LITTLE = 0.05
 PACKED = {
     "alike": "packed alike",
     "differently": "packed differently",
@@ -51,11 +53,16 @@ def _decomposition(row: Any) -> str:
     if not np.isfinite(row.content):
         return ""
     a, b = row.system_a, row.system_b
+    left = [
+        f"{_percent(held)} of what its features leave of {name} ({_percent(1 - explained)})"
+        for name, explained, held in ((a, row.explained_a, row.residual_a), (b, row.explained_b, row.residual_b))
+        if 1 - explained > LITTLE
+    ]
+    rest = f" The other system predicts {' and '.join(left)}, of what can be." if left else ""
     return (
         f"{a} and {b}: raw debiased CKA is {row.raw:.2f}; the features alone give {row.content:.2f} "
-        f"({row.content_low:.2f} to {row.content_high:.2f}), and their packing makes {row.packed:.2f} of it, which "
-        f"leaves {row.unexplained:+.2f}. Of what the features leave, the other predicts {_percent(row.residual_a)} of {a} and "
-        f"{_percent(row.residual_b)} of {b} of what can be."
+        f"({row.content_low:.2f} to {row.content_high:.2f}), and packed as they are {row.packed:.2f}, which leaves "
+        f"{row.unexplained:+.2f}.{rest}"
     )
 
 
