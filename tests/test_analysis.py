@@ -79,8 +79,10 @@ def test_recovered_features_of_packed_systems_are_closer_than_the_units(risen):
     # The closed form on recovered decoders tells what the packing makes of equal content.
     assert abs(scores(table, "cka_debiased", "predicted").item() - scores(table, "cka_debiased", "raw").item()) < 0.1
     assert np.abs(table[table.control == "shuffled_fit"].query("metric in ['cka_debiased', 'rsa']").score).max() < 0.03
-    assert "it rises" in risen.sentences[0]
-    assert "A rise alone is no evidence of superposition" in risen.sentences[1]
+    told = risen.sentences
+    assert told[0].startswith("a and b: the same features, packed differently.")
+    assert "it rises" in told[2]
+    assert "A rise alone is no evidence of superposition" in told[3]
     assert (table[table.space == "latent"].same_index.where(table.control == "none").dropna() > 0.8).all()
 
 
@@ -443,7 +445,7 @@ def test_default_sizes(monkeypatch, samples, units, latents, active):
 
     monkeypatch.setitem(spaces.FITS, "pairwise", (spaces.each_pair, stop))
     with pytest.raises(InterruptedError):
-        analyse(systems)
+        latent(systems)
     assert (seen[0].latents, seen[0].active) == (latents, active)
     assert (seen[0].steps, seen[0].batch, seen[0].learning_rate) == (1000, 512, 5e-3)
 

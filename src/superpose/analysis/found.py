@@ -11,6 +11,7 @@ import pandas as pd
 
 from superpose.analysis.seeds import over_seeds
 from superpose.analysis.verdict import sentences
+from superpose.sharing import Content
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,21 @@ class Analysis:
         What a reader of the scores must know.
     settings : dict
         Every setting that the numbers follow from.
+    content : Content, optional
+        Which features the systems hold, and which of them the others hold too; None where that was not asked for, or
+        could not be looked for.
     """
 
     table: pd.DataFrame
     warnings: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    content: Content | None = None
 
     @property
     def sentences(self) -> list[str]:
-        """What the table means, one plain sentence a pair."""
-        return sentences(self.table, self.settings.get("permutations"))
+        """What was found, in plain sentences: the content of each pair first, then its scores."""
+        content = [] if self.content is None else self.content.sentences
+        return [*content, *sentences(self.table, self.settings.get("permutations"))]
 
     @property
     def over_seeds(self) -> pd.DataFrame:

@@ -1,9 +1,10 @@
-"""The main job: how alike systems are raw, in reconstruction, as predicted, and in recovered features."""
+"""The main job: which features systems share, how alike they are raw, and in what dictionaries recover."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import pandas as pd
@@ -18,6 +19,8 @@ from superpose.deprecation import gathered, renamed
 from superpose.metrics import Metric
 from superpose.recordings.systems import paired
 from superpose.sae import SparseAutoencoder
+from superpose.sharing import Content, TooFew, content
+from superpose.tensors import checked_device
 
 
 @gathered("training", "steps", "preset", "batch", "learning_rate")
@@ -33,7 +36,7 @@ def analyse(
     labels: ArrayLike | None = None,
     permutations: int = 999,
     interval_samples: int | None = INTERVALS,
-    fit: str = "pairwise",
+    fit: str | None = None,
     latents: int | None = None,
     active: int | None = None,
     mode: str = "detached",
@@ -48,12 +51,13 @@ def analyse(
     keep: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
-    """Compare systems raw, in their dictionaries' reconstructions, as their decoders predict, and in latents.
+    """Say which features systems share and how much of their raw scores is packing; then score them, raw and, if asked.
 
-    Raw scores are those of `superpose.compare`, over all samples (`split` "cv=5"). Dictionaries are fitted on the
-    training rows of one fixed split, and what is made of them is scored on rows that neither they nor regressions saw;
-    raw scores of those rows (`split` "test") stand beside. A latent score above the raw one is not by itself evidence
-    of superposition: `controls` names what it is held against.
+    The features of each system are found, and looked for in the others (`superpose.content`). Raw scores are those of
+    `superpose.compare`, over all samples (`split` "cv=5"). With `fit`, dictionaries are fitted on the training rows of
+    one fixed split, and what is made of them is scored on rows that neither they nor regressions saw; raw scores of
+    those rows (`split` "test") stand beside. A latent score above the raw one is not by itself evidence of
+    superposition: `controls` names what it is held against.
 
     Parameters
     ----------
@@ -77,8 +81,9 @@ def analyse(
         Permutations behind the null of each raw score, as in `superpose.compare`, which says what they cost.
     interval_samples : int, optional
         From how many held-out rows the width of intervals is estimated, as in `superpose.compare`; None takes all.
-    fit : {"pairwise", "all", "independent"}
-        One joint dictionary a pair, one for all systems, or one a system on its own.
+    fit : {"pairwise", "all", "independent"}, optional
+        One joint dictionary a pair, one for all systems, or one a system on its own. None fits none, unless something
+        else is said of dictionaries (latents, active, training, controls, dictionaries): then one a pair.
     latents : int, optional
         Latents of each dictionary. None is four times the widest system, less where training rows are scarce
         (a sixteenth of them), but never fewer than the widest system's units.
@@ -149,6 +154,8 @@ def analyse(
     >>> found = sp.analyse({"a": z @ a.T, "b": z @ b.T}, latents=32, active=2, training={"steps": 50}, permutations=99)
     >>> sorted(found.table.space.unique())
     ['latent', 'predicted', 'raw', 'reconstruction']
+    >>> found.content.table.verdict[0]
+    'same'
     """
     systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
     shared: dict[str, Any] = {
@@ -162,24 +169,59 @@ def analyse(
         "engine": engine,
         "progress": progress,
     }
-    work = planned_latent(
-        systems,
-        test=test,
-        fit=fit,
-        latents=latents,
-        active=active,
-        mode=mode,
-        training=training,
-        seeds=seeds,
-        controls=controls,
-        dictionaries=dictionaries,
-        device=device,
-        keep=keep,
-        **shared,
+    told = (latents, active, training, dictionaries)
+    if fit is None and (any(one is not None for one in told) or controls != "shuffled_fit"):
+        fit = "pairwise"
+    recovered = (
+        None
+        if fit is None
+        else planned_latent(
+            systems,
+            test=test,
+            fit=fit,
+            latents=latents,
+            active=active,
+            mode=mode,
+            training=training,
+            seeds=seeds,
+            controls=controls,
+            dictionaries=dictionaries,
+            device=device,
+            keep=keep,
+            **shared,
+        )
     )
-    plain, recovered = planned_raw(systems, cv=cv, permutations=permutations, **shared)(), work()
+    plain = planned_raw(systems, cv=cv, permutations=permutations, **shared)
+    checked_device(device)
+    shares, reason = _content(systems, pairs, groups, labels, test, seed, device, progress)
+    parts = [plain(), *([recovered()] if recovered else [])]
+    found, why = [part.warnings for part in reversed(parts)], [reason] if reason else []
+    settings: dict[str, Any] = {}
+    for part in parts:
+        settings |= part.settings
     return Analysis(
-        pd.concat([plain.table, recovered.table], ignore_index=True),
-        tuple(dict.fromkeys([*recovered.warnings, *plain.warnings])),
-        plain.settings | recovered.settings | {"split": plain.settings["split"]},
+        pd.concat([part.table for part in parts], ignore_index=True),
+        tuple(dict.fromkeys([*why, *(shares.warnings if shares else ()), *chain.from_iterable(found)])),
+        settings | {"split": parts[0].settings["split"], "device": device},
+        shares,
     )
+
+
+def _content(
+    systems: Systems,
+    pairs: Sequence[tuple[str, str]] | None,
+    groups: ArrayLike | None,
+    labels: ArrayLike | None,
+    test: float | ArrayLike,
+    seed: int,
+    device: str,
+    progress: Progress | None,
+) -> tuple[Content | None, str]:
+    """Return the content of the systems, or why it was not looked for."""
+    try:
+        found = content(
+            systems, pairs=pairs, groups=groups, labels=labels, test=test, seed=seed, device=device, progress=progress
+        )
+    except TooFew as error:
+        return None, f"Features were not looked for: {error}"
+    return found, ""

@@ -32,7 +32,10 @@ def check_free(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
 
 
 def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title: str = "Alignment") -> None:
-    """Write alignment.parquet, .csv, .png and .svg, report.html, and last run.json, each whole or not at all.
+    """Write the tables, the pictures, report.html, and last run.json, each whole or not at all.
+
+    Of scores, alignment.parquet, .csv, .png and .svg; of content, where it was found, content.parquet, .csv, .png and
+    .svg, and features.parquet and .csv.
 
     Parameters
     ----------
@@ -50,11 +53,18 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
     provenance = {**record, "versions": versions(), "threads": threads()}
-    with whole(folder / "alignment.parquet") as temporary:
-        analysis.table.to_parquet(temporary, index=False)
-    with whole(folder / "alignment.csv") as temporary:
-        analysis.table.to_csv(temporary, index=False)
-    save(alignment(analysis.table), folder / "alignment")
+    tables = {"alignment": analysis.table}
+    pictures = {"alignment": alignment(analysis.table)}
+    if analysis.content is not None:
+        tables |= {"content": analysis.content.table, "features": analysis.content.features}
+        pictures |= {"content": analysis.content.plot()}
+    for name, table in tables.items():
+        with whole(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+        with whole(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    for name, figure in pictures.items():
+        save(figure, folder / name)
     replace(analysis, settings={**analysis.settings, **provenance}).report(folder / "report.html", title=title)
     content = {
         "settings": analysis.settings,

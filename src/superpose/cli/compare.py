@@ -55,10 +55,10 @@ def compare(
     dry_run: Annotated[bool, Parameter(negative="")] = False,
     latents: Annotated[int | None, DICTIONARIES] = None,
     active: Annotated[int | None, DICTIONARIES] = None,
-    fit: Annotated[str, DICTIONARIES] = "pairwise",
+    fit: Annotated[str | None, DICTIONARIES] = None,
     mode: Annotated[str, DICTIONARIES] = "detached",
-    controls: Annotated[str, DICTIONARIES] = "shuffled_fit",
-    steps: Annotated[int, DICTIONARIES] = 1000,
+    controls: Annotated[str | None, DICTIONARIES] = None,
+    steps: Annotated[int | None, DICTIONARIES] = None,
     seeds: Annotated[int, DICTIONARIES] = 1,
     device: Annotated[str, DICTIONARIES] = "cpu",
     dictionaries: Annotated[list[str] | None, SEVERAL] = None,
@@ -67,15 +67,19 @@ def compare(
 ) -> None:
     """Say how alike two or more recordings of the same stimuli are.
 
-    A pair is compared in four spaces: raw (the units as recorded), latent (the features that a sparse
-    autoencoder, called a dictionary, recovers from the units), reconstruction (what the features give back of the
-    units) and predicted (what the dictionaries' packing alone would give if both files held the same features).
-    Beside each score stands its null: the same score where rows are paired wrongly. Where files label repeats, trials
-    are averaged, and beside each raw score stands its noise ceiling, the most that it can be expected to reach.
+    The answer comes first: which features each recording holds, found without looking at the others, which of them the
+    others hold too, and how much of the raw score is packing. Then raw scores, each beside its null, the same score
+    where rows are paired wrongly. Where files label repeats, trials are averaged, and beside each raw score stands its
+    noise ceiling, the most that it can be expected to reach.
 
-    Writes alignment.parquet, .csv, .png and .svg, report.html and run.json to the output directory, and prints the
-    table and what it means. Into a pipe the whole table goes tab-separated, with the sentences behind "#". A run that
-    was interrupted keeps the dictionaries that it finished: the same command resumes from them.
+    With --fit, or any option of dictionaries, a pair is also scored in three spaces that sparse autoencoders, called
+    dictionaries, make: latent (their features), reconstruction (what those give back of the units) and predicted (what
+    their packing alone would give if both files held the same features).
+
+    Writes content, features and alignment (.parquet, .csv, pictures as .png and .svg), report.html and run.json to the
+    output directory, and prints what was found and the table. Into a pipe the whole table goes tab-separated, with the
+    sentences behind "#". A run that was interrupted keeps the dictionaries that it finished: the same command resumes
+    from them.
 
     Parameters
     ----------
@@ -99,7 +103,7 @@ def compare(
     permutations
         How many permutations the null of each raw score is made of.
     raw
-        Raw scores only: fit no dictionary, and ignore the options of dictionaries.
+        Raw scores only: look for no features, and ignore the options of dictionaries.
     seed
         Everything random is derived from it.
     interval_samples
@@ -124,20 +128,20 @@ def compare(
     active
         Features that one row may use; by default 32, at most latents / 16.
     fit
-        pairwise: one dictionary a pair, trained on both so that feature i means the same in both; all: one for all
-        files; independent: one a file, on its own.
+        Nothing by default. pairwise: one dictionary a pair, trained on both so that feature i means the same in both;
+        all: one for all files; independent: one a file, on its own.
     mode
         How a shared dictionary is held together: detached (each file keeps what the other lacks), cross (as in the
         paper; shared content at the expense of the rest) or separate (not at all).
     controls
-        What the latent scores are held against, separated by commas, or "all", a long run. shuffled_fit: the files
-        paired wrongly; nonlinear: kernel regression on the units; linear_selection: what both files share, linearly;
-        latent_to_raw: units predicted from latents; closed_form: CKA of reconstructions by theory; untrained: latents
-        of random dictionaries; within_labels: rows paired with others of the same label; independent: dictionaries
-        fitted apart, twice; pca_code: the largest principal components; rotated, planted: copies of each file that
-        hold the same by construction.
+        What the latent scores are held against, separated by commas, or "all", a long run. shuffled_fit, the default:
+        the files paired wrongly; nonlinear: kernel regression on the units; linear_selection: what both files share,
+        linearly; latent_to_raw: units predicted from latents; closed_form: CKA of reconstructions by theory; untrained:
+        latents of random dictionaries; within_labels: rows paired with others of the same label; independent:
+        dictionaries fitted apart, twice; pca_code: the largest principal components; rotated, planted: copies of each
+        file that hold the same by construction.
     steps
-        Training steps of a dictionary.
+        Training steps of a dictionary, by default 1,000.
     seeds
         Fit the dictionaries from this many seeds, each in rows of its own.
     device
@@ -196,9 +200,9 @@ def compare(
                 active=active,
                 fit=fit,
                 mode=mode,
-                controls=controls.split(","),
-                dictionaries=known,
-                training={"steps": steps},
+                controls="shuffled_fit" if controls is None else controls.split(","),
+                dictionaries=known or None,
+                training=None if steps is None else {"steps": steps},
                 seeds=seeds,
                 device=device,
                 keep=folder / KEPT,

@@ -16,8 +16,8 @@ def demo(
     *,
     out: Path = Path("demo-results"),
     cache: Path = Path(".demo-cache"),
-    latents: int = 768,
-    steps: int = 500,
+    latents: int | None = None,
+    steps: int | None = None,
     permutations: int = 49,
     seed: int = 0,
     device: str = "cpu",
@@ -25,9 +25,10 @@ def demo(
 ) -> None:
     """Compare layers of two packaged language encoders, token by token, over Python's own help text.
 
-    One dissimilar pair of layers (of different encoders) and one similar pair (neighbours in one encoder), with
-    shared dictionaries and the control that refits them on shuffled pairs. The sizes are the demo's, chosen for
-    minutes on two cores. An older demo in the output directory is replaced.
+    One dissimilar pair of layers (of different encoders) and one similar pair (neighbours in one encoder): which
+    features each layer holds, which of them the other holds too, and raw scores; minutes on two cores. With --latents
+    or --steps also in the latents of shared dictionaries, with the control that refits them on shuffled pairs. An older
+    demo in the output directory is replaced.
 
     Parameters
     ----------
@@ -53,11 +54,14 @@ def demo(
     from superpose.tensors import checked_device
 
     folder = check_free(out, overwrite=is_demo(out))
-    settings = {"latents": latents, "steps": steps, "permutations": permutations, "seed": seed}
+    place = checked_device(device)
     with Progress() as progress:
-        analysis = run(folder, cache, **settings, device=checked_device(device), progress=progress)
+        analysis = run(
+            folder, cache, latents=latents, steps=steps, permutations=permutations, seed=seed, device=place,
+            progress=progress,
+        )  # fmt: skip
     show_analysis(analysis, as_json=json)
     tokens = "{training_samples} training and {test_samples} held-out tokens".format_map(analysis.settings)
-    sizes = f"{latents} latents, {steps} steps, {permutations} permutations, {tokens}"
+    sizes = f"{permutations} permutations, {tokens}"
     print(f"The demo's sizes: {sizes}.", file=sys.stderr)
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)

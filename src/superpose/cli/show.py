@@ -23,8 +23,10 @@ def show_analysis(analysis: Analysis, *, as_json: bool) -> None:
         import json
 
         rows = json.loads(analysis.table.to_json(orient="records"))
-        content = {"table": rows, "sentences": analysis.sentences, "warnings": list(analysis.warnings)}
-        print(json.dumps(content, indent=2))
+        shown = {"table": rows, "sentences": analysis.sentences, "warnings": list(analysis.warnings)}
+        if analysis.content is not None:
+            shown["content"] = json.loads(analysis.content.table.to_json(orient="records"))
+        print(json.dumps(shown, indent=2))
         return
     if not sys.stdout.isatty():
         analysis.table.to_csv(sys.stdout, sep="\t", index=False, na_rep="nan")
@@ -40,9 +42,9 @@ def show_analysis(analysis: Analysis, *, as_json: bool) -> None:
     for values in rows[names].itertuples(index=False):
         table.add_row(*("" if v != v else f"{v:.3f}" if isinstance(v, float) else str(v) for v in values))
     console = Console()
-    console.print(table)
     for sentence in analysis.sentences:
-        console.print(f"\n{sentence}", markup=False, highlight=False)
+        console.print(f"{sentence}\n", markup=False, highlight=False)
+    console.print(table)
     for warning in analysis.warnings:
         console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
 
