@@ -382,13 +382,30 @@ def test_raw_scores_of_several_processes_are_those_of_one():
     pd.testing.assert_frame_equal(together, raw(systems, permutations=19).table, rtol=1e-9)
 
 
+def test_an_analysis_without_dictionaries_is_raw_and_content():
+    systems = packed(3_000, 3)
+    found = analyse(systems, permutations=0)
+    pd.testing.assert_frame_equal(found.table, raw(systems, permutations=0).table)
+    pd.testing.assert_frame_equal(found.content.table, sp.content(systems).table)
+    assert found.sentences[: len(found.content.sentences)] == found.content.sentences
+    assert set(analyse(systems, permutations=0, fit="pairwise", training={"steps": 2}).table.space) > {"raw", "latent"}
+
+
+def test_samples_too_few_for_features_are_told_of():
+    found = analyse(two(), permutations=0)
+    assert found.content is None
+    assert found.warnings[0] == (
+        "Features were not looked for: 96 training samples; expected at least 100 to find features twice."
+    )
+
+
 def test_an_analysis_is_its_two_parts():
     systems = two()
     whole = analyse(systems, **QUICK | {"permutations": 3})
     parts = raw(systems, permutations=3), latent(systems, **SIZES)
     expected = pd.concat([part.table for part in parts], ignore_index=True)
     pd.testing.assert_frame_equal(whole.table, expected, check_dtype=False)
-    assert set(whole.warnings) == {*parts[0].warnings, *parts[1].warnings}
+    assert set(whole.warnings) > {*parts[0].warnings, *parts[1].warnings}
     assert parts[0].settings["split"] == whole.settings["split"] == "cv=5"
 
 

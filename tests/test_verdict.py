@@ -112,7 +112,7 @@ def test_a_score_that_could_not_be_computed_gives_its_reason():
 
 def test_features_that_were_not_asked_for_are_not_called_a_failure():
     assert sentences(table(*both("raw", 0.5, 0.6))) == [
-        "a and b: held-out r is 0.550 raw; recovered features were not asked for."
+        "a and b: held-out r is 0.550 raw."
     ]
 
 

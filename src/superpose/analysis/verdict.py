@@ -73,7 +73,7 @@ def _sentence(a: str, b: str, rows: pd.DataFrame, permutations: int | None) -> t
     opening = f"{a} and {b}: held-out r is {raw.score:.3f} raw"
     related = _related(rows, permutations)
     if not ((rows.space == "latent") & (rows.control == "none")).any():
-        return f"{opening}{related}; recovered features were not asked for.", False
+        return f"{opening}{related}.", False
     latent = _score(rows, "latent")
     if latent is None:
         return f"{opening}{related}; in recovered features it could not be computed ({_reason(rows, 'latent')}).", False
