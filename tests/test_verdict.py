@@ -244,4 +244,4 @@ def test_a_dictionary_that_explains_nothing_makes_its_scores_say_nothing():
 )
 def test_few_permutations_are_no_evidence_of_nothing(permutations, p, words):
     (said,) = sentences(table(*both("raw", 0.5, 0.5, p=p)), permutations)
-    assert said.startswith(f"a and b: held-out r is 0.500 raw {words};")
+    assert said.startswith(f"a and b: held-out r is 0.500 raw {words}.")
