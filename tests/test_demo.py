@@ -12,7 +12,9 @@ import pytest
 from superpose import cli, demo, encoders
 from superpose.arrays import group_folds
 
-FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
+SCORES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg"]
+CONTENT = ["content.csv", "content.parquet", "content.png", "content.svg", "features.csv", "features.parquet"]
+FILES = [*SCORES, *CONTENT, "report.html", "run.json"]
 
 
 def invented(tokens=400):
@@ -38,7 +40,8 @@ def test_the_main_job_on_two_pairs_of_layers(small, tmp_path):
     assert set(zip(symmetric.system_a, symmetric.system_b, strict=True)) == {demo.DISSIMILAR, demo.SIMILAR}
     assert set(table.control) == {"none", "shuffled_fit"}
     groups = invented().groups
-    assert set(table.samples) == {int((group_folds(groups, 5) == 4).sum())}
+    assert set(table.samples[table.split == "test"]) == {int((group_folds(groups, 5) == 4).sum())}
+    assert set(table.samples[table.split == "cv=5"]) == {len(groups)}
     record = json.loads((tmp_path / "run.json").read_text())
     assert record["inputs"] == {"text": "invented"}
     assert record["settings"]["groups"] == 100

@@ -83,7 +83,7 @@ def analyse(
         From how many held-out rows the width of intervals is estimated, as in `superpose.compare`; None takes all.
     fit : {"pairwise", "all", "independent"}, optional
         One joint dictionary a pair, one for all systems, or one a system on its own. None fits none, unless something
-        else is said of dictionaries (latents, active, training, controls, dictionaries): then one a pair.
+        else is said of dictionaries (latents, active, mode, training, seeds, controls, dictionaries): then one a pair.
     latents : int, optional
         Latents of each dictionary. None is four times the widest system, less where training rows are scarce
         (a sixteenth of them), but never fewer than the widest system's units.
@@ -170,7 +170,8 @@ def analyse(
         "progress": progress,
     }
     told = (latents, active, training, dictionaries)
-    if fit is None and (any(one is not None for one in told) or controls != "shuffled_fit"):
+    usual = (mode, seeds, controls) == ("detached", 1, "shuffled_fit")
+    if fit is None and not (usual and all(one is None for one in told)):
         fit = "pairwise"
     recovered = (
         None
