@@ -139,7 +139,7 @@ def test_the_score_of_the_null_is_of_the_samples_that_take_part(design):
     score = float(sp.cka(x, y, debiased=True))
     assert row.p == (1 + np.sum(null >= score)) / 40
     np.testing.assert_allclose([row.null, row.calibrated], [null.mean(), (score - null.mean()) / (1 - null.mean())])
-    assert f"are of these {len(x)} of {len(groups)} samples" in row.why
+    assert f"are of these {len(x)} of {len(groups)} samples" in row.null_kind
     np.testing.assert_allclose(row.score, sp.cka(systems["x"], systems["y"], debiased=True), rtol=1e-9)
 
 

@@ -91,9 +91,9 @@ def test_p_is_uniform_for_unrelated_groups():
 def test_the_closed_form_is_the_mean_over_re_pairings(metric, related_by):
     x, y = related(60, 20, 15, seed=3, noise=related_by)
     exact = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None, permutations=0).iloc[0]
-    assert "exact mean over all permutations of samples, folds and groups aside" in exact.why
+    assert "exact mean over all permutations of samples, folds and groups aside" in exact.null_kind
     drawn = sp.compare({"x": x, "y": y}, metrics=[metric], cv=None, permutations=800).iloc[0]
-    assert "800 permutations of samples" in drawn.why
+    assert "800 permutations of samples" in drawn.null_kind
     spread = (drawn.null_high - drawn.null_low) / (2 * 1.96)
     assert abs(drawn.null - exact.null) < 4 * spread / np.sqrt(800)
     assert np.isnan(exact.p)

@@ -156,7 +156,7 @@ BAD_TABLES = {
     "1,2\n3,4,5\n": "cannot be read .*Expected 2 columns, got 3",
     "a,b\n1,2\n3,dog\n": "column 'b' holds string .*'2'.*; expected numbers",
     "a,b\n1,2020-01-01\n": "column 'b' holds",
-    "1;2\n3;4\n": "column '1;2' holds string",
+    "1;2\n3;4\n": "cells stand between semicolons",
     "a,b\n": "has 0 rows of 2 units",
     "id,group\n1,2\n": "has 1 rows of 0 units",
     "id,stimulus,u\n1,2,3\n": "has 2 columns for stimuli; expected one of stimulus, stimuli",

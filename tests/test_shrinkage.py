@@ -46,6 +46,7 @@ def test_tensors_stay_tensors_and_keep_their_precision():
 
 
 @pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
 def test_codes_on_a_gpu():
     y, dictionary = torch.from_numpy(drawn(5, 8)), torch.from_numpy(drawn(8, 6, seed=1))
     there = nonnegative_lasso(y.cuda(), dictionary.cuda(), 0.2)

@@ -82,7 +82,7 @@ def partition_sentences(table: pd.DataFrame) -> list[str]:
     >>> shape, colour, noise = draw.normal(size=(3, 400, 4))
     >>> found = sp.partition({"shape": shape, "colour": colour, "V4": shape + 0.05 * noise}, target="V4")
     >>> print(partition_sentences(found)[0].split("; ")[1])
-    shape adds 1.005 beyond the rest (p < 0.001) and colour adds nothing significant (-0.000, p = 0.995)
+    shape adds 1.004 beyond the rest (p < 0.001) and colour adds nothing significant (-0.000, p = 0.996)
     """
     return [
         _partitioned(str(target), str(metric), rows) for (target, metric), rows in _grouped(table, ["target", "metric"])

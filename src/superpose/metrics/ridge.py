@@ -145,7 +145,9 @@ def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[tuple[int, 
     uses = _inner(plan)
     found: dict[tuple[int, ...], list[Array]] = {}
     for rest, cases in uses.items():
-        errors = _errors(moments, rest, [left_out for left_out, _ in cases], fractions)
+        # Sums in float32 may overflow, which then leaves the choice to float64.
+        with np.errstate(over="ignore", invalid="ignore"):
+            errors = _errors(moments, rest, [left_out for left_out, _ in cases], fractions)
         for (_, training), error in zip(cases, errors, strict=True):
             found.setdefault(training, []).append(error)
     return {training: _best(np.stack(errors), fractions) for training, errors in found.items()}
@@ -158,7 +160,8 @@ def _best(errors: Array, fractions: Array) -> Choice:
     doubtful = error - rounding <= np.take_along_axis(error + rounding, best, 0)
     each = errors[:, 0] / errors[:, 2]
     equal = (np.abs(each - np.take_along_axis(each, best[None], 1)) < EQUAL).all(0)
-    return Choice(fractions[best[0]], bool((equal | ~doubtful).all()))
+    certain = bool(np.isfinite(error).all() and (equal | ~doubtful).all())
+    return Choice(fractions[best[0]], certain)
 
 
 @dataclass(frozen=True)
