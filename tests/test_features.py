@@ -10,6 +10,7 @@ import torch
 import superpose as sp
 from superpose.coding.shrinkage import amounts, either_sign
 from superpose.files import DataError
+from superpose.sharing import verdict
 from superpose.sharing.consensus import antipodal, shared_atoms
 from superpose.sharing.reduction import why_reduced
 
@@ -234,10 +235,13 @@ def test_numbers_that_mean_nothing_are_refused(known):
 
 @pytest.mark.slow
 def test_dense_activity_of_unequal_variance_has_hardly_any_features():
-    """Both halves may find the directions of most variance; no more than that."""
+    """Both halves may find directions of most variance: mostly none, and fewer than a verdict takes."""
+    counts = []
     for seed in range(8):
         draw = np.random.default_rng(seed)
-        assert len(sp.features(draw.normal(size=(3_000, 16)) @ draw.normal(size=(16, 16)))) < 4
+        counts.append(len(sp.features(draw.normal(size=(3_000, 16)) @ draw.normal(size=(16, 16)))))
+    assert max(counts) < verdict.FEWEST
+    assert np.median(counts) <= 1
 
 
 @pytest.mark.slow
