@@ -130,7 +130,9 @@ def _found(
 ) -> Analysis:
     warn_of_order(arrays, design)
     table = alone(table_of(arrays, pairs, metrics, design, workers), design.training)[list(ORDER)]
-    tested = {name: x[design.scored] for name, x in arrays.items()}
-    belonging = None if design.groups is None else design.groups[design.scored]
-    alike = of_groups(tested, pairs, belonging, seed=design.seed, memory=design.memory)
-    return Analysis(table, (*caveats(table, arrays, dropped, 0), *alike), settings)
+    warnings = list(caveats(table, arrays, dropped, 0))
+    if design.groups is not None:
+        tested = {name: x[design.scored] for name, x in arrays.items()}
+        groups = design.groups[design.scored]
+        warnings += of_groups(tested, pairs, groups, seed=design.seed, memory=design.memory)
+    return Analysis(table, tuple(warnings), settings)

@@ -181,12 +181,16 @@ def content(
             arrays[name], groups=belonging, dictionary=given.get(name), test=held_out, seed=seed, device=device
         )
         sides[name] = side(name, arrays[name], of, repeat=again.get(name), groups=belonging, labels=shown, seed=seed)
+    # Codes of what is predicted, once a system: with repeats a side has those of the other one.
+    codes = {name: one.features.codes(one.activity) if name in again else one.codes for name, one in sides.items()}
+    own = {name: one.decoder.explained(_left(one, codes[name])) for name, one in sides.items()}
     rows, tables = [], []
     for place, (a, b) in enumerate(couples):
         heard("pairs", place, len(couples))
         there = decode(sides[a], sides[b], permutations=permutations, seed=seed)
         back = decode(sides[b], sides[a], permutations=permutations, seed=seed)
-        rows.append(_row(sides[a], sides[b], there, back, float(raw[a, b]), seed))
+        residual = [_residual(_left(sides[one], codes[one]), own[one], sides[other]) for one, other in ((a, b), (b, a))]
+        rows.append(_row(sides[a], sides[b], there, back, float(raw[a, b]), (residual[0], residual[1]), seed))
         tables += [_described(sides[a], there, names), _described(sides[b], back, names)]
     heard("pairs", len(couples), len(couples))
     table = pd.DataFrame(rows)
@@ -212,12 +216,13 @@ def _of_systems(given: Mapping[str, Any] | None, arrays: Mapping[str, Array], wh
     return dict(given or {})
 
 
-def _row(a: Side, b: Side, there: Decoded, back: Decoded, raw: float, seed: int) -> dict[str, Any]:
+def _row(
+    a: Side, b: Side, there: Decoded, back: Decoded, raw: float, residual: tuple[float, float], seed: int
+) -> dict[str, Any]:
     shares = [_share(one, of.table) for one, of in ((a, there), (b, back))]
     weighted = [_share(one, of.table, power=4) for one, of in ((a, there), (b, back))]
     shared, alike = geometric(*shares), geometric(*weighted)
     packing = packing_of(a, b, there, back, seed=seed)
-    residual = (_residual(a, b), _residual(b, a))
     both = pd.concat([of.table[of.table.assessable] for of in (there, back)])
     middling = both.ratio.between(*AMBIGUOUS)
     weak = ~both.held & (both.q < DISCOVERY) & (both.ratio > WEAKLY)
@@ -276,11 +281,15 @@ def _median(values: Array) -> float:
     return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
 
 
-def _residual(a: Side, b: Side) -> float:
-    """Return how well b predicts what a's features leave of a, over how well a itself does, between 0 and 1."""
-    left = a.activity - a.features.decode(a.features.codes(a.activity))
-    own = a.decoder.explained(left)
-    return float(np.clip(b.decoder.explained(left) / own, 0, 1)) if own > 0 else 0.0
+def _left(of: Side, codes: Array) -> Array:
+    """Return what a system's features leave of its activity."""
+    left: Array = of.activity - of.features.decode(codes)
+    return left
+
+
+def _residual(left: Array, own: float, other: Side) -> float:
+    """Return how well another system predicts what features leave, over how well their own does, between 0 and 1."""
+    return float(np.clip(other.decoder.explained(left) / own, 0, 1)) if own > 0 else 0.0
 
 
 def _described(of: Side, decoded: Decoded, names: Any) -> pd.DataFrame:
