@@ -19,6 +19,8 @@ from .comparison import compare as compare
 from .comparison import matrix as matrix
 from .contrasts import contrast as contrast
 from .contrasts import partition as partition
+from .depth import Layers as Layers
+from .depth import layers as layers
 from .files import DataError as DataError
 from .metrics import cca as cca
 from .metrics import check_metric as check_metric

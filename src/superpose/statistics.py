@@ -9,8 +9,8 @@ from math import ceil
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import norm
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import binom, norm
 from scipy.stats import t as student
 
 from superpose.files import DataError
@@ -276,6 +276,123 @@ def familywise(scores: Array, nulls: Array) -> Array:
         reached = deviations[:, 1:].max(axis=0) >= deviations[:, :1] - TIED
         found[known] = (1 + reached.sum(axis=1)) / whole.shape[1]
     return found
+
+
+def of_maximum(score: float, largest: Array) -> float:
+    """Return the p-value of the largest of several scores, from the largest of all over each of B permutations.
+
+    (1 + b)/(1 + B), with b of the B largest scores at least as high: one test for a score that was chosen for being the
+    highest, whatever the dependence among those it was chosen from.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.statistics import of_maximum
+    >>> nulls = np.random.default_rng(0).normal(size=(12, 999))
+    >>> of_maximum(2.0, nulls[0]) < 0.05 < of_maximum(2.0, nulls.max(axis=0))
+    True
+    """
+    return p_value(score, largest)
+
+
+def best_p(scores: Array, errors: Array, groups: float, *, draws: int = 9_999, seed: int = 0) -> Array:
+    """Return for each of several dependent scores the p-value that none is higher: multiple comparisons with the best.
+
+    The scores with p > .05 contain the truly highest one with 95 % confidence (Hsu 1984). By how much the best of the
+    others exceeds a score, in standard errors of each difference, is held against the largest such excess of scores
+    that are all equal, drawn from Student's t of as many dimensions.
+
+    Parameters
+    ----------
+    scores : ndarray, (scores,)
+        The higher the better.
+    errors : ndarray, (scores, scores)
+        Standard errors of their differences.
+    groups : float
+        From so many independent samples, or groups, the errors are known.
+    draws, seed
+        Of the reference distribution, and the seed of these.
+
+    Returns
+    -------
+    ndarray, (scores,)
+        NaN for scores or errors that are not finite, which take no part.
+
+    References
+    ----------
+    Hsu, Constrained simultaneous confidence intervals for multiple comparisons with the best, Annals of Statistics 12,
+    1984.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.statistics import best_p
+    >>> errors = 0.1 * (1 - np.eye(3))
+    >>> (best_p(np.array([0.1, 0.58, 0.6]), errors, 100) > 0.05).tolist()
+    [False, True, True]
+    """
+    found = np.full(len(scores), np.nan)
+    known = np.flatnonzero(np.isfinite(scores) & np.isfinite(errors).any(axis=1))
+    generator = np.random.default_rng(seed)
+    if groups < 2:
+        return found
+    spread = np.sqrt((groups - 1) / generator.chisquare(groups - 1, draws))
+    for one in known:
+        # Of a score that moves as this one does there is nothing to compare.
+        others = [j for j in known if j != one and errors[one, j] > 0]
+        if not others:
+            found[one] = 1.0
+            continue
+        scale = errors[one, others]
+        square = np.square(scale)
+        between = np.square(errors[np.ix_(others, others)])
+        np.fill_diagonal(between, 0)
+        joint = (square[:, None] + square - between) / 2
+        values, vectors = np.linalg.eigh(joint / np.outer(scale, scale))
+        root = vectors * np.sqrt(np.maximum(values, 0))
+        largest = (generator.normal(size=(draws, len(others))) @ root.T).max(axis=1) * spread
+        excess = float(((scores[others] - scores[one]) / scale).max())
+        found[one] = (1 + np.sum(largest >= excess)) / (1 + draws)
+    return found
+
+
+def median_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
+    """Return the median of independent values and its interval from order statistics, whatever their distribution.
+
+    The j-th lowest and j-th highest value, with the greatest j that leaves either side no more than (1 − level)/2 of a
+    binomial distribution: coverage is at least `level`. No interval for fewer than six values at .95.
+
+    Parameters
+    ----------
+    values : array-like, (values,)
+        NaN ones are left out.
+    level : float
+
+    Returns
+    -------
+    tuple of float
+        Median, low and high.
+
+    References
+    ----------
+    Thompson, On confidence ranges for the median, Annals of Mathematical Statistics 7, 1936.
+
+    Examples
+    --------
+    >>> from superpose.statistics import median_interval
+    >>> median_interval(range(1, 11))
+    (5.5, 2.0, 9.0)
+    """
+    known = np.asarray(values, dtype=np.float64)
+    known = np.sort(known[np.isfinite(known)])
+    count = len(known)
+    if not count:
+        return float("nan"), float("nan"), float("nan")
+    place = int(binom.ppf((1 - level) / 2, count, 0.5))
+    centre = float(np.median(known))
+    if place < 1:
+        return centre, float("nan"), float("nan")
+    return centre, float(known[place - 1]), float(known[count - place])
 
 
 def holm(p: Array) -> Array:

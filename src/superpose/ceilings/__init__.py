@@ -8,6 +8,7 @@ from superpose.ceilings.kernels import Corrected, corrected
 from superpose.ceilings.pairs import beside, of_pairs
 from superpose.ceilings.reliability import SplitHalf, reliability, spearman_brown, split_half
 from superpose.ceilings.trials import Trials, as_trials, trials_of
+from superpose.ceilings.units import of_units, unit_ceilings
 
 __all__ = [
     "Corrected",
@@ -19,8 +20,10 @@ __all__ = [
     "corrected",
     "explainable_variance",
     "of_pairs",
+    "of_units",
     "reliability",
     "spearman_brown",
     "split_half",
     "trials_of",
+    "unit_ceilings",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.ceilings.explainable import R2, R, parts_of, share_influence
+from superpose.ceilings.explainable import R2, Greatest, R, parts_of, share_influence
 from superpose.ceilings.halves import unsplittable
 from superpose.ceilings.kernels import (
     FEWEST_SAMPLES,
@@ -205,6 +205,10 @@ class Partings:
         """Return influence on a mean over folds, as it is for the scores."""
         return within_folds(influence, self.folds, self.groups)
 
+    def within_folds_of_each(self, influence: Array) -> Array:
+        """Return the same of several means, (samples, means)."""
+        return influence * self.within_folds(np.ones(len(influence)))[:, None]
+
     def kernels(self, trials: Trials) -> Parted:
         """Return a system's kernels, computed once for all its pairs and metrics."""
         if trials.name not in self.parted:
@@ -267,16 +271,48 @@ def _kernel(a: Trials, b: Trials, metric: str, partings: Partings) -> Ceiling:
 
 def _predictive(target: Trials, kind: tuple[str, str], partings: Partings) -> Ceiling:
     """Return what knowing the noiseless target would reach on its mean over trials, as the mean over folds."""
+    greatest = GREATEST[kind[0]]
+    try:
+        lost = lost_to_noise(target, greatest, COLUMNS_OF[kind[1]], partings)
+    except DataError as error:
+        return Ceiling(why=str(error).rstrip("."))
+    loss = lost.share
+    known, silent = np.isfinite(loss), loss >= 1
+    if not known.any():
+        return Ceiling(why=f"{target.name} does not vary in a held-out fold")
+    if silent[known].all():
+        return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials")
+    value = float(np.where(silent, 0.0, greatest.value(loss))[known].mean())
+    influence = partings.within_folds(np.where(silent, 0.0, greatest.slope(loss) * lost.change)[:, known].mean(axis=1))
+    why = f"{silent.sum()} of {len(loss)} units show no signal and count as 0" if silent.any() else ""
+    return Ceiling(value, *partings.bounded(value, influence), EXPLAINABLE, why)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """What noise takes of the greatest R², of each column, and each sample's influence on it, (samples, columns)."""
+
+    share: Array
+    change: Array
+
+
+def lost_to_noise(target: Trials, greatest: Greatest, columns: Callable[[Array], Array], partings: Partings) -> Lost:
+    """Return what noise takes of the greatest R² of the scored samples, as the mean over held-out folds.
+
+    Raises
+    ------
+    DataError
+        For a target without repeats, or a held-out fold in which fewer than two samples have a second trial.
+    """
     if not target.repeated:
-        return Ceiling(why=f"{target.name} has no repeats: the noise of what is predicted is unknown")
-    greatest, columns = GREATEST[kind[0]], COLUMNS_OF[kind[1]]
+        raise DataError(f"{target.name} has no repeats: the noise of what is predicted is unknown")
     losses = []
-    change = np.zeros((target.samples, columns(target.values[:, :1]).shape[-1]))
+    change = np.zeros((target.samples, columns(target.values[0, :1]).shape[-1]))
     for index in partings.rounds:
         try:
             parts = parts_of(target.of(index))
         except DataError as error:
-            return Ceiling(why=f"in a held-out fold, {error}".rstrip("."))
+            raise DataError(f"in a held-out fold, {error}") from None
         noise, total, n = columns(parts.noise), columns(parts.total), len(index)
         with np.errstate(divide="ignore", invalid="ignore"):
             losses.append(greatest.loss(noise.sum(axis=0) / total.sum(axis=0), n))
@@ -284,16 +320,7 @@ def _predictive(target: Trials, kind: tuple[str, str], partings: Partings) -> Ce
         moved = greatest.loss(share_influence(noise, total, of), n)
         change[index] = moved * target.samples / (n * len(partings.rounds))
     # Before the root: it would take the chance of single folds for signal.
-    loss = np.mean(losses, axis=0)
-    known, silent = np.isfinite(loss), loss >= 1
-    if not known.any():
-        return Ceiling(why=f"{target.name} does not vary in a held-out fold")
-    if silent[known].all():
-        return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials")
-    value = float(np.where(silent, 0.0, greatest.value(loss))[known].mean())
-    influence = partings.within_folds(np.where(silent, 0.0, greatest.slope(loss) * change)[:, known].mean(axis=1))
-    why = f"{silent.sum()} of {len(loss)} units show no signal and count as 0" if silent.any() else ""
-    return Ceiling(value, *partings.bounded(value, influence), EXPLAINABLE, why)
+    return Lost(np.mean(losses, axis=0), change)
 
 
 def _pooled(x: Array) -> Array:
@@ -302,8 +329,9 @@ def _pooled(x: Array) -> Array:
     return column
 
 
-def _each(x: Array) -> Array:
+def one_each(x: Array) -> Array:
+    """Return units as they are, a column each."""
     return x
 
 
-COLUMNS_OF = {"pooled": _pooled, "units": _each}
+COLUMNS_OF: dict[str, Callable[[Array], Array]] = {"pooled": _pooled, "units": one_each}

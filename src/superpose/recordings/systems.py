@@ -88,9 +88,14 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_row
     >>> bool((paired({"a": frame, "b": frame[::-1]})[0]["b"] == np.eye(3)).all())
     True
     """
+    return paired_with_stimuli(systems, groups, **of_rows)[1:]
+
+
+def paired_with_stimuli(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_rows: Any) -> tuple[Any, ...]:
+    """Return the stimuli of the paired rows, or None where these are paired by position, and what `paired` does."""
     if not isinstance(systems, Mapping):
         # Refused by what takes them, in its own words.
-        return systems, groups, *of_rows.values()
+        return None, systems, groups, *of_rows.values()
     contents = {str(name): recorded(x, str(name)) for name, x in systems.items()}
     recordings = [x for x in contents.values() if isinstance(x, Recording)]
     labelled = [recording for recording in recordings if not recording.numbered]
@@ -102,7 +107,7 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_row
         )
     if not labelled and all(recording.repeats is None and recording.groups is None for recording in recordings):
         arrays = {name: x.responses if isinstance(x, Recording) else x for name, x in contents.items()}
-        return arrays, groups, *of_rows.values()
+        return None, arrays, groups, *of_rows.values()
     matched, notes = joined(recordings)
     for recording in recordings:
         own = set(recording.stimuli.tolist())
@@ -116,7 +121,8 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_row
         warn(note)
     arrays = {name: matched.systems.get(name, x) for name, x in contents.items()}
     ordered = (_in_order(name, values, matched.stimuli) for name, values in of_rows.items())
-    return arrays, matched.groups if groups is None else _in_order("groups", groups, matched.stimuli), *ordered
+    grouped = matched.groups if groups is None else _in_order("groups", groups, matched.stimuli)
+    return matched.stimuli, arrays, grouped, *ordered
 
 
 def _in_order(name: str, values: Any, stimuli: Array) -> Any:

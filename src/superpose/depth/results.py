@@ -1,0 +1,49 @@
+"""What is known of layers and a target: tables in the order of depth, sentences, and pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True, eq=False)
+class Layers:
+    """What `superpose.layers` found.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame
+        One row a layer and metric (and time), in the order of depth.
+    best : pandas.DataFrame
+        One row a metric (and time): the layer with the highest score, and how sure that choice is.
+    differences : pandas.DataFrame
+        One row a pair of neighbouring layers and a metric (and time).
+    units : pandas.DataFrame
+        One row a unit of the target, a layer and a regression (and time).
+    warnings : tuple of str
+        What a reader must know.
+    """
+
+    table: pd.DataFrame
+    best: pd.DataFrame
+    differences: pd.DataFrame
+    units: pd.DataFrame
+    warnings: tuple[str, ...]
+
+    @property
+    def sentences(self) -> list[str]:
+        """What the tables mean: the best layer, those that are not told from it, and where scores change."""
+        from superpose.depth.sentences import sentences
+
+        return sentences(self.table, self.best, self.differences)
+
+    def plot(self) -> Figure:
+        """Draw score against depth with intervals and ceiling, a panel a metric; over times, depth × time."""
+        from superpose.depth.picture import picture
+
+        return picture(self.table, self.best)
