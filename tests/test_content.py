@@ -1,5 +1,6 @@
 """Content of pairs of known truth: which features both hold, what their packing makes of it, and the verdict."""
 
+import html
 from dataclasses import replace
 
 import numpy as np
@@ -239,6 +240,12 @@ class TestTextAndPicture:
         assert [axes.get_xlabel() for axes in figure.axes] == ["CKA", "share of features held"]
         assert len(figure.axes[0].get_yticklabels()) == len(found.table)
         sp.plots.save(picture(found.table), tmp_path / "content")
+
+    def test_report(self, found, tmp_path):
+        page = found.report(tmp_path / "content.html", title="Five systems").read_text(encoding="utf-8")
+        assert "<h1>Five systems</h1>" in page
+        assert all(html.escape(sentence) in page for sentence in found.sentences)
+        assert page.count('class="matrix"') == 3
 
 
 class TestErrors:

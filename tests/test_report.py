@@ -1,26 +1,21 @@
 """The report: one file that refers to nothing outside itself, shows every score, and trusts no name."""
 
-import json
+import base64
+import hashlib
 import os
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 
 import numpy as np
 import pandas as pd
 import pytest
+from reports import invented
 from test_plots import scores
 
-from superpose import plots, report
+from superpose import report
 from superpose.files import DataError
 
 HOSTILE = '</script><script>console.error("run")</script><img src=x onerror=console.error(1)>"\'&'
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--enable-logging=stderr", "--v=0",
-    "--virtual-time-budget=10000",
-]  # fmt: skip
 
 
 class Reader(HTMLParser):
@@ -51,12 +46,13 @@ def written(table, **given):
     )
 
 
-def table_rows(page):
-    """Return the scores table as a data frame, read by pandas."""
-    body = page[page.index("<table>") : page.index("</table>") + 8]
+def table_rows(page, name="scores"):
+    """Return a table of the page as a data frame of what its cells show."""
+    start = page.index(f'data-name="{name}"')
+    body = page[page.index("<table>", start) : page.index("</table>", start)]
     cells = re.findall(r"<tr>(.*?)</tr>", body, flags=re.S)
     values = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, flags=re.S) for line in cells]
-    return pd.DataFrame(values[1:], columns=values[0])
+    return pd.DataFrame(values[1:], columns=values[0]).map(lambda cell: re.sub(r"<.*?>", "", cell))
 
 
 def external(page):
@@ -108,7 +104,7 @@ def test_a_missing_score_is_shown_with_its_reason():
 def test_columns_without_any_value_are_left_out():
     table = pd.DataFrame([{"system_a": "x", "system_b": "y", "metric": "rsa", "directed": False, "score": -1e-5}])
     shown = table_rows(written(table))
-    assert list(shown.columns) == ["Systems", "Metric", "Space", "Score"]
+    assert list(shown.columns) == ["Systems", "Metric", "Space", "Drawn", "Score"]
     assert shown["Score"][0] == "0.000"
 
 
@@ -137,18 +133,28 @@ def test_hostile_text_stays_text():
     table = scores([(HOSTILE, "b")])
     table.loc[0, "why"] = HOSTILE
     page = written(table, title=HOSTILE, sentences=[HOSTILE], warnings=[HOSTILE], settings={HOSTILE: HOSTILE})
-    tags = [tag for tag, _ in Reader(page).tags]
-    assert tags.count("script") == 3
-    assert "img" not in tags
-    assert not any(name.startswith("on") for _, attributes in Reader(page).tags for name in attributes)
-    assert "".join(Reader(page).text).count('console.error("run")') > 5
+    content = invented([HOSTILE, "b", "$x ${y}"], features=3) | {"title": HOSTILE}
+    for text in (page, report.page(**content), report.page(**content | {"table": None})):
+        tags = [tag for tag, _ in Reader(text).tags]
+        assert tags.count("script") == 1
+        assert "img" not in tags
+        assert not any(name.startswith("on") for _, attributes in Reader(text).tags for name in attributes)
+        assert "".join(Reader(text).text).count('console.error("run")') > 5
+
+
+def test_the_page_allows_its_own_script_alone():
+    page = report.page(**invented(["a", "b"]))
+    script = page[page.rindex("<script>") + 8 : page.rindex("</script>")]
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'\"" in page
+    assert "default-src 'none'" in page
 
 
 def test_the_page_refers_to_nothing_outside():
-    page = written(scores([("a", "b")]))
+    page = report.page(**invented(["a", "b", "c"]))
     assert external(page) == []
     hosts = set(re.findall(r"https?://[\w.-]+", page))
-    assert hosts == {"http://www.w3.org"}  # names of the SVG and XLink namespaces, which nobody loads
+    assert hosts == set()
 
 
 def test_the_search_for_references_finds_planted_ones():
@@ -157,38 +163,121 @@ def test_the_search_for_references_finds_planted_ones():
         assert external(planted)
 
 
-def test_the_chart_holds_the_table():
-    table = scores([("a", "b")])
-    table.loc[0, "score"] = np.nan
-    specification = report.chart(plots.tidy(table))
-    assert "$schema" not in specification
-    points = [point for data in specification["datasets"].values() for point in data]
-    assert len(points) == len(table)
-    drawn = sorted(point["score"] for point in points if point["score"] is not None)
-    np.testing.assert_allclose(drawn, sorted(table.score.dropna()), rtol=1e-4)
-    assert [block["title"] for block in specification["vconcat"]] == ["debiased CKA", "held-out r"]
+@pytest.fixture(scope="module")
+def parts():
+    return invented(["left", "right"])
 
 
-def test_the_chart_shows_what_there_is_without_the_main_metrics():
-    table = scores([("a", "b")]).assign(metric="procrustes", space="dream", fit="")
-    table.loc[table.control != "none", "control"] = "asleep"
-    page = written(table)
-    specification = json.loads(re.search(r"window\.chart = (.*?);</script>", page)[1])
-    assert [block["title"] for block in specification["vconcat"]] == ["procrustes"]
-    legend = specification["vconcat"][0]["layer"][3]["encoding"]["shape"]["scale"]["domain"]
-    assert legend == ["dream", "asleep"]
+class TestContent:
+    def test_the_verdict_leads(self, parts):
+        text = "".join(Reader(report.page(**parts)).text)
+        row = parts["content"].iloc[0]
+        first, second = row.told
+        assert text.index(row.verdict) < text.index(first) < text.index(second) < text.index("Warnings")
+        assert text.index("Raw = content × packing.") < text.index(parts["sentences"][0]) < text.index("Warnings")
+
+    def test_numbers_of_the_decomposition_are_those_of_the_table(self, parts):
+        row = parts["content"].iloc[0]
+        shown = table_rows(report.page(**parts), "content").iloc[0]
+        assert shown["Content"] == f"{row.content:.2f} [{row.content_low:.2f},\u00a0{row.content_high:.2f}]"
+        assert (shown["Packed"], shown["Raw"]) == (f"{row.packed:.2f}", f"{row.raw:.2f}")
+        assert shown["a&#x27;s held by b"] == f"{row.held_by_b:.0%}"
+        assert shown["Unexplained"] == "−0.02"
+
+    def test_every_feature_of_two_systems_is_in_the_browser(self, parts):
+        shown = table_rows(report.page(**parts), "features")
+        features = parts["features"]
+        assert len(shown) == len(features) == 80
+        assert (shown["Where"] == "shared").sum() == features.held.sum()
+        assert set(zip(shown["System"], shown["Feature"], strict=True)) == set(
+            zip(features.system, features.feature.astype(str), strict=True)
+        )
+        strength = shown["Strength"].str.rstrip("%").astype(float)
+        assert strength.is_monotonic_decreasing
+        assert shown["Strongest samples"].str.startswith("word ").all()
+
+    def test_a_feature_that_its_system_does_not_predict_is_neither(self, parts):
+        features = parts["features"].assign(assessable=False)
+        assert set(table_rows(report.page(**parts | {"features": features}), "features")["Where"]) == {"not assessable"}
+
+    def test_dots_are_the_features(self, parts):
+        page = report.page(**parts)
+        held = parts["features"].groupby("system", sort=False).held.sum()
+        for name, other in (("left", "right"), ("right", "left")):
+            assert (
+                f"40 features of {name}, {held[name]} of them held by {other} (dots), {40 - held[name]} not" in page
+            )
+        filled = re.findall(r'class="dots" d="(.*?)"', page)
+        assert [path.count("M") for path in filled] == list(held)
+
+    def test_of_many_systems_the_strongest_features_once_each(self):
+        names = [f"layer {i}" for i in range(12)]
+        parts = invented(names, features=300)
+        shown = table_rows(report.page(**parts), "features")
+        assert not shown.duplicated(["System", "Feature"]).any()
+        assert set(shown["System"]) == set(names)
+        features = parts["features"]
+        one = features[(features.system == "layer 3") & (features.feature == 0)]
+        row = shown[(shown["System"] == "layer 3") & (shown["Feature"] == "0")].iloc[0]
+        assert row["Held by"] == f"{one.held.sum()} of 11"
+        assert row["Other"] == one.loc[one.r_other.idxmax()].other
+
+    def test_content_alone(self, parts):
+        page = report.page(**parts | {"table": None, "sentences": []})
+        assert "Scores" not in re.findall(r"<h2.*?>(.*?)</h2>", page)
+        assert 'data-name="features"' in page
+
+    def test_cells_of_the_matrices_open_their_pair(self):
+        parts = invented(["a", "b", "c", "d"])
+        page = report.page(**parts)
+        names = re.findall(r'class="matrix" data-name="(.*?)"', page)
+        assert names[:3] == ["Verdict", "Features of the row that the column holds", "Content"]
+        assert names[3:] == ["Raw debiased CKA", "Raw held-out r, row predicts column"]
+        for name in names:
+            start = page.index(f'class="matrix" data-name="{name}"')
+            rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", page[start : page.index("</table>", start)])
+            targets = np.array([re.findall(r"<td.*?</td>", row) for row in rows])
+            places = np.array([[re.findall(r"#pair-(\d+)", cell) for cell in row] for row in targets], dtype=object)
+            couples = [(a, b) for a in range(4) for b in range(a + 1, 4)]
+            for place, (a, b) in enumerate(couples):
+                assert places[a][b] == places[b][a] == [str(place)]
+            assert not any(places[i][i] for i in range(4))
+        held = parts["content"].iloc[0]
+        start = page.index('data-name="Features of the row')
+        first = re.findall(r"<a[^>]*>(.*?)</a>", page[start : page.index("</table>", start)])[0]
+        assert first == f"{held.held_by_b:.2f}".replace("0.", ".")
+
+    def test_methods_say_what_was_done_and_cite_it(self, parts):
+        text = "".join(Reader(report.page(**parts)).text)
+        assert "Of 500 samples, 100 were held out" in text
+        assert "999 permutations, of which the smallest possible is 0.001" in text
+        assert "Benjamini, Y. & Hochberg, Y. (1995)" in text
+        assert "arXiv:2604.00208" in text
+        raw = "".join(Reader(report.page(**parts | {"content": None, "features": None})).text)
+        assert "Benjamini" not in raw
+        assert "sparse dictionaries" not in raw
 
 
-@pytest.mark.parametrize("pairs", [30, 500])
-def test_the_page_stays_under_two_megabytes(pairs, tmp_path):
-    table = scores([(f"the first network, layer {i}", f"the second network, layer {i}") for i in range(pairs)])
+def test_copies_that_controls_make_are_no_systems():
+    table = scores([("a", "b"), ("a", "b, second seed")], control=False)
+    table.loc[table.system_b == "b, second seed", "space"] = "two_seeds"
+    table.loc[table.system_a == "b, second seed", "space"] = "two_seeds"
+    assert 'class="matrix"' not in written(table)
+
+
+@pytest.mark.parametrize(("systems", "most"), [(2, 2_000_000), (36, 6_000_000)])
+def test_size(systems, most, tmp_path):
     path = report.write(
-        tmp_path / "report.html", title="", sentences=[], warnings=[], table=table, settings={"seed": 0}
+        tmp_path / "report.html", **invented([f"a network of a long name, layer {i}" for i in range(systems)])
     )
-    assert path.stat().st_size <= 2_000_000
-    cut = f"of {len(table):,} scores; the saved table holds all of them." in path.read_text()
-    assert cut == (pairs == 500)
+    assert path.stat().st_size <= most
     assert os.listdir(tmp_path) == ["report.html"]
+
+
+def test_tables_of_very_many_rows_say_where_all_are():
+    table = scores([(f"the first network, layer {i}", f"the second network, layer {i}") for i in range(300)])
+    page = written(table)
+    assert re.search(rf"The first [\d,]+ of {len(table):,} scores; the saved table holds all", page)
 
 
 def test_the_same_input_gives_the_same_bytes():
@@ -203,49 +292,5 @@ def test_a_table_without_its_columns_is_refused(tmp_path):
 
 def test_an_empty_table_is_a_page_too():
     page = written(scores([("a", "b")]).iloc[:0])
-    assert "0 scores." in page
-
-
-@pytest.fixture
-def chromium():
-    """Return the path of a Chromium; without one the test is skipped on a desk, and fails in CI."""
-    found = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
-    if found is None:
-        said = "no Chromium found: apt-get install --no-install-recommends chromium"
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(said)
-    return found
-
-
-def opened(chromium, path, profile):
-    """Open a page in headless Chromium; return its document after scripts ran, and the lines of its console."""
-    command = [chromium, *FLAGS, f"--user-data-dir={profile}", "--dump-dom", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    return done.stdout, console
-
-
-@pytest.mark.browser
-def test_the_report_opens_offline_in_a_browser(chromium, tmp_path):
-    table = scores([("a", "b"), (HOSTILE, "$c_1$"), ("a", HOSTILE)])
-    table.loc[2, ["score", "low", "high"]] = np.nan
-    path = report.write(
-        tmp_path / "report.html", title=HOSTILE, sentences=[HOSTILE], warnings=[], table=table, settings={}
-    )
-    document, console = opened(chromium, path, tmp_path / "profile")
-    assert console == []
-    svg = document[document.index("<svg") : document.index("</svg>")]
-    assert svg.count("mark-symbol") >= 2
-    assert "not computed" in svg
-    assert "could not be drawn" not in re.sub(r"<script.*?</script>", "", document, flags=re.S)
-    assert external(document) == []
-
-
-@pytest.mark.browser
-def test_the_browser_test_notices_an_error_and_a_refused_script(chromium, tmp_path):
-    page = written(scores([("a", "b")])).replace("</main>", "</main><script>console.error('planted')</script>")
-    (tmp_path / "refused.html").write_text(page)
-    _, console = opened(chromium, tmp_path / "refused.html", tmp_path / "one")
-    assert any("Content Security Policy" in line for line in console)
-    (tmp_path / "broken.html").write_text("<script>console.error('planted')</script>")
-    _, console = opened(chromium, tmp_path / "broken.html", tmp_path / "two")
-    assert any("planted" in line for line in console)
+    assert "Scores" not in re.findall(r"<h2.*?>(.*?)</h2>", page)
+    assert "One sentence." in page

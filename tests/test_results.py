@@ -98,7 +98,7 @@ def test_a_failure_in_the_middle_leaves_whole_files_and_no_record(analysis, tmp_
     elif step == "save":
         monkeypatch.setattr("matplotlib.figure.Figure.savefig", fail)
     elif step == "report":
-        monkeypatch.setattr("superpose.report.page", fail)
+        monkeypatch.setattr("superpose.report.document.page", fail)
     else:
         monkeypatch.setattr(results, "json", SimpleNamespace(dumps=fail))
     with pytest.raises(OSError, match="No space left"):

@@ -51,14 +51,11 @@ class Analysis:
         return over_seeds(self.table)
 
     def report(self, path: str | os.PathLike[str], title: str = "Alignment") -> Path:
-        """Write one self-contained HTML page: the sentences, warnings, a chart, the table and the settings."""
+        """Write one self-contained HTML page: verdicts and pictures, features, scores, methods and settings."""
         from superpose.report import write
 
-        return write(
-            path,
-            title=title,
-            sentences=self.sentences,
-            warnings=self.warnings,
-            table=self.table,
-            settings=self.settings,
-        )
+        content: dict[str, Any] = {} if self.content is None else self.content.reported
+        settings = self.settings | content.pop("settings", {})
+        scored = sentences(self.table, self.settings.get("permutations"))
+        parts = content | {"sentences": scored, "warnings": self.warnings, "table": self.table, "settings": settings}
+        return write(path, title=title, **parts)

@@ -66,8 +66,10 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
     for name, figure in pictures.items():
         save(figure, folder / name)
     replace(analysis, settings={**analysis.settings, **provenance}).report(folder / "report.html", title=title)
+    of_content = {} if analysis.content is None else {"content": analysis.content.settings}
     content = {
         "settings": analysis.settings,
+        **of_content,
         **provenance,
         "sentences": analysis.sentences,
         "warnings": list(analysis.warnings),

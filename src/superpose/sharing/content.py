@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +73,22 @@ class Content:
         from superpose.sharing.picture import picture
 
         return picture(self.table)
+
+    @property
+    def reported(self) -> dict[str, Any]:
+        """What a report shows of it: the parts that `superpose.report.page` takes."""
+        told = [sentences(self.table.iloc[[place]]) for place in range(len(self.table))]
+        return {
+            "content": self.table.assign(told=pd.Series(told, index=self.table.index, dtype=object)),
+            "features": self.features,
+            "settings": {"features": self.settings},
+        }
+
+    def report(self, path: str | os.PathLike[str], title: str = "Content") -> Path:
+        """Write one self-contained HTML page: verdicts and pictures, the features, methods and settings."""
+        from superpose.report import write
+
+        return write(path, title=title, sentences=(), warnings=self.warnings, **self.reported)
 
 
 def content(

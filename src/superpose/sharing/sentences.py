@@ -62,8 +62,13 @@ def _decomposition(row: Any) -> str:
     return (
         f"{a} and {b}: raw debiased CKA is {row.raw:.2f}; the features alone give {row.content:.2f} "
         f"({row.content_low:.2f} to {row.content_high:.2f}), and packed as they are {row.packed:.2f}, which leaves "
-        f"{row.unexplained:+.2f}.{rest}"
+        f"{_left(row.unexplained)}.{rest}"
     )
+
+
+def _left(unexplained: float) -> str:
+    text = f"{unexplained:+.2f}"
+    return "nothing" if text in ("+0.00", "-0.00") else text
 
 
 def _percent(share: float) -> str:

@@ -1,0 +1,5 @@
+"""The report: one offline HTML page of what was found, with its pictures, tables, methods and settings."""
+
+from superpose.report.document import page, write
+
+__all__ = ["page", "write"]

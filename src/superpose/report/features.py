@@ -1,0 +1,102 @@
+"""The feature browser: shared and private features of each system, the strongest ones where there are many."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from superpose.report.cells import Cell, Column, Row, figure, missing, number, rounded, text
+from superpose.report.marks import scale
+from superpose.wording import p_number
+
+# Up to so many systems and others, each feature has a row for every other system; beyond, one row for all of them.
+APART = 30
+# Rows of the browser, at most.
+ROWS = 2_000
+
+
+def browsable(features: pd.DataFrame) -> pd.DataFrame:
+    """Return the features that the browser shows, those of most variance first, with `where` each is held.
+
+    Of many systems, a row a feature in place of one a feature and other system: how many of the others hold it, and the
+    one that tells it best.
+    """
+    sides = features.groupby(["system", "other"], sort=False).ngroups
+    rows = features.assign(where=_where(features)) if sides <= APART else _over_others(features)
+    each = rows.groupby([name for name in ("system", "other") if sides <= APART or name == "system"], sort=False)
+    most = max(1, ROWS // max(1, each.ngroups))
+    rank = each["variance"].rank(method="first", ascending=False)
+    return rows[rank <= most].sort_values("variance", ascending=False, kind="stable")
+
+
+def _where(features: pd.DataFrame) -> Any:
+    return np.where(~features["assessable"], "not assessable", np.where(features["held"], "shared", "private"))
+
+
+def _over_others(features: pd.DataFrame) -> pd.DataFrame:
+    grouped = features.groupby(["system", "feature"], sort=False)
+    best = features.loc[grouped["r_other"].idxmax().dropna()].set_index(["system", "feature"])
+    holding, others = grouped["held"].sum(), grouped["other"].size()
+    best["others"] = [f"{int(holding[key])} of {int(others[key])}" for key in best.index]
+    best["holding"] = [int(holding[key]) for key in best.index]
+    rows = best.reset_index()
+    return rows.assign(where=_where(rows))
+
+
+def _ratio(row: Row) -> Cell:
+    drawing = scale([("raw", row["ratio"])])
+    shown = f'<span class="beside"><span>{number(row["ratio"], ".2f")}</span>{drawing}</span>'
+    return Cell(shown if drawing else "", rounded(row["ratio"]))
+
+
+def _partner(row: Row) -> Cell:
+    if missing(row.get("partner")) or row["partner"] < 0:
+        return Cell()
+    return Cell(f"{row['partner']:.0f} (r = {number(row['partner_r'], '.2f')})", rounded(row["partner_r"]))
+
+
+def _samples(row: Row) -> Cell:
+    return Cell(escape(", ".join(map(str, row.get("samples", ())))))
+
+
+COLUMNS = (
+    Column("Feature", "column of the dictionary, from the most variance down", figure("feature", ".0f")),
+    Column("System", "whose feature it is", text("system"), "text", filtered=True),
+    Column(
+        "Where",
+        "shared: the other system tells it at least half as well; private: it does not",
+        text("where"),
+        "text",
+        filtered=True,
+    ),
+    Column(
+        "Other",
+        "the system it is looked for in; of many, the one that tells it best",
+        text("other"),
+        "text",
+        filtered=True,
+    ),
+    Column(
+        "Held by",
+        "how many of the other systems hold it",
+        lambda row: Cell(text("others")(row).html, rounded(row.get("holding"))),
+    ),
+    Column("Strength", "share of the system's held-out variance that is lost without it", figure("variance", ".1%")),
+    Column("Active", "share of samples that have it", figure("active", ".1%")),
+    Column("Stability", "cosine between the two halves' atoms", figure("halves", ".2f")),
+    Column("r, own", "held-out correlation of its code with what its own system predicts", figure("r_self", ".2f")),
+    Column("r, other", "the same, predicted from the other system", figure("r_other", ".2f")),
+    Column("Ratio", "the second over the first; held above .5", _ratio, "picture"),
+    Column("Within label", "the ratio for what it adds to the mean of its label", figure("within_label", ".2f")),
+    Column("Partner", "the other's own feature that correlates best with it", _partner),
+    Column("Effect there", "share of the other's variance that it carries", figure("effect", ".1%")),
+    Column(
+        "q",
+        "false discovery rate of: the other system is independent of it",
+        lambda row: Cell(escape(p_number(row.get("q"))), rounded(row.get("q"))),
+    ),
+    Column("Strongest samples", "the samples with the largest code", _samples, "note"),
+)

@@ -1,0 +1,108 @@
+"""What was done, in the words of a methods section, with a caption, and the works to cite."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import metadata
+from typing import Any
+
+import pandas as pd
+
+PAPER = (
+    "Liu, S., Issa, H., Longon, A., Gorton, L., Khosla, M., Williams, A. & Klindt, D. (2026). Similarity of neural "
+    "network representations in superposition. arXiv:2604.00208."
+)
+SOFTWARE = "The superpose developers (2026). superpose, version {version}."
+# By the words of a methods paragraph that call for each.
+WORKS = {
+    "sparse dictionaries": (
+        "Olshausen, B. A. & Field, D. J. (1997). Sparse coding with an overcomplete basis set: a strategy employed by "
+        "V1? Vision Research 37, 3311–3325."
+    ),
+    "false discovery": (
+        "Benjamini, Y. & Hochberg, Y. (1995). Controlling the false discovery rate. Journal of the Royal Statistical "
+        "Society B 57, 289–300."
+    ),
+    "debiased CKA": (
+        "Kornblith, S., Norouzi, M., Lee, H. & Hinton, G. (2019). Similarity of neural network representations "
+        "revisited. ICML. Debiased: Song, L., Smola, A., Gretton, A., Bedo, J. & Borgwardt, K. (2012). Feature "
+        "selection via dependence maximization. Journal of Machine Learning Research 13, 1393–1434."
+    ),
+    "RSA": (
+        "Kriegeskorte, N., Mur, M. & Bandettini, P. (2008). Representational similarity analysis. Frontiers in Systems "
+        "Neuroscience 2, 4."
+    ),
+}
+METRICS = {
+    "cka_debiased": "debiased CKA",
+    "cka": "CKA",
+    "rsa": "RSA on dot products",
+    "ridge_r": "the correlation of held-out ridge predictions",
+    "ridge_r2": "their R²",
+    "ridge_r_units": "their correlation unit by unit, averaged",
+}
+
+
+def paragraph(content: pd.DataFrame | None, table: pd.DataFrame, settings: Mapping[str, Any]) -> str:
+    """Return what was measured and how, for a methods section."""
+    said = [f"Alignment was measured with superpose {_version()}."]
+    if content is not None and len(content):
+        of_features = settings.get("features") or settings
+        said.append(
+            "The features of each system were found without looking at any other: an atom that sparse dictionaries of "
+            "two disjoint halves of its training samples both learn (cosine over .9)."
+        )
+        if held_out := of_features.get("test_samples"):
+            said.append(f"Of {of_features['samples']:,} samples, {held_out:,} were held out from all fitting.")
+        said.append(
+            "A generic nonlinear regression predicted the code of each feature from the other system and, as its "
+            "ceiling, from its own; a feature is held where the first held-out correlation is over half the second. "
+            "Significance is by permutation with the false discovery rate controlled. Raw debiased CKA was decomposed "
+            "into the CKA of the features, what their packing makes of it, and a rest."
+        )
+    raw = table[table["space"] == "raw"] if "space" in table else table
+    if len(raw):
+        names = [METRICS.get(name, name) for name in dict.fromkeys(map(str, raw["metric"]))]
+        said.append(f"Raw scores are {_listed(names)}.")
+        if any("ridge" in str(name) for name in raw["metric"]):
+            folds = str(settings.get("split", "")).removeprefix("cv=")
+            how = f"{folds}-fold cross-validation" if folds.isdigit() else "held-out samples"
+            said.append(f"Regressions chose their penalty inside the training samples of {how}.")
+        said.append("Intervals are 95 %, from influence values.")
+        if permutations := settings.get("permutations"):
+            said.append(
+                f"p-values are from {permutations:,} permutations, of which the smallest possible is "
+                f"{1 / (1 + permutations):.2g}."
+            )
+    if groups := settings.get("groups"):
+        # A command records which file they were read from.
+        count = f"the {groups:,} " if isinstance(groups, int) else ""
+        said.append(f"Splits, intervals and permutations took {count}groups of samples whole.")
+    if "seed" in settings:
+        said.append(f"Everything random was derived from the seed {settings['seed']}.")
+    return " ".join(said)
+
+
+def caption(content: pd.DataFrame | None) -> str:
+    """Return a caption for the picture of content, or nothing where there is none."""
+    if content is None or not len(content):
+        return ""
+    return (
+        "Content and packing. Triangles: CKA of the features that both systems' own activity tells (content), with its "
+        "90 % interval; diamonds: the CKA that their packing among the units gives; circles: debiased CKA of the raw "
+        "activity. From triangle to diamond is packing, from diamond to circle what neither explains. Bars: the share "
+        "of each system's features that the other holds."
+    )
+
+
+def citations(said: str) -> list[str]:
+    """Return the works that a methods paragraph calls for, the paper and this software first."""
+    return [PAPER, SOFTWARE.format(version=_version()), *(work for words, work in WORKS.items() if words in said)]
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _version() -> str:
+    return metadata.version("superpose")

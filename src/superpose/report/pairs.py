@@ -1,0 +1,184 @@
+"""Systems × systems: matrices of scores, whose cells open what was found of a pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from superpose.plots import comparable
+from superpose.report.cells import Row, missing, number
+from superpose.report.content import badge, decomposition, kind, sign
+from superpose.report.marks import scatter
+from superpose.report.scores import MAIN_METRICS, OF_PAIR, metric_name
+from superpose.report.tables import table
+
+Couple = tuple[str, str]
+Point = tuple[float, float, bool]
+
+# Points of a scatter, at most; of many pairs, so many in all.
+POINTS, ALL_POINTS = 100, 20_000
+PAIR_BYTES = 100_000
+# Up to so many systems, every metric has its matrix; of more, the main ones.
+EVERY_MATRIX = 12
+MAIN_MATRICES = ("Raw debiased CKA", "Raw held-out r, row")
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """All pairs of a report, by their two names: their content, scores, and points of each direction's features."""
+
+    couples: list[Couple]
+    systems: list[str]
+    content: dict[Couple, Row]
+    scores: dict[Couple, list[Row]]
+    points: dict[Couple, list[Point]]
+
+    def scores_of(self, pair: Couple) -> list[Row]:
+        """Return the rows of scores of a pair, in whichever order it stands there."""
+        return self.scores.get(pair) or self.scores.get(pair[::-1]) or []
+
+
+def pairs_of(content: pd.DataFrame | None, scores: pd.DataFrame, features: pd.DataFrame | None) -> Pairs:
+    """Return what there is of each pair; copies and twins that controls make are no pairs.
+
+    Parameters
+    ----------
+    content, features : pandas.DataFrame or None
+        As `superpose.content` gives them.
+    scores : pandas.DataFrame
+        Rows of `superpose.plots.tidy`.
+    """
+    rows = [] if content is None else content.to_dict("records")
+    known = {(str(row["system_a"]), str(row["system_b"])): row for row in rows}
+    scored: dict[Couple, list[Row]] = {}
+    for row in comparable(scores).to_dict("records"):
+        scored.setdefault(row["pair"], []).append(row)
+    asked = {pair for pair, of in scored.items() if any(_measured(row) for row in of)}
+    reverse = {pair[::-1] for pair in known}
+    couples = list(dict.fromkeys([*known, *(pair for pair in scored if pair in asked - reverse)]))
+    systems = list(dict.fromkeys(name for pair in couples for name in pair))
+    return Pairs(couples, systems, known, scored, {} if features is None else _points(features))
+
+
+def _measured(row: Row) -> bool:
+    return bool(row["space"] == "raw" and row["control"] == "none")
+
+
+def _points(features: pd.DataFrame) -> dict[Couple, list[Point]]:
+    """Return the points of each direction, those of most variance first."""
+    columns = features[features["r_self"].notna() & features["r_other"].notna()].sort_values(
+        "variance", ascending=False
+    )
+    found: dict[Couple, list[Point]] = {}
+    names = ("system", "other", "r_self", "r_other", "held")
+    for system, other, own, there, held in zip(*(columns[name].tolist() for name in names), strict=True):
+        found.setdefault((str(system), str(other)), []).append((own, there, bool(held)))
+    return found
+
+
+def panel(pairs: Pairs, place: int, *, opened: bool) -> str:
+    """Return all that was found of one pair, as a part of the page that opens."""
+    a, b = pair = pairs.couples[place]
+    row = pairs.content.get(pair)
+    name = escape(f"{a} and {b}")
+    parts = []
+    if row is not None:
+        parts += [f"<p>{escape(text)}</p>" for text in row.get("told", ())]
+        if not missing(row["content"]):
+            parts.append(decomposition(row))
+        parts.append(_scatters(pairs, pair))
+    if rows := pairs.scores_of(pair):
+        main = [one for one in rows if one["metric"] in MAIN_METRICS] or rows
+        parts.append(table(f"scores of {a} and {b}", "scores of this pair", OF_PAIR, main, PAIR_BYTES))
+    head = f"{name} {badge(row)}" if row is not None else name
+    return (
+        f'<details class="pair"{" open" if opened else ""}><summary><h3>{head}</h3></summary>'
+        f'<div id="pair-{place}" tabindex="-1">{"".join(parts)}</div></details>'
+    )
+
+
+def _scatters(pairs: Pairs, pair: Couple) -> str:
+    most = max(10, min(POINTS, ALL_POINTS // (2 * len(pairs.couples))))
+    drawn = []
+    for one, other in (pair, pair[::-1]):
+        if not (points := pairs.points.get((one, other))):
+            continue
+        shown = points[:most]
+        held = sum(holds for _, _, holds in shown)
+        strongest = "" if len(shown) == len(points) else "strongest "
+        drawn.append(
+            scatter(
+                shown,
+                f"{len(shown)} {strongest}features of {one}, {held} of them held by {other} (dots), "
+                f"{len(shown) - held} not (squares). "
+                f"Across: r predicted by {one} itself; up: by {other}; 0 to 1, held above the broken line.",
+            )
+        )
+    return f'<div class="scatters">{"".join(drawn)}</div>' if drawn else ""
+
+
+def matrices(pairs: Pairs) -> str:
+    """Return a matrix of systems for the verdict, the content and each main score, or nothing for a single pair."""
+    if len(pairs.systems) < 3:
+        return ""
+    places = {pair: place for place, pair in enumerate(pairs.couples)}
+    places |= {pair[::-1]: place for pair, place in places.items()}
+    scores = _of_scores(pairs)
+    if len(pairs.systems) > EVERY_MATRIX:
+        scores = {name: values for name, values in scores.items() if name.startswith(MAIN_MATRICES)} or scores
+    found = {**_of_content(pairs), **scores}
+    return "".join(_matrix(name, values, pairs.systems, places) for name, values in found.items())
+
+
+def _of_content(pairs: Pairs) -> dict[str, dict[Couple, Any]]:
+    found: dict[str, dict[Couple, Any]] = {
+        "Verdict": {},
+        "Features of the row that the column holds": {},
+        "Content": {},
+    }
+    for (a, b), row in pairs.content.items():
+        found["Verdict"] |= {(a, b): row["verdict"], (b, a): row["verdict"]}
+        found["Features of the row that the column holds"] |= {(a, b): row["held_by_b"], (b, a): row["held_by_a"]}
+        found["Content"] |= {(a, b): row["content"], (b, a): row["content"]}
+    return {name: values for name, values in found.items() if values}
+
+
+def _of_scores(pairs: Pairs) -> dict[str, dict[Couple, Any]]:
+    found: dict[str, dict[Couple, Any]] = {}
+    for row in filter(_measured, chain.from_iterable(pairs.scores.values())):
+        ends = (str(row["system_a"]), str(row["system_b"]))
+        name = metric_name(str(row["metric"])) + (", row predicts column" if row["directed"] else "")
+        values = found.setdefault(f"Raw {name}", {})
+        for pair in (ends,) if row["directed"] else (ends, ends[::-1]):
+            values.setdefault(pair, row["score"])
+    return dict(sorted(found.items(), key=lambda item: not item[0].startswith(MAIN_MATRICES)))
+
+
+def _matrix(name: str, values: Mapping[Couple, Any], systems: list[str], places: Mapping[Couple, int]) -> str:
+    head = "".join(f'<th scope="col" title="{escape(one)}">{place}</th>' for place, one in enumerate(systems, start=1))
+    lines = []
+    for place, one in enumerate(systems, start=1):
+        cells = "".join(_cell(one, other, values, places) for other in systems)
+        lines.append(f'<tr><th scope="row">{place}\u00a0{escape(one)}</th>{cells}</tr>')
+    return (
+        f'<div class="matrix" data-name="{escape(name)}"><div class="scroll" role="region" aria-label="{escape(name)}" '
+        f'tabindex="0"><table><caption><span>{escape(name)}</span></caption><thead><tr><td></td>{head}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div></div>"
+    )
+
+
+def _cell(one: str, other: str, values: Mapping[Couple, Any], places: Mapping[Couple, int]) -> str:
+    value, place = values.get((one, other)), places.get((one, other))
+    if value is None or place is None or missing(value):
+        return "<td></td>"
+    if isinstance(value, str):
+        link = f'<a href="#pair-{place}" aria-label="{escape(value)}">{sign(value)}</a>'
+        return f'<td class="{kind(value)}">{link}</td>'
+    shade = 100 * float(np.clip(value, 0, 1))
+    return f'<td style="--v:{shade:.0f}%"><a href="#pair-{place}">{number(value, ".2f").replace("0.", ".")}</a></td>'

@@ -1,0 +1,306 @@
+"""The report in a real browser: no error, nothing fetched, nothing cut off, and every control does what it says."""
+
+import csv
+import io
+import os
+import re
+import shutil
+
+import pytest
+from reports import invented
+
+from superpose import report
+
+pytestmark = pytest.mark.browser
+
+WIDTHS, THEMES = (1280, 768, 360), ("light", "dark")
+HOSTILE = '</script><script>console.error("run")</script><img src=x onerror=console.error(1)>"\'&$c_1$'
+# Whatever reaches beyond the right edge, unless it lies in a region that scrolls.
+CUT_OFF = """() => [...document.querySelectorAll("main *")].filter(element => {
+  const box = element.getBoundingClientRect();
+  return box.width && box.right > innerWidth + 1 && !element.closest(".scroll");
+}).map(element => `${element.tagName} ${element.className} ${element.getBoundingClientRect().right}`)"""
+# WCAG 2.2: relative luminance of text and of what lies behind it, as blended on the page.
+FAINT = """() => {
+  const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const rgba = colour => {
+    canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data];
+  };
+  const over = ([r, g, b, a], [x, y, z]) => [r, g, b].map((c, i) => (c * a + [x, y, z][i] * (255 - a)) / 255);
+  const luminance = colour => colour.map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
+  const behind = element => {
+    const layers = [];
+    for (let e = element; e; e = e.parentElement) layers.unshift(rgba(getComputedStyle(e).backgroundColor));
+    return layers.reduce((under, layer) => over(layer, under), [255, 255, 255]);
+  };
+  const faint = new Set();
+  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.checkVisibility() || element.closest("option")) continue;
+    const back = behind(element);
+    const front = over(rgba(getComputedStyle(element).color), back);
+    const [light, dark] = [luminance(front), luminance(back)].sort((a, b) => b - a);
+    const contrast = (light + .05) / (dark + .05);
+    if (contrast < 4.5) faint.add(`${element.tagName}.${element.className} ${contrast.toFixed(1)}`);
+  }
+  return [...faint];
+}"""
+
+
+def missing(what):
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Return Debian's Chromium, driven by Playwright; without them tests are skipped on a desk, and fail in CI."""
+    path = next(filter(None, map(shutil.which, ["chromium", "chromium-browser", "google-chrome"])), None)
+    if path is None:
+        missing("no Chromium found: apt-get install --no-install-recommends chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("no Playwright found: pip install playwright")
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory):
+    """Reports of two systems, of which one has a hostile name, and of 36."""
+    folder = tmp_path_factory.mktemp("pages")
+    names = {2: ["cortex", HOSTILE], 36: [f"a network of a long name, layer {i}" for i in range(36)]}
+    written = {}
+    for count, systems in names.items():
+        parts = invented(systems) | ({"title": HOSTILE, "warnings": [HOSTILE]} if count == 2 else {})
+        written[count] = report.write(folder / f"{count}.html", **parts)
+    return written
+
+
+@pytest.fixture
+def opened(browser):
+    """Open pages in contexts of their own; what a page logs or asks for is an error at the end."""
+    contexts, heard = [], []
+
+    def open_page(path, width=1280, theme="light", **options):
+        context = browser.new_context(viewport={"width": width, "height": 800}, color_scheme=theme, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(10_000)
+        page.on("console", lambda message: heard.append(message.text))
+        page.on("pageerror", lambda error: heard.append(str(error)))
+        page.on("request", lambda request: request.url != path.as_uri() and heard.append(request.url))
+        page.goto(path.as_uri())
+        return page
+
+    open_page.heard = heard
+    yield open_page
+    for context in contexts:
+        context.close()
+    # Downloads and hashes of the page itself are no requests to anyone.
+    assert [said for said in heard if not said.startswith(("blob:", "file:"))] == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("systems", [2, 36])
+def test_nothing_is_cut_off_and_all_text_is_legible(opened, pages, systems, width, theme):
+    page = opened(pages[systems], width, theme)
+    if systems == 36:
+        page.evaluate("location.hash = '#pair-600'")
+        page.locator("#pair-600").wait_for(state="visible")
+    page.locator("summary", has_text="What the columns").first.click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.evaluate(CUT_OFF) == []
+    dark = page.evaluate("matchMedia('(prefers-color-scheme: dark)').matches")
+    assert dark == (theme == "dark")
+    if systems == 2:
+        assert page.evaluate(FAINT) == []
+
+
+def column(page, grid, heading):
+    """Return what the visible rows of a column show."""
+    heads = grid.locator("thead th").all_inner_texts()
+    place = next(i for i, text in enumerate(heads) if text.startswith(heading))
+    cells = "rows => rows.filter(row => !row.hidden).map(row => row.cells[PLACE].textContent)".replace(
+        "PLACE", str(place)
+    )
+    return grid.locator("tbody tr").evaluate_all(cells)
+
+
+def shares(texts):
+    return [float(text.rstrip("%")) for text in texts]
+
+
+class TestFeatureBrowser:
+    @pytest.fixture
+    def page(self, opened, pages):
+        return opened(pages[2], 768)
+
+    @pytest.fixture
+    def grid(self, page):
+        return page.locator('[data-name="features"]')
+
+    def test_heads_sort_both_ways_and_say_so(self, page, grid):
+        head = grid.locator("thead th", has_text="Strength")
+        assert head.get_attribute("aria-sort") == "none"
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == "descending"
+        down = shares(column(page, grid, "Strength"))
+        assert down == sorted(down, reverse=True)
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == "ascending"
+        assert shares(column(page, grid, "Strength")) == sorted(down)
+        grid.locator("thead th", has_text="Where").get_by_role("button").click()
+        assert column(page, grid, "Where") == sorted(column(page, grid, "Where"))
+        assert head.get_attribute("aria-sort") == "none"
+
+    def test_filters_and_search_choose_rows(self, page, grid):
+        assert len(column(page, grid, "Where")) == 80
+        private = column(page, grid, "Where").count("private")
+        grid.get_by_label("Where").select_option("private")
+        assert column(page, grid, "Where") == ["private"] * private
+        assert grid.locator("output").inner_text() == f"{private} of 80 rows"
+        grid.get_by_label("System").select_option("cortex")
+        assert set(column(page, grid, "System")) == {"cortex"}
+        grid.get_by_label("Where").select_option("all")
+        grid.get_by_label("Search").fill("word 7")
+        # As words: "word 7" is in the names of samples, and 7 elsewhere.
+        assert 0 < len(column(page, grid, "Where")) < 40
+        grid.get_by_label("Search").fill("no such feature")
+        assert column(page, grid, "Where") == []
+        assert grid.locator("output").inner_text() == "0 of 80 rows"
+
+    def test_rows_that_are_shown_are_exported(self, page, grid):
+        grid.get_by_label("Where").select_option("shared")
+        with page.expect_download() as download:
+            grid.get_by_role("button", name="Export CSV").click()
+        assert download.value.suggested_filename == "features.csv"
+        with open(download.value.path(), encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(io.StringIO(file.read())))
+        assert len(rows) == len(column(page, grid, "Where"))
+        assert {row["Where"] for row in rows} == {"shared"}
+        assert {row["System"] for row in rows} == {"cortex", HOSTILE}
+        assert all(0 <= float(row["Strength"]) <= 0.1 for row in rows)
+
+    def test_by_keyboard_alone(self, page, grid):
+        search = grid.get_by_label("Search")
+        search.focus()
+        page.keyboard.type("private")
+        assert set(column(page, grid, "Where")) == {"private"}
+        for _ in range(20):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement.textContent") == "Strength":
+                break
+        page.keyboard.press("Enter")
+        assert grid.locator("thead th", has_text="Strength").get_attribute("aria-sort") == "descending"
+
+
+def test_every_control_can_be_used(opened, pages):
+    page = opened(pages[2])
+    for summary in page.locator("summary").all():
+        before = summary.evaluate("element => element.parentElement.open")
+        summary.click()
+        assert summary.evaluate("element => element.parentElement.open") != before
+        summary.click()
+    for button in page.locator("thead button").all():
+        button.click()
+        assert button.locator("xpath=..").get_attribute("aria-sort") != "none"
+    for select in page.locator("select").all():
+        for value in select.locator("option").evaluate_all("options => options.map(option => option.value)"):
+            select.select_option(value)
+        select.select_option("")
+    for search in page.locator("input[type=search]").all():
+        search.fill("x")
+        search.fill("")
+    for button in page.get_by_role("button", name="Export CSV").all():
+        with page.expect_download():
+            button.click()
+    for button in page.locator(".paste button").all():
+        button.click()
+        page.wait_for_function("element => element.textContent === 'Copied'", arg=button.element_handle())
+
+
+def test_what_is_focused_is_named(opened, pages):
+    """Whatever takes the keyboard has a name for those who hear the page, and every table has a caption."""
+    page = opened(pages[2])
+    assert page.locator("table").count() == page.locator("table > caption").count()
+    names = page.locator("button, select, input, [tabindex='0'], summary, a").evaluate_all(
+        "all => all.map(e => e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent.trim() || "
+        "document.getElementById(e.getAttribute('aria-labelledby'))?.textContent || '')"
+    )
+    assert len(names) > 20
+    assert all(names)
+
+
+class TestMatrix:
+    def test_a_cell_opens_its_pair(self, opened, pages):
+        page = opened(pages[36])
+        pair = page.locator("#pair-40")
+        assert not pair.is_visible()
+        cell = page.locator('.matrix:visible a[href="#pair-40"]').first
+        cell.focus()
+        page.keyboard.press("Enter")
+        pair.wait_for(state="visible")
+        page.wait_for_function("document.activeElement.id === 'pair-40'")
+        assert pair.locator(".decomposition").count() == 1
+        assert pair.locator("svg").count() == 2
+        assert pair.locator("tbody tr", has_text="debiased CKA").count() >= 1
+        # The same cell opens it again.
+        page.locator("details.pair[open] > summary").click()
+        assert not pair.is_visible()
+        cell.click()
+        pair.wait_for(state="visible")
+
+    def test_one_matrix_at_a_time(self, opened, pages):
+        page = opened(pages[36], 360, "dark")
+        select = page.locator("label:has-text('Matrix of') select")
+        names = select.locator("option").all_inner_texts()
+        assert len(names) == 5
+        for name in names:
+            select.select_option(label=name)
+            visible = page.locator(".matrix:visible")
+            assert visible.count() == 1
+            assert visible.get_attribute("data-name") == name
+            assert visible.locator("a").count() == 36 * 35
+
+    def test_rows_of_content_are_filtered_by_verdict(self, opened, pages):
+        page = opened(pages[36])
+        grid = page.locator('[data-name="content"]')
+        grid.get_by_label("Verdict").select_option("cannot tell")
+        assert set(column(page, grid, "Why not more")) == {"too little is explained"}
+
+
+def test_everything_can_be_read_without_scripts(opened, pages):
+    page = opened(pages[2], java_script_enabled=False)
+    assert page.locator('[data-name="features"] tbody tr').count() == 80
+    assert page.locator(".decomposition").is_visible()
+    assert page.locator("button, select, input").count() == 0
+
+
+def test_errors_and_requests_are_noticed(opened, pages, tmp_path):
+    text = pages[2].read_text(encoding="utf-8")
+    planted = {
+        "refused": "<script>console.error('planted')</script>",
+        "asked": '<img src="https://nowhere.invalid/a.png">',
+    }
+    for name, piece in planted.items():
+        (tmp_path / f"{name}.html").write_text(text.replace("</main>", f"</main>{piece}"), encoding="utf-8")
+        opened(tmp_path / f"{name}.html").wait_for_timeout(0)
+        assert any(re.search("Content Security Policy|violates", said) for said in opened.heard), name
+        opened.heard.clear()
+    faulty = "<p style='color: #999'>faint</p><div style='width: 3000px'>wide</div></main>"
+    (tmp_path / "faulty.html").write_text(text.replace("</main>", faulty), encoding="utf-8")
+    page = opened(tmp_path / "faulty.html")
+    assert [said.split()[0] for said in page.evaluate(FAINT)] == ["P."]
+    assert [said.split()[0] for said in page.evaluate(CUT_OFF)] == ["DIV"]
+    assert page.evaluate("document.documentElement.scrollWidth") > 1280
+    (tmp_path / "broken.html").write_text("<script>console.error('planted')</script>")
+    opened(tmp_path / "broken.html")
+    assert opened.heard == ["planted"]
+    opened.heard.clear()
