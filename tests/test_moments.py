@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 
 from superpose import moments
 from superpose.blocks import is_sparse
-from superpose.moments import Moments, accumulate, compact, merge, of_pair, row_blocks, working_type
+from superpose.moments import Moments, accumulate, merge, of_pair, row_blocks, working_type
 
 
 def direct(x, y, shift_x, shift_y):
@@ -219,22 +219,6 @@ def test_row_blocks_cover_every_row_once_in_its_fold(samples, rows, folds):
 )
 def test_products_have_the_precision_of_the_input(kind, products):
     assert working_type(np.zeros(2, dtype=kind)) is products
-
-
-@pytest.mark.parametrize("offset", [0.0, 1e4])
-def test_compact_keeps_inner_products_between_samples(offset):
-    x = np.random.default_rng(0).normal(size=(3, 20, 300)) + offset
-    small = compact(x)
-    assert small.shape == (3, 20, 21)
-    gram, again = x @ np.swapaxes(x, -1, -2), small @ np.swapaxes(small, -1, -2)
-    assert_allclose(again, gram, rtol=1e-12)
-    deviations = [z - z.mean(-2, keepdims=True) for z in (x, small)]
-    assert_allclose(*(d @ np.swapaxes(d, -1, -2) for d in deviations), atol=1e-8 if offset else 1e-11)
-
-
-def test_compact_leaves_narrow_arrays_alone():
-    x = np.ones((20, 40))
-    assert compact(x) is x
 
 
 class TestFormulas:

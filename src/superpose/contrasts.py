@@ -17,6 +17,7 @@ from superpose.comparison import (
     Design,
     Outcome,
     Progress,
+    Responses,
     Systems,
     checked_systems,
     design_of,
@@ -260,8 +261,8 @@ def _scored(systems: Systems, target: str, metrics: Sequence[Metric], **how: Any
         if not isinstance(metric, MomentMetric | PairwiseMetric) or metric.influence is None:
             raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
     found: dict[str, dict[str, Outcome]] = {name: {} for name, _ in couples}
-    for part in over_pairs(arrays, couples, planned, design):
-        for metric in part.metrics:
+    for part in over_pairs(Responses(arrays), couples, planned, design):
+        for metric, _ in part.metrics:
             found[part.pair[0]][metric.name] = outcome_of(part.directions[0], metric, part.originals, design)
     eps = max(float(np.finfo(working_type(x)).eps) for x in arrays.values())
     return _Scored(found, design, planned, ROUNDING * eps)

@@ -392,26 +392,6 @@ def merge(first: Moments, second: Moments) -> Moments:
     )
 
 
-def compact(x: Float[np.ndarray, "*repeats samples units"]) -> Float[np.ndarray, "*repeats samples directions"]:
-    """Rotate units beyond twice the samples away: the same inner products between samples in fewer columns.
-
-    Every score that does not change under a rotation of the units is the same for `x` and for the result.
-    """
-    if not is_wide(x):
-        return x
-    # The offset comes first, so that it lies in one column and costs the small differences no digits.
-    centre = x.mean(axis=-2, keepdims=True, dtype=np.float64)
-    basis = np.concatenate([centre, np.asarray(x, dtype=np.float64) - centre], axis=-2)
-    rotated = np.swapaxes(np.linalg.qr(np.swapaxes(basis, -1, -2), mode="r"), -1, -2)
-    return rotated[..., 1:, :] + rotated[..., :1, :]
-
-
-def is_wide(x: Array) -> bool:
-    """Return whether a system has more than twice as many units as samples."""
-    samples, units = x.shape[-2:]
-    return bool(units > 2 * samples)
-
-
 def chunk_rows(systems: Iterable[Array]) -> int:
     """Return how many rows a chunk takes: the widest system's fit in cache, or in `CHUNK_BYTES`; all in `ALL_BYTES`."""
     systems = list(systems)

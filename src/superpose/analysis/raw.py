@@ -30,6 +30,7 @@ from superpose.deprecation import renamed
 from superpose.engines import processes
 from superpose.metrics import Metric, resolved
 from superpose.recordings.systems import paired
+from superpose.wide import is_wide
 
 Array = NDArray[Any]
 
@@ -100,7 +101,7 @@ def planned_raw(
     workers = processes(engine)
     chosen = resolved(metrics)
     systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
-    arrays, dropped = varying(checked_systems(systems))
+    arrays, dropped = _varying(checked_systems(systems))
     couples = checked_pairs(arrays, pairs)
     design = design_of(
         check_paired(arrays),
@@ -117,6 +118,12 @@ def planned_raw(
     planned_for(chosen, design)
     settings = settings_of(couples, chosen, design) | {"permutations": permutations, "engine": engine}
     return partial(_found, arrays, couples, chosen, design, workers, dropped, settings)
+
+
+def _varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, list[int]]]:
+    """Drop units that are constant, but not of wide systems: they change no score, and the rest would be copied."""
+    narrow, dropped = varying({name: x for name, x in arrays.items() if not is_wide(x)})
+    return {name: narrow.get(name, x) for name, x in arrays.items()}, dropped
 
 
 def _found(

@@ -17,9 +17,10 @@ from superpose.files import DataError
 from superpose.metrics.cka import hsic
 from superpose.metrics.grouped import grouped_hsic, left_out, shared_out
 from superpose.metrics.kernels import pair_part, pair_share
-from superpose.moments import Labels, compact
+from superpose.moments import Labels
 from superpose.rows import check_rows
 from superpose.statistics import uncertainty
+from superpose.wide import compact
 
 Array = NDArray[Any]
 

@@ -18,6 +18,7 @@ from superpose.comparison.main import compare
 from superpose.comparison.matrix import matrix
 from superpose.comparison.order import SAMPLES, warn_of_order
 from superpose.comparison.pairs import Directions, Outcome, outcome_of
+from superpose.comparison.responses import Responses
 from superpose.comparison.routes import over_pairs
 from superpose.comparison.scores import COLUMNS, IDENTITY, OF_NULL, SCORES, SIZES, calibrated
 from superpose.comparison.sums import FACTORS, SHELVES, over_rows, shares_held, tiles
@@ -37,6 +38,7 @@ __all__ = [
     "Directions",
     "Outcome",
     "Progress",
+    "Responses",
     "Systems",
     "bytes_of",
     "calibrated",

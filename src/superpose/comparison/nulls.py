@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Pair, Part, repaired_key, score_of, stands_still, sums_of
+from superpose.comparison.pairs import Pair, Part, Way, repaired_key, score_of, stands_still, sums_of
 from superpose.metrics import MomentMetric
 from superpose.moments import Cross, Moments
 from superpose.statistics import p_value
@@ -25,20 +26,36 @@ class Null:
     permuted: Array
 
 
-def null_distributions(part: Part, design: Design) -> dict[str, list[Null]]:
-    """Return each metric's null, one a direction; all samples of the design take part."""
+def null_distributions(part: Part, design: Design) -> dict[Way, Null]:
+    """Return the null of each metric and direction; all samples of the design take part."""
     if not design.permutations or not design.exchange.enough(design.plan.held_out):
         return {}
-    _, directions, originals, metrics = part
+    held = (part.originals[0][design.scored], part.originals[1][design.scored])
+    able = [
+        (metric, ways)
+        for metric, ways in part.metrics
+        if design.count >= metric.minimum_samples and not stands_still(metric, held)
+    ]
+    scores = part.permuted([metric for metric, _ in able]) if part.permuted else _permuted(part, able, design)
+    return {
+        (metric.name, way): Null(
+            score_of(part.directions[way], metric, part.originals[::-1] if way else part.originals, design)[0],
+            scores[metric.name, way],
+        )
+        for metric, ways in able
+        for way in ways
+    }
+
+
+def _permuted(part: Part, metrics: Sequence[tuple[Any, Sequence[int]]], design: Design) -> dict[Way, Array]:
+    directions, originals = part.directions, part.originals
     pair = directions[0]
-    held = (originals[0][design.scored], originals[1][design.scored])
-    able = [m for m in metrics if design.count >= m.minimum_samples and not stands_still(m, held)]
     norms = [np.empty(len(design.folds)) for _ in pair.read]
     for square, take in zip(norms, pair.read, strict=True):
         for _, index in pair.blocks:
             rows = take(index)
             square[index] = np.einsum("ij,ij->i", rows, rows)
-    scores: dict[tuple[str, int], list[float]] = {}
+    scores: dict[Way, list[float]] = {}
     for number, index in enumerate(design.exchange.draw(design.permutations, design.seed)):
         cross = _crossed(pair, index, norms[0], norms[1][index])
         moments = Moments(pair.moments.x, pair.moments.y, cross)
@@ -48,9 +65,7 @@ def null_distributions(part: Part, design: Design) -> dict[str, list[Null]]:
         backward = (moments.swapped(), scored.swapped())
         for way, (direction, (whole, held_out)) in enumerate(zip(directions, (forward, backward), strict=True)):
             shared: dict[Any, Any] = {}
-            for metric in able:
-                if way not in design.ways(metric):
-                    continue
+            for metric in (m for m, ways in metrics if way in ways):
                 if isinstance(metric, MomentMetric):
                     key = repaired_key(metric)
                     if key not in shared:
@@ -62,16 +77,7 @@ def null_distributions(part: Part, design: Design) -> dict[str, list[Null]]:
                     value = float(metric(*(again[::-1] if way else again)))
                 scores.setdefault((metric.name, way), []).append(value)
         design.progress(f"null {pair.names[0]} {pair.names[1]}", number + 1, design.permutations)
-    return {
-        metric.name: [
-            Null(
-                score_of(direction, metric, originals[::-1] if way else originals, design)[0],
-                np.array(scores[metric.name, way]),
-            )
-            for way, direction in zip(design.ways(metric), directions, strict=False)
-        ]
-        for metric in able
-    }
+    return {key: np.array(values) for key, values in scores.items()}
 
 
 def _crossed(pair: Pair, index: NDArray[np.int64], norm_x: Array, norm_y: Array) -> Cross:

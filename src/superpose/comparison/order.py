@@ -17,6 +17,8 @@ Array = NDArray[Any]
 
 # From so many samples, the first ones, it is told.
 SAMPLES = 2_000
+# Values that are looked at together.
+VALUES = 2**22
 # A correlation of neighbours below this does not matter much; one beyond so many standard errors is no chance.
 SMALLEST, ERRORS = 0.1, 5.0
 
@@ -54,14 +56,25 @@ def neighbour_correlation(
     [False, True]
     """
     count = min(SAMPLES, len(x))
-    rows = np.asarray(x[:count], dtype=working_type(x)) - mean_of(x, slice(0, count))
-    if labels is not None:
-        _, of = np.unique(labels[:count], return_inverse=True)
-        totals = np.zeros((of.max() + 1, rows.shape[1]))
-        np.add.at(totals, of, rows)
-        rows = rows - (totals / np.bincount(of)[:, None])[of]
+    of = None if labels is None else np.unique(labels[:count], return_inverse=True)[1]
     apart = np.ones(count - 1, dtype=bool) if groups is None else groups[1:count] != groups[: count - 1]
-    square = float(inner(rows, rows).mean())
+    squares, products = np.zeros(count), np.zeros(count - 1)
+    width = max(1, VALUES // count)
+    for start in range(0, x.shape[1], width):
+        rows = _about_means(x[:count, start : start + width], of)
+        squares += inner(rows, rows)
+        products += inner(rows[:-1], rows[1:])
+    square = float(squares.mean())
     if not apart.any() or not square > 0:
         return 0.0, 0
-    return float(inner(rows[:-1], rows[1:])[apart].mean()) / square, int(apart.sum())
+    return float(products[apart].mean()) / square, int(apart.sum())
+
+
+def _about_means(x: Array, of: NDArray[np.int64] | None) -> Array:
+    """Return responses about the mean of each unit, over all samples or over those of one label."""
+    rows: Array = np.asarray(x, dtype=working_type(x)) - mean_of(x, slice(0, len(x)))
+    if of is None:
+        return rows
+    totals = np.zeros((of.max() + 1, rows.shape[1]))
+    np.add.at(totals, of, rows)
+    return rows - (totals / np.bincount(of)[:, None])[of]

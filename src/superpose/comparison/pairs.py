@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -62,13 +62,21 @@ class Pair:
 Directions = tuple[Pair, Pair]
 
 
+# A metric's name, and the direction of a pair.
+Way = tuple[str, int]
+
+
 class Part(NamedTuple):
-    """Some metrics of a pair, the sums that they take of it both ways, and its responses."""
+    """Some metrics of a pair, each with the directions it is scored in, the sums that they take, and its responses.
+
+    `permuted` are their scores over permutations, where these take more than the sums.
+    """
 
     pair: tuple[str, str]
     directions: Directions
     originals: tuple[Array, Array]
-    metrics: list[Any]
+    metrics: Sequence[tuple[Any, Sequence[int]]]
+    permuted: Callable[[Sequence[Any]], dict[Way, Array]] | None = None
 
 
 def sums_of(pair: Pair, metric: MomentMetric) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -12,60 +12,90 @@ from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
 from superpose.comparison.pairs import Directions, Pair, Part, rows_key, sums_key, sums_of
+from superpose.comparison.parts import in_parts
+from superpose.comparison.responses import Responses
 from superpose.comparison.sums import Held, Sums, shares_held, take_rows, tiles
 from superpose.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
-from superpose.metrics import MomentMetric
+from superpose.metrics import MomentMetric, PairwiseMetric
 from superpose.metrics.kernels import cross_rows, kernel_sums
-from superpose.moments import (
-    compact,
-    is_wide,
-    mean_of,
-    reader,
-)
+from superpose.moments import Precision, mean_of, reader
 
 Array = NDArray[Any]
+Couple = tuple[str, str]
+# Metrics, each with the directions of a pair that it is scored in.
+Ways = list[tuple[Any, Sequence[int]]]
+# A system in a precision → its responses, in the units that some metrics take.
+Take = Callable[[str, Precision | None], Array]
 
 
 def over_pairs(
-    arrays: dict[str, Array],
-    couples: Sequence[tuple[str, str]],
+    responses: Responses,
+    couples: Sequence[Couple],
     metrics: Sequence[Any],
     design: Design,
 ) -> Iterator[Part]:
-    """Yield each pair in parts that hold all its metrics, tile by tile; a system's own sums are taken once."""
-    free, bound = _by_axes(metrics)
-    if free and bound and any(is_wide(x) for x in arrays.values()):
-        # What no rotation of the units can change is taken of rotated units, whatever stands beside it.
-        yield from _of_one_kind(arrays, couples, free, design)
-        yield from _of_one_kind(arrays, couples, bound, design)
-    else:
-        yield from _of_one_kind(arrays, couples, metrics, design)
+    """Yield each pair in parts that hold all its metrics, tile by tile; a system's own sums are taken once.
+
+    What no rotation of a wide system's units can change is taken of that system turned, whatever stands beside it: all
+    of predictors, of targets what is pooled. A mean over the units of a wide target goes by parts of these.
+    """
+    turned: dict[Couple, Ways] = {}
+    rest: dict[Couple, Ways] = {}
+    for couple in couples:
+        for metric in metrics:
+            ways = [way for way in design.ways(metric) if _turns(metric, couple[::-1] if way else couple, responses)]
+            left = [way for way in design.ways(metric) if way not in ways]
+            if ways:
+                turned.setdefault(couple, []).append((metric, ways))
+            if left:
+                rest.setdefault(couple, []).append((metric, left))
+    if turned:
+        yield from _of_one_kind(turned, responses.turned, responses, design)
+    for couple, of in rest.items():
+        for way in (0, 1):
+            if chosen := [m for m, ways in of if way in ways and _has_parts(m)]:
+                yield in_parts(couple, way, chosen, responses, design)
+    wholly = {couple: of for couple, all_of in rest.items() if (of := [(m, w) for m, w in all_of if not _has_parts(m)])}
+    if wholly:
+        yield from _of_one_kind(wholly, lambda name, precision: responses.own(name), responses, design)
 
 
-def _by_axes(metrics: Sequence[Any]) -> tuple[list[Any], list[Any]]:
-    """Return the metrics that see no rotation of the units, and those that do."""
-    bound = [m for m in metrics if isinstance(m, MomentMetric) and "rotation" not in m.invariances]
-    return [m for m in metrics if m not in bound], bound
+def _turns(metric: Any, couple: Couple, responses: Responses) -> bool:
+    """Say whether a score of the second system from the first may be taken of wide systems that are turned."""
+    wide = [responses.wide(name) for name in couple]
+    ours = isinstance(metric, MomentMetric | PairwiseMetric)
+    free = ours and metric.invariances >= {"rotation", "translation"}
+    predicts = isinstance(metric, MomentMetric) and metric.in_parts is not None
+    return free or not any(wide) or (predicts and not wide[1])
 
 
-def _of_one_kind(
-    arrays: dict[str, Array],
-    couples: Sequence[tuple[str, str]],
-    metrics: Sequence[Any],
-    design: Design,
-) -> Iterator[Part]:
-    if kernels_alone(arrays, couples, metrics, design):
-        yield from _over_kernels(arrays, couples, metrics, design)
+def _has_parts(metric: Any) -> bool:
+    return isinstance(metric, MomentMetric) and metric.in_parts is not None and metric.in_parts.settled is not None
+
+
+def _of_one_kind(jobs: Mapping[Couple, Ways], take: Take, responses: Responses, design: Design) -> Iterator[Part]:
+    couples = list(jobs)
+    metrics = list({m.name: m for of in jobs.values() for m, _ in of}.values())
+    names = dict.fromkeys(name for couple in couples for name in couple)
+    # Where nothing is taken of float32 products, none are made.
+    precision = np.float64 if all(isinstance(m, MomentMetric) and m.exact for m in metrics) else None
+    arrays = {name: take(name, precision) for name in names}
+    units = {name: responses.units(name) for name in names}
+    if kernels_alone(couples, metrics, {name: x.shape[-1] for name, x in arrays.items()}, design):
+        yield from _over_kernels(arrays, jobs, units, design)
         return
     folds = int(design.folds.max()) + 1
-    held = Held({}, {}, {}, {}, Counter(name for couple in couples for name in couple))
+    held = Held({}, {}, {}, {}, {}, Counter(name for couple in couples for name in couple))
     done = 0
     for some in tiles(couples, {name: x.shape[-1] for name, x in arrays.items()}, folds, design.memory):
-        names = list(dict.fromkeys(name for couple in some for name in couple))
-        tile = {name: arrays[name] for name in names}
-        for (a, b), parts in _tile(tile, some, metrics, design, held):
+        tile = {name: arrays[name] for couple in some for name in couple}
+        for (a, b), parts in _tile(
+            tile, {couple: jobs[couple] for couple in some}, precision, take, units, design, held
+        ):
             for directions, share in parts:
-                yield Part((a, b), directions, (arrays[a], arrays[b]), share)
+                exact = any(isinstance(m, PairwiseMetric) for m, _ in share)
+                originals = (take(a, np.float64), take(b, np.float64)) if exact else (arrays[a], arrays[b])
+                yield Part((a, b), directions, originals, share)
             if not shares_held(len(held.rows), len(design.drawn.index), design.memory):
                 held.rows.clear()
             held.let_go((a, b), design.memory)
@@ -73,16 +103,13 @@ def _of_one_kind(
             design.progress("pairs", done, len(couples))
 
 
-def kernels_alone(
-    arrays: Mapping[str, Array], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
-) -> bool:
+def kernels_alone(couples: Sequence[Couple], metrics: Sequence[Any], units: Mapping[str, int], design: Design) -> bool:
     """Say whether nothing but sums of kernels is asked for, and tiles of samples give those for less."""
     if design.permutations or not all(_of_kernels(m) for m in metrics):
         return False
-    units, drawn = {name: arrays[name].shape[-1] for couple in couples for name in couple}, len(design.drawn.index)
+    widths, drawn = list(units.values()), len(design.drawn.index)
     pairs = [(units[a], units[b]) for a, b in couples]
-    fits = bytes_held(list(units.values()), drawn) <= design.memory
-    return fits and are_cheaper(list(units.values()), pairs, design.count, drawn)
+    return bytes_held(widths, drawn) <= design.memory and are_cheaper(widths, pairs, design.count, drawn)
 
 
 def _of_kernels(metric: Any) -> bool:
@@ -94,54 +121,49 @@ def _of_kernels(metric: Any) -> bool:
 
 
 def _over_kernels(
-    arrays: Mapping[str, Array],
-    couples: Sequence[tuple[str, str]],
-    metrics: Sequence[Any],
-    design: Design,
+    arrays: Mapping[str, Array], jobs: Mapping[Couple, Ways], units: Mapping[str, int], design: Design
 ) -> Iterator[Part]:
-    names = dict.fromkeys(name for couple in couples for name in couple)
-    read = {name: reader(arrays[name], mean_of(arrays[name], design.scored), SIDE) for name in names}
+    read = {name: reader(x, mean_of(x, design.scored), SIDE) for name, x in arrays.items()}
     found = kernel_tiles(read, design.tested, design.drawn.index, partial(design.progress, "tiles of samples"))
-    for done, (a, b) in enumerate(couples, start=1):
-        units = (arrays[a].shape[-1], arrays[b].shape[-1])
-        sums = dict.fromkeys(map(sums_key, metrics), found.sums(a, b))
-        rows = dict.fromkeys(map(rows_key, metrics), found.shares(a, b))
-        pair = Pair((a, b), (read[a], read[b]), units, None, (), sums, rows)
-        yield Part((a, b), (pair, pair), (arrays[a], arrays[b]), list(metrics))
-        design.progress("pairs", done, len(couples))
+    for done, ((a, b), metrics) in enumerate(jobs.items(), start=1):
+        sums = {sums_key(metric): found.sums(a, b) for metric, _ in metrics}
+        rows = {rows_key(metric): found.shares(a, b) for metric, _ in metrics}
+        pair = Pair((a, b), (read[a], read[b]), (units[a], units[b]), None, (), sums, rows)
+        yield Part((a, b), (pair, pair), (arrays[a], arrays[b]), metrics)
+        design.progress("pairs", done, len(jobs))
 
 
 def _tile(
     arrays: dict[str, Array],
-    couples: Sequence[tuple[str, str]],
-    metrics: Sequence[Any],
+    jobs: Mapping[Couple, Ways],
+    precision: Precision | None,
+    take: Take,
+    units: Mapping[str, int],
     design: Design,
     held: Held,
-) -> Iterator[tuple[tuple[str, str], list[tuple[Directions, list[Any]]]]]:
+) -> Iterator[tuple[Couple, list[tuple[Directions, Ways]]]]:
     """Yield each pair with its sums, and the metrics that take these: in float64 apart, for those that need it."""
-    units = {name: x.shape[-1] for name, x in arrays.items()}
-    # A rotation of the units is free only where no metric can see it.
-    rotates = not _by_axes(metrics)[1]
-    compacted = {name: compact(x) if rotates else x for name, x in arrays.items()}
-    held.means.update({name: mean_of(x, design.scored) for name, x in compacted.items() if name not in held.means})
+    held.means.update({name: mean_of(x, design.scored) for name, x in arrays.items() if name not in held.means})
     known = {name: held.sums[name] for name in arrays if name in held.sums}
-    # Where nothing is taken of float32 products, none are made.
-    precision = np.float64 if all(isinstance(m, MomentMetric) and m.exact for m in metrics) else None
-    sums = Sums(compacted, couples, design, held.means, precision, known)
+    squared = any(isinstance(m, MomentMetric) and m.squares for of in jobs.values() for m, _ in of)
+    sums = Sums(arrays, list(jobs), design, held.means, precision, known, () if squared else arrays)
     held.sums.update(sums.own)
     held.shelve(sums.own, design)
-    for a, b in couples:
+    for (a, b), metrics in jobs.items():
         directions = sums.directions(a, b, units)
-        blurred = [m for m in metrics if any(_blurred(directions[way], m) for way in design.ways(m))]
-        clear = [m for m in metrics if m not in blurred]
+        blurred = [(m, ways) for m, ways in metrics if any(_blurred(directions[way], m) for way in ways)]
+        clear = [one for one in metrics if one not in blurred]
         parts = []
         if clear:
             take_rows(directions, clear, design, sums.rows, held.rows)
             parts.append((directions, clear))
         if blurred:
-            both = {name: compacted[name] for name in (a, b)}
+            both = {name: take(name, np.float64) for name in (a, b)}
+            for name, x in both.items():
+                if name not in held.exact_means:
+                    held.exact_means[name] = held.means[name] if x is arrays[name] else mean_of(x, design.scored)
             exact = {name: held.exact[name] for name in both if name in held.exact}
-            again = Sums(both, [(a, b)], design, held.means, np.float64, exact)
+            again = Sums(both, [(a, b)], design, held.exact_means, np.float64, exact)
             held.exact.update(again.own)
             held.shelve(again.own, design)
             directions = again.directions(a, b, units)

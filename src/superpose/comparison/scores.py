@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
 from superpose.comparison.nulls import Null, null_columns
-from superpose.comparison.pairs import Pair, Part, null_mean_of, outcome_of
+from superpose.comparison.pairs import Pair, Part, Way, null_mean_of, outcome_of
 from superpose.permutations import FEWEST
 
 Array = NDArray[Any]
@@ -33,14 +32,12 @@ def calibrated(score: Any, null: Any, best: float = 1.0) -> Any:
 EXACT_NULL = "exact mean over all permutations of samples, folds and groups aside"
 
 
-def score_rows(part: Part, design: Design) -> dict[str, list[dict[str, Any]]]:
-    """Return each metric's rows, one a direction, without their nulls over permutations."""
+def score_rows(part: Part, design: Design) -> dict[Way, dict[str, Any]]:
+    """Return the row of each metric and direction, without its null over permutations."""
     return {
-        metric.name: [
-            _row(ordered, metric, part.originals[::-1] if number else part.originals, design)
-            for number, ordered in zip(design.ways(metric), part.directions, strict=False)
-        ]
-        for metric in part.metrics
+        (metric.name, way): _row(part.directions[way], metric, part.originals[::-1] if way else part.originals, design)
+        for metric, ways in part.metrics
+        for way in ways
     }
 
 
@@ -92,11 +89,9 @@ class Scored:
     null: Null | None = None
 
 
-def joined(metric: Any, rows: Sequence[dict[str, Any]], nulls: Sequence[Null], design: Design) -> list[Scored]:
-    """Return a metric's rows, each with what permutations say of its score, where there were any."""
-    if not design.permutations:
-        return [Scored(row) for row in rows]
-    return [Scored(_with_null(row, null, metric, design), null) for row, null in zip_longest(rows, nulls)]
+def joined(metric: Any, row: dict[str, Any], null: Null | None, design: Design) -> Scored:
+    """Return a metric's row with what permutations say of its score, where there were any."""
+    return Scored(_with_null(row, null, metric, design), null) if design.permutations else Scored(row)
 
 
 def _with_null(row: dict[str, Any], null: Null | None, metric: Any, design: Design) -> dict[str, Any]:

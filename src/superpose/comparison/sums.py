@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -47,6 +47,7 @@ class Held:
     """
 
     means: dict[str, Array]
+    exact_means: dict[str, Array]
     sums: dict[str, Own]
     exact: dict[str, Own]
     rows: OwnRows
@@ -83,7 +84,10 @@ def shares_held(systems: int, rows: int, memory: int) -> bool:
 
 
 class Sums:
-    """The moments of some systems and pairs, and readers of the same rows, in one precision."""
+    """The moments of some systems and pairs, and readers of the same rows, in one precision.
+
+    What is `known` of systems is not taken again; of `unsquared` ones no products of their own units are taken.
+    """
 
     def __init__(
         self,
@@ -93,10 +97,11 @@ class Sums:
         means: Mapping[str, Array],
         precision: Precision | None = None,
         known: Mapping[str, Own] | None = None,
+        unsquared: Collection[str] = (),
     ) -> None:
         self.design = design
         self.own, self.cross = accumulate_about_means(
-            arrays, couples, design.folds, means, targets=known or (), precision=precision
+            arrays, couples, design.folds, means, targets={*(known or ()), *unsquared}, precision=precision
         )
         self.own |= known or {}
         self.rows = min(chunk_rows(arrays.values()), len(design.folds))
@@ -147,7 +152,11 @@ SHARED_ROWS = 512
 
 
 def take_rows(
-    directions: tuple[Pair, Pair], metrics: Sequence[Any], design: Design, rows: int, shared: OwnRows
+    directions: Sequence[Pair],
+    metrics: Sequence[tuple[Any, Sequence[int]]],
+    design: Design,
+    rows: int,
+    shared: OwnRows,
 ) -> None:
     """Keep what each drawn row adds to the sums behind intervals, of either direction in a reading of the rows."""
     if not len(design.drawn.index):
@@ -155,10 +164,10 @@ def take_rows(
     wanted: dict[tuple[int, Any], MomentMetric] = {
         (way, rows_key(metric)): metric
         for way, pair in enumerate(directions)
-        for metric in metrics
+        for metric, ways in metrics
         if isinstance(metric, MomentMetric)
         and metric.influence is not None
-        and way in design.ways(metric)
+        and way in ways
         and design.count >= metric.minimum_samples
         and np.isfinite(metric.score(sums_of(pair, metric)))
     }

@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from superpose.comparison.design import Design, planned_for, silent
 from superpose.comparison.nulls import null_distributions
+from superpose.comparison.pairs import Way
+from superpose.comparison.responses import Responses
 from superpose.comparison.routes import kernels_alone, over_pairs
 from superpose.comparison.scores import COLUMNS, Scored, closer_sign, joined, score_rows, unscored
 from superpose.engines import engine
@@ -54,11 +56,16 @@ def table_of(
     still = {name for name, x in arrays.items() if is_constant(x)}
     found = {pair: _of_still(pair, still, arrays, metrics, design) for pair in pairs if not still.isdisjoint(pair)}
     able = [pair for pair in pairs if pair not in found]
+    responses = Responses(arrays)
+    directions = {name: responses.directions(name) for pair in able for name in pair}
     several = workers > 1 and len(able) > 1
-    if several and not kernels_alone(arrays, able, planned_for(metrics, design), design):
-        found |= scored_by(workers, arrays, able, metrics, design)
+    if several and not kernels_alone(able, planned_for(metrics, design), directions, design):
+        # Once for all groups of pairs.
+        for name in directions:
+            responses.turned(name)
+        found |= scored_by(workers, responses, able, metrics, design)
     elif able:
-        found |= scored(able, arrays=arrays, metrics=metrics, design=design)
+        found |= scored(able, responses=responses, metrics=metrics, design=design)
     every = [one for pair in pairs for one in found[pair]]
     table = pd.DataFrame([one.row for one in every], columns=COLUMNS)
     for metric in metrics:
@@ -89,11 +96,11 @@ def _of_still(
 
 
 def scored_by(
-    workers: int, arrays: dict[str, Array], couples: Sequence[Couple], metrics: Sequence[Metric], design: Design
+    workers: int, responses: Responses, couples: Sequence[Couple], metrics: Sequence[Metric], design: Design
 ) -> dict[Couple, list[Scored]]:
     """Return what is found of each pair, by so many processes that share memory and cores and map large arrays."""
     share = replace(design, memory=design.memory // workers, progress=silent)
-    score = partial(scored, arrays=arrays, metrics=metrics, design=share)
+    score = partial(scored, responses=responses, metrics=metrics, design=share)
     found: dict[Couple, list[Scored]] = {}
     for rows in engine(f"local:{workers}")(score, groups(couples, BLOCKS * workers)):
         found |= rows
@@ -122,23 +129,26 @@ def groups(couples: Sequence[Couple], blocks: int) -> list[list[Couple]]:
 
 
 def scored(
-    couples: Sequence[Couple], *, arrays: dict[str, Array], metrics: Sequence[Metric], design: Design
+    couples: Sequence[Couple], *, responses: Responses, metrics: Sequence[Metric], design: Design
 ) -> dict[Couple, list[Scored]]:
     """Return what is found of each pair, by this process: metric by metric, and both ways where it is directed."""
     planned = planned_for(metrics, design)
     apart = bool(design.permutations) and design.exchange.partial
-    rows: defaultdict[Couple, dict[str, Any]] = defaultdict(dict)
-    nulls: defaultdict[Couple, dict[str, Any]] = defaultdict(dict)
-    for part in over_pairs(arrays, couples, planned, design):
+    rows: defaultdict[Couple, dict[Way, Any]] = defaultdict(dict)
+    nulls: defaultdict[Couple, dict[Way, Any]] = defaultdict(dict)
+    for part in over_pairs(responses, couples, planned, design):
         rows[part.pair] |= score_rows(part, design)
         if not apart:
             nulls[part.pair] |= null_distributions(part, design)
     if apart:
         among = design.exchanged
-        taking_part = {name: x[design.exchange.kept] for name, x in arrays.items()}
-        for part in over_pairs(taking_part, couples, planned_for(metrics, among), among):
+        for part in over_pairs(responses.of(design.exchange.kept), couples, planned_for(metrics, among), among):
             nulls[part.pair] |= null_distributions(part, among)
     return {
-        pair: [one for m in planned for one in joined(m, rows[pair][m.name], nulls[pair].get(m.name, []), design)]
+        pair: [
+            joined(metric, rows[pair][metric.name, way], nulls[pair].get((metric.name, way)), design)
+            for metric in planned
+            for way in design.ways(metric)
+        ]
         for pair in couples
     }

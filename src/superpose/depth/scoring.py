@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.comparison import Design, Outcome, outcome_of, over_pairs, planned_for
+from superpose.comparison import Design, Outcome, Responses, outcome_of, over_pairs, planned_for
 from superpose.comparison.nulls import Null, null_distributions
-from superpose.comparison.pairs import sums_of
+from superpose.comparison.pairs import Way, sums_of
 from superpose.comparison.scores import joined, score_rows
 from superpose.metrics import Metric, PredictiveMetric
 from superpose.metrics.prediction import FINISH
-from superpose.moments import is_wide
+from superpose.wide import is_wide
 
 Array = NDArray[Any]
 Couple = tuple[str, str]
 
-# What the twin of a metric is called that keeps the axes of a target of more units than twice its samples.
+# What the twin of a metric is called that keeps the axes of a target of more units than samples.
 BY_UNIT = " by unit"
 
 
@@ -47,34 +47,34 @@ def scored(
     planned, own = planned_for([*metrics, *twins], design), {metric.name for metric in metrics}
     parts: dict[Couple, dict[str, tuple[dict[str, Any], Outcome]]] = {couple: {} for couple in couples}
     units: dict[Couple, dict[str, Array]] = {couple: {} for couple in couples}
-    nulls: dict[Couple, dict[str, list[Null]]] = {couple: {} for couple in couples}
+    nulls: dict[Couple, dict[Way, Null]] = {couple: {} for couple in couples}
     apart = bool(design.permutations) and design.exchange.partial
     by_name = {twin.name: (name, twin) for name, twin in of_units.items()}
-    for part in over_pairs(arrays, couples, planned, design):
-        for metric in part.metrics:
+    responses = Responses(arrays)
+    for part in over_pairs(responses, couples, planned, design):
+        for metric, _ in part.metrics:
             if metric.name in by_name:
                 name, twin = by_name[metric.name]
                 units[part.pair][name] = FINISH[twin.kind[0], None](sums_of(part.directions[0], metric))
-        part = part._replace(metrics=[metric for metric in part.metrics if metric.name in own])
+        part = part._replace(metrics=[(metric, ways) for metric, ways in part.metrics if metric.name in own])
         if not part.metrics:
             continue
         rows = score_rows(part, design)
-        for metric in part.metrics:
+        for metric, _ in part.metrics:
             outcome = outcome_of(part.directions[0], metric, part.originals, design)
-            parts[part.pair][metric.name] = rows[metric.name][0], outcome
+            parts[part.pair][metric.name] = rows[metric.name, 0], outcome
         if not apart:
             nulls[part.pair] |= null_distributions(part, design)
     if apart:
         among = design.exchanged
-        taking_part = {name: x[design.exchange.kept] for name, x in arrays.items()}
-        for part in over_pairs(taking_part, couples, planned_for(metrics, among), among):
+        for part in over_pairs(responses.of(design.exchange.kept), couples, planned_for(metrics, among), among):
             nulls[part.pair] |= null_distributions(part, among)
     found: dict[Couple, dict[str, Scored]] = {couple: {} for couple in couples}
     for couple in couples:
         for metric in planned:
             if metric.name in own:
                 row, outcome = parts[couple][metric.name]
-                (one,) = joined(metric, [row], nulls[couple].get(metric.name, []), design)
+                one = joined(metric, row, nulls[couple].get((metric.name, 0)), design)
                 found[couple][metric.name] = Scored(one.row, outcome, one.null, units[couple].get(metric.name))
     return found
 

@@ -15,7 +15,8 @@ from superpose.metrics.cka import CKA_DEBIASED
 from superpose.metrics.kernels import VANISHING
 from superpose.metrics.metric import paired
 from superpose.metrics.pairwise import PairwiseMetric
-from superpose.moments import Labels, compact
+from superpose.moments import Labels
+from superpose.wide import compact
 
 Array = NDArray[Any]
 

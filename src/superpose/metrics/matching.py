@@ -226,6 +226,7 @@ MATCHING_HARD = MomentMetric(
     repaired=_again,
     row_sums=partial(matching_shares, matched=assigned),
     influence=influence_of_shares,
+    squares=False,
 )
 MATCHING_SOFT = replace(
     MATCHING_HARD,

@@ -11,8 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_moderate, check_paired, like_input
 from superpose.files import DataError
-from superpose.moments import Moments, compact, of_pair
+from superpose.moments import Moments, of_pair
 from superpose.rows import check_rows
+from superpose.wide import compact, turned
 
 Array = NDArray[Any]
 
@@ -90,6 +91,10 @@ class MomentMetric:
         Whether it is fitted on some folds and scored on others, and so needs the moments of all.
     exact : bool
         Whether products in float32 never do: near a tie of what is chosen, their rounding would decide.
+    squares : bool
+        Whether it takes products of a system's units with each other, other than each with itself.
+    in_parts : InParts or None
+        For a mean over y's units that sees no rotation of x's: how it is made up of parts of y's units.
     """
 
     name: str
@@ -110,6 +115,8 @@ class MomentMetric:
     higher_is_closer: bool = True
     split: bool = False
     exact: bool = False
+    squares: bool = True
+    in_parts: InParts | None = None
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
         """Score paired responses, (…, samples, units_x) and (…, samples, units_y), to (…)."""
@@ -118,8 +125,26 @@ class MomentMetric:
     def _evaluate(self, x: ArrayLike, y: ArrayLike) -> Array:
         first, second = paired(x, y, self.minimum_samples)
         if "rotation" in self.invariances:
-            first, second = compact(first), compact(second)
+            narrowed = turned if "translation" in self.invariances else compact
+            first, second = narrowed(first), narrowed(second)
         return self.score(self.sums(of_pair(first, second)))
+
+
+@dataclass(frozen=True)
+class InParts:
+    """How a mean over y's units is made up of that of parts of them, which weigh as their units count.
+
+    Attributes
+    ----------
+    counted : callable
+        Sums → how many units the score is a mean over.
+    settled : callable or None
+        Moments of x and of all units of y, which may be rotated → `sums` of any part of them, where what is chosen for
+        all units at once is chosen already. Without it, all units are taken at once.
+    """
+
+    counted: Callable[[Any], int]
+    settled: Callable[[Moments], Callable[[Moments], Any]] | None = None
 
 
 @dataclass(frozen=True)

@@ -228,6 +228,7 @@ class PartialLeastSquaresMetric(PredictiveMetric):
 
     components: int = 10
     exact: ClassVar[bool] = True
+    settles: ClassVar[bool] = False
 
     @property
     def fit(self) -> Fit:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -218,6 +218,25 @@ def _over_units(score: Callable[[RegressionSums], Array]) -> Callable[[Regressio
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
     return mean
+
+
+def joined_units(parts: Sequence[RegressionSums]) -> RegressionSums:
+    """Return the sums of all targets from those of parts of them, without the weights."""
+    return RegressionSums(
+        fit=np.concatenate([part.fit for part in parts], axis=-1),
+        prediction=np.concatenate([part.prediction for part in parts], axis=-1),
+        target=np.concatenate([part.target for part in parts], axis=-1),
+        residual=np.concatenate([part.residual for part in parts], axis=-1),
+        fitted=(),
+        samples=parts[0].samples,
+        reason=next((part.reason for part in parts if part.reason), ""),
+        blurred=any(part.blurred for part in parts),
+    )
+
+
+def counted_units(sums: RegressionSums) -> int:
+    """Return how many units have an r."""
+    return int((~np.isnan(unit_r(sums))).sum())
 
 
 def why_not(sums: RegressionSums) -> str:

@@ -14,7 +14,7 @@ from superpose.arrays import choose, like_input
 from superpose.deprecation import renamed
 from superpose.files import DataError
 from superpose.metrics.held_out import regression_rows
-from superpose.metrics.metric import MomentMetric, influence_of_shares, paired
+from superpose.metrics.metric import InParts, MomentMetric, influence_of_shares, paired
 from superpose.metrics.prediction import (
     FINISH,
     Fit,
@@ -22,6 +22,7 @@ from superpose.metrics.prediction import (
     Pull,
     RegressionSums,
     Training,
+    counted_units,
     fitted_sums,
     is_rough,
     training_rows,
@@ -29,7 +30,8 @@ from superpose.metrics.prediction import (
 )
 from superpose.metrics.solving import Cholesky, LeastNorm, factored
 from superpose.metrics.splits import Plan, split_of
-from superpose.moments import Array, Moments, Own, compact, of_pair
+from superpose.moments import Array, Moments, Own, of_pair
+from superpose.wide import turned
 
 Penalty = Callable[[int, Array], Array]
 
@@ -104,10 +106,9 @@ def predictive_score(x: ArrayLike, y: ArrayLike, how: Mapping[str, Any], fit: Fi
     """Return the score of y from x, split as `superpose.metrics.splits.split_of` says."""
     first, second = paired(x, y, 2)
     split = split_of(first.shape[-2], **how)
-    first = compact(first)
-    sums = fitted_sums(of_pair(first, second, split.folds, targets=("y",)), plan=split.plan, fit=fit)
+    sums = fitted_sums(of_pair(turned(first), second, split.folds, targets=("y",)), plan=split.plan, fit=fit)
     if sums.blurred:
-        first, second = first.astype(np.float64), second.astype(np.float64)
+        first, second = turned(first, np.float64).astype(np.float64), second.astype(np.float64)
         sums = fitted_sums(of_pair(first, second, split.folds, targets=("y",)), plan=split.plan, fit=fit)
     return finish(sums)
 
@@ -216,12 +217,18 @@ class PredictiveMetric:
     kind: tuple[str, str]
     directed: ClassVar[bool] = True
     exact: ClassVar[bool] = False
+    # Whether the weights of some targets follow from them, once what `settled` chooses is chosen.
+    settles: ClassVar[bool] = True
     minimum_samples: ClassVar[int] = 4
 
     @property
     def fit(self) -> Fit:
         """How weights come from training folds; equal metrics return the same function, so that they share fits."""
         raise NotImplementedError
+
+    def settled(self, moments: Moments, plan: Plan) -> Fit:
+        """Return the fit of any part of the targets, with what is chosen for all of them."""
+        return self.fit
 
     def inner_fits(self, plan: Plan) -> tuple[int, int]:
         """Return how many fits choose what the fits of a plan take, and on how many folds they are tried."""
@@ -259,7 +266,14 @@ class PredictiveMetric:
             bounds=BOUNDS[self.kind[0]],
             split=True,
             exact=self.exact,
+            in_parts=self._in_parts(plan) if self.kind[1] == "units" else None,
         )
+
+    def _in_parts(self, plan: Plan) -> InParts:
+        return InParts(counted_units, partial(self._settled_sums, plan) if self.settles else None)
+
+    def _settled_sums(self, plan: Plan, moments: Moments) -> Callable[[Moments], RegressionSums]:
+        return partial(fitted_sums, plan=plan, fit=self.settled(moments, plan))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -95,7 +95,11 @@ def ridge(
 
 def chosen_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> Iterator[Fitted]:
     """Yield each round's weights under the penalty that predicts its training folds best, each from the others."""
-    choices = _choices(moments, plan, np.array(grid))
+    yield from settled_ridge(moments, plan, choices=_choices(moments, plan, np.array(grid)))
+
+
+def settled_ridge(moments: Moments, plan: Plan, *, choices: Mapping[tuple[int, ...], Choice]) -> Iterator[Fitted]:
+    """Yield each round's weights under a penalty that is chosen."""
     for _, training in plan.rounds:
         if len(training) < 2:
             shape = moments.cross.product.shape[1:]
@@ -269,6 +273,10 @@ class RidgeMetric(PredictiveMetric):
     def fit(self) -> Fit:
         """Ridge regression under the penalty that predicts the training folds best."""
         return _chosen(self.grid)
+
+    def settled(self, moments: Moments, plan: Plan) -> Fit:
+        """Return ridge regression under the penalties that predict all targets best."""
+        return partial(settled_ridge, choices=_choices(moments, plan, np.array(self.grid)))
 
     def inner_fits(self, plan: Plan) -> tuple[int, int]:
         """Return how many fits choose the penalties of a plan, and on how many folds they are tried."""

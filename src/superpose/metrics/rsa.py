@@ -26,7 +26,8 @@ from superpose.metrics.kernels import (
 )
 from superpose.metrics.metric import MomentMetric, paired
 from superpose.metrics.ties import ROUNDING, TIED, levelled
-from superpose.moments import Moments, compact, of_pair, shifted_rows, working_type
+from superpose.moments import Moments, of_pair, shifted_rows, working_type
+from superpose.wide import compact
 
 Array = NDArray[Any]
 
