@@ -21,6 +21,7 @@ from superpose.formats import read as read_foreign
 from superpose.recordings import Recording, read
 from superpose.recordings.labels import labelled, written
 from superpose.recordings.matching import Notes, joined, named_labels
+from superpose.recordings.scaling import standardised
 from superpose.recordings.unpacking import Progress
 from superpose.sae import SparseAutoencoder, load
 
@@ -72,6 +73,14 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     if trials is not None:
         trials |= {name: as_trials(x, name) for name, x in bare.items()}
     return Systems(arrays, matched.groups, inputs, trials, notes)
+
+
+def zscored(
+    arrays: Mapping[str, Array], trials: Mapping[str, Trials] | None
+) -> tuple[dict[str, Array], dict[str, Trials] | None]:
+    """Return systems whose units have mean 0 and standard deviation 1 over all rows, and their trials scaled alike."""
+    scaled = {name: standardised(x, name) for name, x in arrays.items()}
+    return scaled, None if trials is None else {name: own.standardised() for name, own in trials.items()}
 
 
 def _with_names(contents: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from superpose.analysis.found import Analysis
 from superpose.analysis.latent import planned_latent
 from superpose.analysis.raw import planned_raw
 from superpose.analysis.scores import METRICS
+from superpose.analysis.toward import toward
 from superpose.comparison import INTERVALS, Progress, Systems
 from superpose.deprecation import gathered, renamed
 from superpose.metrics import Metric
@@ -29,6 +30,7 @@ def analyse(
     systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
+    targets: Sequence[str] | None = None,
     metrics: Sequence[Metric | str] = METRICS,
     cv: int | ArrayLike | None = 5,
     test: float | ArrayLike = 0.2,
@@ -65,6 +67,9 @@ def analyse(
         At least two systems that saw the same samples, paired as in `superpose.compare`.
     pairs : sequence of (name, name), optional
         The pairs to compare; None is all of them.
+    targets : sequence of str, optional
+        Compare every other system with each of these alone, in place of `pairs`; raw regressions predict the target,
+        and not the other way.
     metrics : sequence of Metric
         What every space is scored by, as in `superpose.compare`.
     cv : int, integer array (samples,) or None
@@ -158,6 +163,8 @@ def analyse(
     'same'
     """
     systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
+    if targets is not None:
+        pairs = toward(systems, targets)
     shared: dict[str, Any] = {
         "pairs": pairs,
         "metrics": metrics,
@@ -192,7 +199,7 @@ def analyse(
             **shared,
         )
     )
-    plain = planned_raw(systems, cv=cv, permutations=permutations, **shared)
+    plain = planned_raw(systems, cv=cv, permutations=permutations, targets=targets, **shared)
     checked_device(device)
     shares, reason = _content(systems, pairs, groups, labels, test, seed, device, progress)
     parts = [plain(), *([recovered()] if recovered else [])]

@@ -13,6 +13,7 @@ from superpose.analysis.found import Analysis
 from superpose.analysis.grouping import of_groups
 from superpose.analysis.job import varying
 from superpose.analysis.scores import METRICS, ORDER, alone, settings_of
+from superpose.analysis.toward import toward
 from superpose.arrays import check_paired
 from superpose.comparison import (
     INTERVALS,
@@ -40,6 +41,7 @@ def raw(
     systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
+    targets: Sequence[str] | None = None,
     metrics: Sequence[Metric | str] = METRICS,
     cv: int | ArrayLike | None = 5,
     test: float | ArrayLike | None = None,
@@ -67,6 +69,7 @@ def raw(
     return planned_raw(
         systems,
         pairs=pairs,
+        targets=targets,
         metrics=metrics,
         cv=cv,
         test=test,
@@ -85,6 +88,7 @@ def planned_raw(
     systems: Systems,
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
+    targets: Sequence[str] | None = None,
     metrics: Sequence[Metric | str] = METRICS,
     cv: int | ArrayLike | None = 5,
     test: float | ArrayLike | None = None,
@@ -102,7 +106,7 @@ def planned_raw(
     chosen = resolved(metrics)
     systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
     arrays, dropped = _varying(checked_systems(systems))
-    couples = checked_pairs(arrays, pairs)
+    couples = checked_pairs(arrays, pairs if targets is None else toward(arrays, targets))
     design = design_of(
         check_paired(arrays),
         cv=cv,
@@ -111,6 +115,7 @@ def planned_raw(
         labels=labels,
         permutations=permutations,
         interval_samples=interval_samples,
+        one_way=targets is not None,
         seed=seed,
         memory=memory,
         progress=progress,

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from superpose.analysis.found import Analysis
 from superpose.analysis.scores import METRICS
 from superpose.ceilings import Trials, as_trials, beside, of_pairs
+from superpose.ceilings.pairs import KEY, NOISELESS
 from superpose.deprecation import renamed
 from superpose.metrics import Metric
 from superpose.metrics.metric import constant_units
@@ -72,6 +73,8 @@ def with_ceilings(
     pairs = [(a, b) for a, b in analysis.settings["pairs"]]
     found = pd.concat([of_pairs(known, pairs=pairs, **split, **common) for split in each], ignore_index=True)
     table = beside(analysis.table, found)
+    # Of pairs that are scored one way, the other has no ceiling to speak of.
+    found = found[pd.MultiIndex.from_frame(found[KEY]).isin(pd.MultiIndex.from_frame(table[KEY]))]
     return replace(analysis, table=table, warnings=(*analysis.warnings, *_warnings(table, found)))
 
 
@@ -92,5 +95,10 @@ def _warnings(table: pd.DataFrame, found: pd.DataFrame) -> Iterator[str]:
         metrics = ", ".join(dict.fromkeys(wanting.metric[wanting.ceiling_why == why]))
         yield f"No noise ceiling of {metrics}: {why}."
     known = found[np.isfinite(found.ceiling)]
-    for why in dict.fromkeys(filter(None, known.ceiling_why)):
-        yield f"Noise ceilings: {why}."
+    notes = list(dict.fromkeys(note for why in known.ceiling_why for note in why.split("; ") if note))
+    noiseless = [note.removesuffix(NOISELESS) for note in notes if note.endswith(NOISELESS)]
+    if noiseless:
+        yield f"Noise ceilings: without repeats, and taken as free of noise: {', '.join(noiseless)}."
+    for note in notes:
+        if not note.endswith(NOISELESS):
+            yield f"Noise ceilings: {note}."

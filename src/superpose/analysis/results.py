@@ -14,6 +14,8 @@ from superpose.files import DataError, whole
 from superpose.provenance import threads, versions
 
 RECORD = "run.json"
+# Metrics that the picture shows, and how many where others were asked for.
+MAIN, MOST = ("cka_debiased", "ridge_r"), 3
 
 
 def check_free(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -54,7 +56,8 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
     (folder / RECORD).unlink(missing_ok=True)
     provenance = {**record, "versions": versions(), "threads": threads()}
     tables = {"alignment": analysis.table}
-    pictures = {"alignment": alignment(analysis.table)}
+    shown = [name for name in MAIN if name in set(analysis.table.metric)] or list(dict.fromkeys(analysis.table.metric))
+    pictures = {"alignment": alignment(analysis.table, metrics=shown[:MOST])}
     if analysis.content is not None:
         tables |= {"content": analysis.content.table, "features": analysis.content.features}
         pictures |= {"content": analysis.content.plot()}

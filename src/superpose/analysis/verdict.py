@@ -26,6 +26,8 @@ HELD_AGAINST = {
     "re-pairing within labels": ("control", "within_labels"),
 }
 
+# What sentences are about.
+MAIN = "ridge_r"
 CEILED = {"ridge_r": "regression r", "cka_debiased": "debiased CKA"}
 
 
@@ -61,16 +63,19 @@ def _by_pair(table: pd.DataFrame) -> list[tuple[tuple[str, str], pd.DataFrame]]:
     # The first fit is the one asked for; a control may have fitted others.
     other = recovered[recovered.fit != recovered.fit.iloc[0]].index if len(recovered) else recovered.index
     asked = table.drop(other)
-    symmetric = asked[~asked.directed.astype(bool) & (asked.space == "raw") & (asked.control == "none")]
-    pairs = list(dict.fromkeys(zip(symmetric.system_a, symmetric.system_b, strict=True)))
-    return [(pair, asked[asked.system_a.isin(pair) & asked.system_b.isin(pair)]) for pair in pairs]
+    raw = asked[(asked.space == "raw") & (asked.control == "none")]
+    pairs: dict[frozenset[str], tuple[str, str]] = {}
+    for pair in zip(raw.system_a, raw.system_b, strict=True):
+        pairs.setdefault(frozenset(pair), pair)
+    return [(pair, asked[asked.system_a.isin(pair) & asked.system_b.isin(pair)]) for pair in pairs.values()]
 
 
 def _sentence(a: str, b: str, rows: pd.DataFrame, permutations: int | None) -> tuple[str, bool]:
     raw = _score(rows, "raw")
     if raw is None:
         return f"{a} and {b}: no raw score could be computed ({_reason(rows, 'raw')}).", False
-    opening = f"{a} and {b}: held-out r is {raw.score:.3f} raw"
+    metric = _main(rows)
+    opening = f"{a} and {b}: {'held-out r' if metric == MAIN else metric} is {raw.score:.3f} raw"
     related = _related(rows, permutations)
     if not ((rows.space == "latent") & (rows.control == "none")).any():
         return f"{opening}{related}.", False
@@ -169,7 +174,12 @@ def _score(rows: pd.DataFrame, space: str, control: str = "none") -> _Mean | Non
 
 
 def _select(rows: pd.DataFrame, space: str, control: str = "none") -> pd.DataFrame:
-    return rows[(rows.metric == "ridge_r") & (rows.space == space) & (rows.control == control)]
+    return rows[(rows.metric == _main(rows)) & (rows.space == space) & (rows.control == control)]
+
+
+def _main(rows: pd.DataFrame) -> str:
+    """Return the metric that sentences are about: the first one where nobody asked for the usual."""
+    return MAIN if rows.empty or (rows.metric == MAIN).any() else str(rows.metric.iloc[0])
 
 
 def _explaining_nothing(rows: pd.DataFrame) -> list[str]:

@@ -36,6 +36,7 @@ CEILING = ("ceiling", "ceiling_low", "ceiling_high", "ceiling_kind")
 COLUMNS = (*IDENTITY, "split", *CEILING, "ceiling_why")
 HALVES, EXPLAINABLE = "split halves", "explainable variance"
 BIASED = "noise raises CKA as first published where units are many beside samples; see that of cka_debiased"
+NOISELESS = " has no repeats and is taken as free of noise"
 UNKNOWN = "no ceiling is known for this metric; superpose.ceilings.split_half scores halves of the trials"
 GROUPED = CKA_GROUPED.name
 KERNELS = (*UNBIASED, GROUPED)
@@ -261,7 +262,7 @@ def _kernel(a: Trials, b: Trials, metric: str, partings: Partings) -> Ceiling:
         return Ceiling(why=reason)
     parts = [partings.reliability(trials, metric) for trials in noisy]
     notes = [part.why for part in parts if part.why]
-    notes += [f"{trials.name} has no repeats and is taken as free of noise" for trials in (a, b) if trials not in noisy]
+    notes += [f"{trials.name}{NOISELESS}" for trials in (a, b) if trials not in noisy]
     value = float(np.sqrt(np.prod([part.value for part in parts])))
     if not np.isfinite(value):
         return Ceiling(why="; ".join(notes))

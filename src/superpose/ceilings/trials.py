@@ -13,6 +13,7 @@ from superpose.arrays import as_responses, check_moderate
 from superpose.files import DataError
 from superpose.recordings import Recording
 from superpose.recordings.matching import present_trials
+from superpose.recordings.scaling import standard
 from superpose.recordings.trials import missing_trials
 from superpose.tensors import as_array
 
@@ -65,6 +66,12 @@ class Trials:
         for responses, here in zip(self.values, which, strict=True):
             np.add(total, responses, out=total, where=here[:, None])
         return total / which.sum(axis=0)[:, None]
+
+    def standardised(self) -> Trials:
+        """Return the trials with units whose means over trials have mean 0 and standard deviation 1 over samples."""
+        centre, spread = standard(self.mean())
+        values = np.where(self.present[..., None], (self.values - centre) / spread, 0.0)
+        return Trials(self.name, values.astype(self.values.dtype), self.present)
 
     def of(self, rows: Any) -> Trials:
         """Return the trials of some stimuli."""

@@ -1,4 +1,4 @@
-"""The command line: `superpose extract`, `compare`, `contrast`, `partition`, `train`, `encode` and the rest."""
+"""The command line: `superpose extract`, `compare`, `layers`, `contrast`, `train`, `encode` and the rest."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from superpose.cli.contrast import contrast, partition
 from superpose.cli.demo import demo
 from superpose.cli.encode import encode
 from superpose.cli.extract import extract
+from superpose.cli.layers import layers
 from superpose.cli.options import options_of
 from superpose.cli.train import train
 from superpose.files import DataError, PartError, StorageError
@@ -41,6 +42,10 @@ app.command(
 app.command(
     partition,
     help_epilogue="Example: superpose partition shape.npy colour.npy V4.npy --target V4 --out results",
+)
+app.command(
+    layers,
+    help_epilogue="Example: superpose layers CLIP V4.nc --target V4 --out results",
 )
 app.command(
     extract,

@@ -22,6 +22,7 @@ from superpose.progress import Progress, in_words
 
 if TYPE_CHECKING:
     from superpose.costs import Costs
+    from superpose.metrics import Metric
 
 # Where in the output directory dictionaries are kept until all results are there.
 KEPT = ".dictionaries"
@@ -38,6 +39,9 @@ SEVERAL = Parameter(group="Dictionaries", consume_multiple=True, negative="")
 def compare(
     *files: Path,
     out: Path,
+    metrics: str | None = None,
+    targets: str | None = None,
+    zscore: Annotated[bool, Parameter(negative="")] = False,
     groups: Path | None = None,
     labels: Path | None = None,
     axes: Axes = None,
@@ -90,6 +94,15 @@ def compare(
         them (a column or array named stimulus, stimulus_id, image, image_id, id, …), else by position.
     out
         Directory of the results; it must not hold another run.
+    metrics
+        What to score by, separated by commas: names as in tables, such as cka_debiased,ridge_r,ols_r2; by default cka,
+        cka_debiased, rsa, ridge_r, ridge_r2 and ridge_r_units.
+    targets
+        Names of files without their endings, separated by commas: compare every other file with these alone. Raw
+        regressions predict them from the others, and not the other way.
+    zscore
+        Bring every unit of every file to mean 0 and standard deviation 1 over all rows, trials averaged, before
+        anything else. Those of held-out rows are among them; nothing of one file enters another's.
     groups
         File of one label a row (.npy, or text with a label a line), in the order of the (matched) rows: rows of a
         group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls take groups whole.
@@ -152,8 +165,11 @@ def compare(
         get rows of their own, with fit "given".
     """
     import superpose.analysis as analyses
-    from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems
+    from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems, zscored
     from superpose.analysis.results import check_free, write
+    from superpose.analysis.scores import METRICS
+    from superpose.analysis.toward import toward
+    from superpose.metrics import resolved
 
     drawn = samples_of(interval_samples)
     if folds is not None:
@@ -162,25 +178,33 @@ def compare(
     if no_latents:
         print("superpose: --no-latents is called --raw now.", file=sys.stderr)
     raw = raw or no_latents
+    asked: Sequence[Metric] = METRICS if metrics is None else resolved(metrics.split(","))
+    goals = None if targets is None else targets.split(",")
     cv = 5 if cv is None else cv
     if dry_run:
         fixed = test if raw else None
-        return show_comparison(costs_of(files, cv, fixed, permutations, drawn, memory, axes, missing), as_json=json)
+        costs = costs_of(files, asked, goals, cv, fixed, permutations, drawn, memory, axes, missing)
+        return show_comparison(costs, as_json=json)
     if not raw and test is None:
         test = SHARE
     started = time.perf_counter()
     with Progress() as reading:
         systems, found_groups, inputs, trials, notes = read_systems(files, reading, **told(axes, missing))
     show_notes(notes)
+    if zscore:
+        systems, trials = zscored(systems, trials)
     belonging = read_groups(groups, missing=missing) if groups is not None else found_groups
     known, known_record = read_dictionaries(dictionaries or [])
     shown = None if labels is None else read_groups(labels, "--labels", missing)
     folder = check_free(out, overwrite=overwrite)
-    foretell(systems, permutations, cv=cv, test=test if raw else None, interval_samples=drawn)
+    pairs = None if goals is None else toward(systems, goals)
+    foretell(systems, asked, pairs, permutations, cv=cv, test=test if raw else None, interval_samples=drawn)
     progress = Progress()
     split: dict[str, Any] = {"test": test, "cv": cv}
     shared: dict[str, Any] = {
         **split,
+        "metrics": asked,
+        "targets": goals,
         "labels": shown,
         "groups": belonging,
         "permutations": permutations,
@@ -210,10 +234,11 @@ def compare(
             )
         )
         if trials:
-            belong: dict[str, Any] = {"groups": belonging, "labels": shown, "seed": seed}
+            belong: dict[str, Any] = {"groups": belonging, "labels": shown, "metrics": asked, "seed": seed}
             analysis = analyses.with_ceilings(analysis, trials, **split, **belong)
     analysis = replace(analysis, warnings=(*analysis.warnings, *notes.lost))
     record: dict[str, Any] = {
+        "zscore": zscore,
         "inputs": inputs,
         "notes": [*notes.labels, *notes.averaged],
         "seconds": round(time.perf_counter() - started, 1),
@@ -229,17 +254,26 @@ def compare(
     print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)
 
 
-def foretell(systems: Mapping[str, Any], permutations: int, **split: Any) -> None:
+def foretell(
+    systems: Mapping[str, Any],
+    metrics: Sequence[Metric],
+    pairs: Sequence[tuple[str, str]] | None,
+    permutations: int,
+    **split: Any,
+) -> None:
     """Say on standard error what permutations will take where that is long; timing the steps is a hundredth of it."""
-    from superpose.analysis.scores import METRICS
     from superpose.costs import predict
+    from superpose.metrics import MomentMetric, PredictiveMetric
 
-    units = [x.shape[1] for x in systems.values()]
+    known = [m for m in metrics if isinstance(m, MomentMetric | PredictiveMetric)]
+    width = {name: x.shape[1] for name, x in systems.items()}
     samples = len(next(iter(systems.values())))
-    if not permutations or permutations * sum(p * q * (p + q + samples) for p, q in combinations(units, 2)) < LONG:
+    chosen = list(combinations(systems, 2)) if pairs is None else list(pairs)
+    products = sum(width[a] * width[b] * (width[a] + width[b] + samples) for a, b in chosen)
+    if not known or not permutations or permutations * products < LONG:
         return
     with warnings.catch_warnings(action="ignore"):
-        table = predict(systems, metrics=METRICS, permutations=permutations, **split).table
+        table = predict(systems, pairs=chosen, metrics=known, permutations=permutations, **split).table
     seconds = float(table.seconds[table.work == "nulls"].sum())
     print(
         f"{permutations} permutations will take about {in_words(seconds)} of one core. Fewer take less in "
@@ -251,6 +285,8 @@ def foretell(systems: Mapping[str, Any], permutations: int, **split: Any) -> Non
 
 def costs_of(
     files: Sequence[Path],
+    metrics: Sequence[Metric],
+    targets: Sequence[str] | None,
     cv: int,
     test: float | None,
     permutations: int,
@@ -262,7 +298,7 @@ def costs_of(
     """Return what the raw scores of files will cost, of which the headers are read and nothing else."""
     from superpose.analysis.extracted import expanded
     from superpose.analysis.inputs import names_of
-    from superpose.analysis.scores import METRICS
+    from superpose.analysis.toward import toward
     from superpose.costs import Size, predict
     from superpose.headers import header
 
@@ -273,7 +309,8 @@ def costs_of(
     sizes = {name: Size(samples, of.shape[1], of.dtype, of.mapped) for name, of in found.items()}
     return predict(
         sizes,
-        metrics=METRICS,
+        pairs=None if targets is None else toward(sizes, targets),
+        metrics=metrics,
         cv=cv,
         test=test,
         permutations=permutations,

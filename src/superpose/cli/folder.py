@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 
 def write_table(folder: Path, name: str, table: pd.DataFrame, picture: Figure, record: Mapping[str, Any]) -> None:
     """Write NAME.parquet, .csv, .png and .svg, and last run.json, each whole or not at all; say where."""
+    write_tables(folder, {name: table}, picture, record)
+    print(f"Written to {folder}: {name}.csv, .parquet, .png, .svg and run.json", file=sys.stderr)
+
+
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], picture: Figure, record: Mapping[str, Any]) -> None:
+    """Write each table as NAME.parquet and .csv, the picture under the name of the first, and last run.json."""
     from superpose.analysis.results import RECORD
     from superpose.plots import save
     from superpose.provenance import threads, versions
@@ -24,12 +30,12 @@ def write_table(folder: Path, name: str, table: pd.DataFrame, picture: Figure, r
     folder.mkdir(parents=True, exist_ok=True)
     # An older run's record is removed first, so that none is ever beside another table.
     (folder / RECORD).unlink(missing_ok=True)
-    with whole(folder / f"{name}.parquet") as temporary:
-        table.to_parquet(temporary, index=False)
-    with whole(folder / f"{name}.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    save(picture, folder / name)
+    for name, table in tables.items():
+        with whole(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+        with whole(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+    save(picture, folder / next(iter(tables)))
     content = {**record, "versions": versions(), "threads": threads()}
     with whole(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
-    print(f"Written to {folder}: {name}.csv, .parquet, .png, .svg and {RECORD}", file=sys.stderr)

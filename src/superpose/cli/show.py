@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from superpose.analysis import Analysis
     from superpose.costs import Costs
+    from superpose.depth import Layers
 
 SHOWN = ("cka_debiased", "ridge_r")
 SCORES = ["score", "low", "high", "ceiling", "null", "p"]
@@ -36,7 +37,8 @@ def show_analysis(analysis: Analysis, *, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    rows = analysis.table[analysis.table.metric.isin(SHOWN)]
+    usual = analysis.table.metric.isin(SHOWN)
+    rows = analysis.table[usual] if usual.any() else analysis.table
     names = [name for name in COLUMNS if name in rows and rows[name].notna().any()]
     table = Table(*names, box=None, pad_edge=False)
     for values in rows[names].itertuples(index=False):
@@ -99,6 +101,24 @@ def show_table(table: pd.DataFrame, shown: Sequence[str], sentences: Sequence[st
         show_rows([dict(zip(shown, row, strict=True)) for row in texts.itertuples(index=False)], as_json=False)
         for sentence in sentences:
             print(f"\n{sentence}")
+
+
+# What a reader at a terminal sees of layers.
+LAYERS = ("time", "metric", "layer", "score", "low", "high", "ceiling", "ratio", "median_ratio", "p_adjusted", "best_p")
+
+
+def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool) -> None:
+    """Print layers and what they mean, as `show_table` does; JSON has all tables."""
+    if as_json:
+        import json
+
+        tables = {"table": found.table, "best": found.best, "differences": found.differences, "units": found.units}
+        shown = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
+        print(json.dumps(shown | {"sentences": found.sentences, "warnings": list(warnings)}, indent=2))
+        return
+    known = [name for name in LAYERS if name in found.table and found.table[name].notna().any()]
+    lines = [*found.sentences, *(f"Warning: {text}" for text in warnings)]
+    show_table(found.table, known, lines, as_json=False)
 
 
 def show_comparison(costs: Costs, *, as_json: bool) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.ceilings import Trials, of_pairs, unit_ceilings
+from superpose.ceilings.pairs import NOISELESS
 from superpose.comparison import Design, calibrated
 from superpose.comparison.scores import closer_sign
 from superpose.depth.scoring import Scored, errors_between
@@ -88,7 +89,7 @@ def ceiling_rows(
     )
     found: dict[str, dict[str, Any]] = {metric.name: {} for metric in metrics}
     for row in table[table.system_b == target.name].to_dict("records"):
-        noiseless = f"{row['system_a']} has no repeats and is taken as free of noise"
+        noiseless = f"{row['system_a']}{NOISELESS}"
         notes = [note for note in row["ceiling_why"].split("; ") if note != noiseless]
         found[row["metric"]][row["system_a"]] = row | {"ceiling_why": "; ".join(notes)}
     return found

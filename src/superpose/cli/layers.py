@@ -1,0 +1,127 @@
+"""`superpose layers`: which layer predicts a recording best, and how much of what can be predicted?"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from superpose.cli.folder import write_tables
+from superpose.cli.intervals import INTERVALS, Samples, samples_of
+from superpose.cli.reading import Axes, Missing, show_notes, told
+from superpose.cli.show import show_layers
+from superpose.files import DataError, argument, sha256
+from superpose.progress import Progress
+
+if TYPE_CHECKING:
+    from superpose.depth import Layers
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def layers(
+    *files: Path,
+    target: str | None = None,
+    out: Path | None = None,
+    metrics: str = "ridge_r",
+    groups: Path | None = None,
+    axes: Axes = None,
+    missing: Missing = None,
+    cv: int = 5,
+    test: float | None = None,
+    permutations: int = 999,
+    zscore: Flag = False,
+    seed: int = 0,
+    interval_samples: Samples = INTERVALS,
+    memory: str | None = None,
+    json: Flag = False,
+    overwrite: Flag = False,
+) -> None:
+    """Say which of several layers predicts a recording best, and how much of what can be predicted.
+
+    Prints a row a layer, in the order in which they are given: its score with the target, the 95 % interval, the noise
+    ceiling where the target's file labels repeats, score over ceiling, and which layers may be the best; then what they
+    mean. The best of many layers scores high by chance: its p-value is that of the highest score over permutations.
+    With --out, writes layers, best, differences (of neighbouring layers) and units (each unit's score, ceiling and
+    score over ceiling), each as .parquet and .csv, layers.png and .svg, and run.json (settings, versions, digests of
+    the files).
+
+    Parameters
+    ----------
+    files
+        The layers in the order of depth, and the target: files of (samples, units), as superpose compare takes them, or
+        a folder that superpose extract wrote, which stands for its layers. Rows are paired by stimulus id where files
+        have them.
+    target
+        The name of the file that the layers predict, without its ending; needed.
+    out
+        Directory of the results; it must not hold another run.
+    metrics
+        What to score by, separated by commas: names as in tables. Regressions predict the target from a layer.
+    groups
+        File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
+    cv
+        Folds of held-out regressions, drawn at random in whole groups.
+    test
+        One fixed split in place of --cv: the share of rows, drawn at random, that is scored.
+    permutations
+        How many permutations of the target's rows the p-values come from, the same for all layers; 0 leaves them out.
+    zscore
+        Bring every unit of every file to mean 0 and standard deviation 1 over all rows, trials averaged, before
+        anything else. Those of held-out rows are among them; nothing of the target enters a layer's.
+    seed
+        Seed of the folds, the permutations, and of the rows that intervals are estimated from.
+    interval_samples
+        From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
+        5,000 it is known to one or two per cent.
+    memory
+        How much memory the sums behind scores may take, such as 512MB.
+    json
+        Print the tables, sentences and warnings as JSON.
+    overwrite
+        Replace the run that the output directory holds.
+    """
+    from superpose.analysis.inputs import read_groups, read_systems, zscored
+    from superpose.analysis.results import check_free
+    from superpose.depth import layers as scored
+
+    if target is None:
+        raise DataError(f"{argument('target')} is missing; expected the name of one of the files, without its ending.")
+    settings: dict[str, Any] = {
+        "target": target, "metrics": metrics.split(","), "cv": cv, "test": test, "permutations": permutations,
+        "seed": seed, "interval_samples": samples_of(interval_samples), "memory": memory,
+    }  # fmt: skip
+    folder = None if out is None else check_free(out, overwrite=overwrite)
+    started = time.perf_counter()
+    with Progress() as reading:
+        read = read_systems(files, reading, **told(axes, missing))
+    show_notes(read.notes)
+    arrays, trials = zscored(read.arrays, read.trials) if zscore else (read.arrays, read.trials)
+    systems: dict[str, Any] = dict(arrays)
+    if trials and target in trials:
+        systems[target] = trials[target]
+    belonging = read.groups if groups is None else read_groups(groups, missing=missing)
+    with warnings.catch_warnings(record=True) as caught, Progress() as progress:
+        warnings.simplefilter("always")
+        found: Layers = scored(systems, groups=belonging, progress=progress, **settings)
+    said = [*found.warnings, *(str(one.message) for one in caught)]
+    if folder is not None:
+        record: dict[str, Any] = {
+            "settings": settings | {"zscore": zscore},
+            "inputs": read.inputs,
+            "notes": [*read.notes.labels, *read.notes.averaged, *read.notes.lost],
+            "seconds": round(time.perf_counter() - started, 1),
+            "sentences": found.sentences,
+            "warnings": said,
+        }
+        if groups is not None:
+            record["groups"] = {"path": str(groups), "sha256": sha256(groups)}
+        tables = {"layers": found.table, "best": found.best, "differences": found.differences, "units": found.units}
+        write_tables(folder, tables, found.plot(), record)
+    show_layers(found, said, as_json=json)
+    if folder is not None:
+        print(f"Written to {folder}: layers.png shows score against depth", file=sys.stderr)
