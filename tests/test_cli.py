@@ -163,16 +163,97 @@ def test_json(here, capsys):
     assert set(content) == {"table", "sentences", "warnings"}
 
 
-def test_a_terminal_gets_a_short_table_and_the_sentences(here, capsys, monkeypatch):
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
-    monkeypatch.setenv("COLUMNS", "160")
-    assert compare("x.npy", "y.npy", "--out", "out", *QUICK) == 0
-    out, _ = capsys.readouterr()
-    assert "\t" not in out
-    assert "cka_debiased" in out
-    assert "ridge_r2" not in out
-    assert "nan" not in out
-    assert "x and y: held-out r is" in out
+class TestTerminal:
+    @pytest.fixture
+    def terminal(self, here, capsys, monkeypatch):
+        """Return what a command prints to a terminal of 80 columns."""
+        monkeypatch.setenv("COLUMNS", "80")
+
+        def printed(*arguments):
+            monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+            assert compare("x.npy", "y.npy", "--out", "out", "--overwrite", *arguments) == 0
+            return re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
+
+        return printed
+
+    @pytest.mark.parametrize("options", [RAW, QUICK])
+    def test_it_fits_and_no_number_is_cut(self, terminal, options):
+        out = terminal(*options)
+        lines = [line for line in out.splitlines() if not line.startswith("Next:")]
+        assert max(map(len, lines)) <= 80
+        assert "…" not in out
+        assert "\t" not in out
+        assert "nan" not in out
+        table = pd.read_parquet("out/alignment.parquet")
+        shown = table[table.metric.isin(["cka_debiased", "ridge_r"]) & (table.space == "raw") & table.score.notna()]
+        for row in shown[shown.split == shown.split.iloc[-1]].itertuples():
+            assert re.search(rf"{row.score:.3f} +\[{row.low:.3f}, {row.high:.3f}\]", out)
+
+    def test_the_answer_comes_first_and_the_next_command_last(self, terminal):
+        out = terminal(*RAW)
+        places = [out.index(text) for text in ("x and y: held-out r is", "Rests on: 60 samples;", "systems", "Next:")]
+        assert places == sorted(places)
+        assert out.splitlines()[-1].startswith("Next: superpose compare x.npy y.npy --out out-content")
+
+    def test_the_next_command_is_one_that_runs(self, terminal, capsys):
+        command = terminal(*RAW).splitlines()[-1].removeprefix("Next: superpose ").partition("   (")[0]
+        assert cli.main([*command.split(), "--permutations", "0"]) == 0
+
+    def test_wide_shows_everything(self, terminal, monkeypatch):
+        assert "held-out R²" not in terminal(*RAW)
+        monkeypatch.setenv("COLUMNS", "300")
+        out = terminal(*RAW, "--wide")
+        table = pd.read_parquet("out/alignment.parquet")
+        assert all(f"{score:.3f}" in out for score in table.score)
+        assert all(name in out for name in ("split", "null", "samples", "held-out R²"))
+
+    def test_warnings_come_once(self, here, terminal):
+        np.save("y.npy", np.column_stack([np.load("y.npy"), np.ones(60)]))
+        assert terminal(*RAW).count("constant over the samples") == 1
+
+    def test_many_pairs_are_cut_and_say_so(self, capsys, monkeypatch):
+        from superpose.cli import terminal
+
+        draw = np.random.default_rng(0)
+        found = raw({f"s{i}": draw.normal(size=(60, 2)) for i in range(8)}, permutations=0)
+        monkeypatch.setenv("COLUMNS", "80")
+        terminal.show(found)
+        out = capsys.readouterr().out
+        assert "… and 8 more sentences" in out
+        assert "… and 44 more rows" in out
+        terminal.show(found, wide=True)
+        assert "…" not in capsys.readouterr().out
+
+
+class TestRefusals:
+    """A command that cannot run says so before anything is imported that takes seconds."""
+
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            ("comparee x.npy y.npy", 'Unknown command "comparee". Did you mean "compare"?'),
+            ("compare none.npy y.npy --out out", "none.npy does not exist; check the path."),
+            ("compare x.npy --out out", "1 file(s) given; expected at least two to compare."),
+            ("compare x.npy y.npy --out x.npy", "x.npy is a file; expected a directory for the results."),
+            ("compare x.npy y.npy --out out --fit pairwize", "Did you mean 'pairwise'?"),
+            ("contrast x.npy none.npy --target x", "none.npy does not exist; check the path."),
+        ],
+    )
+    def test_before_torch_and_pandas(self, here, arguments, words):
+        process = started(*arguments.split(), python=["-X", "importtime"])
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 2
+        assert words in err.splitlines()[-1]
+        imported = {line.rpartition("|")[2].strip() for line in err.splitlines()}
+        assert not imported & {"torch", "pandas", "scipy", "matplotlib"}
+
+    def test_names_are_those_of_what_is_imported_late(self):
+        from superpose.analysis.spaces import FITS
+        from superpose.losses import SCORABLE_MODES
+
+        module = sys.modules["superpose.cli.compare"]
+        assert set(module.FITS) == set(FITS)
+        assert set(module.MODES) == set(SCORABLE_MODES)
 
 
 def test_the_same_command_gives_the_same_table(here):
@@ -406,8 +487,8 @@ def test_bad_arguments(here, capsys, arguments, words):
 def test_an_unknown_command(capsys):
     assert cli.main(["comprae"]) == 2
     said = capsys.readouterr().err
-    named = "compare, contrast, partition, layers, extract, train, encode, reproduce, "
-    assert re.fullmatch(rf"superpose: Unknown command [^\n]+{named}\.\.\.\n", said)
+    named = "compare, contrast, partition, layers, extract, train, encode, reproduce, sweep, demo"
+    assert re.fullmatch(rf"superpose: Unknown command [^\n]+{named}\.\n", said)
 
 
 def test_bad_input_as_users_meet_it(here):

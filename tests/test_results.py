@@ -14,6 +14,7 @@ import pytest
 import superpose.analysis.results as results
 from superpose.analysis import raw
 from superpose.files import DataError
+from superpose.folders import check_free
 
 FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
 
@@ -115,7 +116,7 @@ def test_a_failure_in_the_middle_leaves_whole_files_and_no_record(analysis, tmp_
         if file != "again":
             assert (tmp_path / file).read_bytes() == before[file], file
     # What is left without a record is no run, and is replaced without being asked.
-    assert results.check_free(tmp_path) == tmp_path
+    assert check_free(tmp_path) == tmp_path
 
 
 def test_an_interruption_does_the_same(analysis, tmp_path, monkeypatch):
@@ -134,13 +135,13 @@ def test_a_run_is_not_replaced_unless_asked(written):
     with pytest.raises(
         DataError, match=r"already holds a run \(run\.json\); choose another --out, or pass --overwrite"
     ):
-        results.check_free(written)
-    assert results.check_free(written, overwrite=True) == written
+        check_free(written)
+    assert check_free(written, overwrite=True) == written
 
 
 def test_a_folder_is_checked_without_being_made(tmp_path):
     place = tmp_path / "deep" / "down"
-    assert results.check_free(place) == place
+    assert check_free(place) == place
     assert os.listdir(tmp_path) == []
 
 
@@ -148,17 +149,17 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "file").write_text("mine")
     for place in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(DataError, match="file is a file; expected a directory for the results"):
-            results.check_free(place)
+            check_free(place)
 
 
 def test_a_folder_that_cannot_be_written_to_is_refused_before_the_work(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda path, mode: False)
     with pytest.raises(DataError, match="cannot be written to; choose another directory"):
-        results.check_free(tmp_path / "out")
+        check_free(tmp_path / "out")
 
 
 def test_other_files_in_the_folder_stay(analysis, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    results.write(analysis, results.check_free(tmp_path), {})
+    results.write(analysis, check_free(tmp_path), {})
     assert sorted(os.listdir(tmp_path)) == sorted([*FILES, "notes.txt"])
     assert (tmp_path / "notes.txt").read_text() == "mine"

@@ -39,8 +39,8 @@ def test_a_rise_never_stands_without_what_it_leaves_open():
         table(*both("raw", 0.5, 0.6, p=0.001), *both("latent", 0.7, 0.8), row("latent", 0.002, control="shuffled_fit"))
     )
     assert said == [
-        "a and b: held-out r is 0.550 raw (p = 0.001) and 0.750 in recovered features (shuffled pairs: 0.002): "
-        "it rises.",
+        "a and b: held-out r is 0.500 from a to b and 0.600 back, raw (p = .001); in recovered features 0.700 and "
+        "0.800 (shuffled pairs: 0.002): it rises.",
         "A rise alone is no evidence of superposition: selecting shared content, a nonlinear encoder and the identity "
         "of the stimuli raise it too. Not run here: the nonlinear prediction, linear selection at equal variance "
         "explained, independent dictionaries, and re-pairing within labels.",
@@ -50,8 +50,8 @@ def test_a_rise_never_stands_without_what_it_leaves_open():
 def test_a_fall_says_so():
     said = sentences(table(*both("raw", 0.9, 0.9), *both("latent", 0.7, 0.7)))
     assert said == [
-        "a and b: held-out r is 0.900 raw and 0.700 in recovered features: it falls; the dictionaries lose more of "
-        "what is shared than they untangle."
+        "a and b: held-out r is 0.900 from a to b and 0.900 back, raw; in recovered features 0.700 and 0.700: it "
+        "falls; the dictionaries lose more of what is shared than they untangle."
     ]
 
 
@@ -64,15 +64,15 @@ def test_a_null_says_that_chance_does_as_well():
         )
     )
     assert len(said) == 1
-    assert "(p = 0.41: not significant)" in said[0]
+    assert "(p = .41: not significant)" in said[0]
     assert said[0].endswith("no clear change.")
 
 
 def test_the_larger_p_of_the_two_directions_decides():
     rows = [row("raw", 0.5, p=0.001), row("raw", 0.1, p=0.3, system_a="b", system_b="a")]
-    assert "(p = 0.3: not significant)" in sentences(table(*rows))[0]
+    assert "(p = .3: not significant)" in sentences(table(*rows))[0]
     rows[1]["p"] = 0.05
-    assert "raw (p = 0.05)" in sentences(table(*rows))[0]
+    assert "raw (p = .05)" in sentences(table(*rows))[0]
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_a_change_within_the_intervals_is_no_change(change, half, ending):
 def test_a_score_that_could_not_be_computed_gives_its_reason():
     rows = [row("raw", 0.5), row("latent", NAN, why="needs ≥ 32 training samples for 16 latents; have 30")]
     assert sentences(table(*rows)) == [
-        "a and b: held-out r is 0.500 raw; in recovered features it could not be computed (needs ≥ 32 training "
-        "samples for 16 latents; have 30)."
+        "a and b: held-out r is 0.500 from a to b, raw; in recovered features it could not be computed (needs ≥ 32 "
+        "training samples for 16 latents; have 30)."
     ]
     assert sentences(table(row("raw", NAN, why="needs ≥ 4 samples; have 2"), row("latent", 0.5))) == [
         "a and b: no raw score could be computed (needs ≥ 4 samples; have 2)."
@@ -112,16 +112,16 @@ def test_a_score_that_could_not_be_computed_gives_its_reason():
 
 def test_features_that_were_not_asked_for_are_not_called_a_failure():
     assert sentences(table(*both("raw", 0.5, 0.6))) == [
-        "a and b: held-out r is 0.550 raw."
+        "a and b: held-out r is 0.500 from a to b and 0.600 back, raw."
     ]
 
 
 def test_seeds_and_directions_are_averaged():
     said = sentences(table(row("raw", 0.5), row("latent", 0.6), row("latent", 0.8, seed=1)))
-    assert "0.700 in recovered features" in said[0]
+    assert "in recovered features 0.700:" in said[0]
     # A score that exists in one direction alone still counts.
     said = sentences(table(row("raw", 0.5), row("raw", NAN, system_a="b", system_b="a"), row("latent", 0.6)))
-    assert "held-out r is 0.500 raw" in said[0]
+    assert "held-out r is 0.500 from a to b, raw" in said[0]
 
 
 def test_each_pair_has_a_sentence_and_the_disclaimer_comes_once_and_last():
@@ -221,27 +221,27 @@ def test_dictionaries_and_copies_of_a_control_are_not_the_pair():
     asked = table(row("raw", 0.5), row("latent", 0.8))
     said = sentences(pd.concat([asked, pd.DataFrame(twins)], ignore_index=True))
     assert len(said) == 2
-    assert "0.800 in recovered features" in said[0]
+    assert "in recovered features 0.800" in said[0]
 
 
 def test_a_dictionary_that_explains_nothing_makes_its_scores_say_nothing():
     rows = [*both("raw", 0.5, 0.5), *both("latent", 0.7, 0.7, fvu_a=0.4, fvu_b=0.4)]
     rows[2]["fvu_a"] = rows[3]["fvu_b"] = 1.93
     assert sentences(table(*rows)) == [
-        "a and b: held-out r is 0.500 raw; recovered features say nothing (r = 0.700), for the dictionary of a "
-        "explains nothing of held-out samples."
+        "a and b: held-out r is 0.500 from a to b and 0.500 back, raw; recovered features say nothing (r = 0.700 and "
+        "0.700), for the dictionary of a explains nothing of held-out samples."
     ]
 
 
 @pytest.mark.parametrize(
     ("permutations", "p", "words"),
     [
-        (9, 0.1, "(p = 0.1, and 9 permutations give no less than 0.1)"),
-        (9, 0.3, "(p = 0.3, and 9 permutations give no less than 0.1)"),
-        (19, 0.05, "(p = 0.05)"),
-        (99, 0.1, "(p = 0.1: not significant)"),
+        (9, 0.1, "(p = .1, and 9 permutations give no less than .1)"),
+        (9, 0.3, "(p = .3, and 9 permutations give no less than .1)"),
+        (19, 0.05, "(p = .05, the smallest possible of 19 permutations)"),
+        (99, 0.1, "(p = .1: not significant)"),
     ],
 )
 def test_few_permutations_are_no_evidence_of_nothing(permutations, p, words):
     (said,) = sentences(table(*both("raw", 0.5, 0.5, p=p)), permutations)
-    assert said.startswith(f"a and b: held-out r is 0.500 raw {words}.")
+    assert said.startswith(f"a and b: held-out r is 0.500 from a to b and 0.500 back, raw {words}.")

@@ -16,11 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from superpose.analysis import Analysis, analyse
-from superpose.analysis.results import RECORD, write
+from superpose.analysis.results import write
 from superpose.corpora import python_help
 from superpose.encoders import L3, L6, Language, Progress, language_layers, text_digest
 from superpose.encoders import sources as sources_of
 from superpose.files import DataError
+from superpose.folders import RECORD
 
 # About 40,000 word pieces: what two cores encode, train on and score in two minutes.
 ENOUGH = 1_600

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from superpose.analysis.found import Analysis
-from superpose.files import DataError, whole
+from superpose.files import whole
+from superpose.folders import RECORD
 from superpose.provenance import threads, versions
 
-RECORD = "run.json"
 # Metrics that the picture shows, and how many where others were asked for.
 MAIN, MOST = ("cka_debiased", "ridge_r"), 3
-
-
-def check_free(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
-    """Return the folder, which may not exist yet, or raise a DataError if it holds another run or cannot be written."""
-    path = Path(folder)
-    nearest = next(place for place in (path, *path.absolute().parents) if os.path.exists(place))
-    if not nearest.is_dir():
-        raise DataError(f"{nearest} is a file; expected a directory for the results.")
-    if not os.access(nearest, os.W_OK | os.X_OK):
-        raise DataError(f"{nearest} cannot be written to; choose another directory for the results.")
-    if (path / RECORD).exists() and not overwrite:
-        raise DataError(
-            f"{path} already holds a run ({RECORD}); choose another --out, or pass --overwrite to replace it."
-        )
-    return path
 
 
 def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title: str = "Alignment") -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from superpose.plots import comparable
+from superpose.wording import p_number, p_value
 
 LEVEL = 0.05
 # Scores closer than this are called equal, whatever their intervals say.
@@ -75,7 +76,7 @@ def _sentence(a: str, b: str, rows: pd.DataFrame, permutations: int | None) -> t
     if raw is None:
         return f"{a} and {b}: no raw score could be computed ({_reason(rows, 'raw')}).", False
     metric = _main(rows)
-    opening = f"{a} and {b}: {'held-out r' if metric == MAIN else metric} is {raw.score:.3f} raw"
+    opening = f"{a} and {b}: {'held-out r' if metric == MAIN else metric} is {_directions(raw, a, b)} raw"
     related = _related(rows, permutations)
     if not ((rows.space == "latent") & (rows.control == "none")).any():
         return f"{opening}{related}.", False
@@ -85,21 +86,21 @@ def _sentence(a: str, b: str, rows: pd.DataFrame, permutations: int | None) -> t
     if empty := _explaining_nothing(rows):
         which = f"the dictionar{'y' if len(empty) == 1 else 'ies'} of {' and '.join(empty)}"
         return (
-            f"{opening}{related}; recovered features say nothing (r = {latent.score:.3f}), for {which} "
+            f"{opening}{related}; recovered features say nothing (r = {_each(latent)}), for {which} "
             f"explain{'s' if len(empty) == 1 else ''} nothing of held-out samples.",
             False,
         )
     shuffled = _score(rows, "latent", control="shuffled_fit")
     control = f" (shuffled pairs: {shuffled.score:.3f})" if shuffled is not None else ""
     if latent.above(raw):
-        return f"{opening}{related} and {latent.score:.3f} in recovered features{control}: it rises.", True
+        return f"{opening}{related}; in recovered features {_each(latent)}{control}: it rises.", True
     if raw.above(latent):
         return (
-            f"{opening}{related} and {latent.score:.3f} in recovered features{control}: it falls; the dictionaries "
+            f"{opening}{related}; in recovered features {_each(latent)}{control}: it falls; the dictionaries "
             "lose more of what is shared than they untangle.",
             False,
         )
-    return f"{opening}{related} and {latent.score:.3f} in recovered features{control}: no clear change.", False
+    return f"{opening}{related}; in recovered features {_each(latent)}{control}: no clear change.", False
 
 
 def _ceilings(rows: pd.DataFrame) -> list[str]:
@@ -154,10 +155,11 @@ def _left_open(table: pd.DataFrame) -> str:
 
 
 class _Mean(NamedTuple):
-    """A score averaged over both directions and all seeds, and half the width of its interval."""
+    """A score over both directions and all seeds, half the width of its interval, and the score of each direction."""
 
     score: float
     half: float
+    each: dict[tuple[str, str], float]
 
     def above(self, other: _Mean) -> bool:
         """Whether it is higher by more than both intervals leave open."""
@@ -170,7 +172,26 @@ def _score(rows: pd.DataFrame, space: str, control: str = "none") -> _Mean | Non
     if known.empty:
         return None
     half = ((known.high - known.low) / 2).mean()
-    return _Mean(float(known.score.mean()), float(half) if np.isfinite(half) else 0.0)
+    directed = known[known.directed.astype(bool)]
+    each = {
+        (str(a), str(b)): float(rows.score.mean())
+        for (a, b), rows in directed.groupby(["system_a", "system_b"], sort=False)
+    }
+    return _Mean(float(known.score.mean()), float(half) if np.isfinite(half) else 0.0, each)
+
+
+def _each(score: _Mean) -> str:
+    return " and ".join(f"{value:.3f}" for value in score.each.values()) or f"{score.score:.3f}"
+
+
+def _directions(score: _Mean, a: str, b: str) -> str:
+    """Return a score of each direction that there is, with its name; one that has no direction alone."""
+    if not score.each:
+        return f"{score.score:.3f}"
+    if len(score.each) == 2:
+        return f"{score.each[a, b]:.3f} from {a} to {b} and {score.each[b, a]:.3f} back,"
+    ((one, other), value) = next(iter(score.each.items()))
+    return f"{value:.3f} from {one} to {other},"
 
 
 def _select(rows: pd.DataFrame, space: str, control: str = "none") -> pd.DataFrame:
@@ -196,11 +217,13 @@ def _related(rows: pd.DataFrame, permutations: int | None) -> str:
     p = _select(rows, "raw").p.dropna()
     if not len(p):
         return ""
+    said = p_value(p.max(), permutations)
     if p.max() <= LEVEL:
-        return f" (p = {p.max():.3g})"
+        return f" ({said})"
     if permutations and 1 / (1 + permutations) > LEVEL:
-        return f" (p = {p.max():.2g}, and {permutations} permutations give no less than {1 / (1 + permutations):.2g})"
-    return f" (p = {p.max():.2g}: not significant)"
+        least = p_number(1 / (1 + permutations))
+        return f" ({p_value(p.max())}, and {permutations} permutations give no less than {least})"
+    return f" ({said}: not significant)"
 
 
 def _reason(rows: pd.DataFrame, space: str) -> str:

@@ -6,6 +6,7 @@ import errno
 import signal
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import NoReturn
 
 from cyclopts import App, CycloptsError
@@ -70,6 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line and return its exit status: bad input is one line on standard error, never a traceback."""
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
+        check_command(sys.argv[1:] if arguments is None else arguments)
         app(None if arguments is None else list(arguments), exit_on_error=False, print_error=False)
     except CycloptsError as error:
         return _fail(" ".join(str(error).split()), BAD_INPUT)
@@ -93,6 +95,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finally:
         signal.signal(signal.SIGTERM, before)
     return 0
+
+
+def check_command(arguments: Sequence[str]) -> None:
+    """Refuse a command that there is not, before those that are imported on demand are looked at.
+
+    Raises
+    ------
+    DataError
+        With the command that it comes nearest to.
+    """
+    commands = [name for name in app if not name.startswith("-")]
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in commands:
+        near = get_close_matches(arguments[0].casefold(), commands, 1)
+        meant = f' Did you mean "{near[0]}"?' if near else ""
+        raise DataError(f'Unknown command "{arguments[0]}".{meant} Available commands: {", ".join(commands)}.')
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

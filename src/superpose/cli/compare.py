@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 import time
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from superpose.cli.intervals import INTERVALS, Samples, samples_of
-from superpose.cli.reading import Axes, Missing, show_notes, told
+from superpose.cli.reading import Axes, Missing, check_files, check_names, show_notes, told
 from superpose.cli.show import show_analysis, show_comparison
 from superpose.files import sha256
+from superpose.folders import check_free
 from superpose.progress import Progress, in_words
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ KEPT = ".dictionaries"
 SHARE = 0.2
 # Products of numbers behind a null that take half a minute or more.
 LONG = 5e9
+# What these options may be, known before what does them is imported.
+FITS, MODES = ("pairwise", "all", "independent"), ("separate", "cross", "detached", "agreement")
 DICTIONARIES = Parameter(group="Dictionaries")
 # Options of one version ago.
 OLD = Parameter(show=False, negative="")
@@ -57,6 +61,7 @@ def compare(
     json: Annotated[bool, Parameter(negative="")] = False,
     overwrite: Annotated[bool, Parameter(negative="")] = False,
     dry_run: Annotated[bool, Parameter(negative="")] = False,
+    wide: Annotated[bool, Parameter(negative="")] = False,
     latents: Annotated[int | None, DICTIONARIES] = None,
     active: Annotated[int | None, DICTIONARIES] = None,
     fit: Annotated[str | None, DICTIONARIES] = None,
@@ -136,6 +141,8 @@ def compare(
     dry_run
         Compute nothing, and say what the raw scores will cost on this machine, in one process: operations, bytes read,
         memory and time, from the headers of the files.
+    wide
+        On a terminal, print all scores with all columns, which takes a wide one.
     latents
         Features a dictionary has; by default 4 x the widest file's units, fewer where rows are scarce.
     active
@@ -164,13 +171,6 @@ def compare(
         superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. Pairs of which both have one
         get rows of their own, with fit "given".
     """
-    import superpose.analysis as analyses
-    from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems, zscored
-    from superpose.analysis.results import check_free, write
-    from superpose.analysis.scores import METRICS
-    from superpose.analysis.toward import toward
-    from superpose.metrics import resolved
-
     drawn = samples_of(interval_samples)
     if folds is not None:
         print("superpose: --folds is called --cv with --raw now, and --test, the share, without.", file=sys.stderr)
@@ -178,6 +178,18 @@ def compare(
     if no_latents:
         print("superpose: --no-latents is called --raw now.", file=sys.stderr)
     raw = raw or no_latents
+    check_names({"fit": (fit, FITS), "mode": (mode, MODES)})
+    if not dry_run:
+        check_files(files, fewest=2)
+        check_free(out, overwrite=overwrite)
+
+    import superpose.analysis as analyses
+    from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems, zscored
+    from superpose.analysis.results import write
+    from superpose.analysis.scores import METRICS
+    from superpose.analysis.toward import toward
+    from superpose.metrics import resolved
+
     asked: Sequence[Metric] = METRICS if metrics is None else resolved(metrics.split(","))
     goals = None if targets is None else targets.split(",")
     cv = 5 if cv is None else cv
@@ -196,7 +208,6 @@ def compare(
     belonging = read_groups(groups, missing=missing) if groups is not None else found_groups
     known, known_record = read_dictionaries(dictionaries or [])
     shown = None if labels is None else read_groups(labels, "--labels", missing)
-    folder = check_free(out, overwrite=overwrite)
     pairs = None if goals is None else toward(systems, goals)
     foretell(systems, asked, pairs, permutations, cv=cv, test=test if raw else None, interval_samples=drawn)
     progress = Progress()
@@ -229,7 +240,7 @@ def compare(
                 training=None if steps is None else {"steps": steps},
                 seeds=seeds,
                 device=device,
-                keep=folder / KEPT,
+                keep=out / KEPT,
                 **shared,
             )
         )
@@ -248,10 +259,24 @@ def compare(
     for name, path in (("groups", groups), ("labels", labels)):
         if path is not None:
             record[name] = {"path": str(path), "sha256": sha256(path)}
-    write(analysis, folder, record, title=" and ".join(systems))
-    shutil.rmtree(folder / KEPT, ignore_errors=True)
-    show_analysis(analysis, as_json=json)
-    print(f"Written to {folder}: open {folder / 'report.html'}", file=sys.stderr)
+    write(analysis, out, record, title=" and ".join(systems))
+    shutil.rmtree(out / KEPT, ignore_errors=True)
+    then = next_command(files, out, raw=raw, fitted=bool(analysis.settings.get("fit")))
+    show_analysis(analysis, as_json=json, wide=wide, said=notes.lost, then=then)
+    print(f"Written to {out}: open {out / 'report.html'}", file=sys.stderr)
+
+
+def next_command(files: Sequence[Path], out: Path, *, raw: bool, fitted: bool) -> str:
+    """Return the command that answers what a reader may ask next, and what that is."""
+    named = shlex.join(map(str, files))
+    if raw:
+        return f"superpose compare {named} --out {out}-content   (which features both hold)"
+    if len(files) > 2:
+        target = shlex.quote(files[-1].stem)
+        return f"superpose contrast {named} --target {target}   (which of the others is closer to it)"
+    if not fitted:
+        return f"superpose compare {named} --fit pairwise --out {out}-latents   (scores in the features themselves)"
+    return ""
 
 
 def foretell(

@@ -12,9 +12,10 @@ from cyclopts import Parameter
 
 from superpose.cli.folder import write_table
 from superpose.cli.intervals import INTERVALS, Samples, samples_of
-from superpose.cli.reading import Axes, Missing, show_notes, told
+from superpose.cli.reading import Axes, Missing, check_files, show_notes, told
 from superpose.cli.show import show_table
 from superpose.files import DataError, argument, sha256
+from superpose.folders import check_free
 from superpose.progress import Progress
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def contrast(
     overwrite
         Replace the run that the output directory holds.
     """
-    from superpose.analysis.results import check_free
+    check_files(files, fewest=2)
+
     from superpose.contrasts import contrast as contrasted
     from superpose.differences import contrast_picture, contrast_sentences
 
@@ -142,7 +144,8 @@ def partition(
     overwrite
         Replace the run that the output directory holds.
     """
-    from superpose.analysis.results import check_free
+    check_files(files, fewest=2)
+
     from superpose.contrasts import partition as partitioned
     from superpose.differences import partition_picture, partition_sentences
 

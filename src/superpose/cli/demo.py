@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from superpose.cli.show import show_analysis
+from superpose.folders import check_free
 from superpose.progress import Progress
 
 
@@ -49,7 +50,6 @@ def demo(
     json
         Print the table, sentences and warnings as JSON.
     """
-    from superpose.analysis.results import check_free
     from superpose.demo import is_demo, run
     from superpose.tensors import checked_device
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superpose.files import whole
+from superpose.folders import RECORD
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,7 +24,6 @@ def write_table(folder: Path, name: str, table: pd.DataFrame, picture: Figure, r
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], picture: Figure, record: Mapping[str, Any]) -> None:
     """Write each table as NAME.parquet and .csv, the picture under the name of the first, and last run.json."""
-    from superpose.analysis.results import RECORD
     from superpose.plots import save
     from superpose.provenance import threads, versions
 

@@ -15,6 +15,7 @@ from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_layers
 from superpose.files import DataError, argument, sha256
+from superpose.folders import check_free
 from superpose.progress import Progress
 
 if TYPE_CHECKING:
@@ -86,7 +87,6 @@ def layers(
         Replace the run that the output directory holds.
     """
     from superpose.analysis.inputs import read_groups, read_systems, zscored
-    from superpose.analysis.results import check_free
     from superpose.depth import layers as scored
 
     if target is None:

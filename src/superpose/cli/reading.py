@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+
+from superpose.files import DataError
 
 if TYPE_CHECKING:
     from superpose.recordings.matching import Notes
@@ -27,6 +31,32 @@ Missing = Annotated[list[str] | None, Parameter(group="Files", help=MISSING, con
 def told(axes: str | None, missing: list[str] | None) -> dict[str, Any]:
     """Return what `superpose.read` is told of files."""
     return {"axes": None if axes is None else axes.split(","), "missing": missing}
+
+
+def check_files(files: Sequence[Path], *, fewest: int) -> None:
+    """Refuse files by what their names tell, before anything is imported that takes seconds.
+
+    Raises
+    ------
+    DataError
+        For too few files, or one that is not there or of no known format. Folders are left to what reads them.
+    """
+    from superpose.recordings.reading import existing
+
+    for path in files:
+        if not path.is_dir():
+            existing(path)
+    if len(files) < fewest and not any(path.is_dir() for path in files):
+        raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")
+
+
+def check_names(given: Mapping[str, tuple[str | None, Sequence[str]]]) -> None:
+    """Refuse options {argument: (value, what it may be)} whose value is none of these."""
+    from superpose.arrays import choose
+
+    for name, (value, known) in given.items():
+        if value is not None:
+            choose(dict.fromkeys(known), name, value)
 
 
 def show_notes(notes: Notes) -> None:

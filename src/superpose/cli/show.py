@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,13 +13,23 @@ if TYPE_CHECKING:
     from superpose.costs import Costs
     from superpose.depth import Layers
 
-SHOWN = ("cka_debiased", "ridge_r")
-SCORES = ["score", "low", "high", "ceiling", "null", "p"]
-COLUMNS = ["system_a", "system_b", "metric", "space", "split", "control", *SCORES, "fvu_a", "fvu_b"]
 
+def show_analysis(
+    analysis: Analysis, *, as_json: bool, wide: bool = False, said: Collection[str] = (), then: str = ""
+) -> None:
+    """Print the sentences and the table: for a reader on a terminal, tab-separated into a pipe, or as JSON.
 
-def show_analysis(analysis: Analysis, *, as_json: bool) -> None:
-    """Print the table and the sentences: for a reader on a terminal, tab-separated into a pipe, or as JSON."""
+    Parameters
+    ----------
+    analysis : Analysis
+    as_json : bool
+    wide : bool
+        On a terminal, all rows and columns.
+    said : collection of str
+        Warnings that a terminal has shown already.
+    then : str
+        The command to try next, for a reader on a terminal.
+    """
     if as_json:
         import json
 
@@ -34,21 +44,9 @@ def show_analysis(analysis: Analysis, *, as_json: bool) -> None:
         for line in (*analysis.sentences, *(f"Warning: {text}" for text in analysis.warnings)):
             print(f"# {line}")
         return
-    from rich.console import Console
-    from rich.table import Table
+    from superpose.cli.terminal import show
 
-    usual = analysis.table.metric.isin(SHOWN)
-    rows = analysis.table[usual] if usual.any() else analysis.table
-    names = [name for name in COLUMNS if name in rows and rows[name].notna().any()]
-    table = Table(*names, box=None, pad_edge=False)
-    for values in rows[names].itertuples(index=False):
-        table.add_row(*("" if v != v else f"{v:.3f}" if isinstance(v, float) else str(v) for v in values))
-    console = Console()
-    for sentence in analysis.sentences:
-        console.print(f"{sentence}\n", markup=False, highlight=False)
-    console.print(table)
-    for warning in analysis.warnings:
-        console.print(f"Warning: {warning}", style="yellow", markup=False, highlight=False)
+    show(analysis, wide=wide, said=said, then=then)
 
 
 def show_claims(claims: pd.DataFrame, *, as_json: bool) -> None:
@@ -97,10 +95,11 @@ def show_table(table: pd.DataFrame, shown: Sequence[str], sentences: Sequence[st
         for sentence in sentences:
             print(f"# {sentence}")
     else:
+        from superpose.cli.terminal import paragraphs
+
+        paragraphs(sentences)
         texts = table[list(shown)].map(_short)
         show_rows([dict(zip(shown, row, strict=True)) for row in texts.itertuples(index=False)], as_json=False)
-        for sentence in sentences:
-            print(f"\n{sentence}")
 
 
 # What a reader at a terminal sees of layers.
@@ -156,10 +155,6 @@ def show_rows(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         for line in (names, *texts) if rows else ():
             print("\t".join(line))
         return
-    from rich.console import Console
-    from rich.table import Table
+    from superpose.cli.terminal import grid
 
-    table = Table(*names, box=None, pad_edge=False)
-    for line in texts:
-        table.add_row(*line)
-    Console().print(table)
+    grid(names, texts)
