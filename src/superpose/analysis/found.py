@@ -11,10 +11,15 @@ import pandas as pd
 
 from superpose.analysis.seeds import over_seeds
 from superpose.analysis.verdict import sentences
+from superpose.notebook import counted, html, text
 from superpose.sharing import Content
 
+# Scores, and their columns, that a notebook shows.
+MAIN = ("cka_debiased", "ridge_r")
+SHOWN = ("system_a", "system_b", "metric", "space", "control", "split", "score", "low", "high", "ceiling", "p")
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Analysis:
     """What an analysis found.
 
@@ -38,6 +43,23 @@ class Analysis:
     warnings: tuple[str, ...]
     settings: dict[str, Any] = field(default_factory=dict)
     content: Content | None = None
+
+    def __repr__(self) -> str:
+        """Return what was found, in words."""
+        members = ".table .content .sentences .warnings .settings .over_seeds .report(path)"
+        return text(self._head, self.sentences, members)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was found, and the scores that matter most."""
+        main = self.table[self.table.metric.isin(MAIN)]
+        rows = (self.table if main.empty else main)[[name for name in SHOWN if name in self.table]]
+        return html(self._head, self.sentences, rows.dropna(axis="columns", how="all"), self.warnings)
+
+    @property
+    def _head(self) -> str:
+        pairs = {frozenset(pair) for pair in zip(self.table.system_a, self.table.system_b, strict=True)}
+        warned = f", {counted(len(self.warnings), 'warning')}" if self.warnings else ""
+        return f"Analysis of {counted(len(pairs), 'pair')}: {counted(len(self.table), 'score')}{warned}"
 
     @property
     def sentences(self) -> list[str]:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from superpose.notebook import counted, html, text
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -34,6 +36,18 @@ class Layers:
     differences: pd.DataFrame
     units: pd.DataFrame
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        """Return what was found, in words."""
+        return text(self._head, self.sentences, ".table .best .differences .units .sentences .warnings .plot()")
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was found, and the best layer of each metric."""
+        return html(self._head, self.sentences, self.best, self.warnings)
+
+    @property
+    def _head(self) -> str:
+        return f"{counted(self.table.layer.nunique(), 'layer')} by {counted(self.table.metric.nunique(), 'metric')}"
 
     @property
     def sentences(self) -> list[str]:

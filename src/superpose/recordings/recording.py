@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
 from superpose.files import DataError
+from superpose.notebook import counted, html
 from superpose.recordings.axes import two_dimensional
 from superpose.recordings.columns import counts
 from superpose.recordings.labels import labelled
@@ -58,6 +59,20 @@ class Recording:
     repeats: NDArray[Any] | None = None
     groups: NDArray[Any] | None = None
     sources: Mapping[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Return the sizes, in words."""
+        samples, units = self.responses.shape
+        stimuli = len(np.unique(self.stimuli))
+        parts = [f"{stimuli:,} stimul{'us' if stimuli == 1 else 'i'}"]
+        for kind, labels in (("repeat", self.repeats), ("group", self.groups)):
+            if labels is not None:
+                parts.append(counted(len(np.unique(labels)), kind))
+        return f"Recording {self.name}: {counted(samples, 'row')} of {counted(units, 'unit')}; {', '.join(parts)}"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the sizes."""
+        return html(repr(self), ())
 
     @property
     def numbered(self) -> bool:

@@ -17,6 +17,7 @@ from superpose.comparison import Systems, checked_pairs, checked_systems, design
 from superpose.files import DataError
 from superpose.metrics import CKA_DEBIASED
 from superpose.metrics.splits import marked
+from superpose.notebook import counted, html, text
 from superpose.recordings.systems import named, paired
 from superpose.sae import SparseAutoencoder
 from superpose.sharing.decoding import Decoded, Side, decode, side
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 
+# Columns that a notebook shows.
+SHOWN = ("system_a", "system_b", "verdict", "packing", "content", "packed", "raw", "held_by_b", "held_by_a")
 # Strongest samples that are named of each feature.
 STRONGEST = 5
 # A feature that is not held is predicted weakly where it is significant at this rate of false discoveries, and has more
@@ -62,6 +65,18 @@ class Content:
     found: dict[str, Features]
     warnings: tuple[str, ...]
     settings: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Return what was found, in words."""
+        return text(self._head, self.sentences, ".table .features .found .sentences .warnings .plot() .report(path)")
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: what was found, and a row a pair."""
+        return html(self._head, self.sentences, self.table[list(SHOWN)], self.warnings)
+
+    @property
+    def _head(self) -> str:
+        return f"Content of {counted(len(self.table), 'pair')} of {counted(len(self.found), 'system')}"
 
     @property
     def sentences(self) -> list[str]:

@@ -14,6 +14,7 @@ from superpose.arrays import as_responses, check_moderate, chunks, group_folds, 
 from superpose.coding.shrinkage import amounts, either_sign
 from superpose.files import DataError
 from superpose.metrics.splits import marked
+from superpose.notebook import counted, html, text
 from superpose.sae import SparseAutoencoder
 from superpose.sharing.consensus import Consensus, Step, antipodal, consensus
 from superpose.sharing.encoding import Atoms, Encoder, Trained
@@ -75,6 +76,23 @@ class Features:
     path: pd.DataFrame
     held_out: Mask
     encode: Encoder
+
+    def __repr__(self) -> str:
+        """Return how many there are and what they explain, in words."""
+        return text(self._head, (), ".dictionary .codes(x) .decode(codes) .table .settings .path")
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the same, and the strongest features."""
+        return html(self._head, (), self.table)
+
+    @property
+    def _head(self) -> str:
+        of = self.settings
+        where = "found in both halves of the samples" if of["source"] == "found" else "given"
+        return (
+            f"{counted(len(self), 'feature')} of {counted(of['units'], 'unit')}, {where}: {of['active']:.3g} active in "
+            f"a sample, {of['explained']:.0%} of the held-out variance explained"
+        )
 
     def __len__(self) -> int:
         """How many features there are."""
