@@ -152,12 +152,17 @@ def test_missing_trials_of_tables(tmp_path):
     assert found.systems["a"].tolist() == [[1, 2], [6, 7.5], [0, 1]]
 
 
-def test_trials_that_miss_some_units_are_refused():
+def test_units_that_miss_trials_are_averaged_over_the_others():
     def recording(*rows):
         return Recording("a", rows, list("aabbc")[: len(rows)])
 
-    with pytest.raises(DataError, match=r"1 trial\(s\) are NaN in some units only, the first at row 1, stimulus a"):
-        match([recording([1.0, 2.0], [np.nan, 1.0], [1.0, 1.0])])
+    with pytest.warns(UserWarning, match=r"1 of 2 units miss some trials \(16.7% of responses are NaN\)"):
+        found = match([recording([1.0, 2.0], [np.nan, 1.0], [1.0, 1.0])])
+    assert found.systems["a"].tolist() == [[1.0, 1.5], [1.0, 1.0]]
+    with pytest.raises(
+        DataError, match=r"1 units have no trial of some stimulus \(1 pairs, the first unit 0, stimulus b"
+    ):
+        match([recording([1.0, 2.0], [1.0, 1.0], [np.nan, 1.0], [np.nan, 1.0])])
     with pytest.raises(DataError, match="1 stimuli have no trial, the first b; drop their rows"):
         match([recording([1.0, 2.0], [2.0, 1.0], [np.nan, np.nan], [np.nan, np.nan])])
 

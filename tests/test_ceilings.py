@@ -28,7 +28,7 @@ from superpose.ceilings.kernels import (
 )
 from superpose.ceilings.pairs import BIASED, UNKNOWN
 from superpose.files import DataError
-from superpose.metrics import ALL, CKA_DEBIASED, CKA_GROUPED, MORE, PLS_R, RIDGE_R2, RSA, PredictiveMetric
+from superpose.metrics import ALL, CKA_DEBIASED, CKA_GROUPED, MORE, PLS_R, RIDGE_R, RIDGE_R2, RSA, PredictiveMetric
 from superpose.metrics.regression import RegressionMetric
 from superpose.recordings import Recording, match
 
@@ -73,6 +73,74 @@ def jackknifed(statistic, samples):
     )
 
 
+class TestMissingResponses:
+    """Units that miss trials which others have."""
+
+    def data(self, share=0.15, repeats=5):
+        draw = np.random.default_rng(0)
+        signal = draw.normal(size=(80, 4)) * [2, 1, 0.5, 1]
+        x = signal + draw.normal(size=(repeats, 80, 4))
+        x[draw.random(x.shape) < share] = np.nan
+        x[:2] = np.where(np.isnan(x[:2]), 0.0, x[:2])
+        return x
+
+    def test_explainable_variance_is_that_of_each_unit_alone(self):
+        x = self.data()
+        found = ceilings.explainable_variance(x)
+        for unit in range(4):
+            alone = ceilings.explainable_variance(x[..., unit : unit + 1])
+            np.testing.assert_allclose(found.r2[unit], alone.r2[0], rtol=1e-12)
+            np.testing.assert_allclose(found.signal[unit], alone.signal[0], rtol=1e-12)
+
+    def test_means_and_noise_by_hand(self):
+        x = self.data()
+        trials = ceilings.as_trials(x)
+        np.testing.assert_allclose(trials.mean(), np.nanmean(x, axis=0))
+        counts = (~np.isnan(x)).sum(axis=0)
+        noise = (np.nanvar(x, axis=0, ddof=1) / counts).sum(axis=0) / 80
+        np.testing.assert_allclose(ceilings.explainable_variance(x).noise, noise, rtol=1e-12)
+
+    def test_ceilings_of_complete_data_are_met_on_average(self):
+        """A tenth of the responses more or less moves ceilings by the share of trials that is left."""
+        draw = np.random.default_rng(1)
+        signal = draw.normal(size=(2000, 3))
+        x = signal + draw.normal(size=(6, 2000, 3))
+        x[2:][draw.random((4, 2000, 3)) < 0.25] = np.nan
+        found = ceilings.explainable_variance(x).pooled_r2
+        truth = 1 / (1 + np.mean(1 / (~np.isnan(x)).sum(axis=0)))
+        assert found[1] - 0.01 < truth < found[2] + 0.01
+
+    def test_halves_say_why_not(self):
+        table = ceilings.of_pairs({"a": self.data(), "b": np.random.default_rng(2).normal(size=(80, 3))})
+        kernel = table[table.metric == "rsa"].iloc[0]
+        assert np.isnan(kernel.ceiling)
+        assert "a: 4 units miss trials that others have" in kernel.ceiling_why
+        ridge = table[(table.metric == "ridge_r") & (table.system_b == "a")].iloc[0]
+        assert 0.5 < ridge.ceiling < 1
+        with pytest.raises(DataError, match="4 units miss trials that others have"):
+            ceilings.reliability(self.data())
+
+    def test_recordings_are_taken_as_arrays_are(self):
+        x = self.data()
+        names = [f"image{i}" for i in range(80)]
+        order = np.random.default_rng(3).permutation(400)
+        rows, stimuli, repeats = x.reshape(-1, 4), np.tile(names, 5), np.repeat(np.arange(5), 80)
+        first = np.r_[np.arange(400)]
+        recording = Recording("V4", rows[first], stimuli[first], repeats=repeats[first])
+        found = ceilings.as_trials(recording)
+        np.testing.assert_array_equal(found.lacking, ceilings.as_trials(x).lacking)
+        layer = Recording("layer", np.random.default_rng(2).normal(size=(80, 3)), names)
+        expected = ceilings.of_pairs({"V4": x, "layer": layer.responses}, metrics=[RIDGE_R])
+        np.testing.assert_allclose(
+            ceilings.of_pairs({"V4": recording, "layer": layer}, metrics=[RIDGE_R]).ceiling, expected.ceiling
+        )
+        shuffled = Recording("V4", rows[order], stimuli[order], repeats=repeats[order])
+        again = ceilings.of_pairs({"layer": layer, "V4": shuffled}, metrics=[RIDGE_R])
+        np.testing.assert_allclose(
+            again.set_index("system_b").ceiling["V4"], expected.set_index("system_b").ceiling["V4"], rtol=1e-10
+        )
+
+
 class TestTrials:
     def test_means_are_those_of_the_trials_there_are(self):
         x = thinned(noisy(np.zeros((30, 4)), 5, 1.0, 0), 1, fewest=1)
@@ -97,7 +165,7 @@ class TestTrials:
             (lambda x: x[None], "expected \\(repeats, samples, units\\)"),
             (
                 lambda x: np.where(np.arange(3) == 1, np.nan, x),
-                "NaN in some units only, the first at repeat 0, sample 0",
+                "1 units have no trial of some stimulus \\(5 pairs, the first unit 1, stimulus 0\\)",
             ),
             (
                 lambda x: np.where(np.arange(5)[:, None] == 2, np.nan, x),

@@ -402,3 +402,38 @@ def test_recorded_layers_of_two_models_make_a_figure(here, capsys):
     raw = found[(found.space == "raw") & (found.metric == "cka")].set_index(["system_a", "system_b"]).score
     assert raw["clip.resid_post_2", "other.resid_post_2"] == pytest.approx(1, abs=1e-6)
     assert set(found.inputs) == {"clip other"}
+
+
+def test_ids_of_ones_own_meet_a_labelled_recording(here, capsys):
+    """Rows of an array have no names: with ids they are paired with trials in any order."""
+    ids = [f"stim{i:02}" for i in range(50)]
+    (here / "ids.txt").write_text("\n".join(ids) + "\n")
+    assert extract("net.onnx", "x.npy", "--layers", "layer_norm", "h1", "--stimuli", "ids.txt", "--out", "net") == 0
+    assert (here / "net/stimuli.txt").read_text().split() == ids
+    draw = np.random.default_rng(0)
+    order = draw.permutation(100)
+    trials = np.load("x.npy") @ draw.normal(size=(4, 3)) + 0.1 * draw.normal(size=(2, 50, 3))
+    columns = ",".join(["stimulus", "repeat", "a", "b", "c"])
+    rows = [f"{ids[i % 50]},{i // 50}," + ",".join(map(str, trials.reshape(-1, 3)[i])) for i in order]
+    (here / "V4.csv").write_text("\n".join([columns, *rows]) + "\n")
+    capsys.readouterr()
+    assert cli.main(["layers", "net", "V4.csv", "--target", "V4", "--permutations", "0", "--json"]) == 0
+    out, err = capsys.readouterr()
+    table = json.loads(out)["table"]
+    assert "V4: 100 trials of 50 stimuli are averaged, 2 of each." in err
+    assert all(row["ceiling"] > 0.9 for row in table)
+    assert max(row["score"] for row in table) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("ids", "words"),
+    [
+        (["a", "b"], "ids.txt holds 2 ids for 50 samples"),
+        (["a"] * 50, "ids.txt has an id twice"),
+    ],
+)
+def test_ids_that_do_not_fit(here, capsys, ids, words):
+    (here / "ids.txt").write_text("\n".join(ids) + "\n")
+    assert extract("net.onnx", "x.npy", "--layers", "h1", "--stimuli", "ids.txt", "--out", "net") == 2
+    assert words in capsys.readouterr().err
+    assert not (here / "net").exists()

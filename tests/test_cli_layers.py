@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from oracles import chosen_by_loops, mean_score
+from test_extracted import extracted
 
 import superpose as sp
 from superpose import cli, store
@@ -202,3 +203,61 @@ class TestScaling:
     def test_half_precision_is_kept_as_single(self):
         x = np.random.default_rng(0).normal(size=(30, 3)).astype(np.float16)
         assert standardised(x).dtype == np.float32
+
+
+class TestPairing:
+    """What `superpose extract` wrote, beside recordings that label stimuli in their own way."""
+
+    def relabelled(self, change):
+        rows = pd.read_parquet("V4.parquet")
+        rows["image_id"] = rows["image_id"].map(change)
+        rows.to_parquet("V4.parquet", index=False)
+
+    def test_names_of_files_without_folders_and_endings(self, here, capsys):
+        command = ("layers", "net", "V4.parquet", "--target", "V4", "--permutations", 0)
+        _, before, _ = run(capsys, *command)
+        self.relabelled(lambda name: name.removeprefix("pictures/").removesuffix(".png"))
+        status, after, err = run(capsys, *command)
+        assert status == 0
+        assert "conv1: stimuli are names of files without folders and endings." in err
+        assert after == before
+
+    def test_other_labels_are_refused(self, here, capsys):
+        self.relabelled(lambda name: f"other {name}")
+        status, _, err = run(capsys, "layers", "net", "V4.parquet", "--target", "V4")
+        assert status == 2
+        assert "no stimulus id is shared by all" in err
+
+    @pytest.mark.parametrize(
+        ("per_sample", "names", "words"),
+        [
+            (2, True, "tokens has several rows a sample; extract it again with --tokens mean"),
+            (1, False, "Extract tokens again with --stimuli, a file of one id a sample"),
+        ],
+    )
+    def test_layers_that_cannot_be_paired_say_how_they_could(self, here, capsys, per_sample, names, words):
+        extracted(here / "tokens", per_sample, names=names)
+        status, _, err = run(capsys, "layers", "tokens", "V4.parquet", "--target", "V4")
+        assert status == 2
+        assert words in err
+
+    def test_units_that_miss_trials(self, here, capsys):
+        rows = pd.read_parquet("V4.parquet")
+        values = rows.iloc[:, 2:].to_numpy().copy()
+        gone = np.random.default_rng(2).random(values.shape) < 0.1
+        gone[rows["repetition"].to_numpy() < 2] = False
+        values[gone] = np.nan
+        rows.iloc[:, 2:] = values
+        rows.to_parquet("V4.parquet", index=False)
+        status, out, err = run(capsys, "layers", "net", "V4.parquet", "--target", "V4", "--permutations", 0)
+        assert status == 0
+        assert "V4: 7 of 7 units miss some trials" in err
+        mean = rows.drop(columns="repetition").groupby("image_id").mean().loc[NAMES].to_numpy()
+        layers, _ = model()
+        expected = [sp.metrics.ridge(x.astype(float), mean) for x in layers.values()]
+        found = table_of(out)
+        assert_allclose(found.score, expected, atol=1e-6)
+        assert found.ceiling.between(0.5, 1).all()
+        recordings = {"fc": sp.Recording("fc", layers["fc"], NAMES), "V4": sp.read("V4.parquet")}
+        ceilings = sp.ceilings.of_pairs(recordings, metrics=[sp.metrics.RIDGE_R])
+        assert_allclose(found.ceiling, ceilings.ceiling[ceilings.system_b == "V4"].item(), rtol=1e-9)

@@ -117,6 +117,18 @@ def named(path: Path) -> Array | None:
     return names if names is not None and len(np.unique(names)) == len(names) else None
 
 
+def unnamed(files: Sequence[Path]) -> str:
+    """Return a sentence on how an extracted layer among some files gets one id a row, or nothing."""
+    for path in files:
+        own = around(path)
+        if own is None or path not in own.layers or named(path) is not None:
+            continue
+        if own.names is None:
+            return f" Extract {own.folder} again with --stimuli, a file of one id a sample."
+        return f" {own.folder} has several rows a sample; extract it again with --tokens mean, one row a sample."
+    return ""
+
+
 def _check_alike(first: Extracted, samples: Array, names: Array | None, other: Extracted) -> None:
     rows, told = other.samples, other.names
     whose = f"{first.folder} and {other.folder}"

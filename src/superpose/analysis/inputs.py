@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.analysis.extracted import expanded, handed_on, named
+from superpose.analysis.extracted import expanded, handed_on, named, unnamed
 from superpose.arrays import as_responses
-from superpose.ceilings import Trials, as_trials, trials_of
+from superpose.ceilings import Trials, lone, trials_of
 from superpose.files import DataError, lines, sha256, sha256_of_folder
 from superpose.formats import digest
 from superpose.formats import read as read_foreign
@@ -52,8 +52,9 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     if len(files) < 2:
         raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")
     contents, inputs = _read(files, progress, how)
+    renamed: list[str] = []
     if any(isinstance(content, Recording) and not content.numbered for content in contents.values()):
-        contents = _with_names(contents, files)
+        contents, renamed = _with_names(contents, files)
     recordings = [replace(r, name=name) for name, r in contents.items() if isinstance(r, Recording)]
     if not recordings:
         arrays = {name: np.asarray(x) for name, x in contents.items()}
@@ -64,14 +65,12 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     if bare and labelled:
         raise DataError(
             f"{', '.join(bare)} has no stimulus ids but {labelled[0]} has; give all files ids, or none, to pair rows "
-            "by position."
+            f"by position.{unnamed(files)}"
         )
     matched, notes = joined(recordings)
-    notes = notes._replace(lost=[*left_out, *notes.lost])
+    notes = notes._replace(labels=[*renamed, *notes.labels], lost=[*left_out, *notes.lost])
     arrays = {name: bare[name] if name in bare else matched.systems[name] for name in contents}
-    trials = _trials(recordings, matched.stimuli)
-    if trials is not None:
-        trials |= {name: as_trials(x, name) for name, x in bare.items()}
+    trials = _trials(recordings, matched.stimuli, arrays)
     return Systems(arrays, matched.groups, inputs, trials, notes)
 
 
@@ -80,25 +79,40 @@ def zscored(
 ) -> tuple[dict[str, Array], dict[str, Trials] | None]:
     """Return systems whose units have mean 0 and standard deviation 1 over all rows, and their trials scaled alike."""
     scaled = {name: standardised(x, name) for name, x in arrays.items()}
-    return scaled, None if trials is None else {name: own.standardised() for name, own in trials.items()}
+    if trials is None:
+        return scaled, None
+    return scaled, {
+        name: own.standardised() if own.repeated else lone(scaled[name], name) for name, own in trials.items()
+    }
 
 
-def _with_names(contents: Mapping[str, Any], files: Sequence[Path]) -> dict[str, Any]:
-    """Return extracted layers as recordings of the samples that their folder names, to be paired with others'."""
-    found = dict(contents)
+def _with_names(contents: Mapping[str, Any], files: Sequence[Path]) -> tuple[dict[str, Any], list[str]]:
+    """Return extracted layers as recordings of the samples that their folder names, to be paired with others', and why.
+
+    Where others label pictures without folders and endings, layers are paired under such names.
+    """
+    labels = {
+        stimulus for x in contents.values() if isinstance(x, Recording) and not x.numbered for stimulus in x.stimuli
+    }
+    found, said = dict(contents), []
     for (name, content), path in zip(contents.items(), files, strict=True):
         names = None if isinstance(content, Recording) else named(path)
-        if names is not None:
-            found[name] = Recording(name, content, names)
-    return found
+        if names is None:
+            continue
+        stems = np.array([Path(one).stem for one in names.tolist()])
+        if labels.isdisjoint(names.tolist()) and labels & set(stems.tolist()) and len(set(stems)) == len(names):
+            names = stems
+            said.append(f"{name}: stimuli are names of files without folders and endings.")
+        found[name] = Recording(name, content, names)
+    return found, said
 
 
-def _trials(recordings: Sequence[Recording], stimuli: Array) -> dict[str, Trials] | None:
-    """Return the trials of all recordings, or None where none of them has a stimulus twice."""
-    if all(recording.repeats is None for recording in recordings):
+def _trials(recordings: Sequence[Recording], stimuli: Array, arrays: Mapping[str, Array]) -> dict[str, Trials] | None:
+    """Return the trials of all systems, or None where none of them has a stimulus twice."""
+    repeated = trials_of([recording for recording in recordings if recording.repeats is not None], stimuli)
+    if not any(own.repeated for own in repeated.values()):
         return None
-    trials = trials_of(recordings, stimuli)
-    return trials if any(own.repeated for own in trials.values()) else None
+    return {name: repeated.get(name) or lone(x, name) for name, x in arrays.items()}
 
 
 def read_files(

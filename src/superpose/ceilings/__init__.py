@@ -7,7 +7,7 @@ from superpose.ceilings.explainable import Explainable, explainable_variance
 from superpose.ceilings.kernels import Corrected, corrected
 from superpose.ceilings.pairs import beside, of_pairs
 from superpose.ceilings.reliability import SplitHalf, reliability, spearman_brown, split_half
-from superpose.ceilings.trials import Trials, as_trials, trials_of
+from superpose.ceilings.trials import Trials, as_trials, lone, trials_of
 from superpose.ceilings.units import of_units, unit_ceilings
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "beside",
     "corrected",
     "explainable_variance",
+    "lone",
     "of_pairs",
     "of_units",
     "reliability",

@@ -53,7 +53,7 @@ def explainable_variance(x: ArrayLike | Trials, *, groups: ArrayLike | None = No
     Parameters
     ----------
     x : array-like, (repeats, samples, units)
-        Some samples with at least two trials; a trial that is missing is NaN in every unit. Where none is missing, what
+        Some samples with at least two trials; what is missing is NaN. Where nothing is missing, what
         a repeat adds to all samples alike is no noise, as no score sees it. A sample with a single trial is taken to be
         as noisy as the others on average.
     groups : array-like, (samples,), optional
@@ -119,7 +119,7 @@ def parts_of(trials: Trials) -> Parts:
     DataError
         If fewer than two samples have a second trial, or there are fewer than two samples.
     """
-    several = int((trials.counts > 1).sum())
+    several = int((trials.unit_counts > 1).sum(axis=0).min())
     if several < 2:
         raise DataError(
             f"{trials.name}: {several} of {trials.samples} stimuli have a second trial; expected at least two, to tell "
@@ -161,13 +161,14 @@ def _complete_noise(trials: Trials, mean: Array) -> Array:
 def _incomplete_noise(trials: Trials, mean: Array) -> Array:
     """Return the variance of trials about their sample's mean, over their number and less what centring takes."""
     squares = np.zeros(mean.shape)
-    for responses, here in zip(trials.values, trials.present, strict=True):
-        squares += np.where(here[:, None], np.square(responses - mean), 0.0)
-    counts = trials.counts
+    for repeat, (responses, here) in enumerate(zip(trials.values, trials.present, strict=True)):
+        there = here[:, None] if trials.lacking is None else here[:, None] & ~trials.lacking[repeat]
+        squares += np.where(there, np.square(responses - mean), 0.0)
+    counts = trials.unit_counts
     several = counts > 1
-    variance = squares / np.maximum(counts - 1, 1)[:, None]
-    variance[~several] = variance[several].mean(axis=0)
-    scaled: Array = (1 - 1 / len(counts)) * variance / counts[:, None]
+    variance = squares / np.maximum(counts - 1, 1)
+    usual = np.where(several, variance, 0.0).sum(axis=0) / several.sum(axis=0)
+    scaled: Array = (1 - 1 / len(counts)) * np.where(several, variance, usual) / counts
     return scaled
 
 

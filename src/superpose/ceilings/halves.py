@@ -41,6 +41,12 @@ def halves(trials: Trials, splits: int, seed: int) -> Iterator[Halves]:
 
 def unsplittable(trials: Trials) -> str:
     """Return why trials cannot be parted in two, or nothing."""
+    if trials.lacking is not None:
+        units = int(trials.lacking.any(axis=(0, 1)).sum())
+        return (
+            f"{trials.name}: {units} units miss trials that others have, so that no half is of the same trials in all; "
+            "leave out these units, or these trials"
+        )
     single = int((trials.counts < 2).sum())
     if not single:
         return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,11 +22,13 @@ from superpose.ceilings.kernels import (
     kernel_reliability,
     parted,
 )
-from superpose.ceilings.trials import Trials, as_trials
+from superpose.ceilings.trials import Trials, as_trials, trials_of
 from superpose.comparison import IDENTITY, Design, checked_pairs, design_of
 from superpose.deprecation import renamed
 from superpose.files import DataError
 from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, DEFAULT, Metric, PredictiveMetric
+from superpose.recordings import Recording
+from superpose.recordings.systems import paired_with_stimuli, recorded
 from superpose.rows import check_rows
 from superpose.statistics import uncertainty, within_folds
 
@@ -45,7 +48,7 @@ GREATEST = {"r": R, "r2": R2}
 
 @renamed(folds="cv")
 def of_pairs(
-    systems: Mapping[str, ArrayLike | Trials],
+    systems: Mapping[str, ArrayLike | Trials | Recording],
     *,
     pairs: Sequence[tuple[str, str]] | None = None,
     metrics: Sequence[Metric] = DEFAULT,
@@ -68,9 +71,9 @@ def of_pairs(
 
     Parameters
     ----------
-    systems : mapping of str to array, (repeats, samples, units), or Trials
-        At least two systems of the same samples in the same order; a trial that is missing is NaN in every unit. One
-        without repeats is (samples, units).
+    systems : mapping of str to array, (repeats, samples, units), Recording or Trials
+        At least two systems of the same samples; what is missing is NaN. One without repeats is (samples, units).
+        Recordings and data frames are paired by stimulus, as in `superpose.compare`; everything else is in one order.
     pairs, metrics, cv, test, groups, labels
         As in `superpose.compare`: a ceiling is that of the same samples in the same folds.
     splits : int
@@ -103,8 +106,7 @@ def of_pairs(
     """
     if not isinstance(systems, Mapping) or len(systems) < 2:
         raise DataError("expected at least two systems, as {name: array}.")
-    check_rows(systems)
-    known = {str(name): as_trials(x, str(name)) for name, x in systems.items()}
+    known = _known(systems)
     samples = _shared_samples(known)
     chosen = checked_pairs(known, pairs)
     design = design_of(samples, cv=cv, test=test, groups=groups, labels=labels, seed=seed)
@@ -117,6 +119,20 @@ def of_pairs(
                 found = _ceiling(metric, scored[first], scored[second], partings)
                 rows.append((first, second, metric.name, metric.directed, design.split, *found.row))
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _known(systems: Mapping[str, Any]) -> dict[str, Trials]:
+    """Return the trials of systems: beside a Recording, in the order in which `superpose.compare` pairs them."""
+    if not any(isinstance(x, Recording) for x in systems.values()):
+        check_rows(systems)
+        return {str(name): as_trials(x, str(name)) for name, x in systems.items()}
+    given = {str(name): recorded(x, str(name)) for name, x in systems.items()}
+    with warnings.catch_warnings(action="ignore"):
+        stimuli, arrays, *_ = paired_with_stimuli(given)
+    if stimuli is None:
+        return {name: as_trials(x, name) for name, x in arrays.items()}
+    found = trials_of([x for x in given.values() if isinstance(x, Recording)], stimuli)
+    return {name: found[name] if name in found else as_trials(x, name) for name, x in given.items()}
 
 
 def beside(scores: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from superpose.files import DataError
 from superpose.recordings import Recording
 from superpose.recordings.matching import present_trials
 from superpose.recordings.scaling import standard
-from superpose.recordings.trials import missing_trials
+from superpose.recordings.trials import check_answered, missing_trials
 from superpose.tensors import as_array
 
 Array = NDArray[Any]
@@ -23,7 +23,7 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Responses of one system to the same stimuli in every repeat; a trial that is missing is 0 in `values`.
+    """Responses of one system to the same stimuli in every repeat; one that is missing is 0 in `values`.
 
     Attributes
     ----------
@@ -33,11 +33,14 @@ class Trials:
         Its responses.
     present : ndarray of bool, (repeats, samples)
         Which trials there are: at least one a sample.
+    lacking : ndarray of bool, (repeats, samples, units), optional
+        Where a unit has no response though others have; None where every unit has every trial that there is.
     """
 
     name: str
     values: Array
     present: Mask
+    lacking: Mask | None = None
 
     @property
     def samples(self) -> int:
@@ -50,9 +53,14 @@ class Trials:
         return self.present.sum(axis=0)
 
     @property
+    def unit_counts(self) -> NDArray[np.int64]:
+        """How many trials a unit has of each stimulus, (samples, units), or (samples, 1) if all have the same."""
+        return self._counted(self.present)
+
+    @property
     def complete(self) -> bool:
         """Whether no trial is missing."""
-        return bool(self.present.all())
+        return bool(self.present.all()) and self.lacking is None
 
     @property
     def repeated(self) -> bool:
@@ -65,39 +73,52 @@ class Trials:
         total = np.zeros(self.values.shape[1:])
         for responses, here in zip(self.values, which, strict=True):
             np.add(total, responses, out=total, where=here[:, None])
-        return total / which.sum(axis=0)[:, None]
+        return total / self._counted(which)
+
+    def _counted(self, which: Mask) -> NDArray[np.int64]:
+        if self.lacking is None:
+            return which.sum(axis=0)[:, None]
+        counts = np.zeros(self.values.shape[1:], dtype=np.int64)
+        for here, gone in zip(which, self.lacking, strict=True):
+            counts += here[:, None] & ~gone
+        return counts
 
     def standardised(self) -> Trials:
         """Return the trials with units whose means over trials have mean 0 and standard deviation 1 over samples."""
         centre, spread = standard(self.mean())
-        values = np.where(self.present[..., None], (self.values - centre) / spread, 0.0)
-        return Trials(self.name, values.astype(self.values.dtype), self.present)
+        there = self.present[..., None] if self.lacking is None else self.present[..., None] & ~self.lacking
+        values = np.where(there, (self.values - centre) / spread, 0.0)
+        return replace(self, values=values.astype(self.values.dtype))
 
     def of(self, rows: Any) -> Trials:
         """Return the trials of some stimuli."""
-        return Trials(self.name, self.values[:, rows], self.present[:, rows])
+        lacking = None if self.lacking is None else self.lacking[:, rows]
+        return Trials(self.name, self.values[:, rows], self.present[:, rows], lacking)
 
     def of_units(self, kept: Mask) -> Trials:
         """Return the trials of some units."""
-        return self if kept.all() else Trials(self.name, self.values[..., kept], self.present)
+        if kept.all():
+            return self
+        lacking = None if self.lacking is None else self.lacking[..., kept]
+        return Trials(self.name, self.values[..., kept], self.present, lacking)
 
 
-def as_trials(x: ArrayLike | Trials, name: str = "x") -> Trials:
+def as_trials(x: ArrayLike | Trials | Recording, name: str = "x") -> Trials:
     """Return responses with repeats as `Trials`.
 
     Parameters
     ----------
-    x : array-like, (repeats, samples, units), or (samples, units) of a system without repeats
-        Repeat r of every sample. Where samples have unequal numbers of trials, a trial that is missing is NaN in
-        every unit.
+    x : array-like, (repeats, samples, units), or (samples, units) of a system without repeats; or Recording
+        Repeat r of every sample. Where samples have unequal numbers of trials, a trial that is missing is NaN in every
+        unit; a unit that misses further ones is NaN there. Of a Recording, repeat r holds the r-th trial of each
+        stimulus, in the order in which stimuli first appear.
     name : str
         The system's name in messages.
 
     Raises
     ------
     DataError
-        For another shape, values that are not finite numbers, a trial of which only some units are NaN, or a
-        sample without any trial.
+        For another shape, values that are not finite numbers, or a sample or unit without any trial.
 
     Examples
     --------
@@ -110,28 +131,37 @@ def as_trials(x: ArrayLike | Trials, name: str = "x") -> Trials:
     """
     if isinstance(x, Trials):
         return x
+    if isinstance(x, Recording):
+        _, first = np.unique(x.stimuli, return_index=True)
+        return _of_recording(replace(x, name=name), x.stimuli[np.sort(first)])
     values = as_responses(x, name)
     if values.ndim > 3:
         raise DataError(
             f"{name} has {values.ndim} dimensions, shape {values.shape}; expected (repeats, samples, units)."
         )
     values = values[None] if values.ndim == 2 else values
-    missing = np.isnan(values)
-    absent = missing.all(axis=-1)
-    partly = missing.any(axis=-1) & ~absent
-    if partly.any():
-        repeat, sample = np.argwhere(partly)[0]
-        raise DataError(
-            f"{name}: {int(partly.sum())} trial(s) are NaN in some units only, the first at repeat {repeat}, sample "
-            f"{sample}; a missing trial is NaN in every unit. Drop such trials or units, or impute them."
-        )
+    missing: Mask = np.asarray(np.isnan(values))
+    return _with_missing(name, values, missing, range(values.shape[1]))
+
+
+def _with_missing(name: str, values: Array, missing: Mask, stimuli: Sequence[Any] | Array) -> Trials:
+    """Return responses, (repeats, samples, units), of which some are missing."""
+    absent, answered = np.asarray(missing.all(axis=-1)), np.asarray(~missing.all(axis=0))
     if absent.all(axis=0).any():
         bare = np.flatnonzero(absent.all(axis=0))
         raise DataError(f"{name}: {len(bare)} sample(s) have no trial, the first at row {bare[0]}; drop them.")
-    if absent.any():
-        values = np.where(absent[..., None], values.dtype.type(0), values)
+    lacking = missing & ~absent[..., None]
+    if lacking.any():
+        check_answered(name, answered, stimuli)
+    if missing.any():
+        values = np.where(missing, values.dtype.type(0), values)
     check_moderate(values, name)
-    return Trials(name, values, ~absent)
+    return Trials(name, values, ~absent, lacking if lacking.any() else None)
+
+
+def lone(x: Array, name: str) -> Trials:
+    """Return responses of one trial each, (samples, units), which are known to be finite, without a copy."""
+    return Trials(name, x[None], np.ones((1, len(x)), dtype=bool))
 
 
 def trials_of(recordings: Iterable[Recording], stimuli: ArrayLike) -> dict[str, Trials]:
@@ -154,7 +184,7 @@ def trials_of(recordings: Iterable[Recording], stimuli: ArrayLike) -> dict[str, 
     Raises
     ------
     DataError
-        For a stimulus that a recording does not hold, or a trial that is NaN in some units only.
+        For a stimulus that a recording does not hold, or of which a unit has no trial.
 
     Examples
     --------
@@ -182,12 +212,11 @@ def _of_recording(recording: Recording, order: NDArray[np.str_]) -> Trials:
     sample = where[rows]
     repeat = np.arange(len(rows)) - np.repeat(np.cumsum(held) - held, held)
     shape = (int(held.max()), len(order))
-    present = np.zeros(shape, dtype=bool)
-    present[repeat, sample] = True
-    values = np.zeros((*shape, recording.responses.shape[1]), dtype=recording.responses.dtype)
+    missing = np.ones((*shape, recording.responses.shape[1]), dtype=bool)
+    values = np.zeros(missing.shape, dtype=recording.responses.dtype)
     values[repeat, sample] = recording.responses[rows]
-    check_moderate(values, recording.name)
-    return Trials(recording.name, values, present)
+    missing[repeat, sample] = np.isnan(recording.responses[rows])
+    return _with_missing(recording.name, values, missing, order)
 
 
 def _passes(labels: NDArray[Any] | None, rows: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from superpose.ceilings.explainable import parts_of
 from superpose.ceilings.pairs import GREATEST, Partings, lost_to_noise, one_each
 from superpose.ceilings.trials import Trials, as_trials
 from superpose.comparison import Design, design_of
+from superpose.recordings import Recording
 from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
@@ -24,7 +25,7 @@ COLUMNS = ("unit", "ceiling", "ceiling_low", "ceiling_high", "signal_p", "reliab
 
 
 def of_units(
-    x: ArrayLike | Trials,
+    x: ArrayLike | Trials | Recording,
     *,
     score: str = "r",
     cv: int | ArrayLike | None = 5,
@@ -40,7 +41,7 @@ def of_units(
 
     Parameters
     ----------
-    x : array-like, (repeats, samples, units), or Trials
+    x : array-like, (repeats, samples, units), Recording or Trials
         A trial that is missing is NaN.
     score : {"r", "r2"}
         Correlation, or the share of variance explained.
@@ -110,7 +111,7 @@ def signal_p(trials: Trials) -> Array:
     parts = parts_of(trials)
     total, noise = parts.total.sum(axis=0), parts.noise.sum(axis=0)
     samples = trials.samples
-    within = trials.counts.sum(axis=0) - samples
+    within = trials.unit_counts.sum(axis=0) - samples
     if trials.complete:
         # What a repeat adds to all samples alike is no noise.
         within = within - (len(trials.values) - 1)

@@ -38,6 +38,7 @@ def extract(
     device: str = "cpu",
     preparation: str | None = None,
     length: int = 128,
+    stimuli: Path | None = None,
 ) -> None:
     """Write what layers of a model do: one .npy a layer, (rows, units), as `superpose compare` and `train` take them.
 
@@ -76,13 +77,19 @@ def extract(
         clip, vit, dino or dinov2.
     length
         The most tokens a sentence keeps, special ones included; how many were cut is printed.
+    stimuli
+        A file of one stimulus id a sample (.npy, or text with an id a line), in the order of the inputs: under these
+        ids layers meet recordings. Pictures are known by their files, sentences by their words, and the rows of an
+        array by nothing else.
     """
     from superpose.models import activations
 
     reader = MODELS[_kind(model, MODELS)]
     opened = reader.open(model, device)
     with _plain_warnings():
-        given, stimuli = INPUTS[_kind(inputs, INPUTS)](inputs, model, preparation, length)
+        given, names = INPUTS[_kind(inputs, INPUTS)](inputs, model, preparation, length)
+    if stimuli is not None:
+        names = _ids(stimuli, names, given)
     named = {name: module for layer in layers for name, module in reader.names(opened, layer, given).items()}
     _check_length(opened, given, length)
     progress = Progress()
@@ -99,7 +106,7 @@ def extract(
             store=out,
             progress=partial(progress, "extract"),
         )
-    _record(out, found, stimuli, {"model": str(model), "inputs": str(inputs), "device": device})
+    _record(out, found, names, {"model": str(model), "inputs": str(inputs), "device": device})
     print(_result(out, found))
     print(f"Written to {out}", file=sys.stderr)
 
@@ -179,6 +186,19 @@ def _sentences(path: Path, model: Path, preparation: str | None, length: int) ->
         raise DataError(f"{path} holds no sentence; expected one a line.")
     file = _beside(model, ("tokenizer.json",), "save the tokenizer of the model there")
     return tokenize(file, sentences, length=length), sentences
+
+
+def _ids(path: Path, names: list[str] | None, given: Any) -> list[str]:
+    """Return the id of each sample, or raise a DataError unless there is one for each, different from the others."""
+    from superpose.analysis.inputs import read_groups
+
+    ids: list[str] = [str(one) for one in read_groups(path, "--stimuli")]
+    samples = len(names) if names is not None else len(given)
+    if len(ids) != samples:
+        raise DataError(f"{path} holds {len(ids)} ids for {samples} samples; expected one for each, in their order.")
+    if len(set(ids)) < samples or any(len(one.splitlines()) != 1 for one in ids):
+        raise DataError(f"{path} has an id twice, or one of several lines; expected a different one for each sample.")
+    return ids
 
 
 def _array(path: Path, model: Path, preparation: str | None, length: int) -> Read:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from superpose.ceilings import Trials, of_pairs, unit_ceilings
+from superpose.ceilings import Trials, lone, of_pairs, unit_ceilings
 from superpose.ceilings.pairs import NOISELESS
 from superpose.comparison import Design, calibrated
 from superpose.comparison.scores import closer_sign
@@ -83,7 +83,7 @@ def ceiling_rows(
 ) -> dict[str, dict[str, Any]]:
     """Return the ceiling of each metric and layer: that of the target's trials; layers are taken as free of noise."""
     # Of a system without repeats nothing else is asked than how many samples it has.
-    known = {name: Trials(name, arrays[name][None, :, :1], np.ones((1, target.samples), dtype=bool)) for name in layers}
+    known = {name: lone(arrays[name][:, :1], name) for name in layers}
     table = of_pairs(
         {**known, target.name: target}, pairs=[(name, target.name) for name in layers], metrics=metrics, **how
     )

@@ -16,7 +16,7 @@ from superpose.recordings.columns import counts
 from superpose.recordings.labels import LABELS
 from superpose.recordings.likeness import alike, look_alikes
 from superpose.recordings.recording import Recording
-from superpose.recordings.trials import missing_trials
+from superpose.recordings.trials import check_answered, missing_trials, units_missing
 from superpose.recordings.unpacking import filled, tiles
 
 
@@ -32,10 +32,10 @@ def match(recordings: Iterable[Recording]) -> Matched:
     """Pair recordings by stimulus id: the stimuli that all of them share, in the order of the first.
 
     Where a recording has repeats, its trials are averaged for each stimulus before pairing; one that is NaN in every
-    unit is missing and counts nowhere. Recordings that only number their rows (`Recording.numbered`) are paired by
-    position among themselves. Rows that follow one another in the recording as in the result are a view of it, and
-    stay mapped if they were. Warnings say what labels were read from, how many trials were averaged, and how many
-    stimuli each recording lost.
+    unit is missing and counts nowhere, and a unit that is NaN is averaged over the other trials. Recordings that only
+    number their rows (`Recording.numbered`) are paired by position among themselves. Rows that follow one another in
+    the recording as in the result are a view of it, and stay mapped if they were. Warnings say what labels were read
+    from, how many trials were averaged, and how many stimuli each recording lost.
 
     Parameters
     ----------
@@ -53,7 +53,7 @@ def match(recordings: Iterable[Recording]) -> Matched:
     ------
     DataError
         If there is nothing to pair, two recordings have one name, the trials of one stimulus lie in different
-        groups, two recordings group the shared stimuli differently, some trial is NaN in some units only, or
+        groups, two recordings group the shared stimuli differently, a unit has no trial of some stimulus, or
         recordings with labels stand beside ones that only number their rows.
 
     Examples
@@ -93,7 +93,13 @@ def joined(recordings: Sequence[Recording]) -> tuple[Matched, Notes]:
         missing = missing_trials(recording)
         if missing.any():
             lost.append(f"{recording.name}: {int(missing.sum())} trials are NaN in every unit, and missing.")
-        mean, said = _mean_of_trials(present_trials(recording, missing))
+        recording = present_trials(recording, missing)
+        if recording.repeats is not None and (partly := units_missing(recording))[0]:
+            lost.append(
+                f"{recording.name}: {partly[0]} of {recording.responses.shape[1]} units miss some trials "
+                f"({partly[1]:.1%} of responses are NaN); each unit is averaged over those that it has."
+            )
+        mean, said = _mean_of_trials(recording)
         means.append(mean)
         averaged += said
     shared = set(means[0].stimuli.tolist()).intersection(*(mean.stimuli.tolist() for mean in means[1:]))
@@ -188,9 +194,15 @@ def _mean_of_trials(recording: Recording) -> tuple[Recording, list[str]]:
     def fill(out: NDArray[Any]) -> None:
         for part, _ in tiles(out.shape, (1, out.shape[1]), 8 * -(-len(rows) // len(out))):
             own = rows[ends[part.start] - trials[order[part.start]] : ends[part.stop - 1]]
-            total = np.zeros(out[part].shape)
-            np.add.at(total, place[which[own]] - part.start, recording.responses[own])
-            out[part] = total / trials[order[part], None]
+            total, counts = np.zeros(out[part].shape), trials[order[part], None]
+            responses, at = recording.responses[own], place[which[own]] - part.start
+            lacking = np.isnan(responses)
+            if lacking.any():
+                responses, counts = np.where(lacking, 0, responses), np.zeros(total.shape, dtype=np.int64)
+                np.add.at(counts, at, ~lacking)
+                check_answered(recording.name, counts > 0, stimuli[order[part]])
+            np.add.at(total, at, responses)
+            out[part] = total / counts
 
     shape = (len(stimuli), recording.responses.shape[1])
     mean = filled(recording.name, shape, recording.responses.dtype, fill)
