@@ -487,7 +487,7 @@ def test_bad_arguments(here, capsys, arguments, words):
 def test_an_unknown_command(capsys):
     assert cli.main(["comprae"]) == 2
     said = capsys.readouterr().err
-    named = "compare, contrast, partition, layers, extract, train, encode, reproduce, sweep, demo"
+    named = "compare, contrast, partition, layers, features, extract, train, encode, reproduce, sweep, doctor, demo"
     assert re.fullmatch(rf"superpose: Unknown command [^\n]+{named}\.\n", said)
 
 

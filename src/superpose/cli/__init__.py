@@ -14,8 +14,10 @@ from cyclopts import App, CycloptsError
 from superpose.cli.compare import compare
 from superpose.cli.contrast import contrast, partition
 from superpose.cli.demo import demo
+from superpose.cli.doctor import doctor
 from superpose.cli.encode import encode
 from superpose.cli.extract import extract
+from superpose.cli.features import features
 from superpose.cli.layers import layers
 from superpose.cli.options import options_of
 from superpose.cli.train import train
@@ -48,6 +50,7 @@ app.command(
     layers,
     help_epilogue="Example: superpose layers CLIP V4.nc --target V4 --out results",
 )
+app.command(features, help_epilogue="Example: superpose features V1.npy --out V1-features")
 app.command(
     extract,
     help_epilogue="Example: superpose extract clip-vit-base pictures --layers resid_post --tokens cls --out CLIP",
@@ -64,6 +67,7 @@ app.command(
     name="sweep",
     help="Look after folders of results: what is finished, whether it is intact, several brought together.",
 )
+app.command(doctor, help_epilogue="Example: superpose doctor")
 app.command(demo, help_epilogue="Example: superpose demo --out demo-results")
 
 

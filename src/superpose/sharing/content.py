@@ -21,7 +21,7 @@ from superpose.notebook import counted, html, text
 from superpose.recordings.systems import named, paired
 from superpose.sae import SparseAutoencoder
 from superpose.sharing.decoding import Decoded, Side, decode, side
-from superpose.sharing.features import Features, features
+from superpose.sharing.features import Features, features, strongest
 from superpose.sharing.packing import packing_of
 from superpose.sharing.sentences import sentences
 from superpose.sharing.shares import Share, geometric, held_share
@@ -35,8 +35,6 @@ Progress = Callable[[str, int, int], None]
 
 # Columns that a notebook shows.
 SHOWN = ("system_a", "system_b", "verdict", "packing", "content", "packed", "raw", "held_by_b", "held_by_a")
-# Strongest samples that are named of each feature.
-STRONGEST = 5
 # A feature that is not held is predicted weakly where it is significant at this rate of false discoveries, and has more
 # than this ratio.
 DISCOVERY, WEAKLY = 0.05, 0.15
@@ -326,12 +324,10 @@ def _residual(left: Array, own: float, other: Side) -> float:
 
 
 def _described(of: Side, decoded: Decoded, names: Any) -> pd.DataFrame:
-    order = np.argsort(-np.abs(of.codes), axis=0)[:STRONGEST]
-    strongest = [[str(names[row]) for row in order[:, place]] for place in range(len(of.features))]
     table = decoded.table.merge(of.features.table, on="feature")
     front = ["system", "other", "feature"]
-    named_ones = pd.Series(strongest, index=table.index, dtype=object)
-    return table[[*front, *(name for name in table if name not in front)]].assign(samples=named_ones)
+    ordered = table[[*front, *(name for name in table if name not in front)]]
+    return ordered.assign(samples=pd.Series(strongest(of.codes, names), index=table.index, dtype=object))
 
 
 def _warnings(sides: Mapping[str, Side]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +25,8 @@ from superpose.tensors import as_array
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]
 
+# Strongest samples that are named of each feature.
+STRONGEST = 5
 # With fewer training samples no half can show a feature twice.
 FEWEST = 100
 # Codes are taken at this part of the penalty that the dictionary was learned with: less shrunk, hardly more active.
@@ -206,6 +209,20 @@ def features(
     if antipodal(found.atoms):
         found = consensus(parts, shrink=either_sign, seed=seed)
     return _described(activity, held_out, found, basis, mean, scale, reduced, seed)
+
+
+def strongest(codes: Array, names: Sequence[Any] | NDArray[Any]) -> list[list[str]]:
+    """Return the names of the samples in which each feature is strongest, either sign, the strongest first.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.sharing.features import strongest
+    >>> strongest(np.array([[0.1, -3.0], [2.0, 0.0], [1.0, 0.5]]), ["cat", "dog", "owl"])
+    [['dog', 'owl', 'cat'], ['cat', 'owl', 'dog']]
+    """
+    order = np.argsort(-np.abs(codes), axis=0)[:STRONGEST]
+    return [[str(names[row]) for row in order[:, place]] for place in range(codes.shape[1])]
 
 
 def _checked(x: Any) -> Array:

@@ -1,0 +1,114 @@
+"""`superpose features`: the features of one recording."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+from cyclopts import Parameter
+
+from superpose.cli.folder import write_tables
+from superpose.cli.reading import Axes, Missing, check_files, told
+from superpose.cli.show import show_table
+from superpose.files import sha256, whole
+from superpose.folders import check_free
+from superpose.progress import Progress
+
+# What fits on a terminal.
+SHOWN = ("feature", "variance", "active", "halves", "samples")
+
+Flag = Annotated[bool, Parameter(negative="")]
+
+
+def features(
+    file: Path,
+    *,
+    out: Path,
+    groups: Path | None = None,
+    test: float = 0.2,
+    seed: int = 0,
+    device: str = "cpu",
+    axes: Axes = None,
+    missing: Missing = None,
+    json: Flag = False,
+    overwrite: Flag = False,
+) -> None:
+    """Find the features of one recording: sparse directions that two halves of its samples both show.
+
+    How many there are and how many are active in a sample is chosen from the data; activity without sparse structure
+    has none. Prints how many were found and what they explain, and the strongest: the share of held-out variance that
+    is lost without each, the share of samples that have it, the cosine between the two halves, and the samples in which
+    it is strongest. Which of them another recording holds: superpose compare.
+
+    Writes features (.parquet, .csv, a picture as .png and .svg), path (the search, .parquet and .csv), dictionary.npy
+    (units × features, columns of length 1) and run.json.
+
+    Parameters
+    ----------
+    file
+        A file of (samples, units), as superpose compare takes it. Where it labels its rows, samples are named by their
+        stimulus, and trials of one stimulus stay together.
+    out
+        Directory of the results; it must not hold another run.
+    groups
+        File of one label a row: rows of a group (sentence, trial, photograph) stay on one side of every split.
+    test
+        The share of rows, drawn at random in whole groups, that nothing is fitted on.
+    seed
+        Everything random is derived from it.
+    device
+        Where dictionaries are learned, in torch's words: cuda, cuda:1, mps.
+    json
+        Print the table as JSON.
+    overwrite
+        Replace the run that the output directory holds.
+    """
+    check_files([file], fewest=1)
+    check_free(out, overwrite=overwrite)
+
+    import numpy as np
+    import pandas as pd
+
+    from superpose.analysis.inputs import read_groups
+    from superpose.recordings import Recording, read
+    from superpose.sharing import features as found_in
+    from superpose.sharing.features import strongest
+    from superpose.sharing.portrait import portrait
+    from superpose.tensors import checked_device
+
+    place = checked_device(device)
+    started = time.perf_counter()
+    with Progress() as reading:
+        content: Any = read(file, progress=reading, **told(axes, missing))
+    labelled = isinstance(content, Recording)
+    x = content.responses if labelled else content
+    names: Any = content.stimuli if labelled else range(len(x))
+    own = None if not labelled else content.stimuli if content.groups is None else content.groups
+    belonging = own if groups is None else read_groups(groups, missing=missing)
+    found = found_in(x, groups=belonging, test=test, seed=seed, device=place)
+    table = found.table.assign(samples=pd.Series(strongest(found.codes(x), names), dtype=object))
+    record = {
+        "settings": {**found.settings, "test": test, "device": device},
+        "inputs": {file.stem: {"path": str(file), "sha256": sha256(_file(file)), "shape": list(x.shape)}},
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    if groups is not None:
+        record["groups"] = {"path": str(groups), "sha256": sha256(groups)}
+    out.mkdir(parents=True, exist_ok=True)
+    with whole(out / "dictionary.npy") as temporary:
+        np.save(temporary, found.dictionary)
+    write_tables(out, {"features": table, "path": found.path}, portrait(found), record)
+    head = f"{file.stem}: {repr(found).splitlines()[0]}."
+    if found.settings["reduced"]:
+        head += f" Units were reduced to {found.settings['components']} components, since {found.settings['reduced']}."
+    shown = table.assign(samples=table.samples.map(", ".join))
+    show_table(shown.head(20) if sys.stdout.isatty() else shown, SHOWN, [head], as_json=json)
+    print(
+        f"Written to {out}: features.csv, .parquet, .png, .svg, path.csv, dictionary.npy and run.json", file=sys.stderr
+    )
+
+
+def _file(path: Path) -> Path:
+    return path if path.exists() else Path(str(path).rpartition(":")[0])
