@@ -257,3 +257,17 @@ class TestTiles:
             predict(sizes, metrics=[CKA, OLS_R], permutations=0).flops
             > predict(sizes, metrics=[CKA], permutations=0).flops * 3
         )
+
+
+class TestWideSystems:
+    """Systems of more units than samples: as many directions as samples, and one product of samples for those."""
+
+    def test_a_product_of_samples_and_no_square_of_units(self):
+        narrow, size = Size(400, 90), Size(400, 50_000, "float16")
+        costs = predict({"a": size, "b": narrow}, metrics=[CKA], permutations=0)
+        flops = costs.table.set_index("work").flops
+        assert flops["turning"] == 400**2 * 50_000 + 400**3 / 3
+        assert costs.memory < 100e6
+        assert 2 <= costs.reads["a"] <= 3
+        again = predict({"a": Size(400, 400, "float16"), "b": narrow}, metrics=[CKA], permutations=0)
+        assert again.table.set_index("work").flops["products"] == flops["products"]

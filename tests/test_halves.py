@@ -1,5 +1,6 @@
 """float16 widened by another library than NumPy: the same values to the bit, wherever and however they lie."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -31,6 +32,9 @@ def every_value():
 )
 def test_every_value_is_exact(every_value, few, view, monkeypatch):
     monkeypatch.setattr(halves, "FEW", few)
+    if few:
+        monkeypatch.setattr(halves, "_by_numpy", [0])
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
     x = view(every_value)
     np.testing.assert_array_equal(widened(x), x.astype(np.float32))
 

@@ -3,13 +3,17 @@
 import numpy as np
 import oracles
 import pytest
+from child import told
 from numpy.testing import assert_allclose
 from sklearn.kernel_ridge import KernelRidge
 
 import superpose as sp
-from superpose.comparison import order, parts, responses, routes
+from superpose import cli
+from superpose.comparison import design_of, order, parts, planned_for, responses, routes
 from superpose.comparison.order import neighbour_correlation
-from superpose.metrics import NAMES
+from superpose.comparison.room import bytes_of_pair
+from superpose.files import DataError
+from superpose.metrics import NAMES, resolved
 from superpose.wide import compact, turned
 
 
@@ -200,3 +204,87 @@ def test_orders_of_wide_systems_are_told_part_by_part(monkeypatch):
     once = [neighbour_correlation(walk, None, of)[0] for of in (None, labels)]
     monkeypatch.setattr(order, "VALUES", 200 * 64)
     assert_allclose([neighbour_correlation(walk, None, of)[0] for of in (None, labels)], once, rtol=1e-12)
+
+
+class TestMemory:
+    """What memory is too little for is refused before the start, and what is refused by the system ends in one line."""
+
+    def test_too_little_names_what_fits(self):
+        x, y = related(700, 900, 7, np.float32)
+        with pytest.raises(
+            DataError, match=r"memory of 60 MB is too little: .* take up to \d+ MB. Alone would fit cka;"
+        ):
+            sp.compare({"x": x, "y": y}, metrics=["cka", "ridge_r"], memory="60MB", permutations=0)
+        with pytest.raises(DataError, match="Raise it, or take fewer samples"):
+            sp.compare({"x": x, "y": y}, metrics=["ridge_r"], memory="60MB", permutations=0)
+        assert np.isfinite(sp.compare({"x": x, "y": y}, metrics=["cka"], memory="60MB", permutations=0).score[0])
+
+    def test_units_by_units_are_refused(self):
+        x, y = related(60, 6_000, 7, np.float32)
+        with pytest.raises(DataError, match="the sums of one pair take up to"):
+            sp.compare({"x": x, "y": y}, metrics=["pwcca"], memory="500MB", permutations=0)
+
+    def test_the_command_line_ends_in_one_line(self, monkeypatch, capsys):
+        def refused(*arguments, **options):
+            raise MemoryError("Unable to allocate 3.61 GiB")
+
+        monkeypatch.setattr(cli, "check_command", refused)
+        assert cli.main(["compare"]) == 1
+        assert "out of memory (Unable to allocate 3.61 GiB);" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("metrics", [["cka"], ["ridge_r"], ["cka", "ridge_r", "ridge_r2", "ridge_r_units"]])
+    def test_what_is_taken_is_what_is_said(self, tmp_path, metrics):
+        """Peaks of anonymous memory over that of a small comparison, beside what was known before."""
+        files = []
+        for number, units in enumerate((700, 40)):
+            files.append(tmp_path / f"{number}.npy")
+            np.save(files[-1], np.random.default_rng(number).standard_normal((600, units), dtype=np.float32))
+        taken = told(CHILD, ",".join(metrics), *files)["taken"]
+        planned = planned_for(resolved(metrics), design_of(600))
+        said = bytes_of_pair({"a": 600, "b": 40}, ("a", "b"), planned, design_of(600))
+        assert 0.4 * said < taken < said + 16 * 2**20
+
+
+CHILD = """
+import json, sys
+import numpy as np
+from machine import memory_watched
+import superpose as sp
+
+metrics = sys.argv[1].split(",")
+small = np.random.default_rng(0).normal(size=(60, 5))
+sp.compare({"a": small, "b": small[:, ::-1] ** 3}, metrics=metrics, permutations=0)
+systems = {path: np.load(path, mmap_mode="r") for path in sys.argv[2:]}
+with memory_watched() as held:
+    sp.compare(systems, metrics=metrics, permutations=0)
+print(json.dumps({"taken": held.peak}))
+"""
+
+
+def written(path, samples, units, block=20_000):
+    """Write float16 responses of random units by blocks: shared latents in noise."""
+    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=(samples, units))
+    latents = np.random.default_rng(99).standard_normal((samples, 16), dtype=np.float32)
+    for start in range(0, units, block):
+        rng = np.random.default_rng([samples, start])
+        some = min(block, units - start)
+        mixed = latents @ rng.standard_normal((16, some), dtype=np.float32)
+        out[:, start : start + some] = mixed + rng.standard_normal((samples, some), dtype=np.float32)
+    out.flush()
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("samples", "units", "limit"), [(1_200, 75_000, 400e6), (2_000, 150_000, 1e9)], ids=["maps", "voxels"]
+)
+def test_files_far_larger_than_what_is_held(tmp_path, samples, units, limit):
+    files = [written(tmp_path / "wide.npy", samples, units), written(tmp_path / "narrow.npy", samples, 90)]
+    whole = TOTAL + CHILD.replace("held.peak", "held.before + held.peak")
+    assert told(whole, "cka,cka_debiased,rsa,ridge_r", *files)["taken"] < limit
+
+
+TOTAL = """
+import resource
+resource.setrlimit(resource.RLIMIT_DATA, (2**31, 2**31))
+"""

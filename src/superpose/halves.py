@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -9,8 +10,9 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
-# So few values are converted sooner than torch is imported.
-FEW = 2**20
+# NumPy widens so many values in the time that loading torch takes, without the 130 MB that it holds from then on.
+FEW = 2**29
+_by_numpy = [0]
 
 
 def widen(halves: Array, out: Array) -> None:
@@ -25,7 +27,9 @@ def widen(halves: Array, out: Array) -> None:
     >>> out
     array([0.5, 2. ], dtype=float32)
     """
-    if halves.size < FEW or not halves.dtype.isnative or min((0, *halves.strides, *out.strides)) < 0:
+    early = "torch" not in sys.modules and _by_numpy[0] + halves.size < FEW
+    if early or not halves.dtype.isnative or min((0, *halves.strides, *out.strides)) < 0:
+        _by_numpy[0] += halves.size
         out[...] = halves
         return
     import torch

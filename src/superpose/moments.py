@@ -36,9 +36,11 @@ CACHE_BYTES = 2**20
 PILOT_ROWS = 2**10
 # Longer float32 sums lose digits.
 CHUNK_ROWS = 2**14
+# Rows of so many times the units, or fewer, are kept beside the sums: training folds may be fewer than the units.
+FEW_ROWS = 2
 
 # What is not a sum over rows.
-FIXED = ("shift", "resolution")
+FIXED = ("shift", "resolution", "rows")
 
 
 @runtime_checkable
@@ -65,12 +67,25 @@ class Shelf(dict[Hashable, Any]):
 
 
 @dataclass(frozen=True)
+class FoldRows:
+    """The rows of one system less the shift of its sums, (rows, units), and the fold of each."""
+
+    values: Array
+    folds: NDArray[np.int64]
+
+    def of(self, folds: Collection[int]) -> Array:
+        """Return the rows of some folds."""
+        return self.values[np.isin(self.folds, list(folds))]
+
+
+@dataclass(frozen=True)
 class Own:
     """Sums over the rows of one system about `shift`; the leading axis of each sum is the fold.
 
     With x a row less `shift` and d = |x|²: `total` Σx, `diagonal` Σx², `square` Σxx', `norm` Σd,
     `norm_square` Σd², `norm_total` Σdx. `square` is empty, (fold, …, 0, 0), for a system that is only predicted.
-    `resolution` is the relative rounding error of one product.
+    `resolution` is the relative rounding error of one product. `rows` are those summed over, where they are so few that
+    their inner products are sooner taken than `square` is worked on.
     """
 
     samples: NDArray[np.int64]
@@ -82,6 +97,7 @@ class Own:
     norm_square: Array
     norm_total: Array
     resolution: float
+    rows: FoldRows | None = None
 
     @functools.cached_property
     def kept(self) -> Shelf:
@@ -316,6 +332,8 @@ def accumulate(
             both.norms[fold] += np.multiply(norms[a], norms[b], dtype=np.float64).sum(axis=-1)
             both.norm_y[fold] += weighted[b][a]
             both.norm_x[fold] += weighted[a][b]
+    for name in set(own) - set(targets):
+        own[name] = replace(own[name], rows=_few_rows(systems[name], shifts[name], folds, precision))
     return own, cross
 
 
@@ -353,6 +371,15 @@ def reader(x: Array, shift: Array, rows: int, precision: Precision | None = None
     # The workspace is used again for every chunk: fresh memory would cost as much as the subtraction.
     space = np.empty((*x.shape[:-2], rows, x.shape[-1]), precision or working_type(x))
     return lambda index: shifted_rows(x, shift, index, space)
+
+
+def _few_rows(x: Array, shift: Array, folds: NDArray[np.int64] | None, precision: Precision | None) -> FoldRows | None:
+    """Return the rows less the shift where they are few."""
+    samples, units = x.shape[-2:]
+    if x.ndim > 2 or samples >= FEW_ROWS * units:
+        return None
+    values = shifted_rows(x, shift, slice(None), np.empty(x.shape, precision or working_type(x)))
+    return FoldRows(values, np.zeros(samples, dtype=np.int64) if folds is None else folds)
 
 
 def _add_into(sums: Array, part: Array) -> None:
@@ -487,18 +514,22 @@ def _column(samples: NDArray[np.int64], ndim: int) -> Array:
 
 def _over_folds(sums: Any, folds: Sequence[int]) -> Any:
     # Added one by one: choosing folds by a list would copy them first, and one fold is its own sum.
-    return replace(
-        sums,
-        **{
-            f.name: functools.reduce(np.add, (getattr(sums, f.name)[fold] for fold in folds))[None]
-            for f in fields(sums)
-            if f.name not in FIXED
-        },
+    return _without_rows(
+        replace(
+            sums,
+            **{
+                f.name: functools.reduce(np.add, (getattr(sums, f.name)[fold] for fold in folds))[None]
+                for f in fields(sums)
+                if f.name not in FIXED
+            },
+        )
     )
+
+
+def _without_rows(sums: Any) -> Any:
+    return replace(sums, rows=None) if isinstance(sums, Own) else sums
 
 
 def _add(first: Any, second: Any) -> Any:
-    return replace(
-        first,
-        **{f.name: getattr(first, f.name) + getattr(second, f.name) for f in fields(first) if f.name not in FIXED},
-    )
+    both = {f.name: getattr(first, f.name) + getattr(second, f.name) for f in fields(first) if f.name not in FIXED}
+    return _without_rows(replace(first, **both))

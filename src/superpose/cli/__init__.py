@@ -85,6 +85,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.for_command(options_of(app, arguments)), BAD_INPUT)
     except PartError as error:
         return _fail(str(error), PART_FAILED)
+    except MemoryError as error:
+        why = f" ({error})" if str(error) else ""
+        return _fail(
+            f"out of memory{why}; give it fewer samples or units, or ask for fewer scores at once", PART_FAILED
+        )
     except KeyboardInterrupt:
         return _fail("interrupted; no file is half-written, and there is no run.json", INTERRUPTED)
     except BrokenPipeError:

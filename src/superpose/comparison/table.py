@@ -17,6 +17,7 @@ from superpose.comparison.design import Design, planned_for, silent
 from superpose.comparison.nulls import null_distributions
 from superpose.comparison.pairs import Way
 from superpose.comparison.responses import Responses
+from superpose.comparison.room import check_room
 from superpose.comparison.routes import kernels_alone, over_pairs
 from superpose.comparison.scores import COLUMNS, Scored, closer_sign, joined, score_rows, unscored
 from superpose.engines import engine
@@ -53,13 +54,16 @@ def table_of(
         So many processes score groups of pairs.
     """
     arrays = {name: systems[name] for name in dict.fromkeys(chain.from_iterable(pairs))}
+    planned = planned_for(metrics, design)
+    samples = len(design.folds)
+    check_room(samples, {name: x.shape[-1] for name, x in arrays.items()}, pairs, planned, design)
     still = {name for name, x in arrays.items() if is_constant(x)}
     found = {pair: _of_still(pair, still, arrays, metrics, design) for pair in pairs if not still.isdisjoint(pair)}
     able = [pair for pair in pairs if pair not in found]
     responses = Responses(arrays)
     directions = {name: responses.directions(name) for pair in able for name in pair}
     several = workers > 1 and len(able) > 1
-    if several and not kernels_alone(able, planned_for(metrics, design), directions, design):
+    if several and not kernels_alone(able, planned, directions, design):
         # Once for all groups of pairs.
         for name in directions:
             responses.turned(name)

@@ -90,9 +90,13 @@ class Costs:
 
 @dataclass(frozen=True)
 class _Job:
-    """What is asked for: sizes, pairs, groups of pairs, and how many folds, rounds, drawn rows and permutations."""
+    """What is asked for: sizes, pairs, groups of pairs, and how many folds, rounds, drawn rows and permutations.
+
+    Of systems that are `wide` the other sizes are those of what stands for them, as many directions as samples.
+    """
 
     sizes: Mapping[str, Size]
+    wide: Mapping[str, Size]
     couples: Sequence[tuple[str, str]]
     groups: Sequence[Sequence[tuple[str, str]]]
     metrics: tuple[Metric, ...]
@@ -175,7 +179,12 @@ def predict(
     >>> costs.groups, {round(times, 1) for times in costs.reads.values()}
     (10, {6.1})
     """
-    sizes = sizes_of(systems)
+    given = sizes_of(systems)
+    wide = {name: size for name, size in given.items() if size.units > size.samples}
+    sizes = {
+        name: Size(size.samples, size.samples, size.dtype, False) if name in wide else size
+        for name, size in given.items()
+    }
     couples = checked_pairs(sizes, pairs)
     checked_draw(interval_samples)
     if cv is not None and (not isinstance(cv, int | np.integer) or cv < 2):
@@ -200,6 +209,7 @@ def predict(
     scored = samples if test is None else max(1, round(test * samples))
     job = _Job(
         sizes=sizes,
+        wide=wide,
         couples=couples,
         groups=tiles(couples, {name: size.units for name, size in sizes.items()}, kept, limit),
         metrics=tuple(metrics),
@@ -219,6 +229,7 @@ def predict(
     table = pd.DataFrame(
         [
             _reading(job, reads, known),
+            *_turning(job, known),
             _products(job, known),
             _factors(job, known),
             _solutions(job, known),
@@ -227,7 +238,31 @@ def predict(
             _rest(job, known),
         ]
     )
-    return Costs(table, reads, _peak(job, sums), sums, len(job.groups))
+    return Costs(table, reads | _reads_of_wide(job), _peak(job, sums), sums, len(job.groups))
+
+
+def _reads_of_wide(job: _Job) -> dict[str, float]:
+    """Checked and ordered, and once for all else."""
+    return dict.fromkeys(job.wide, 2 + _ordered(job))
+
+
+def _turning(job: _Job, known: Mapping[Any, Steps]) -> list[dict[str, Any]]:
+    """Half a product of samples of each wide system, and its factor."""
+    if not job.wide:
+        return []
+    flops = seconds = bytes_read = 0.0
+    for name, size in job.wide.items():
+        steps = _of(job, known, name)
+        counted = float(size.samples) ** 2 * size.units + size.samples**3 / 3
+        flops += counted
+        seconds += (
+            counted * steps.product / (2 * steps.units**2) + size.samples * steps.check * size.units / steps.units
+        )
+        if size.mapped:
+            again = _reads_of_wide(job)[name] * size.bytes
+            bytes_read += again
+            seconds += again / steps.read_speed
+    return [{"work": "turning", "flops": flops, "bytes": bytes_read, "seconds": seconds}]
 
 
 def _goes_by_tiles(job: _Job) -> bool:
@@ -252,13 +287,16 @@ def _of_tiles(job: _Job, known: Mapping[Any, Steps]) -> Costs:
     table = pd.DataFrame(
         [
             _reading(job, reads, known),
+            *_turning(job, known),
             {"work": "products", "flops": products, "bytes": 0.0, "seconds": products * second},
             {"work": "intervals", "flops": shares, "bytes": 0.0, "seconds": SMALL * shares * second},
             _rest(job, known),
         ]
     )
     held = bytes_held(units, job.drawn)
-    return Costs(table, reads, LITTLE + FLOAT * DESIGNED * job.samples + max(held, CHECKED), held, 1)
+    return Costs(
+        table, reads | _reads_of_wide(job), LITTLE + FLOAT * DESIGNED * job.samples + max(held, CHECKED), held, 1
+    )
 
 
 def _of(job: _Job, known: Mapping[Any, Steps], name: str) -> Steps:

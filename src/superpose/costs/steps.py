@@ -15,7 +15,7 @@ from superpose.arrays import check_moderate
 from superpose.comparison import compare
 from superpose.metrics import Metric, MomentMetric, PredictiveMetric
 from superpose.metrics.splits import Plan
-from superpose.moments import Cross, Moments, Own, accumulate, mean_of, reader
+from superpose.moments import FIXED, Cross, Moments, Own, accumulate, mean_of, reader
 from superpose.permutations import permutations
 from superpose.statistics import standard_error
 from superpose.timing import timed
@@ -190,7 +190,7 @@ def _folded(pair: Moments) -> Moments:
 
 
 def _repeated(sums: Any) -> Any:
-    names = (field.name for field in fields(sums) if field.name not in ("shift", "resolution"))
+    names = (field.name for field in fields(sums) if field.name not in FIXED)
     return replace(sums, **{name: np.repeat(getattr(sums, name), FOLDS, axis=0) for name in names})
 
 

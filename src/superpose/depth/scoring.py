@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from superpose.comparison import Design, Outcome, Responses, outcome_of, over_pairs, planned_for
 from superpose.comparison.nulls import Null, null_distributions
 from superpose.comparison.pairs import Way, sums_of
+from superpose.comparison.room import check_room
 from superpose.comparison.scores import joined, score_rows
 from superpose.metrics import Metric, PredictiveMetric
 from superpose.metrics.prediction import FINISH
@@ -50,6 +51,7 @@ def scored(
     nulls: dict[Couple, dict[Way, Null]] = {couple: {} for couple in couples}
     apart = bool(design.permutations) and design.exchange.partial
     by_name = {twin.name: (name, twin) for name, twin in of_units.items()}
+    check_room(len(design.folds), {name: x.shape[-1] for name, x in arrays.items()}, couples, planned, design)
     responses = Responses(arrays)
     for part in over_pairs(responses, couples, planned, design):
         for metric, _ in part.metrics:

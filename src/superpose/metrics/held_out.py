@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import reduce
+from functools import lru_cache, reduce
 from operator import add
 from typing import Any
 
@@ -39,34 +39,37 @@ def regression_rows(
     one fixed split, weights are taken as given. All that the rows of one fold add is one quadratic form of them.
     """
     rounds = [_Round(moments, sums, number, plan, kind) for number in range(len(plan.rounds))]
-    forms = _forms(rounds, plan)
+    form = _forms(rounds, plan)
     per_round = sums.samples / len(rounds)
 
     def shares(x: Array, y: Array, folds: Array) -> Shares:
         """Rows are of one held-out fold."""
-        return Shares(per_round * forms[int(folds[0])].values(x, y))
+        return Shares(per_round * form(int(folds[0])).values(x, y))
 
     return shares
 
 
-def _forms(rounds: list[_Round], plan: Plan) -> dict[int, QuadraticForm]:
-    """Return what rows of each held-out fold add, over all rounds."""
+def _forms(rounds: list[_Round], plan: Plan) -> Callable[[int], QuadraticForm]:
+    """Return what gives the form that rows of each held-out fold add, over all rounds: one at a time is held."""
+    by_fold = {one.held_out: one for one in rounds}
     training = [one for one in rounds if set(one.training) & set(plan.held_out)]
-    if not training:
-        return {one.held_out: one.scored().folded() for one in rounds}
     parts = {one.held_out: one.trained() for one in training}
-    whole = reduce(add, parts.values())
-    forms = {}
-    for one in rounds:
-        trained = whole
+    whole = reduce(add, parts.values()) if parts else None
+
+    @lru_cache(maxsize=1)
+    def form(fold: int) -> QuadraticForm:
+        one, trained = by_fold[fold], whole
+        if trained is None:
+            return one.scored().folded()
         # A fold trains in every round but its own, or in the only one there is.
-        if one.held_out not in one.training:
-            trained -= parts.pop(one.held_out)
+        if fold not in one.training:
+            trained = trained - parts[fold]
         if one.held:
             rest = one.held / (1 - one.held)
             trained += against_residual(rest * trained.xy, rest * trained.y, one.fitted.weights, one.intercept)
-        forms[one.held_out] = (one.scored() + trained).folded()
-    return forms
+        return (one.scored() + trained).folded()
+
+    return form
 
 
 @dataclass(frozen=True)
@@ -139,12 +142,13 @@ class _Round:
         pull, share = self.fitted.adjoint(slope), 1 - self.held
         joint = share * pull.joint.astype(kind)
         form = against_residual(joint, share * by_mean - self.mean_x @ joint, w, self.intercept)
-        left, right = pull.rest or (np.zeros((w.shape[0], 0), kind),) * 2
         # About the mean of the training rows.
-        square = (left @ right.T).astype(kind)
-        np.einsum("ii->i", square)[...] += pull.trace
-        by_x = -(square + square.T) @ self.mean_x
-        return replace(form, xx=form.xx + square, x=form.x + by_x, one=form.one - float(by_x @ self.mean_x) / 2)
+        xx, by_x = form.xx, -2 * pull.trace * self.mean_x
+        np.einsum("ii->i", xx)[...] += pull.trace
+        if pull.rest is not None:
+            square = (pull.rest[0] @ pull.rest[1].T).astype(kind)
+            xx, by_x = xx + square, by_x - (square + square.T) @ self.mean_x
+        return replace(form, xx=xx, x=form.x + by_x, one=form.one - float(by_x @ self.mean_x) / 2)
 
 
 def _slopes(sums: RegressionSums, number: int, kind: Kind) -> _Slopes:

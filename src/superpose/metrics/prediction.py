@@ -112,15 +112,20 @@ def dimensions(still: NDArray[np.bool_], samples: int) -> Array:
     return np.clip((~still).sum(-1), 1, samples)
 
 
+def training_of(x: Own, folds: tuple[int, ...]) -> Training:
+    """Return what is known of the predictors over the given folds."""
+    n = int(over(x.samples, folds))
+    mean, square = over(x.total, folds) / n, over(x.diagonal, folds)
+    return Training(folds, n, mean, ~varies(square - n * mean * mean, square, x.resolution))
+
+
 def training_rows(x: Own, folds: tuple[int, ...]) -> tuple[Training, Array]:
     """Return the predictors over the given folds, and their Gram matrix about their mean, 0 for constant ones."""
-    n = int(over(x.samples, folds))
-    mean = over(x.total, folds) / n
-    gram = about(over(x.square, folds), n, mean, mean)
-    still = ~varies(np.einsum("...ii->...i", gram), over(x.diagonal, folds), x.resolution)
-    if still.any():
-        gram = np.where(still[..., :, None] | still[..., None, :], 0.0, gram)
-    return Training(folds, n, mean, still), gram
+    rows = training_of(x, folds)
+    gram = about(over(x.square, folds), rows.samples, rows.mean, rows.mean)
+    if rows.still.any():
+        gram = np.where(rows.still[..., :, None] | rows.still[..., None, :], 0.0, gram)
+    return rows, gram
 
 
 def is_rough(moments: Moments) -> bool:

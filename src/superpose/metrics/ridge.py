@@ -13,7 +13,17 @@ from scipy.linalg import eigh
 
 from superpose.arrays import choose, like_input
 from superpose.deprecation import renamed
-from superpose.metrics.prediction import FINISH, Fit, Fitted, Training, dimensions, is_rough, over, training_rows
+from superpose.metrics.prediction import (
+    FINISH,
+    Fit,
+    Fitted,
+    Training,
+    dimensions,
+    is_rough,
+    over,
+    training_of,
+    training_rows,
+)
 from superpose.metrics.regression import PredictiveMetric, fitted_weights, predictive_score
 from superpose.metrics.solving import BLUR, TINY
 from superpose.metrics.splits import Plan
@@ -170,12 +180,16 @@ def _best(errors: Array, fractions: Array) -> Choice:
 
 @dataclass(frozen=True)
 class Spectrum:
-    """The predictors of some training rows: eigenvalues and vectors of X'X, and the unit of its penalties."""
+    """The predictors of some training rows: eigenvalues and vectors of X'X, and the unit of its penalties.
+
+    Without directions in which rows do not vary but for rounding; `least` is the least eigenvalue that the rows have.
+    """
 
     rows: Training
     values: Array
     vectors: Array
     unit: Array
+    least: Array
 
     @property
     def nbytes(self) -> int:
@@ -183,30 +197,58 @@ class Spectrum:
         return int(self.vectors.nbytes)
 
     def shrinkage(self, fractions: Array) -> Array:
-        """Return 1/(eigenvalue + penalty) for penalties (penalties, …): (penalties, …, units_x)."""
+        """Return 1/(eigenvalue + penalty) for penalties (penalties, …): (penalties, …, directions)."""
         sums = self.values + (fractions * self.unit)[..., None]
         return np.where(sums > 0, 1 / np.where(sums > 0, sums, 1.0), 0.0)
 
 
 def spectrum_of(x: Own, folds: tuple[int, ...]) -> Spectrum:
     """Return the spectrum of the predictors over some folds, kept for further partners."""
+    by_rows = x.rows is not None and int(over(x.samples, folds)) <= x.square.shape[-1]
+    return x.keep_for_partners((spectrum_of, folds), partial(_of_rows if by_rows else _of_units, x, folds))
 
-    def made() -> Spectrum:
-        rows, gram = training_rows(x, folds)
-        vectors = gram.astype(x.precision)
-        values = np.empty(vectors.shape[:-1])
-        for index in np.ndindex(values.shape[:-1]):
-            values[index], vectors[index] = eigh(vectors[index], driver="evd", check_finite=False)
-        unit = np.einsum("...ii->...", gram) / rows.dimensions
-        return Spectrum(rows, np.maximum(values, 0), vectors, unit)
 
-    return x.keep_for_partners((spectrum_of, folds), made)
+def _of_units(x: Own, folds: tuple[int, ...]) -> Spectrum:
+    rows, gram = training_rows(x, folds)
+    vectors = gram.astype(x.precision)
+    values = np.empty(vectors.shape[:-1])
+    for index in np.ndindex(values.shape[:-1]):
+        values[index], vectors[index] = eigh(vectors[index], driver="evd", check_finite=False)
+    values = np.maximum(values, 0)
+    unit = np.einsum("...ii->...", gram) / rows.dimensions
+    return Spectrum(rows, values, vectors, unit, values.min(-1))
+
+
+def _of_rows(x: Own, folds: tuple[int, ...]) -> Spectrum:
+    """Return the spectrum of fewer rows than units by that of XX': with its vectors U, those of X'X are X'U/√λ."""
+    rows = training_of(x, folds)
+    about = _about(x, rows, folds)
+    values, vectors = eigh(about @ about.T, driver="evd", overwrite_a=True, check_finite=False)
+    values = np.maximum(values.astype(np.float64), 0)
+    unit = values.sum() / rows.dimensions
+    # Rows about their mean leave one direction empty.
+    first = max(1, int((values <= LOST * np.finfo(x.precision).eps * values[-1]).sum()))
+    kept = slice(min(first, len(values) - 1), None)
+    scale = np.sqrt(np.where(values[kept] > 0, values[kept], 1.0)).astype(x.precision)
+    return Spectrum(rows, values[kept], about.T @ (vectors[:, kept] / scale), unit, values[1:2].sum())
+
+
+def _about(x: Own, rows: Training, folds: tuple[int, ...]) -> Array:
+    """Return rows of some folds about the mean of training rows, 0 for predictors that are constant in these."""
+    assert x.rows is not None
+    values = x.rows.of(folds)
+    values -= rows.mean.astype(values.dtype)
+    values[:, rows.still] = 0
+    return values
 
 
 def _turned(x: Own, s: Spectrum, left_out: int) -> Array:
     """Return V'X'X V of the rows of one fold about the mean of others, in the directions of those, kept as they are."""
 
     def made() -> Array:
+        if x.rows is not None:
+            coordinates = _about(x, s.rows, (left_out,)) @ s.vectors
+            return coordinates.T @ coordinates
         u, n = s.rows.mean.astype(x.precision), int(x.samples[left_out])
         total = x.total[left_out].astype(x.precision)
         gram = x.square[left_out].astype(x.precision)
@@ -229,11 +271,12 @@ def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], f
     back = np.swapaxes(s.vectors, -1, -2)
     trained = back @ s.rows.joint(moments)
     squares = trained @ np.swapaxes(trained, -1, -2)
-    d = s.shrinkage(fractions.reshape(-1, *(1,) * s.unit.ndim) * np.ones_like(s.unit))
+    penalties = fractions.reshape(-1, *(1,) * np.ndim(s.unit)) * np.ones_like(s.unit)
+    d = s.shrinkage(penalties)
     eps, largest = np.finfo(kind).eps, s.values.max(-1)
     length = largest * np.einsum("p...i,...ii->p...", d**2, squares)
     # Of directions that small no digit is left.
-    lost = LOST * eps * largest * d.max(-1) > 1
+    lost = LOST * eps * largest > s.least + penalties * s.unit
     found = []
     for left_out in left_outs:
         n, total_x, total_y = x.samples[left_out], x.total[left_out], y.total[left_out]
