@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from oracles import centred, hsic_by_matrices, rdm
+from scipy.stats import f_oneway
 
 import superpose as sp
 from superpose import ceilings
@@ -109,6 +110,13 @@ class TestMissingResponses:
         found = ceilings.explainable_variance(x).pooled_r2
         truth = 1 / (1 + np.mean(1 / (~np.isnan(x)).sum(axis=0)))
         assert found[1] - 0.01 < truth < found[2] + 0.01
+
+    def test_signal_by_one_way_analysis_of_variance(self):
+        x = self.data(share=0.4)
+        table = ceilings.of_units(x, cv=2)
+        for unit in range(4):
+            groups = [of[~np.isnan(of)] for of in x[:, :, unit].T]
+            np.testing.assert_allclose(table.signal_p[unit], f_oneway(*groups).pvalue, rtol=1e-8)
 
     def test_halves_say_why_not(self):
         table = ceilings.of_pairs({"a": self.data(), "b": np.random.default_rng(2).normal(size=(80, 3))})

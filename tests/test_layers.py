@@ -1,5 +1,8 @@
 """Layers and a target: against `compare` and `contrast`, loops of scikit-learn and NumPy, and brute-force maxima."""
 
+import doctest
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -367,3 +370,10 @@ def test_pictures_and_sentences(found):
     text = " ".join(found.sentences)
     for words in ("layer3 is the best of 5 layers for target", "% of its ceiling", "Median score over ceiling"):
         assert words in text
+
+
+def test_the_numbers_of_the_page_are_computed():
+    page = Path(__file__).parents[1] / "docs" / "layers.rst"
+    found = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.attempted > 12
+    assert found.failed == 0

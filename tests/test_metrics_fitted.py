@@ -11,7 +11,7 @@ from oracles import chosen_by_loops, mean_score
 import superpose as sp
 from superpose.arrays import group_folds, shuffled_folds
 from superpose.files import DataError
-from superpose.metrics import PLS_R, RIDGE_R, RIDGE_R2, pls, ridge
+from superpose.metrics import PLS_R, RIDGE_R, RIDGE_R2, RIDGE_UNIT_R, RIDGE_UNIT_R2, RIDGE_UNIT_R_UNITS, pls, ridge
 from superpose.metrics.ridge import GRID, RidgeMetric, _choices
 from superpose.metrics.splits import split_of
 from superpose.moments import of_pair
@@ -188,3 +188,87 @@ def test_penalties_that_do_not_differ_need_no_float64():
     choices = _choices(of_pair(x, y, shuffled_folds(3000, 5)), split_of(3000).plan, np.array(GRID))
     assert all(choice.certain for choice in choices.values())
     assert_allclose(ridge(x, y), ridge(x.astype(float), y.astype(float)), atol=1e-6)
+
+
+class TestPenaltiesByUnit:
+    """Each unit as if it were the only one."""
+
+    @staticmethod
+    def targets(units=8, seed=0):
+        draw = np.random.default_rng(seed)
+        x = draw.normal(size=(43, units)) @ draw.normal(size=(units, units))
+        noise = np.array([0.1, 1, 3, 10, 30])
+        return x, x[:, :3] @ draw.normal(size=(3, 5)) + noise * draw.normal(size=(43, 5))
+
+    @pytest.mark.parametrize("units", [8, 60], ids=["few units", "more units than samples"])
+    def test_against_loops_of_scikit_learn(self, units):
+        """Twice the same target: scikit-learn drops the axis of a single one."""
+        x, y = self.targets(units)
+        folds = shuffled_folds(43, 5)
+        parts = [list(chosen_by_loops(x, y[:, [j, j]], folds)) for j in range(5)]
+        assert len({part[0][2] for part in parts}) > 1
+        for score in ("r", "r2"):
+            expected = [mean_score(part, score) for part in parts]
+            assert_allclose(ridge(x, y, penalty="unit", score=score, average=None), expected, atol=1e-6)
+        alone = [float(ridge(x, y[:, [j]])) for j in range(5)]
+        assert_allclose(ridge(x, y, penalty="unit", average="units"), np.mean(alone), atol=1e-6)
+
+    def test_pooled_scores_by_loops(self):
+        x, y = self.targets()
+        each = [list(chosen_by_loops(x, y[:, [j, j]], shuffled_folds(43, 5))) for j in range(5)]
+        parts = []
+        for of_fold in zip(*each, strict=True):
+            targets, predictions = (np.stack([one[side][:, 0] for one in of_fold], axis=1) for side in (0, 1))
+            parts.append((targets, predictions))
+        for score, metric in (("r", RIDGE_UNIT_R), ("r2", RIDGE_UNIT_R2)):
+            expected = mean_score(parts, score)
+            assert_allclose(ridge(x, y, penalty="unit", score=score), expected, atol=1e-6)
+            row = sp.compare({"x": x, "y": y}, targets=["y"], metrics=[metric], permutations=0).iloc[0]
+            assert_allclose(row.score, expected, atol=1e-6)
+
+    def test_one_unit_has_the_penalty_of_its_pair(self):
+        x, y = self.targets()
+        assert_allclose(ridge(x, y[:, :1], penalty="unit"), ridge(x, y[:, :1]), atol=1e-7)
+
+    @pytest.mark.parametrize("shape", [(30, 6, 4), (30, 50, 4), (30, 6, 70)], ids=["narrow", "wide", "wide target"])
+    def test_units_of_wide_systems_are_those_of_two_arrays(self, shape):
+        samples, units, targets = shape
+        draw = np.random.default_rng(3)
+        x = draw.normal(size=(samples, units))
+        y = x[:, :3] @ draw.normal(size=(3, targets)) + draw.gamma(1, 2, size=targets) * draw.normal(
+            size=(samples, targets)
+        )
+        each = ridge(x, y, penalty="unit", average=None)
+        table = sp.compare(
+            {"x": x, "y": y}, targets=["y"], metrics=[RIDGE_UNIT_R, RIDGE_UNIT_R_UNITS], permutations=3
+        ).set_index("metric")
+        assert_allclose(table.score["ridge_unit_r_units"], each.mean(), atol=1e-7)
+        assert_allclose(table.score["ridge_unit_r"], ridge(x, y, penalty="unit"), atol=1e-7)
+        assert table.error.notna().all()
+
+    @pytest.mark.parametrize("kind", [("r", "pooled"), ("r2", "units")], ids=["r", "r2 by unit"])
+    def test_influence_is_the_derivative_by_a_samples_weight(self, kind):
+        """Under given penalties: one heavy one, so that none is chosen anew."""
+        from superpose.metrics.unit_ridge import UnitRidgeMetric
+
+        x, y = self.targets()
+        fixed, pooled = UnitRidgeMetric("fixed", kind, (0.1,)), RidgeMetric("pooled", kind, (0.1,))
+        table = sp.compare({"x": x, "y": y}, targets=["y"], metrics=[fixed, pooled], permutations=0)
+        assert_allclose(table.score[0], table.score[1], rtol=1e-9)
+        assert_allclose(table.error[0], table.error[1], rtol=1e-7)
+
+    def test_repeats_are_scored_one_by_one(self):
+        x, y = (np.stack(pair) for pair in zip(self.targets(seed=0), self.targets(seed=1), strict=True))
+        expected = [ridge(one, other, penalty="unit") for one, other in zip(x, y, strict=True)]
+        assert_allclose(ridge(x, y, penalty="unit"), expected, atol=1e-9)
+
+    def test_units_of_unequal_noise_gain(self):
+        draw = np.random.default_rng(0)
+        x = draw.normal(size=(120, 80))
+        y = x @ draw.normal(size=(80, 20)) + np.linspace(0.1, 40, 20) * draw.normal(size=(120, 20))
+        by_unit, together = (ridge(x, y, penalty=p, score="r2", average="units") for p in ("unit", "pair"))
+        assert by_unit > together + 0.02
+
+    def test_an_unknown_penalty(self):
+        with pytest.raises(DataError, match=r"penalty is 'units'; expected one of 'pair', 'unit'.*Did you mean 'unit'"):
+            ridge(*self.targets(), penalty="units")

@@ -160,13 +160,9 @@ def _complete_noise(trials: Trials, mean: Array) -> Array:
 
 def _incomplete_noise(trials: Trials, mean: Array) -> Array:
     """Return the variance of trials about their sample's mean, over their number and less what centring takes."""
-    squares = np.zeros(mean.shape)
-    for repeat, (responses, here) in enumerate(zip(trials.values, trials.present, strict=True)):
-        there = here[:, None] if trials.lacking is None else here[:, None] & ~trials.lacking[repeat]
-        squares += np.where(there, np.square(responses - mean), 0.0)
     counts = trials.unit_counts
     several = counts > 1
-    variance = squares / np.maximum(counts - 1, 1)
+    variance = trials.squares(mean) / np.maximum(counts - 1, 1)
     usual = np.where(several, variance, 0.0).sum(axis=0) / several.sum(axis=0)
     scaled: Array = (1 - 1 / len(counts)) * np.where(several, variance, usual) / counts
     return scaled

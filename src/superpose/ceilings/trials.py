@@ -75,6 +75,14 @@ class Trials:
             np.add(total, responses, out=total, where=here[:, None])
         return total / self._counted(which)
 
+    def squares(self, mean: Array) -> Array:
+        """Return the squares of trials about a mean, summed over those that there are, (samples, units)."""
+        total = np.zeros(mean.shape)
+        for repeat, (responses, here) in enumerate(zip(self.values, self.present, strict=True)):
+            there = here[:, None] if self.lacking is None else here[:, None] & ~self.lacking[repeat]
+            total += np.where(there, np.square(responses - mean), 0.0)
+        return total
+
     def _counted(self, which: Mask) -> NDArray[np.int64]:
         if self.lacking is None:
             return which.sum(axis=0)[:, None]

@@ -106,14 +106,16 @@ def unit_ceilings(trials: Trials, score: str, design: Design) -> pd.DataFrame:
 def signal_p(trials: Trials) -> Array:
     """Return the p-value that a unit's stimuli do not differ, (units,): F of their means against their trials.
 
-    Exact for normal noise where no trial is missing. NaN for a unit that does not vary.
+    One-way analysis of variance; where no trial is missing, without what a repeat adds to all samples alike. Exact for
+    normal noise. NaN for a unit that does not vary.
     """
-    parts = parts_of(trials)
-    total, noise = parts.total.sum(axis=0), parts.noise.sum(axis=0)
-    samples = trials.samples
-    within = trials.unit_counts.sum(axis=0) - samples
-    if trials.complete:
-        # What a repeat adds to all samples alike is no noise.
-        within = within - (len(trials.values) - 1)
+    counts, mean, samples = trials.unit_counts, trials.mean(), trials.samples
+    within = counts.sum(axis=0) - samples
     with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(fisher.sf(total / noise, samples - 1, within))
+        if trials.complete:
+            parts = parts_of(trials)
+            ratio, within = parts.total.sum(axis=0) / parts.noise.sum(axis=0), within - (len(trials.values) - 1)
+        else:
+            between = counts * np.square(mean - (counts * mean).sum(axis=0) / counts.sum(axis=0))
+            ratio = between.sum(axis=0) / (samples - 1) / (trials.squares(mean).sum(axis=0) / within)
+    return np.asarray(fisher.sf(ratio, samples - 1, within))

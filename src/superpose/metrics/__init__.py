@@ -35,6 +35,13 @@ from superpose.metrics.regression import (
 from superpose.metrics.ridge import RIDGE_R, RIDGE_R2, RIDGE_R2_UNITS, RIDGE_R_UNITS, RidgeMetric, ridge
 from superpose.metrics.rsa import RSA, rsa
 from superpose.metrics.shape import CCA, PROCRUSTES, SHAPE, cca, procrustes, shape_distance
+from superpose.metrics.unit_ridge import (
+    RIDGE_UNIT_R,
+    RIDGE_UNIT_R2,
+    RIDGE_UNIT_R2_UNITS,
+    RIDGE_UNIT_R_UNITS,
+    UnitRidgeMetric,
+)
 
 DEFAULT: tuple[Metric, ...] = (CKA, CKA_DEBIASED, RSA, RIDGE_R, RIDGE_R2)
 ALL: tuple[Metric, ...] = (*DEFAULT, RIDGE_R_UNITS, OLS_R, OLS_R2, OLS_R_UNITS, CCA, PROCRUSTES)
@@ -45,6 +52,10 @@ MORE: tuple[Metric, ...] = (
     MATCHING_HARD,
     MATCHING_SOFT,
     RIDGE_R2_UNITS,
+    RIDGE_UNIT_R,
+    RIDGE_UNIT_R2,
+    RIDGE_UNIT_R_UNITS,
+    RIDGE_UNIT_R2_UNITS,
     OLS_R2_UNITS,
     PLS_R,
     MUTUAL_KNN,
@@ -81,6 +92,10 @@ __all__ = [
     "RIDGE_R2",
     "RIDGE_R2_UNITS",
     "RIDGE_R_UNITS",
+    "RIDGE_UNIT_R",
+    "RIDGE_UNIT_R2",
+    "RIDGE_UNIT_R2_UNITS",
+    "RIDGE_UNIT_R_UNITS",
     "RSA",
     "RSA_KENDALL",
     "SHAPE",
@@ -92,6 +107,7 @@ __all__ = [
     "PredictiveMetric",
     "RegressionMetric",
     "RidgeMetric",
+    "UnitRidgeMetric",
     "cca",
     "check_metric",
     "cka",

@@ -48,6 +48,7 @@ def ridge(
     *,
     cv: int | ArrayLike = 5,
     test: float | ArrayLike | None = None,
+    penalty: str = "pair",
     score: str = "r",
     average: str | None = "pooled",
     seed: int = 0,
@@ -70,6 +71,9 @@ def ridge(
         At least three folds, as in `regression`.
     test
         As in `regression`.
+    penalty : {"pair", "unit"}
+        One penalty for all units of y, or one for each, chosen by its own error: for units that differ in how much of
+        them is noise. Products run in float64 then.
     score : {"r", "r2"}
         Correlation of predictions and targets, or the share of variance explained.
     average : {"pooled", "units"} or None
@@ -99,8 +103,12 @@ def ridge(
     >>> bool(sp.metrics.ridge(x, y) > sp.regression(x, y, ridge=1e-6))
     True
     """
+    # What chooses by unit is made of what is here.
+    from superpose.metrics.unit_ridge import chosen_by_unit
+
     finish = choose(FINISH, "(score, average)", (score, average))
-    return like_input(predictive_score)(x, y, {"cv": cv, "test": test, "seed": seed}, _chosen(GRID), finish)
+    fit = choose({"pair": _chosen, "unit": chosen_by_unit}, "penalty", penalty)(GRID)
+    return like_input(predictive_score)(x, y, {"cv": cv, "test": test, "seed": seed}, fit, finish)
 
 
 def chosen_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> Iterator[Fitted]:
