@@ -14,7 +14,7 @@ from torch import Tensor
 from superpose.coding.problem import CHUNK, problem
 from superpose.files import DataError
 
-# Takes a threshold from values: the proximal step of the penalty.
+# Takes a threshold from values, which it overwrites: the proximal step of the penalty.
 Shrink = Callable[[Tensor, Tensor], Tensor]
 
 
@@ -99,13 +99,13 @@ def nonnegative_lasso(y: ArrayLike, dictionary: ArrayLike, penalty: float, *, st
 
 
 def either_sign(values: Tensor, threshold: Tensor) -> Tensor:
-    """Return values brought nearer to 0 by a threshold, and 0 within it."""
-    return values - torch.minimum(torch.maximum(values, -threshold), threshold)
+    """Bring values nearer to 0 by a threshold, to 0 within it; return them."""
+    return values.sub_(torch.minimum(torch.maximum(values, -threshold), threshold))
 
 
 def amounts(values: Tensor, threshold: Tensor) -> Tensor:
-    """Return values less a threshold, and 0 where that is negative."""
-    return values.sub(threshold).clamp_min_(0)
+    """Take a threshold from values, and make 0 what is negative; return them."""
+    return values.sub_(threshold).clamp_min_(0)
 
 
 def shrunk(
@@ -120,11 +120,13 @@ def shrunk(
     pull, threshold = rate * products, rate * penalty
     codes = torch.zeros_like(products) if start is None else start
     ahead, momentum = codes, 1.0
+    # Arrays of the codes' size cost as much as the product where they are made anew.
+    moved, spare, beyond = (torch.empty_like(products) for _ in range(3))
     for _ in range(steps):
-        moved = shrink((ahead @ step).add_(pull), threshold)
+        shrink(torch.matmul(ahead, step, out=moved).add_(pull), threshold)
         following = (1 + (1 + 4 * momentum**2) ** 0.5) / 2
-        ahead = torch.lerp(codes, moved, 1 + (momentum - 1) / following)
-        codes, momentum = moved, following
+        ahead = torch.lerp(codes, moved, 1 + (momentum - 1) / following, out=beyond)
+        codes, moved, spare, momentum = moved, spare, moved, following
     return codes
 
 

@@ -15,15 +15,20 @@ import torch
 from torch import Tensor
 
 from superpose.coding.learning import alternate, unit
-from superpose.coding.shrinkage import Shrink, amounts
+from superpose.coding.shrinkage import Shrink, amounts, shrunk
 
 # Penalties, as parts of the activity's standard deviation over all units: what an atom must explain to be active.
-PENALTIES = (0.4, 0.3, 0.2, 0.15, 0.1)
+# Where the last but one finds little, the last.
+PENALTIES, LAST = (0.4, 0.3, 0.2, 0.15, 0.1), 0.07
 # An atom of one half is that of the other beyond this cosine; two consensus atoms are one; two others make up a third.
 SAME, MERGED, COMPOUND = 0.9, 0.85, 0.95
-# Latents at first, as multiples of the units, and at most; doubled while more than the part `FULL` of them is found.
+# Codes are taken at this part of the penalty that the dictionary was learned with: less shrunk, hardly more active.
+# They are compared on so many samples, after so many gradient steps.
+CODING, COMPARED, STEPS = 0.5, 2_000, 100
+# Latents at first, as multiples of the units, and at most; doubled while more than the part `FULL` of them is found, or
+# what is found explains less than the part `POOR` of the variance.
 # Where that is not `TIGHT`, the larger set must be this much larger: spare latents add a few that are combinations.
-FIRST, MOST, FULL, TIGHT, WIDER = 2, 8, 0.5, 0.75, 1.15
+FIRST, MOST, FULL, POOR, TIGHT, WIDER = 2, 8, 0.5, 0.7, 0.75, 1.15
 # Samples of a half, at least in all and a latent, and rounds of a block; how many of them renew poor atoms.
 ROWS, ROWS_A_LATENT, ROUNDS, RENEWED, RELAXATION = 1_500, 4, 12, 7, 1.7
 # The last blocks: on more samples, without relaxation, until the consensus grows by less than this.
@@ -34,8 +39,6 @@ SETTLING_ROWS, SETTLING_ROWS_A_LATENT, SETTLING_ROUNDS, SETTLING, GROWTH = 3_000
 BLOCKS, PATIENCE, GROWING, FEW, MANY, FAR = 20, 3, 1.2, 8, 0.3, 0.6
 # Atoms that come this near to one of the other half stay when the dictionaries are cut, and so many more beside them.
 NEAR, ROOM = 0.7, 1.25
-# Part of the consensus atoms that have an antipode (cosine below -SAME) beyond which latents are signed.
-ANTIPODES = 0.5
 
 
 class Step(NamedTuple):
@@ -132,6 +135,16 @@ class Consensus:
     shrink: Shrink
     path: list[Step]
 
+    def explained(self, y: Tensor) -> float:
+        """Return the share of the variance of some samples, (samples, units), that codes of these atoms explain."""
+        if not len(self.atoms):
+            return 0.0
+        rows = y[:COMPARED]
+        scale = rows.var(dim=0, correction=0).sum().sqrt()
+        codes = shrunk(rows - self.offset, self.atoms, CODING * self.penalty * scale, self.shrink, STEPS)
+        left = rows - self.offset - codes @ self.atoms
+        return 1 - float(left.var(dim=0, correction=0).sum() / scale.square())
+
 
 def consensus(halves: Sequence[Tensor], *, shrink: Shrink = amounts, seed: int = 0) -> Consensus:
     """Return the atoms that dictionaries of two halves of a system's samples share.
@@ -151,11 +164,16 @@ def consensus(halves: Sequence[Tensor], *, shrink: Shrink = amounts, seed: int =
     penalty = _searched(learner, path)
     size = learner.latents
     best = _settled(learner, penalty, path)
-    while len(best.atoms) > FULL * size and size < min(MOST * units, most):
+    while size < min(MOST * units, most) and (len(best.atoms) > FULL * size or best.explained(halves[0]) < POOR):
         needed = GROWTH if len(best.atoms) > TIGHT * size else WIDER
+        few = len(best.atoms) <= FULL * size
         learner.widen(min(2 * learner.latents, MOST * units, most))
         size = learner.latents
         path.append(learner.search(penalty))
+        grown = 0
+        while few and path[-1].found > GROWING * grown:
+            grown = path[-1].found
+            path.append(learner.search(penalty))
         wider = _settled(learner, penalty, path)
         if len(wider.atoms) <= needed * len(best.atoms):
             break
@@ -174,13 +192,16 @@ def _searched(learner: Halves, path: list[Step]) -> float:
 
     for penalty in PENALTIES:
         found = search(penalty)
-    before = waited = 0
-    for _ in range(BLOCKS):
-        if found <= GROWING * before or found > MANY * learner.latents:
-            waited += 1
-            if found >= FEW or waited > PATIENCE:
+    for penalty in (PENALTIES[-1], LAST):
+        before = waited = 0
+        for _ in range(BLOCKS):
+            if found > MANY * learner.latents:
                 break
-        before, found = found, search(PENALTIES[-1])
+            if found <= GROWING * before:
+                waited += 1
+                if found >= FEW or waited > PATIENCE:
+                    break
+            before, found = found, search(penalty)
     # The lowest penalty, unless a higher one found far more.
     best = int(np.argmax([step.found for step in path]))
     place = best if found < FAR * path[best].found else len(path) - 1
@@ -245,13 +266,6 @@ def shared_atoms(atoms: Tensor, shrink: Shrink = amounts) -> tuple[Tensor, Tenso
     shared, between = shared[single], between[single]
     simple = ~_compound(shared, shrink)
     return shared[simple], between[simple]
-
-
-def antipodal(atoms: Tensor) -> bool:
-    """Return whether over half of some atoms have an antipode: latents are then signed."""
-    if len(atoms) < FEW:
-        return False
-    return bool(((atoms @ atoms.mT).amin(dim=1) < -SAME).float().mean() > ANTIPODES)
 
 
 def _alike(first: Tensor, second: Tensor, shrink: Shrink) -> Tensor:

@@ -25,6 +25,7 @@ from superpose.sharing.features import Features, features, strongest
 from superpose.sharing.packing import packing_of
 from superpose.sharing.sentences import sentences
 from superpose.sharing.shares import Share, geometric, held_share
+from superpose.sharing.together import together
 from superpose.sharing.verdict import AMBIGUOUS, Evidence, Verdict, verdict_of
 
 if TYPE_CHECKING:
@@ -164,11 +165,12 @@ def content(
         `.table`, one row a pair: `features_a`, `features_b`, how many were found, and `explained_a`, `explained_b`, the
         share of held-out variance that they explain; `held_by_b`, `held_by_a`, the share of a's features that b holds
         and of b's that a does; `shared` with its 90 % interval, their geometric mean n_s / √(n_a n_b); `content` with
-        its interval, the CKA of the features themselves; `raw`, debiased CKA of the activity; `packed`, the CKA that
-        the packing of the features found gives (Theorem 3.2); `unexplained`, the first less the second; `residual_a`,
-        `residual_b`, how well the other system predicts what a system's features leave of it, over how well the system
-        itself does; `verdict` ("same", "a among b" by name, "in part", "different", "cannot tell"), `packing` ("alike",
-        "differently", "cannot tell", "" where nothing is shared), and `why` no more can be told.
+        its interval, the CKA of the features themselves, correlations between them included; `raw`, debiased CKA of the
+        activity; `packed`, the CKA that the packing of the features found gives (Theorem 3.2); `unexplained`, the first
+        less the second; `residual_a`, `residual_b`, how well the other system predicts what a system's features leave
+        of it, over how well the system itself does; `verdict` ("same", "a among b" by name, "in part", "different",
+        "cannot tell"), `packing` ("alike", "differently", "cannot tell", "" where nothing is shared), and `why` no more
+        can be told.
 
         `.features`, one row a feature and other system: the columns of `Features.table` and `superpose.sharing.decode`,
         and `samples`, those in which the feature is strongest.
@@ -252,7 +254,7 @@ def _row(
 ) -> dict[str, Any]:
     shares = [_share(one, of.table) for one, of in ((a, there), (b, back))]
     weighted = [_share(one, of.table, power=4) for one, of in ((a, there), (b, back))]
-    shared, alike = geometric(*shares), geometric(*weighted)
+    shared, alike = geometric(*shares), geometric(*weighted).times(together(a, b, there, back))
     packing = packing_of(a, b, there, back, seed=seed)
     both = pd.concat([of.table[of.table.assessable] for of in (there, back)])
     middling = both.ratio.between(*AMBIGUOUS)

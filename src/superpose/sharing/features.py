@@ -17,7 +17,7 @@ from superpose.files import DataError
 from superpose.metrics.splits import marked
 from superpose.notebook import counted, html, text
 from superpose.sae import SparseAutoencoder
-from superpose.sharing.consensus import Consensus, Step, antipodal, consensus
+from superpose.sharing.consensus import CODING, Consensus, Step, consensus
 from superpose.sharing.encoding import Atoms, Encoder, Trained
 from superpose.sharing.reduction import reproduced_components, why_reduced
 from superpose.tensors import as_array
@@ -29,8 +29,11 @@ Mask = NDArray[np.bool_]
 STRONGEST = 5
 # With fewer training samples no half can show a feature twice.
 FEWEST = 100
-# Codes are taken at this part of the penalty that the dictionary was learned with: less shrunk, hardly more active.
-CODING = 0.5
+# Amounts that explain less than the first part of the variance give way to codes of either sign that explain more than
+# the second.
+LITTLE, HALF = 0.7, 0.5
+# Features whose directions have a smaller cosine than this are antipodes.
+ANTIPODE = -0.9
 # Of given atoms, as part of the activity's standard deviation over all units.
 GIVEN = 0.1
 # Signed codes of given atoms must leave less than this part of what amounts leave.
@@ -60,9 +63,10 @@ class Features:
         without it.
     settings : dict
         What was chosen from the data. `features`: how many were found; `latents` of each half's dictionary; `active`:
-        mean number in a sample; `signed`; `explained`: share of the held-out variance; `unexplained`: what the halves'
-        own dictionaries leave of their samples; `penalty`; `reduced`: why units were reduced to `components`, "" where
-        they were not; `source`: "found" or "given". Beside these `samples`, `training`, `units` and `seed`.
+        mean number in a sample; `signed`; `antipodes`: share of features that have one in the opposite direction, as
+        both directions of a signed latent have; `explained`: share of the held-out variance; `unexplained`: what the
+        halves' own dictionaries leave of their samples; `penalty`; `reduced`: why units were reduced to `components`,
+        "" where they were not; `source`: "found" or "given". Beside these `samples`, `training`, `units` and `seed`.
     path : pandas.DataFrame
         One row a step of the search: latents, penalty, active, unexplained, and how many features both halves found.
         How `found` falls as more latents are active tells how far the description is reproduced.
@@ -205,10 +209,7 @@ def features(
     reduced = why_reduced(y[training])
     basis = reproduced_components(pair).astype(np.float32) if reduced else np.eye(y.shape[1], dtype=np.float32)
     parts = [torch.as_tensor(part @ basis if reduced else part, device=device) for part in pair]
-    found = consensus(parts, seed=seed)
-    if antipodal(found.atoms):
-        found = consensus(parts, shrink=either_sign, seed=seed)
-    return _described(activity, held_out, found, basis, mean, scale, reduced, seed)
+    return _described(activity, held_out, _best(parts, seed), basis, mean, scale, reduced, seed)
 
 
 def strongest(codes: Array, names: Sequence[Any] | NDArray[Any]) -> list[list[str]]:
@@ -246,6 +247,20 @@ def _total(x: Array, mean: Array) -> float:
     return sum(float(np.square(rows - mean).sum(dtype=np.float64)) for _, rows in chunks(x)) / len(x)
 
 
+def _best(halves: list[torch.Tensor], seed: int) -> Consensus:
+    """Return what the halves share as amounts or, where that explains little, signed if this explains more.
+
+    A signed latent and two features in opposite directions that seldom come together are the same activity. As two
+    features they can be shared one by one, so that amounts are preferred where they describe it.
+    """
+    found = consensus(halves, seed=seed)
+    explained = found.explained(halves[0])
+    if explained >= LITTLE:
+        return found
+    signed = consensus(halves, shrink=either_sign, seed=seed)
+    return signed if signed.explained(halves[0]) > max(HALF, explained) else found
+
+
 def _described(
     activity: Array,
     held_out: Mask,
@@ -262,6 +277,7 @@ def _described(
         "latents": found.path[-1].latents,
         "penalty": found.penalty,
         "signed": found.shrink is either_sign,
+        "antipodes": float(((atoms @ atoms.T).min(axis=1, initial=0) < ANTIPODE).mean()) if len(atoms) else 0.0,
         "unexplained": found.path[-1].unexplained,
         "components": basis.shape[1],
         "reduced": reduced,

@@ -26,6 +26,10 @@ class Share(NamedTuple):
     low: float
     high: float
 
+    def times(self, factor: float) -> Share:
+        """Return the share and its bounds times a factor, at most 1."""
+        return Share(*(min(part * factor, 1.0) for part in self))
+
 
 UNKNOWN = Share(np.nan, np.nan, np.nan)
 
