@@ -63,6 +63,12 @@ def test_every_public_name_resolves(name):
     assert name in superpose.__all__
 
 
+def test_what_is_no_code_lies_beside_it():
+    """Types are announced, and the report's page, style and script are files of the package."""
+    assert (SOURCE / "py.typed").is_file()
+    assert {path.suffix for path in (SOURCE / "report").iterdir()} >= {".html", ".css", ".js"}
+
+
 def test_public_names_are_the_stub_s():
     assert set(superpose.__all__) == set(PUBLIC)
     assert superpose.__version__.count(".") == 2

@@ -248,6 +248,26 @@ class TestTextAndPicture:
         assert page.count('class="matrix"') == 3
 
 
+class TestNames:
+    def test_of_labelled_systems_are_their_stimuli(self, truth):
+        systems, _, _, _ = truth
+        order = np.random.default_rng(0).permutation(2_000)
+        names = [f"picture {i}" for i in range(2_000)]
+        frames = {name: pd.DataFrame(systems[name][:2_000], index=names).iloc[order] for name in ("a", "half")}
+        bare = {name: systems[name][:2_000][order] for name in ("a", "half")}
+        shown = sp.content(frames, permutations=0).features.samples
+        numbered = sp.content(bare, permutations=0).features.samples
+        assert [[names[order[int(row)]] for row in rows] for rows in numbered] == shown.tolist()
+        analysed = sp.analyse(frames, permutations=0).content.features.samples
+        assert analysed.tolist() == shown.tolist()
+
+    def test_given_ones_go_first(self, truth):
+        systems, _, _, _ = truth
+        few = {name: systems[name][:2_000] for name in ("a", "half")}
+        found = sp.analyse(few, stimuli=[f"word {i}" for i in range(2_000)], permutations=0).content
+        assert all(name.startswith("word ") for names in found.features.samples for name in names)
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("change", "words"),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from superpose.analysis import Analysis, analyse
 from superpose.analysis.results import write
 from superpose.corpora import python_help
-from superpose.encoders import L3, L6, Language, Progress, language_layers, text_digest
+from superpose.encoders import L3, L6, Language, Progress, language_layers, packaged, text_digest
 from superpose.encoders import sources as sources_of
 from superpose.files import DataError
 from superpose.folders import RECORD
@@ -136,6 +136,31 @@ def is_demo(folder: Path) -> bool:
         return False
 
 
+def in_context(inputs: Language, *, around: int = 3) -> list[str]:
+    """Return each token of the demo's text between those beside it, as "the features of [each] system are found".
+
+    Parameters
+    ----------
+    inputs : Language
+        Of `language`.
+    around : int
+        How many word pieces to show on either side, within the sentence.
+    """
+    vocabulary = json.loads(packaged(L6)["tokenizer.json"].read_text(encoding="utf-8"))["model"]["vocab"]
+    piece = {number: word for word, number in vocabulary.items()}
+    pieces = [piece[int(token)] for token in inputs.tokens]
+    ends = np.flatnonzero(np.diff(inputs.groups, append=inputs.groups[-1] + 1)) + 1
+    named = []
+    for first, last in zip([0, *ends[:-1].tolist()], ends.tolist(), strict=True):
+        for place in range(first, last):
+            before, after = (
+                pieces[max(first, place - around) : place],
+                pieces[place + 1 : min(last, place + 1 + around)],
+            )
+            named.append(" ".join([*before, f"[{pieces[place]}]", *after]).replace(" ##", ""))
+    return named
+
+
 DISSIMILAR, SIMILAR = ("L6_3", "L3_2"), ("L6_3", "L6_4")
 
 
@@ -177,6 +202,7 @@ def run(
         {name: inputs.systems[name] for name in chosen},
         pairs=[DISSIMILAR, SIMILAR],
         groups=inputs.groups,
+        stimuli=in_context(inputs),
         latents=latents,
         training=None if steps is None else {"steps": steps},
         permutations=permutations,

@@ -29,13 +29,14 @@ Array = NDArray[Any]
 
 
 class Systems(NamedTuple):
-    """Paired files: means over trials, the groups of stimuli, what to record and to say, and trials if any repeat."""
+    """Paired files: means over trials, their groups and names, what to record and to say, and trials if any repeat."""
 
     arrays: dict[str, Array]
     groups: Array | None
     inputs: dict[str, Any]
     trials: dict[str, Trials] | None
     notes: Notes
+    stimuli: list[str] | None
 
 
 def read_systems(files: Sequence[Path], progress: Progress | None = None, **how: Any) -> Systems:
@@ -59,7 +60,7 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     if not recordings:
         arrays = {name: np.asarray(x) for name, x in contents.items()}
         groups, used = handed_on(files)
-        return Systems(arrays, groups, inputs, None, Notes(used, [], left_out))
+        return Systems(arrays, groups, inputs, None, Notes(used, [], left_out), _named(named(files[0])))
     bare = {name: np.asarray(x) for name, x in contents.items() if not isinstance(x, Recording)}
     labelled = [recording.name for recording in recordings if not recording.numbered]
     if bare and labelled:
@@ -71,7 +72,11 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     notes = notes._replace(labels=[*renamed, *notes.labels], lost=[*left_out, *notes.lost])
     arrays = {name: bare[name] if name in bare else matched.systems[name] for name in contents}
     trials = _trials(recordings, matched.stimuli, arrays)
-    return Systems(arrays, matched.groups, inputs, trials, notes)
+    return Systems(arrays, matched.groups, inputs, trials, notes, _named(matched.stimuli if labelled else None))
+
+
+def _named(stimuli: Array | None) -> list[str] | None:
+    return None if stimuli is None else [str(name) for name in stimuli]
 
 
 def zscored(

@@ -18,7 +18,7 @@ from superpose.analysis.toward import toward
 from superpose.comparison import INTERVALS, Progress, Systems
 from superpose.deprecation import gathered, renamed
 from superpose.metrics import Metric
-from superpose.recordings.systems import paired
+from superpose.recordings.systems import paired, stimuli_of
 from superpose.sae import SparseAutoencoder
 from superpose.sharing import Content, TooFew, content
 from superpose.tensors import checked_device
@@ -36,6 +36,7 @@ def analyse(
     test: float | ArrayLike = 0.2,
     groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
+    stimuli: Sequence[Any] | None = None,
     permutations: int = 999,
     interval_samples: int | None = INTERVALS,
     fit: str | None = None,
@@ -82,6 +83,9 @@ def analyse(
     labels : array-like, (samples,), optional
         What a sample shows (a word, a class), for the control "within_labels"; the folds of the training samples, on
         which penalties are chosen, get an equal share of each.
+    stimuli : sequence, (samples,), optional
+        Names of the samples, for those that each feature is strongest in; None takes the stimuli of systems that label
+        them, or numbers.
     permutations : int
         Permutations behind the null of each raw score, as in `superpose.compare`, which says what they cost.
     interval_samples : int, optional
@@ -162,6 +166,7 @@ def analyse(
     >>> found.content.table.verdict[0]
     'same'
     """
+    given = systems
     systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
     if targets is not None:
         pairs = toward(systems, targets)
@@ -201,7 +206,8 @@ def analyse(
     )
     plain = planned_raw(systems, cv=cv, permutations=permutations, targets=targets, **shared)
     checked_device(device)
-    shares, reason = _content(systems, pairs, groups, labels, test, seed, device, progress)
+    stimuli = stimuli_of(given, len(next(iter(systems.values())))) if stimuli is None else stimuli
+    shares, reason = _content(systems, pairs, groups, labels, stimuli, test, seed, device, progress)
     parts = [plain(), *([recovered()] if recovered else [])]
     found, why = [part.warnings for part in reversed(parts)], [reason] if reason else []
     settings: dict[str, Any] = {}
@@ -220,6 +226,7 @@ def _content(
     pairs: Sequence[tuple[str, str]] | None,
     groups: ArrayLike | None,
     labels: ArrayLike | None,
+    stimuli: Sequence[Any] | None,
     test: float | ArrayLike,
     seed: int,
     device: str,
@@ -228,7 +235,15 @@ def _content(
     """Return the content of the systems, or why it was not looked for."""
     try:
         found = content(
-            systems, pairs=pairs, groups=groups, labels=labels, test=test, seed=seed, device=device, progress=progress
+            systems,
+            pairs=pairs,
+            groups=groups,
+            labels=labels,
+            stimuli=stimuli,
+            test=test,
+            seed=seed,
+            device=device,
+            progress=progress,
         )
     except TooFew as error:
         return None, f"Features were not looked for: {error}"

@@ -201,7 +201,7 @@ def compare(
         test = SHARE
     started = time.perf_counter()
     with Progress() as reading:
-        systems, found_groups, inputs, trials, notes = read_systems(files, reading, **told(axes, missing))
+        systems, found_groups, inputs, trials, notes, stimuli = read_systems(files, reading, **told(axes, missing))
     show_notes(notes)
     if zscore:
         systems, trials = zscored(systems, trials)
@@ -231,6 +231,7 @@ def compare(
             if raw
             else analyses.analyse(
                 systems,
+                stimuli=stimuli,
                 latents=latents,
                 active=active,
                 fit=fit,

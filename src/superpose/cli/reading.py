@@ -39,12 +39,12 @@ def check_files(files: Sequence[Path], *, fewest: int) -> None:
     Raises
     ------
     DataError
-        For too few files, or one that is not there or of no known format. Folders are left to what reads them.
+        For too few files, or one that is not there. What is in them, and beside layers, is left to what reads them.
     """
     from superpose.recordings.reading import existing
 
     for path in files:
-        if not path.is_dir():
+        if not path.exists():
             existing(path)
     if len(files) < fewest and not any(path.is_dir() for path in files):
         raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")

@@ -125,6 +125,28 @@ def paired_with_stimuli(systems: Mapping[str, Any], groups: ArrayLike | None = N
     return matched.stimuli, arrays, grouped, *ordered
 
 
+def stimuli_of(systems: Any, samples: int) -> list[str] | None:
+    """Return the names of so many paired rows: the stimuli of the first of some systems, if it labels them.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> from superpose.recordings.systems import stimuli_of
+    >>> frame = pd.DataFrame(np.eye(3), index=["cat", "dog", "owl"])
+    >>> stimuli_of({"a": frame, "b": frame[::-1]}, 3), stimuli_of({"a": np.eye(3)}, 3)
+    (['cat', 'dog', 'owl'], None)
+    """
+    if not isinstance(systems, Mapping) or not systems:
+        return None
+    name, first = next(iter(systems.items()))
+    recording = recorded(first, str(name))
+    if not isinstance(recording, Recording) or recording.numbered:
+        return None
+    names = list(dict.fromkeys(recording.stimuli.tolist()))
+    # A stimulus whose trials are all missing has no row.
+    return names if len(names) == samples else None
+
+
 def _in_order(name: str, values: Any, stimuli: Array) -> Any:
     """Return what is said of stimuli in their order, where it names them; as it is else."""
     from pandas import RangeIndex, Series

@@ -85,6 +85,7 @@ COLUMNS = (
         lambda row: Cell(text("others")(row).html, rounded(row.get("holding"))),
     ),
     Column("Strength", "share of the system's held-out variance that is lost without it", figure("variance", ".1%")),
+    Column("Strongest samples", "the samples with the largest code", _samples, "note"),
     Column("Active", "share of samples that have it", figure("active", ".1%")),
     Column("Stability", "cosine between the two halves' atoms", figure("halves", ".2f")),
     Column("r, own", "held-out correlation of its code with what its own system predicts", figure("r_self", ".2f")),
@@ -98,5 +99,4 @@ COLUMNS = (
         "false discovery rate of: the other system is independent of it",
         lambda row: Cell(escape(p_number(row.get("q"))), rounded(row.get("q"))),
     ),
-    Column("Strongest samples", "the samples with the largest code", _samples, "note"),
 )

@@ -18,7 +18,7 @@ from superpose.files import DataError
 from superpose.metrics import CKA_DEBIASED
 from superpose.metrics.splits import marked
 from superpose.notebook import counted, html, text
-from superpose.recordings.systems import named, paired
+from superpose.recordings.systems import named, paired, stimuli_of
 from superpose.sae import SparseAutoencoder
 from superpose.sharing.decoding import Decoded, Side, decode, side
 from superpose.sharing.features import Features, features, strongest
@@ -145,7 +145,8 @@ def content(
         A second repeat of the same stimuli, by system: codes are of the first, predicted from the second, so that
         private noise is not taken for private content.
     stimuli : sequence, (samples,), optional
-        Names of the samples, for those that each feature is strongest in; None numbers them.
+        Names of the samples, for those that each feature is strongest in; None takes the stimuli of systems that label
+        them, or numbers.
     test : float, or boolean array, (samples,)
         The share of samples, drawn at random in whole groups, that nothing is fitted on; or those.
     permutations : int, optional
@@ -190,7 +191,8 @@ def content(
     >>> found.table.verdict[0], found.table.packing[0]
     ('same', 'differently')
     """
-    known, groups, labels, test = paired(named(systems, others), groups, labels=labels, test=test)
+    everything = named(systems, others)
+    known, groups, labels, test = paired(everything, groups, labels=labels, test=test)
     arrays = checked_systems(known)
     for name, x in arrays.items():
         if x.ndim != 2:
@@ -202,7 +204,8 @@ def content(
     shown = None if labels is None else group_labels(labels, samples, "labels")
     held_out = marked(samples, test, belonging, seed)
     given, again = _of_systems(dictionaries, arrays, "dictionaries"), _of_systems(repeats, arrays, "repeats")
-    names = stimuli if stimuli is not None else np.arange(samples)
+    labelled = stimuli_of(everything, samples) if stimuli is None else stimuli
+    names: Any = np.arange(samples) if labelled is None else labelled
     if len(names) != samples:
         raise DataError(f"stimuli names {len(names)} samples; expected {samples}.")
     design = design_of(samples, cv=None, groups=belonging, seed=seed, memory=memory, permutations=0)
