@@ -30,6 +30,7 @@ def invented(tokens=400):
 def small(monkeypatch):
     monkeypatch.setattr(demo, "language", lambda cache, progress: invented())
     monkeypatch.setattr(demo, "sources", lambda: {"text": "invented"})
+    monkeypatch.setattr(demo, "in_context", lambda inputs: [f"word {i}" for i in range(len(inputs.tokens))])
 
 
 def test_the_main_job_on_two_pairs_of_layers(small, tmp_path):
@@ -48,6 +49,14 @@ def test_the_main_job_on_two_pairs_of_layers(small, tmp_path):
     assert record["settings"]["pairs"] == [list(demo.DISSIMILAR), list(demo.SIMILAR)]
     assert record["sentences"] == found.sentences
     assert "Two language encoders, token by token" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_tokens_are_shown_between_their_neighbours(monkeypatch, tmp_path):
+    vocabulary = {"the": 5, "fea": 6, "##ture": 7, "is": 8, "it": 9}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocabulary}}))
+    monkeypatch.setattr(demo, "packaged", lambda name: {"tokenizer.json": tmp_path / "tokenizer.json"})
+    tokens = demo.Language({}, np.array([0, 0, 0, 0, 1]), np.array([5, 6, 7, 8, 9]))
+    assert demo.in_context(tokens, around=1) == ["[the] fea", "the [fea]ture", "fea[ture] is", "ture [is]", "[it]"]
 
 
 def test_layers_have_the_names_that_the_pairs_use():

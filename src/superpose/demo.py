@@ -157,7 +157,8 @@ def in_context(inputs: Language, *, around: int = 3) -> list[str]:
                 pieces[max(first, place - around) : place],
                 pieces[place + 1 : min(last, place + 1 + around)],
             )
-            named.append(" ".join([*before, f"[{pieces[place]}]", *after]).replace(" ##", ""))
+            shown = " ".join([*before, f"[{pieces[place]}]", *after])
+            named.append(shown.replace(" ##", "").replace(" [##", "[").replace("##", ""))
     return named
 
 
