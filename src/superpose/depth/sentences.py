@@ -10,6 +10,7 @@ import pandas as pd
 
 from superpose.metrics import NAMES
 from superpose.plots import METRICS
+from superpose.wording import p_value
 
 LEVEL = 0.05
 # So many layers or steps are named, the others counted.
@@ -42,7 +43,7 @@ def _of_choice(row: Any) -> list[str]:
             if row.p <= LEVEL
             else f"No layer is better {by_chance}; {row.layer} is highest"
         )
-        sure = f"{_p(row.p)} by the permutation of the maximum, calibrated {row.calibrated:.3f}"
+        sure = f"{p_value(row.p)} by the permutation of the maximum, calibrated {row.calibrated:.3f}"
     rivals = row.rivals.split(", ") if row.rivals else []
     told = (
         f"{_listed(rivals)} {'is' if len(rivals) == 1 else 'are'} not told from {row.layer}: with 95 % confidence the "
@@ -72,7 +73,7 @@ def _of_steps(row: Any, differences: pd.DataFrame) -> list[str]:
     if known.empty:
         return [f"No two neighbouring layers differ in {_spoken(row.metric)} (Holm)."]
     steps = [
-        f"{step.layer_a} to {step.layer_b} ({step.difference:+.3f}, {_p(step.p_adjusted)})"
+        f"{step.layer_a} to {step.layer_b} ({step.difference:+.3f}, {p_value(step.p_adjusted)})"
         for step in map(_any, known.itertuples())
     ]
     return [f"Neighbouring layers that differ in {_spoken(row.metric)}: {_listed(steps)}."]
@@ -130,10 +131,6 @@ def _percent(share: float) -> str:
 
 def _interval(row: Any) -> str:
     return f" ({row.low:.3f} to {row.high:.3f})" if np.isfinite(row.low) else ""
-
-
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
 
 
 def _listed(words: Sequence[str]) -> str:
