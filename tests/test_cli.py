@@ -609,6 +609,14 @@ class TestHelp:
             assert f"--{name}" in out
             assert f"--no-{name}" not in out
 
+    def test_completion_knows_commands_and_options(self, tmp_path, monkeypatch):
+        monkeypatch.setenv("HOME", str(tmp_path))
+        monkeypatch.setenv("SHELL", "/bin/bash")
+        assert cli.main(["--install-completion"]) == 0
+        script = (tmp_path / ".local/share/bash-completion/completions/superpose").read_text()
+        assert "compare" in script
+        assert "--permutations" in script
+
     def test_version(self, capsys):
         from importlib import metadata
 

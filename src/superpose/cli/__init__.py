@@ -69,6 +69,7 @@ app.command(
 )
 app.command(doctor, help_epilogue="Example: superpose doctor")
 app.command(demo, help_epilogue="Example: superpose demo --out demo-results")
+app.register_install_completion_command(help="Complete commands in bash, zsh or fish (adds a line to its file).")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
