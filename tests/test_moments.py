@@ -45,6 +45,8 @@ def check(result, expected, fold=0, tolerance=1e-10):
 def equal(first, second, tolerance=1e-10):
     for part in ("x", "y", "cross"):
         for field in fields(getattr(first, part)):
+            if field.name in ("rows", "partners"):  # no sums
+                continue
             a, b = (getattr(getattr(m, part), field.name) for m in (first, second))
             scale = max(1.0, np.abs(b).max(initial=0.0))
             assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale, err_msg=f"{part}.{field.name}")

@@ -122,6 +122,22 @@ def test_units_are_matched_as_they_are(name):
     assert table.error[0] > 0
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-6)])
+@pytest.mark.parametrize("name", ["ridge_r", "ridge_r2", "ridge_r_units", "ols_r", "cka_debiased"])
+@pytest.mark.parametrize("wide", [300, 70], ids=["wide", "as many units as samples"])
+def test_permutations_score_as_permuted_samples_do(name, wide, dtype, tolerance):
+    x, y = related(80, wide, 9, dtype)
+    folds = np.arange(80) % 5
+    table = sp.compare({"x": x, "y": y}, cv=folds, metrics=[name], permutations=19, seed=3).set_index("system_a")
+    drawn = list(design_of(80, cv=folds, permutations=19).exchange.draw(19, 3))
+    for a, null in table.null.items():
+        again = [
+            sp.compare({"x": x, "y": y[index]}, cv=folds, metrics=[name], permutations=0).set_index("system_a").score[a]
+            for index in drawn
+        ]
+        assert_allclose(null, np.mean(again), atol=tolerance)
+
+
 class TestParts:
     """Units of a wide target, part by part."""
 

@@ -40,7 +40,7 @@ CHUNK_ROWS = 2**14
 FEW_ROWS = 2
 
 # What is not a sum over rows.
-FIXED = ("shift", "resolution", "rows")
+FIXED = ("shift", "resolution", "rows", "partners")
 
 
 @runtime_checkable
@@ -148,12 +148,17 @@ class Own:
 
 @dataclass(frozen=True)
 class Cross:
-    """Sums over the paired rows of two systems: `product` Σxy', `norms` Σde, `norm_y` Σdy, `norm_x` Σex."""
+    """Sums over the paired rows of two systems: `product` Σxy', `norms` Σde, `norm_y` Σdy, `norm_x` Σex.
+
+    `partners` are the rows of y that each row of x is paired with, in the order of x, and those of x in that of y:
+    where rows are few, some of what follows from `product` is sooner taken of these.
+    """
 
     product: Array
     norms: Array
     norm_y: Array
     norm_x: Array
+    partners: tuple[Array, Array] | None = None
 
     def merged(self, folds: Sequence[int]) -> Cross:
         """Return the sums over the given folds as one fold."""
@@ -219,7 +224,8 @@ class Moments:
     def swapped(self) -> Moments:
         """Return the same pair with the systems exchanged."""
         c = self.cross
-        return Moments(self.y, self.x, Cross(np.swapaxes(c.product, -1, -2), c.norms, c.norm_x, c.norm_y))
+        partners = None if c.partners is None else c.partners[::-1]
+        return Moments(self.y, self.x, Cross(np.swapaxes(c.product, -1, -2), c.norms, c.norm_x, c.norm_y, partners))
 
     def centred(self) -> Moments:
         """Return the sums over all folds about the column means."""
@@ -527,7 +533,7 @@ def _over_folds(sums: Any, folds: Sequence[int]) -> Any:
 
 
 def _without_rows(sums: Any) -> Any:
-    return replace(sums, rows=None) if isinstance(sums, Own) else sums
+    return replace(sums, rows=None) if isinstance(sums, Own) else replace(sums, partners=None)
 
 
 def _add(first: Any, second: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from superpose.comparison.design import Design
 from superpose.comparison.pairs import Pair, Part, Way, repaired_key, score_of, stands_still, sums_of
 from superpose.metrics import MomentMetric
-from superpose.moments import Cross, Moments
+from superpose.moments import Cross, Moments, RowReader
 from superpose.statistics import p_value
 
 Array = NDArray[Any]
@@ -55,9 +55,15 @@ def _permuted(part: Part, metrics: Sequence[tuple[Any, Sequence[int]]], design: 
         for _, index in pair.blocks:
             rows = take(index)
             square[index] = np.einsum("ij,ij->i", rows, rows)
+    few = any(own.rows is not None for own in (pair.moments.x, pair.moments.y)) if pair.over else False
+    every = [_all_rows(take, pair) for take in pair.read] if few else []
     scores: dict[Way, list[float]] = {}
     for number, index in enumerate(design.exchange.draw(design.permutations, design.seed)):
         cross = _crossed(pair, index, norms[0], norms[1][index])
+        if few:
+            back = np.empty_like(index)
+            back[index] = np.arange(len(index))
+            cross = replace(cross, partners=(every[1][index], every[0][back]))
         moments = Moments(pair.moments.x, pair.moments.y, cross)
         # Permutations inside folds leave the systems' own sums as they are.
         scored = Moments(pair.scored.x, pair.scored.y, cross.merged(design.plan.held_out))
@@ -78,6 +84,15 @@ def _permuted(part: Part, metrics: Sequence[tuple[Any, Sequence[int]]], design: 
                 scores.setdefault((metric.name, way), []).append(value)
         design.progress(f"null {pair.names[0]} {pair.names[1]}", number + 1, design.permutations)
     return {key: np.array(values) for key, values in scores.items()}
+
+
+def _all_rows(take: RowReader, pair: Pair) -> Array:
+    """Return all rows about their mean, in the order of the samples."""
+    parts = [(index, take(index).copy()) for _, index in pair.blocks]
+    rows = np.empty((sum(len(part) for _, part in parts), parts[0][1].shape[1]), parts[0][1].dtype)
+    for index, part in parts:
+        rows[index] = part
+    return rows
 
 
 def _crossed(pair: Pair, index: NDArray[np.int64], norm_x: Array, norm_y: Array) -> Cross:

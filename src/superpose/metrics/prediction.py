@@ -151,6 +151,22 @@ def _evaluated(
     return fit, prediction, target, residual
 
 
+def evaluated(predicted: Array, target: Array, square: Array, resolution: float) -> tuple[Array, Array, Array, Array]:
+    """Return the four sums of `RegressionSums` from predictions and targets about one point, (rows, units).
+
+    `square` is the sum of squares that targets are a difference from, in products of that `resolution`.
+    """
+    n = len(predicted)
+    mean_p, mean_t = (part.mean(axis=0, dtype=np.float64) for part in (predicted, target))
+    products = (np.einsum("ij,ij->j", a, b) for a, b in ((predicted, target), (predicted, predicted), (target, target)))
+    fit, prediction, variation = (part.astype(np.float64) for part in products)
+    fit -= n * mean_p * mean_t
+    prediction -= n * mean_p**2
+    variation = np.maximum(variation - n * mean_t**2, 0.0)
+    residual = variation - 2 * fit + prediction + n * (mean_t - mean_p) ** 2
+    return fit, prediction, np.where(varies(variation, square, resolution), variation, 0.0), residual
+
+
 def about_means(moments: Moments, fold: int) -> tuple[Array, Array]:
     """Return X'X and X'Y of a fold's rows about their means, in the precision of the products that they are sums of."""
     n, kind = int(moments.x.samples[fold]), moments.x.precision

@@ -226,6 +226,10 @@ class PredictiveMetric:
         """How weights come from training folds; equal metrics return the same function, so that they share fits."""
         raise NotImplementedError
 
+    def repair(self, plan: Plan) -> Callable[[Any, Moments], RegressionSums]:
+        """Return what gives the sums of permuted rows: equal metrics give the same function."""
+        return _planned_repair(plan, self.fit)
+
     def settled(self, moments: Moments, plan: Plan) -> Fit:
         """Return the fit of any part of the targets, with what is chosen for all of them."""
         return self.fit
@@ -259,7 +263,7 @@ class PredictiveMetric:
             sums=_planned_sums(plan, self.fit),
             score=FINISH[self.kind],
             why=why_not,
-            repaired=_planned_repair(plan, self.fit),
+            repaired=self.repair(plan),
             row_sums=_planned_rows(plan, self.fit, self.kind),
             influence=influence_of_shares,
             fewest_groups=self.fewest_groups if plan.in_turn else 0,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any
@@ -17,8 +17,11 @@ from superpose.metrics.prediction import (
     FINISH,
     Fit,
     Fitted,
+    RegressionSums,
     Training,
     dimensions,
+    evaluated,
+    fitted_sums,
     is_rough,
     over,
     training_of,
@@ -250,12 +253,17 @@ def _about(x: Own, rows: Training, folds: tuple[int, ...]) -> Array:
     return values
 
 
+def _coordinates(x: Own, s: Spectrum, folds: tuple[int, ...]) -> Array:
+    """Return rows of some folds, about the mean of training rows, in the directions of those: kept as they are."""
+    return x.keep_for_partners((_coordinates, s.rows.folds, folds), lambda: _about(x, s.rows, folds) @ s.vectors)
+
+
 def _turned(x: Own, s: Spectrum, left_out: int) -> Array:
     """Return V'X'X V of the rows of one fold about the mean of others, in the directions of those, kept as they are."""
 
     def made() -> Array:
         if x.rows is not None:
-            coordinates = _about(x, s.rows, (left_out,)) @ s.vectors
+            coordinates = _coordinates(x, s, (left_out,))
             return coordinates.T @ coordinates
         u, n = s.rows.mean.astype(x.precision), int(x.samples[left_out])
         total = x.total[left_out].astype(x.precision)
@@ -267,6 +275,32 @@ def _turned(x: Own, s: Spectrum, left_out: int) -> Array:
     return x.keep_for_partners((_turned, s.rows.folds, left_out), made)
 
 
+def _trained(moments: Moments, s: Spectrum) -> Array:
+    """Return V'X'Y of the training rows about their means."""
+    x, partners = moments.x, moments.cross.partners
+    if x.rows is None or partners is None:
+        found: Array = np.swapaxes(s.vectors, -1, -2) @ s.rows.joint(moments)
+        return found
+    # About their mean, coordinates add up to nothing: targets need not be.
+    targets = partners[0][np.isin(x.rows.folds, s.rows.folds)]
+    return _coordinates(x, s, s.rows.folds).T @ targets
+
+
+def _linear(moments: Moments, s: Spectrum, left_out: int, trained: Array, mean_y: Array) -> Array:
+    """Return the diagonal of V'X'Y Z', of rows of one fold about the means of the training rows, with Z = `trained`."""
+    x, y, partners = moments.x, moments.y, moments.cross.partners
+    if x.rows is not None and partners is not None:
+        targets = partners[0][x.rows.folds == left_out] - mean_y.astype(trained.dtype)
+        return np.einsum("ij,ij->i", trained, _coordinates(x, s, (left_out,)).T @ targets).astype(np.float64)
+    u, n, total_x, total_y = s.rows.mean, x.samples[left_out], x.total[left_out], y.total[left_out]
+    back = np.swapaxes(s.vectors, -1, -2)
+    joint = back @ moments.cross.product[left_out].astype(x.precision)
+    linear: Array = np.einsum("...ij,...ij->...i", trained, joint).astype(np.float64)
+    for by_x, by_y in ((u, total_y), (total_x - n * u, mean_y)):
+        linear -= _times(back, by_x) * _times(trained, by_y)
+    return linear
+
+
 def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], fractions: Array) -> list[Array]:
     """Return the squared error on each of some folds of weights from others, its rounding, and y²: (3, penalties, …).
 
@@ -275,9 +309,8 @@ def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], f
     """
     x, y, kind = moments.x, moments.y, moments.x.precision
     s = spectrum_of(x, rest)
-    u, w = s.rows.mean, over(y.total, rest) / s.rows.samples
-    back = np.swapaxes(s.vectors, -1, -2)
-    trained = back @ s.rows.joint(moments)
+    w = over(y.total, rest) / s.rows.samples
+    trained = _trained(moments, s)
     squares = trained @ np.swapaxes(trained, -1, -2)
     penalties = fractions.reshape(-1, *(1,) * np.ndim(s.unit)) * np.ones_like(s.unit)
     d = s.shrinkage(penalties)
@@ -287,13 +320,9 @@ def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], f
     lost = LOST * eps * largest > s.least + penalties * s.unit
     found = []
     for left_out in left_outs:
-        n, total_x, total_y = x.samples[left_out], x.total[left_out], y.total[left_out]
+        n, total_y = x.samples[left_out], y.total[left_out]
         target = np.maximum((y.diagonal[left_out] - 2 * w * total_y + n * w**2).sum(-1), TINY)
-        # Products of the left-out rows about the means of the others.
-        joint = back @ moments.cross.product[left_out].astype(kind)
-        linear = np.einsum("...ij,...ij->...i", trained, joint).astype(np.float64)
-        for by_x, by_y in ((u, total_y), (total_x - n * u, w)):
-            linear -= _times(back, by_x) * _times(trained, by_y)
+        linear = _linear(moments, s, left_out, trained, w)
         quadratic = _turned(x, s, left_out) * squares
         within = np.moveaxis(np.moveaxis(d, 0, -2).astype(kind) @ quadratic, -2, 0)
         fit = np.einsum("p...i,...i->p...", d, linear)
@@ -301,6 +330,27 @@ def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], f
         rounding = np.where(lost, np.inf, eps * (np.sqrt(length) + np.sqrt(target)) ** 2)
         found.append(np.stack([error, rounding, np.broadcast_to(target, error.shape)]))
     return found
+
+
+def repaired_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> RegressionSums:
+    """Return the sums of permuted rows, where these are few: predictions by the spectra that permutations share.
+
+    With coordinates C of rows in the directions of training rows, the held-out fold is predicted by C D C'Y.
+    """
+    x, y, partners = moments.x, moments.y, moments.cross.partners
+    choices = _choices(moments, plan, np.array(grid))
+    if x.rows is None or partners is None or any(training not in choices for _, training in plan.rounds):
+        return fitted_sums(moments, plan=plan, fit=partial(settled_ridge, choices=choices))
+    parts: list[tuple[Array, Array, Array, Array]] = []
+    for held_out, training in plan.rounds:
+        s = spectrum_of(x, training)
+        shrunk = s.shrinkage(choices[training].fractions[None])[0]
+        weights = shrunk[:, None].astype(x.precision) * _trained(moments, s)
+        predicted, target = _coordinates(x, s, (held_out,)) @ weights, partners[0][x.rows.folds == held_out]
+        target = target - (over(y.total, training) / s.rows.samples).astype(target.dtype)
+        parts.append(evaluated(predicted, target, y.diagonal[held_out], y.resolution))
+    agreement, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
+    return RegressionSums(agreement, prediction, target, residual, (), int(over(x.samples, plan.held_out)), "", False)
 
 
 def _times(matrix: Array, vector: Array) -> Array:
@@ -314,6 +364,11 @@ def _chosen(grid: tuple[float, ...]) -> Fit:
     return partial(chosen_ridge, grid=grid)
 
 
+@cache
+def _repair(plan: Plan, grid: tuple[float, ...]) -> Callable[[Any, Moments], RegressionSums]:
+    return lambda sums, moments: repaired_ridge(moments, plan, grid=grid)
+
+
 @dataclass(frozen=True)
 class RidgeMetric(PredictiveMetric):
     """Held-out ridge regression as a metric, its penalty chosen from `grid` inside the training folds."""
@@ -324,6 +379,10 @@ class RidgeMetric(PredictiveMetric):
     def fit(self) -> Fit:
         """Ridge regression under the penalty that predicts the training folds best."""
         return _chosen(self.grid)
+
+    def repair(self, plan: Plan) -> Callable[[Any, Moments], RegressionSums]:
+        """Return what gives the sums of permuted rows."""
+        return _repair(plan, self.grid)
 
     def settled(self, moments: Moments, plan: Plan) -> Fit:
         """Return ridge regression under the penalties that predict all targets best."""
