@@ -86,6 +86,12 @@ def test_notebooks_get_the_scores_that_matter(results):
     assert "ridge_r2" not in shown
 
 
+def test_an_analysis_draws_its_scores(results):
+    first, *directed = results["analysis"].plot().axes
+    assert first.get_title() == "debiased CKA"
+    assert len(directed) == 2
+
+
 def test_long_tables_and_many_sentences_are_cut_and_say_so():
     shown = html("Head", [f"Sentence {i}." for i in range(20)], pd.DataFrame({"score": np.arange(30.0)}))
     assert "… 8 more sentences" in shown

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,8 +14,13 @@ from superpose.analysis.verdict import sentences
 from superpose.notebook import counted, html, text
 from superpose.sharing import Content
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Scores, and their columns, that a notebook shows.
 MAIN = ("cka_debiased", "ridge_r")
+# Where neither was asked for, a picture has so many.
+MOST = 3
 SHOWN = ("system_a", "system_b", "metric", "space", "control", "split", "score", "low", "high", "ceiling", "p")
 
 
@@ -46,7 +51,7 @@ class Analysis:
 
     def __repr__(self) -> str:
         """Return what was found, in words."""
-        members = ".table .content .sentences .warnings .settings .over_seeds .report(path)"
+        members = ".table .content .sentences .warnings .settings .over_seeds .plot() .report(path)"
         return text(self._head, self.sentences, members)
 
     def _repr_html_(self) -> str:
@@ -71,6 +76,13 @@ class Analysis:
     def over_seeds(self) -> pd.DataFrame:
         """The table with each score's mean over the seeds of its dictionaries, and an interval of both errors."""
         return over_seeds(self.table)
+
+    def plot(self) -> Figure:
+        """Draw the scores of each pair with their intervals and nulls, as `superpose.plots.alignment` does."""
+        from superpose.plots import alignment
+
+        names = list(dict.fromkeys(self.table.metric))
+        return alignment(self.table, metrics=[name for name in MAIN if name in names] or names[:MOST])
 
     def report(self, path: str | os.PathLike[str], title: str = "Alignment") -> Path:
         """Write one self-contained HTML page: verdicts and pictures, features, scores, methods and settings."""

@@ -13,9 +13,6 @@ from superpose.files import whole
 from superpose.folders import RECORD
 from superpose.provenance import threads, versions
 
-# Metrics that the picture shows, and how many where others were asked for.
-MAIN, MOST = ("cka_debiased", "ridge_r"), 3
-
 
 def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title: str = "Alignment") -> None:
     """Write the tables, the pictures, report.html, and last run.json, each whole or not at all.
@@ -34,14 +31,13 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
     title : str
         Heading of the report.
     """
-    from superpose.plots import alignment, save
+    from superpose.plots import save
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
     provenance = {**record, "versions": versions(), "threads": threads()}
     tables = {"alignment": analysis.table}
-    shown = [name for name in MAIN if name in set(analysis.table.metric)] or list(dict.fromkeys(analysis.table.metric))
-    pictures = {"alignment": alignment(analysis.table, metrics=shown[:MOST])}
+    pictures = {"alignment": analysis.plot()}
     if analysis.content is not None:
         tables |= {"content": analysis.content.table, "features": analysis.content.features}
         pictures |= {"content": analysis.content.plot()}
