@@ -111,8 +111,9 @@ class TestLayers:
     def test_a_terminal_gets_what_is_known(self, here, capsys, monkeypatch):
         monkeypatch.setattr("sys.stdout.isatty", lambda: True)
         _, out, _ = run(capsys, "layers", "net", "V4.parquet", "--target", "V4", "--permutations", 0)
-        assert "median_ratio" in out
-        assert "p_adjusted" not in out
+        assert "conv2" in out
+        assert "ceiling" in out
+        assert "median_ratio" not in out
 
     def test_standardised_units_by_scikit_learn(self, here, capsys):
         from sklearn.preprocessing import StandardScaler

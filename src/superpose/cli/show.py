@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -102,10 +102,6 @@ def show_table(table: pd.DataFrame, shown: Sequence[str], sentences: Sequence[st
         show_rows([dict(zip(shown, row, strict=True)) for row in texts.itertuples(index=False)], as_json=False)
 
 
-# What a reader at a terminal sees of layers.
-LAYERS = ("time", "metric", "layer", "score", "low", "high", "ceiling", "ratio", "median_ratio", "p_adjusted", "best_p")
-
-
 def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool) -> None:
     """Print layers and what they mean, as `show_table` does; JSON has all tables."""
     if as_json:
@@ -115,9 +111,35 @@ def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool) -> Non
         shown = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
         print(json.dumps(shown | {"sentences": found.sentences, "warnings": list(warnings)}, indent=2))
         return
-    known = [name for name in LAYERS if name in found.table and found.table[name].notna().any()]
     lines = [*found.sentences, *(f"Warning: {text}" for text in warnings)]
-    show_table(found.table, known, lines, as_json=False)
+    if not sys.stdout.isatty():
+        return show_table(found.table, (), lines, as_json=False)
+    from superpose.cli.terminal import paragraphs
+
+    paragraphs(lines)
+    show_rows([_layer(row) for row in found.table.to_dict("records")], as_json=False)
+
+
+def _layer(row: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return what fits on a terminal of a layer's row."""
+    from superpose.plots import shorten
+    from superpose.wording import p_number
+
+    between = f"{_three(row['low'])} to {_three(row['high'])}" if row["low"] == row["low"] else ""
+    return ({"time": row["time"]} if "time" in row else {}) | {
+        "metric": shorten(str(row["metric"]), 12),
+        "layer": shorten(str(row["layer"])),
+        "score": _three(row["score"]),
+        "95 %": between,
+        "ceiling": _three(row["ceiling"]),
+        "ratio": _three(row["ratio"]),
+        "p": p_number(row["p_adjusted"]),
+        "best p": p_number(row["best_p"]),
+    }
+
+
+def _three(value: float) -> str:
+    return "" if value != value else f"{value:.3f}"
 
 
 def show_comparison(costs: Costs, *, as_json: bool) -> None:

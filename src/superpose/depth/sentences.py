@@ -20,17 +20,20 @@ NAMED = 6
 def sentences(table: pd.DataFrame, best: pd.DataFrame, differences: pd.DataFrame) -> list[str]:
     """Return the best layer of each metric, what is not told from it, its units, and where scores change with depth."""
     found = []
-    for metric, rows in best.groupby("metric", sort=False):
-        of_metric, steps = (part[part.metric == metric] for part in (table, differences))
-        if "time" in best:
+    for metric in dict.fromkeys(table.metric):
+        rows, of_metric, steps = (part[part.metric == metric] for part in (best, table, differences))
+        if rows.empty:
+            found.append(f"No layer has a score of {metric} ({of_metric.why.iloc[0]}).")
+        elif "time" in best:
             found += _over_times(str(metric), rows)
         else:
             (row,) = rows.itertuples()
-            found += [*_of_choice(row), *_of_median(row, of_metric), *_of_steps(row, steps)]
+            best_p = float(of_metric.best_p[of_metric.layer == row.layer].iloc[0])
+            found += [*_of_choice(row, best_p), *_of_median(row, of_metric), *_of_steps(row, steps)]
     return found
 
 
-def _of_choice(row: Any) -> list[str]:
+def _of_choice(row: Any, best_p: float) -> list[str]:
     name = _spoken(row.metric)
     ceiling = f", {_percent(row.ratio)} of its ceiling of {row.ceiling:.3f}" if np.isfinite(row.ratio) else ""
     score = f"{name} {row.score:.3f}{_interval(row)}{ceiling}"
@@ -41,17 +44,22 @@ def _of_choice(row: Any) -> list[str]:
         opening = (
             f"{row.layer} is the best of {row.layers} layers for {row.target}"
             if row.p <= LEVEL
-            else f"No layer is better {by_chance}; {row.layer} is highest"
+            else f"No layer is better {by_chance}; {row.layer} comes nearest"
         )
         sure = f"{p_value(row.p)} by the permutation of the maximum, calibrated {row.calibrated:.3f}"
-    rivals = row.rivals.split(", ") if row.rivals else []
-    told = (
-        f"{_listed(rivals)} {'is' if len(rivals) == 1 else 'are'} not told from {row.layer}: with 95 % confidence the "
-        "best layer is among these."
-        if rivals
-        else f"With 95 % confidence no other layer is better than {row.layer}."
-    )
-    return [f"{opening}: {score}; {sure}.", told]
+    return [f"{opening}: {score}; {sure}.", _of_rivals(row, best_p)]
+
+
+def _of_rivals(row: Any, best_p: float) -> str:
+    if row.layers == 1:
+        return f"No other layer has a score of {row.metric}."
+    if np.isnan(best_p):
+        return f"No interval of {row.metric} says which other layers may be the best."
+    if not row.rivals:
+        return f"With 95 % confidence no other layer is better than {row.layer}."
+    rivals = row.rivals.split(", ")
+    are = "is" if len(rivals) == 1 else "are"
+    return f"{_listed(rivals)} {are} not told from {row.layer}: with 95 % confidence the best layer is among these."
 
 
 def _of_median(row: Any, table: pd.DataFrame) -> list[str]:
