@@ -214,12 +214,12 @@ def kernel_ridge(x, y, label):
         yield y[label == fold], predicted(np.flatnonzero(label != fold), np.flatnonzero(label == fold), best), best
 
 
-def test_orders_of_wide_systems_are_told_part_by_part(monkeypatch):
+def test_orders_of_wide_systems_are_told_from_some_units(monkeypatch):
     walk = np.cumsum(np.random.default_rng(0).normal(size=(200, 500)), axis=0)
     labels = np.arange(200) // 10
     once = [neighbour_correlation(walk, None, of)[0] for of in (None, labels)]
     monkeypatch.setattr(order, "VALUES", 200 * 64)
-    assert_allclose([neighbour_correlation(walk, None, of)[0] for of in (None, labels)], once, rtol=1e-12)
+    assert_allclose([neighbour_correlation(walk, None, of)[0] for of in (None, labels)], once, atol=0.05)
 
 
 class TestMemory:

@@ -12,13 +12,14 @@ from superpose.blocks import inner
 from superpose.cautions import warn
 from superpose.comparison.design import Design
 from superpose.moments import mean_of, working_type
+from superpose.wide import is_wide
 
 Array = NDArray[Any]
 
 # From so many samples, the first ones, it is told.
 SAMPLES = 2_000
-# Values that are looked at together.
-VALUES = 2**22
+# Of so many values, where units are more than samples.
+VALUES = 2**20
 # A correlation of neighbours below this does not matter much; one beyond so many standard errors is no chance.
 SMALLEST, ERRORS = 0.1, 5.0
 
@@ -58,16 +59,13 @@ def neighbour_correlation(
     count = min(SAMPLES, len(x))
     of = None if labels is None else np.unique(labels[:count], return_inverse=True)[1]
     apart = np.ones(count - 1, dtype=bool) if groups is None else groups[1:count] != groups[: count - 1]
-    squares, products = np.zeros(count), np.zeros(count - 1)
-    width = max(1, VALUES // count)
-    for start in range(0, x.shape[1], width):
-        rows = _about_means(x[:count, start : start + width], of)
-        squares += inner(rows, rows)
-        products += inner(rows[:-1], rows[1:])
-    square = float(squares.mean())
+    # Of a wide system, some units at equal distances tell.
+    step = -(-x.shape[1] // max(1, VALUES // count)) if is_wide(x) else 1
+    rows = _about_means(x[:count, ::step], of)
+    square = float(inner(rows, rows).mean())
     if not apart.any() or not square > 0:
         return 0.0, 0
-    return float(products[apart].mean()) / square, int(apart.sum())
+    return float(inner(rows[:-1], rows[1:])[apart].mean()) / square, int(apart.sum())
 
 
 def _about_means(x: Array, of: NDArray[np.int64] | None) -> Array:
