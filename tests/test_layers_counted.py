@@ -16,10 +16,10 @@ COUNTED = 40_000
 
 
 def test_the_best_of_layers_that_share_nothing_is_seldom_significant():
-    found = false_choices(CKA_DEBIASED, range(40), 39)
+    found = false_choices(CKA_DEBIASED, range(25), 19)
     best, own = np.mean(found <= 0.05, axis=0)
-    # .05 of forty, within three standard errors; the layer's own p takes no account of its choice.
-    assert best <= 0.15
+    # .05 of 25, within three standard errors; the layer's own p takes no account of its choice.
+    assert best <= 0.2
     assert own >= best
     assert (found[:, 0] >= found[:, 1]).all()
 
