@@ -221,7 +221,7 @@ def test_features_in_opposite_directions_stay_two():
 
 def test_amounts_that_explain_little_give_way_to_signed_codes(monkeypatch):
     x, _, a = system(units=16, latents=20, active=2, samples=2_000, signed=True)
-    monkeypatch.setattr(sys.modules["superpose.sharing.features"], "LITTLE", 1.0)
+    monkeypatch.setattr(sys.modules["superpose.sharing.features"], "HALF", 1.0)
     found = sp.features(x)
     assert found.settings["signed"] == (len(found) == 20)
     assert (np.abs(cosines(found, a)).max(axis=0) > 0.9).mean() >= 0.95

@@ -29,9 +29,8 @@ Mask = NDArray[np.bool_]
 STRONGEST = 5
 # With fewer training samples no half can show a feature twice.
 FEWEST = 100
-# Amounts that explain less than the first part of the variance give way to codes of either sign that explain more than
-# the second.
-LITTLE, HALF = 0.7, 0.5
+# Amounts that explain less than this part of the variance give way to codes of either sign that explain more.
+HALF = 0.5
 # Features whose directions have a smaller cosine than this are antipodes.
 ANTIPODE = -0.9
 # Of given atoms, as part of the activity's standard deviation over all units.
@@ -255,7 +254,7 @@ def _best(halves: list[torch.Tensor], seed: int) -> Consensus:
     """
     found = consensus(halves, seed=seed)
     explained = found.explained(halves[0])
-    if explained >= LITTLE:
+    if explained >= HALF:
         return found
     signed = consensus(halves, shrink=either_sign, seed=seed)
     return signed if signed.explained(halves[0]) > max(HALF, explained) else found
