@@ -25,10 +25,10 @@ SAME, MERGED, COMPOUND = 0.9, 0.85, 0.95
 # Codes are taken at this part of the penalty that the dictionary was learned with: less shrunk, hardly more active.
 # They are compared on so many samples, after so many gradient steps.
 CODING, COMPARED, STEPS = 0.5, 2_000, 100
-# Latents at first, as multiples of the units, and at most; doubled while more than the part `FULL` of them is found and,
-# below `WIDE` (the work grows as their cube), while what is found explains less than the part `POOR` of the variance.
-# Where more than `FULL` is found but not `TIGHT`, the larger set must be this much larger: spare latents add a few that
-# are combinations.
+# Latents at first, as multiples of the units, and at most; doubled while more than the part `FULL` of them is found
+# and, below `WIDE` (the work grows as their cube), while what is found explains less than the part `POOR` of the
+# variance. Where more than `FULL` is found but not `TIGHT`, the larger set must be this much larger: spare latents add
+# a few that are combinations.
 FIRST, MOST, FULL, POOR, WIDE, TIGHT, WIDER = 2, 8, 0.5, 0.7, 512, 0.75, 1.15
 # Samples of a half, at least in all and a latent, and rounds of a block; how many of them renew poor atoms.
 ROWS, ROWS_A_LATENT, ROUNDS, RENEWED, RELAXATION = 1_500, 4, 12, 7, 1.7
