@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 
 # NumPy widens so many values in the time that loading torch takes, without the 130 MB that it holds from then on.
-FEW = 2**29
+FEW = 2**31
 _by_numpy = [0]
 # Values that stay in cache.
 CACHED = 2**16
