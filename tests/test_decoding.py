@@ -247,3 +247,16 @@ def test_shares_are_estimated_without_bias():
     assert abs(np.mean(errors)) <= 0.01
     assert np.quantile(np.abs(errors), 0.9) <= 0.05
     assert np.mean(above) >= 0.99
+
+
+def test_more_units_than_samples_take_no_product_of_units():
+    random = np.random.default_rng(8)
+    latents = random.normal(size=(400, 5))
+    x = latents @ random.normal(size=(5, 3_000)) + 0.5 * random.normal(size=(400, 3_000))
+    found = decoder(x, np.arange(400) >= 300)
+    assert found.predictors.shape[1] < 500
+    assert found.explained(latents) > 0.9
+    # The same inner products: the same regression on the units, and waves of the same law.
+    rotated = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+    narrow = decoder(rotated[0] * rotated[1], np.arange(400) >= 300)
+    assert narrow.explained(latents) == pytest.approx(found.explained(latents), abs=0.05)

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
+from superpose.wide import turned
+
 Array = NDArray[Any]
 
 # Random Fourier features, fewer where training rows are scarce; training rows, at most.
@@ -81,7 +83,8 @@ def decoder(x: Array, held_out: NDArray[np.bool_], *, seed: int = 0) -> Decoder:
     draw = np.random.default_rng((seed, 2))
     training = np.sort(draw.permutation(np.flatnonzero(~held_out))[:ROWS])
     rows = np.concatenate([training, np.flatnonzero(held_out)])
-    y = np.asarray(x[rows], dtype=np.float64)
+    # The ridge and the waves are the same in all directions: more units than samples are turned onto these.
+    y = turned(np.asarray(x[rows], dtype=np.float64)).copy()
     y -= y[: len(training)].mean(axis=0)
     y /= np.sqrt(np.square(y[: len(training)]).sum(axis=1).mean()) or 1.0
     count = min(FOURIER, len(training) // ROWS_A_FEATURE)
