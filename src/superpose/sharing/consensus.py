@@ -18,7 +18,7 @@ from superpose.coding.learning import alternate, unit
 from superpose.coding.shrinkage import Shrink, amounts, shrunk
 
 # Penalties, as parts of the activity's standard deviation over all units: what an atom must explain to be active.
-# Where these find less than the part `LITTLE` of the latents, the last.
+# Where these find less than the part `LITTLE` of the latents, fewer than `WIDE`, the last.
 PENALTIES, LAST, LITTLE = (0.4, 0.3, 0.2, 0.15, 0.1), 0.07, 0.15
 # An atom of one half is that of the other beyond this cosine; two consensus atoms are one; two others make up a third.
 SAME, MERGED, COMPOUND = 0.9, 0.85, 0.95
@@ -26,9 +26,9 @@ SAME, MERGED, COMPOUND = 0.9, 0.85, 0.95
 # They are compared on so many samples, after so many gradient steps.
 CODING, COMPARED, STEPS = 0.5, 2_000, 100
 # Latents at first, as multiples of the units, and at most; doubled while more than the part `FULL` of them is found
-# and, below `WIDE` (the work grows as their cube), while what is found explains less than the part `POOR` of the
-# variance. Where more than `FULL` is found but not `TIGHT`, the larger set must be this much larger: spare latents add
-# a few that are combinations.
+# and, below `WIDE`, while what is found explains less than the part `POOR` of the variance: the work grows as their
+# cube. Where more than `FULL` is found but not `TIGHT`, the larger set must be this much larger: spare latents add a
+# few that are combinations.
 FIRST, MOST, FULL, POOR, WIDE, TIGHT, WIDER = 2, 8, 0.5, 0.7, 512, 0.75, 1.15
 # Samples of a half, at least in all and a latent, and rounds of a block; how many of them renew poor atoms.
 ROWS, ROWS_A_LATENT, ROUNDS, RENEWED, RELAXATION = 1_500, 4, 12, 7, 1.7
@@ -196,7 +196,7 @@ def _searched(learner: Halves, path: list[Step]) -> float:
     for penalty in PENALTIES:
         found = search(penalty)
     for penalty in (PENALTIES[-1], LAST):
-        if penalty == LAST and found > LITTLE * learner.latents:
+        if penalty == LAST and (found > LITTLE * learner.latents or learner.latents >= WIDE):
             break
         before = waited = 0
         for _ in range(BLOCKS):

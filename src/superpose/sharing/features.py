@@ -17,7 +17,7 @@ from superpose.files import DataError
 from superpose.metrics.splits import marked
 from superpose.notebook import counted, html, text
 from superpose.sae import SparseAutoencoder
-from superpose.sharing.consensus import CODING, Consensus, Step, consensus
+from superpose.sharing.consensus import CODING, WIDE, Consensus, Step, consensus
 from superpose.sharing.encoding import Atoms, Encoder, Trained
 from superpose.sharing.reduction import reproduced_components, why_reduced
 from superpose.tensors import as_array
@@ -250,11 +250,12 @@ def _best(halves: list[torch.Tensor], seed: int) -> Consensus:
     """Return what the halves share as amounts or, where that explains little, signed if this explains more.
 
     A signed latent and two features in opposite directions that seldom come together are the same activity. As two
-    features they can be shared one by one, so that amounts are preferred where they describe it.
+    features they can be shared one by one, so that amounts are preferred where they describe it. Wide systems are not
+    searched twice: it would take minutes.
     """
     found = consensus(halves, seed=seed)
     explained = found.explained(halves[0])
-    if explained >= HALF:
+    if explained >= HALF or found.path[0].latents >= WIDE:
         return found
     signed = consensus(halves, shrink=either_sign, seed=seed)
     return signed if signed.explained(halves[0]) > max(HALF, explained) else found
