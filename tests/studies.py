@@ -356,14 +356,23 @@ def put_many(folder, name, count):
             put({f"{name} {i}": f"{name}{i}", "of all": "1"})
 
 
+def command_of(run):
+    """Return an application whose only command, `study`, runs something, with the settings of ours."""
+    from cyclopts import App
+
+    app = App(result_action="return_none", suppress_keyboard_interrupt=False)
+    app.command(run, name="study")
+    return app
+
+
 def run_as_a_command(folder, log, engine):
     """Run a study under what the command line makes of interruptions."""
     import studies  # the measure must have the name that other processes import
 
     from superpose import cli
 
-    cli.app = lambda *_, **__: studies.interruptible(log).run(folder, engine=engine)
-    return cli.main([])
+    cli.app = command_of(lambda: studies.interruptible(log).run(folder, engine=engine))
+    return cli.main(["study"])
 
 
 if __name__ == "__main__":

@@ -729,7 +729,7 @@ def test_a_command_whose_cell_ends_its_process_each_time_has_status_one(tmp_path
 
     (tmp_path / "flag").touch()
     study = Study("dying", studies.dies_while, grid(index=range(6), flag=[str(tmp_path / "flag")]))
-    monkeypatch.setattr(cli, "app", lambda *_, **__: study.run(tmp_path / "kept", engine=engine))
-    assert cli.main([]) == 1
+    monkeypatch.setattr(cli, "app", studies.command_of(lambda: study.run(tmp_path / "kept", engine=engine)))
+    assert cli.main(["study"]) == 1
     assert "superpose: 1 of 6 cells of dying failed; the others are kept. First: {'index': 3" in capsys.readouterr().err
     assert study.kept(tmp_path / "kept") == 5
