@@ -226,7 +226,7 @@ class TestMemory:
     """What memory is too little for is refused before the start, and what is refused by the system ends in one line."""
 
     def test_too_little_names_what_fits(self):
-        x, y = related(700, 900, 7, np.float32)
+        x, y = related(1_000, 1_200, 7, np.float32)
         with pytest.raises(
             DataError, match=r"memory of 60 MB is too little: .* take up to \d+ MB. Alone would fit cka;"
         ):

@@ -16,6 +16,8 @@ KERNEL = 6
 # score the forms that rows are put into.
 SQUARES, SQUARES_A_KIND = 3.4, 1.2
 PRODUCTS, PRODUCTS_A_KIND = 5.0, 2.0
+# What a pair takes is told within this factor: a comparison is refused beyond it.
+COARSE = 2
 # What a chunk of rows takes in any case.
 LITTLE = 2**25
 
@@ -47,7 +49,7 @@ def check_room(
     couples, metrics, design
         As in `superpose.comparison.over_pairs`.
     """
-    memory = max(design.memory, LITTLE)
+    memory, room = max(design.memory, LITTLE), COARSE * max(design.memory, LITTLE)
     counted = [metric for metric in metrics if isinstance(metric, MomentMetric | PairwiseMetric)]
     turned = {name: min(width, samples) for name, width in units.items()}
 
@@ -55,9 +57,9 @@ def check_room(
         whole = units if any(_takes_units(metric) for metric in chosen) else turned
         return max(bytes_of_pair(whole, couple, chosen, design) for couple in couples)
 
-    if not counted or least(counted) <= memory:
+    if not counted or least(counted) <= room:
         return
-    fitting = [metric.name for metric in counted if least([metric]) <= memory]
+    fitting = [metric.name for metric in counted if least([metric]) <= room]
     raise DataError(
         f"{argument('memory')} of {_in_words(memory)} is too little: the sums of one pair take up to "
         f"{_in_words(least(counted))}. "
