@@ -525,3 +525,21 @@ def _check_pilot(difference: float, error: float, samples: int, level: float) ->
         )
     if not 0 < level < 1:
         raise DataError(f"level is {level!r}; expected a number between 0 and 1.")
+
+
+def jackknife_variance(left: Array) -> float:
+    """Return the variance of a score from its values with each of equal blocks left out (Tukey 1958).
+
+    Parameters
+    ----------
+    left : ndarray, (blocks,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.statistics import jackknife_variance
+    >>> x = np.array([1.0, 2.0, 6.0])
+    >>> round(jackknife_variance((x.sum() - x) / 2), 6), round(float(x.var(ddof=1)) / 3, 6)  # the variance of a mean
+    (2.333333, 2.333333)
+    """
+    return (len(left) - 1) / len(left) * float(np.square(left - left.mean()).sum())

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from superpose.coding.learning import alternate, unit
 from superpose.coding.shrinkage import Shrink, amounts, shrunk
+from superpose.sharing.encoding import STEPS
 
 # Penalties, as parts of the activity's standard deviation over all units: what an atom must explain to be active.
 # Where these find less than the part `LITTLE` of the latents, fewer than `WIDE`, the last.
@@ -23,8 +24,8 @@ PENALTIES, LAST, LITTLE = (0.4, 0.3, 0.2, 0.15, 0.1), 0.07, 0.15
 # An atom of one half is that of the other beyond this cosine; two consensus atoms are one; two others make up a third.
 SAME, MERGED, COMPOUND = 0.9, 0.85, 0.95
 # Codes are taken at this part of the penalty that the dictionary was learned with: less shrunk, hardly more active.
-# They are compared on so many samples, after so many gradient steps.
-CODING, COMPARED, STEPS = 0.5, 2_000, 100
+# They are compared on so many samples.
+CODING, COMPARED = 0.5, 2_000
 # Latents at first, as multiples of the units, and at most; doubled while more than the part `FULL` of them is found
 # and, below `WIDE`, while what is found explains less than the part `POOR` of the variance: the work grows as their
 # cube. Where more than `FULL` is found but not `TIGHT`, the larger set must be this much larger: spare latents add a

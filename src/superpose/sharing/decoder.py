@@ -84,7 +84,7 @@ def decoder(x: Array, held_out: NDArray[np.bool_], *, seed: int = 0) -> Decoder:
     training = np.sort(draw.permutation(np.flatnonzero(~held_out))[:ROWS])
     rows = np.concatenate([training, np.flatnonzero(held_out)])
     # The ridge and the waves are the same in all directions: more units than samples are turned onto these.
-    y = turned(np.asarray(x[rows], dtype=np.float64)).copy()
+    y = turned(np.asarray(x[rows], dtype=np.float64))
     y -= y[: len(training)].mean(axis=0)
     y /= np.sqrt(np.square(y[: len(training)]).sum(axis=1).mean()) or 1.0
     count = min(FOURIER, len(training) // ROWS_A_FEATURE)

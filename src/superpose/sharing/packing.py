@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.sharing.decoding import Decoded, Side
+from superpose.statistics import jackknife_variance
 from superpose.theory import cka
 
 Array = NDArray[Any]
@@ -84,8 +85,7 @@ def _jackknifed(first: Array, second: Array, covariance: Array, seed: int) -> tu
     order = np.random.default_rng((seed, 4)).permutation(count)
     blocks = np.array_split(order, min(BLOCKS, count))
     left = np.array([float(cka(*_without(first, second, covariance, block))) for block in blocks])
-    variance = (len(blocks) - 1) / len(blocks) * float(np.square(left - left.mean()).sum())
-    return float(cka(first, second, covariance)), variance
+    return float(cka(first, second, covariance)), jackknife_variance(left)
 
 
 def _without(first: Array, second: Array, covariance: Array, block: Array) -> tuple[Array, Array, Array]:

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_moderate, group_folds, group_labels, shuffled_folds
 from superpose.files import DataError
+from superpose.statistics import jackknife_variance
 
 Array = NDArray[Any]
 
@@ -100,7 +101,7 @@ def cka_units(x: ArrayLike, y: ArrayLike, *, groups: ArrayLike | None = None, se
     for side, size in enumerate((a.shape[1], b.shape[1])):
         some = np.array_split(draw.permutation(size), min(BLOCKS, size // 2))
         parts.append([_score(_without(squares, block, side)) for block in some])
-    half = QUANTILE * float(np.sqrt(sum(_jackknife(np.array(left)) for left in parts)))
+    half = QUANTILE * float(np.sqrt(sum(jackknife_variance(np.array(left)) for left in parts)))
     if not np.isfinite(half):
         return Population(np.nan, np.nan, np.nan, WITHOUT)
     low, high = max(value - half, 0.0), value + half
@@ -249,7 +250,3 @@ def _share_basis(squares: tuple[Array, Array, Array]) -> bool:
     others = (between.sum() - same.sum()) / (between.size - len(same))
     error = same.std(ddof=1) / np.sqrt(len(same))
     return bool(same.mean() - others > SHARED_BASIS * error)
-
-
-def _jackknife(left: Array) -> float:
-    return (len(left) - 1) / len(left) * float(np.square(left - left.mean()).sum())
