@@ -126,10 +126,10 @@ def our_engine(x: np.ndarray, size: Size, steps: int, rate: float) -> Trained:
     """Train by superpose, with everything at its default."""
     import torch
 
-    from superpose.losses import reconstruction
-    from superpose.sae import SparseAutoencoder
-    from superpose.sparsity import TopK
-    from superpose.training import fit
+    from superpose.dictionaries.losses import reconstruction
+    from superpose.dictionaries.sae import SparseAutoencoder
+    from superpose.dictionaries.sparsity import TopK
+    from superpose.dictionaries.training import fit
 
     repeats = (size.seeds,) if size.seeds else ()
     draw = torch.Generator().manual_seed(0)
@@ -146,7 +146,7 @@ def our_engine(x: np.ndarray, size: Size, steps: int, rate: float) -> Trained:
 
 def torch_product(x: np.ndarray, size: Size, steps: int, rate: float) -> Trained:
     """Train by superpose with the product that torch comes with."""
-    from superpose import products
+    from superpose.numerics import products
 
     fastest, products.route = products.route, lambda: "torch"
     try:
@@ -343,7 +343,7 @@ def about() -> dict[str, Any]:
 
 def route() -> str:
     """Return the library that multiplies for ours."""
-    from superpose import products
+    from superpose.numerics import products
 
     return products.route()
 

@@ -61,7 +61,7 @@ def main() -> None:
     import torch
 
     from superpose.paper import figure2
-    from superpose.study import by_seed, measured
+    from superpose.studies.study import by_seed, measured
 
     torch.set_num_threads(1)
     load = [os.getloadavg()]

@@ -64,7 +64,7 @@ def timed(loops: int, cells: int, engine: str) -> dict[str, Any]:
     """Return the seconds of a study, from its first result to its last, for all cells."""
     import studies as here  # the name under which other processes import the measurement
 
-    from superpose.study import Study, grid
+    from superpose.studies.study import Study, grid
 
     told: list[float] = []
     study = Study("busy", here.busy, grid(loops=[loops], index=range(cells)))

@@ -13,7 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from jaxtyping import config, install_import_hook
 
 # Shapes are checked here and nowhere else: users' arrays meet errors in words instead.
-install_import_hook(["superpose.moments", "superpose.losses"], "beartype.beartype")
+install_import_hook(["superpose.moments", "superpose.dictionaries.losses"], "beartype.beartype")
 
 import numpy as np
 import pytest

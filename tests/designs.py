@@ -10,7 +10,7 @@ import numpy as np
 
 import superpose as sp
 from superpose.arrays import contiguous_folds, group_folds
-from superpose.contrasts import _scored
+from superpose.comparison.contrasts import _scored
 from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, OLS_R, OLS_R2, RSA
 from superpose.statistics import two_sided_p
 

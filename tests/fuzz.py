@@ -19,12 +19,14 @@ from safetensors.torch import save_file
 from scipy.io import savemat
 from scipy.sparse import csr_array
 
-from superpose import checkpoints, formats, recordings, results, store
+from superpose import formats, recordings, store
 from superpose.analysis.inputs import read_groups
+from superpose.dictionaries import checkpoints
+from superpose.dictionaries.sae import SparseAutoencoder, load, save
+from superpose.dictionaries.sparsity import TopK
 from superpose.files import DataError
-from superpose.headers import header
-from superpose.sae import SparseAutoencoder, load, save
-from superpose.sparsity import TopK
+from superpose.recordings.headers import header
+from superpose.studies import results
 
 ROWS, UNITS, LATENTS, K = 40, 5, 12, 3
 VALUES = np.random.default_rng(0).normal(size=(ROWS, UNITS)).round(4)

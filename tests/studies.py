@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_info
 
-from superpose import results
-from superpose.study import Study, grid
+from superpose.studies import results
+from superpose.studies.study import Study, grid
 
 
 def quick_processes():

@@ -8,14 +8,14 @@ from numpy.testing import assert_allclose
 from oracles import chosen_by_loops, mean_score
 
 import superpose as sp
-from superpose import training
 from superpose.analysis import analyse, latent, raw, spaces
 from superpose.arrays import group_labels
-from superpose.diagnostics import fvu, l0, match_latents, same_index_share
+from superpose.dictionaries import training
+from superpose.dictionaries.diagnostics import fvu, l0, match_latents, same_index_share
+from superpose.dictionaries.sparsity import TopK
 from superpose.files import DataError
 from superpose.metrics import CKA_DEBIASED, splits
-from superpose.plots import comparable
-from superpose.sparsity import TopK
+from superpose.report.plots import comparable
 
 TRAINING = {"steps": 20, "batch": 64, "learning_rate": 1e-2}
 SIZES = {"latents": 8, "active": 2, "training": TRAINING}

@@ -11,9 +11,9 @@ from superpose.analysis.inputs import read_systems
 from superpose.ceilings import as_trials
 from superpose.cli import main
 from superpose.files import DataError
-from superpose.headers import header
 from superpose.recordings import Recording, match, read
 from superpose.recordings.axes import roles
+from superpose.recordings.headers import header
 
 AXES = ("stimuli", "repeats", "units")
 CUBE = np.random.default_rng(0).normal(size=(6, 3, 4))

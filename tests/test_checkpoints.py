@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from superpose.checkpoints import fingerprint, read, restore, state, write
+from superpose.dictionaries.checkpoints import fingerprint, read, restore, state, write
 from superpose.files import DataError
 
 SETTINGS = {"seed": "0", "steps": "10"}

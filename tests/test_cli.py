@@ -15,12 +15,12 @@ import pytest
 
 import superpose
 import superpose.cli as cli
-import superpose.progress
+import superpose.running.progress
 import superpose.statistics
 from superpose.analysis import analyse, raw
 from superpose.comparison import INTERVALS
 from superpose.files import sha256
-from superpose.progress import Progress
+from superpose.running.progress import Progress
 
 SCORES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg"]
 CONTENT = ["content.csv", "content.parquet", "content.png", "content.svg", "features.csv", "features.parquet"]
@@ -75,7 +75,7 @@ def refused(capsys, words, *arguments):
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    from superpose.demo import digits
+    from superpose.examples.demo import digits
 
     folder = tmp_path_factory.mktemp("digits")
     for name, x in digits().items():
@@ -249,7 +249,7 @@ class TestRefusals:
 
     def test_names_are_those_of_what_is_imported_late(self):
         from superpose.analysis.spaces import FITS
-        from superpose.losses import SCORABLE_MODES
+        from superpose.dictionaries.losses import SCORABLE_MODES
 
         module = sys.modules["superpose.cli.compare"]
         assert set(module.FITS) == set(FITS)
@@ -628,7 +628,7 @@ class TestProgress:
     @pytest.fixture
     def clock(self, monkeypatch):
         now = [0.0]
-        monkeypatch.setattr(superpose.progress.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr(superpose.running.progress.time, "monotonic", lambda: now[0])
         return now
 
     def run(self, clock, *, steps, seconds, what="work"):
@@ -686,7 +686,7 @@ def test_the_demo_refuses_to_replace_another_run(here, capsys):
 
 
 def test_the_demo_replaces_its_own_results(here, monkeypatch, capsys):
-    import superpose.demo
+    import superpose.examples.demo
 
     seen = []
 
@@ -698,7 +698,7 @@ def test_the_demo_replaces_its_own_results(here, monkeypatch, capsys):
         write(analysis, folder, {"demo": True})
         return analysis
 
-    monkeypatch.setattr(superpose.demo, "run", run)
+    monkeypatch.setattr(superpose.examples.demo, "run", run)
     for _ in range(2):
         assert cli.main(["demo", "--out", "shown", "--cache", "kept", "--latents", "9", "--steps", "3"]) == 0
     settings = {"latents": 9, "steps": 3, "permutations": 49, "seed": 0, "device": "cpu"}

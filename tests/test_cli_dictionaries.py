@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from superpose import cli, formats, sae
+from superpose import cli, formats
 from superpose.analysis import spaces
-from superpose.diagnostics import fvu
+from superpose.dictionaries import sae
+from superpose.dictionaries.diagnostics import fvu
 from superpose.files import sha256
 
 SMALL = ["--latents", "24", "--active", "2", "--steps", "150", "--learning-rate", "0.01"]

@@ -14,10 +14,10 @@ import studies
 from pandas.testing import assert_frame_equal
 from proof import proved
 
-from superpose import clusters
-from superpose.engines import LostError, engine
 from superpose.files import DataError, PartError
-from superpose.study import Study, grid
+from superpose.running import clusters
+from superpose.running.engines import LostError, engine
+from superpose.studies.study import Study, grid
 
 ENVIRONMENT = {
     **os.environ,

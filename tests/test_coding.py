@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 from sklearn.linear_model import orthogonal_mp
 
 from superpose import systems
-from superpose.coding import (
+from superpose.dictionaries.coding import (
     coherence,
     coherence_guarantee,
     conditioning,

@@ -10,7 +10,7 @@ from scipy.stats import kstest
 
 import superpose as sp
 from superpose import statistics
-from superpose.contrasts import COLUMNS, METRICS, PARTS
+from superpose.comparison.contrasts import COLUMNS, METRICS, PARTS
 from superpose.files import DataError
 from superpose.metrics import (
     CCA,

@@ -20,7 +20,7 @@ from superpose.analysis.recovery import Recovered
 from superpose.analysis.repairing import shuffled, within_labels
 from superpose.analysis.scores import METRICS, predicted, scored
 from superpose.analysis.selection import shared_parts
-from superpose.diagnostics import fvu
+from superpose.dictionaries.diagnostics import fvu
 from superpose.files import DataError
 
 TRAINING = {"steps": 20, "batch": 64, "learning_rate": 1e-2}

@@ -19,8 +19,8 @@ from scipy.io import netcdf_file, savemat
 
 from superpose.comparison import compare
 from superpose.files import DataError
-from superpose.headers import header
 from superpose.recordings import Recording, match, read
+from superpose.recordings.headers import header
 
 RNG = np.random.default_rng(0)
 VALUES = RNG.normal(size=(6, 4)).round(3)

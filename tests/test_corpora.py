@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
-from superpose import corpora
-from superpose.corpora import python_help, wordnet
+from superpose.examples import corpora
+from superpose.examples.corpora import python_help, wordnet
 from superpose.files import DataError
 
 LINES = """  1 This software and database is being provided to you  

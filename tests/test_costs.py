@@ -11,11 +11,11 @@ from numpy.testing import assert_allclose
 
 import superpose as sp
 from superpose import arrays, moments
+from superpose.comparison.kernel_tiles import bytes_held
 from superpose.costs import Size, predict, race
 from superpose.files import DataError
-from superpose.kernel_tiles import bytes_held
 from superpose.metrics import CKA, CKA_DEBIASED, CKA_RBF, DEFAULT, OLS_R, PLS_R, RIDGE_R, RSA
-from superpose.timing import timed
+from superpose.running.timing import timed
 
 SQUARE = 8 * 5 * 12**2
 

@@ -16,10 +16,12 @@ import torch
 from crash import traced
 from proof import proved
 
-from superpose import checkpoints, results, store
+from superpose import store
+from superpose.dictionaries import checkpoints
+from superpose.dictionaries.sae import SparseAutoencoder, load, save
+from superpose.dictionaries.sparsity import TopK
 from superpose.files import DataError, whole
-from superpose.sae import SparseAutoencoder, load, save
-from superpose.sparsity import TopK
+from superpose.studies import results
 
 pytestmark = pytest.mark.skipif(
     (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="system calls are traced by their x86-64 numbers"

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from superpose import cli, demo, encoders
+from superpose import cli
 from superpose.arrays import group_folds
+from superpose.examples import demo, encoders
 
 SCORES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg"]
 CONTENT = ["content.csv", "content.parquet", "content.png", "content.svg", "features.csv", "features.parquet"]

@@ -6,8 +6,8 @@ import pytest
 import torch
 from test_encoders import debiased_cka, installed
 
-from superpose import demo, encoders
-from superpose.encoders import packaged
+from superpose.examples import demo, encoders
+from superpose.examples.encoders import packaged
 from superpose.files import DataError
 
 packages = [

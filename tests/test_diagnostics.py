@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from superpose.diagnostics import (
+from superpose.dictionaries.diagnostics import (
     absorbed_latents,
     dead_share,
     fvu,

@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 import superpose as sp
-from superpose.contrasts import COLUMNS, PARTS
-from superpose.differences import contrast_picture, contrast_sentences, partition_picture, partition_sentences
+from superpose.comparison.contrasts import COLUMNS, PARTS
 from superpose.files import DataError
+from superpose.report.differences import contrast_picture, contrast_sentences, partition_picture, partition_sentences
 
 
 def contrasted(**rows):

@@ -12,9 +12,10 @@ from PIL import Image
 from proof import proved
 from safetensors.numpy import save_file
 
-from superpose import results, store
+from superpose import store
 from superpose.cli import main
 from superpose.files import whole
+from superpose.studies import results
 
 CONTENTS = {f"key{i}": f"content {i} " * 60 for i in range(300)}
 CHUNKS = 6

@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from superpose import demo, encoders
+from superpose.examples import demo, encoders
 from superpose.files import DataError, sha256
 from superpose.models import activations, images, layer_norms, tokenize
 

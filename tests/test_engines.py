@@ -10,8 +10,8 @@ import pytest
 import studies
 from threadpoolctl import threadpool_limits
 
-from superpose.engines import LostError, engine
 from superpose.files import DataError, PartError
+from superpose.running.engines import LostError, engine
 
 ENGINES = [("serial", None), ("serial", 1), ("local:1", 1), ("local:2", 1)]
 
@@ -136,7 +136,7 @@ def test_a_cell_that_always_ends_its_process_is_named_and_the_others_are_done(tm
 
 
 def test_processes_that_never_start(monkeypatch):
-    monkeypatch.setattr("superpose.workers._START", "import os; os._exit(7)")
+    monkeypatch.setattr("superpose.running.workers._START", "import os; os._exit(7)")
     with pytest.raises(PartError, match="3 worker processes ended before their first cell, the last with status 7"):
         list(engine("local:2", 1)(abs, [1, 2]))
 
@@ -153,7 +153,7 @@ def test_a_process_killed_while_it_starts_is_replaced(monkeypatch, moment):
         started.append(process)
         return process
 
-    monkeypatch.setattr("superpose.workers.subprocess.Popen", popen)
+    monkeypatch.setattr("superpose.running.workers.subprocess.Popen", popen)
     assert sorted(engine("local:1", 1)(abs, [-1, -2, -3])) == [1, 2, 3]
     assert len(started) == 2
 
@@ -161,7 +161,7 @@ def test_a_process_killed_while_it_starts_is_replaced(monkeypatch, moment):
 def test_processes_end_when_the_one_that_started_them_is_killed(tmp_path):
     """Nobody is left who could end them: they notice inside a cell that takes long."""
     command = (
-        "import studies, sys; from superpose.engines import engine\n"
+        "import studies, sys; from superpose.running.engines import engine\n"
         "list(engine('local:2', 1)(studies.long_sleep, [sys.argv[1]] * 4))"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import superpose as sp
-from superpose.coding.shrinkage import amounts, either_sign
+from superpose.dictionaries.coding.shrinkage import amounts, either_sign
 from superpose.files import DataError
 from superpose.sharing import verdict
 from superpose.sharing.consensus import shared_atoms

@@ -17,9 +17,9 @@ import torch
 from safetensors.torch import save_file
 
 from superpose import formats
+from superpose.dictionaries.sae import SparseAutoencoder
+from superpose.dictionaries.sparsity import BatchTopK, JumpReLU, ReLU, TopK
 from superpose.files import DataError, sha256
-from superpose.sae import SparseAutoencoder
-from superpose.sparsity import BatchTopK, JumpReLU, ReLU, TopK
 
 UNITS, LATENTS, K = 6, 20, 4
 

@@ -8,13 +8,13 @@ from test_controls import QUICK, small
 from superpose import analysis
 from superpose.analysis.given import checked
 from superpose.analysis.inputs import read_dictionaries
-from superpose.diagnostics import fvu
+from superpose.dictionaries.diagnostics import fvu
+from superpose.dictionaries.losses import reconstruction
+from superpose.dictionaries.sae import SparseAutoencoder, save
+from superpose.dictionaries.sparsity import JumpReLU, TopK
+from superpose.dictionaries.training import fit
 from superpose.files import DataError
-from superpose.losses import reconstruction
 from superpose.metrics.splits import marked
-from superpose.sae import SparseAutoencoder, save
-from superpose.sparsity import JumpReLU, TopK
-from superpose.training import fit
 
 
 def trained(x, latents=8, sparsity=None, seed=0):

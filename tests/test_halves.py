@@ -6,8 +6,8 @@ import warnings
 import numpy as np
 import pytest
 
-from superpose import halves
-from superpose.halves import widened
+from superpose.numerics import float16 as halves
+from superpose.numerics.float16 import widened
 
 
 @pytest.fixture

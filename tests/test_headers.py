@@ -8,7 +8,7 @@ import pytest
 
 import superpose as sp
 from superpose.files import DataError
-from superpose.headers import header
+from superpose.recordings.headers import header
 
 
 def written(folder, kind, dtype):

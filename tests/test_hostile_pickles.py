@@ -19,12 +19,14 @@ from proof import proved
 from test_formats import HOSTILE, NEW, SPARSIFY, hostile, installed, unharmed
 
 import superpose
-from superpose import checkpoints, formats, recordings, results, store
+from superpose import formats, recordings, store
 from superpose.analysis.inputs import read_groups
 from superpose.cli import main
+from superpose.dictionaries import checkpoints
+from superpose.dictionaries.sae import load
 from superpose.files import DataError
 from superpose.recordings.conventions import ATTRIBUTES
-from superpose.sae import load
+from superpose.studies import results
 
 SOURCE = Path(superpose.__file__).parent
 
@@ -222,10 +224,10 @@ def test_as_whole_commands(tmp_path, monkeypatch, capsys, suffix):
 
 
 # Files whose SHA-256 the package itself pins.
-GUARDED = {"formats/parts.py", "encoders.py"}
+GUARDED = {"dictionaries/formats/parts.py", "examples/encoders.py"}
 RUNS_CODE = {"eval", "exec", "compile", "__import__", "joblib.load", "pd.read_pickle", "pandas.read_pickle"}
 # Between a process and those it has started itself, over a socket that nobody else holds.
-TRANSPORT = {"workers.py"}
+TRANSPORT = {"running/workers.py"}
 UNPICKLES = {"pickle", "cPickle", "dill", "cloudpickle", "marshal", "shelve", "yaml"}
 
 
@@ -262,4 +264,4 @@ def test_nothing_in_the_source_unpickles_or_evaluates():
 def test_the_static_test_sees_what_it_looks_for():
     found = {function for _, function in calls(ast.parse("import os\nx = torch.load(y)\nz = eval('1')"))}
     assert found == {"torch.load", "eval"}
-    assert os.path.isfile(SOURCE / "formats/parts.py")
+    assert os.path.isfile(SOURCE / "dictionaries/formats/parts.py")

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from superpose.diagnostics import dead_share, fvu, mcc
-from superpose.losses import joint
-from superpose.sae import SparseAutoencoder
-from superpose.sparsity import TopK
+from superpose.dictionaries.diagnostics import dead_share, fvu, mcc
+from superpose.dictionaries.losses import joint
+from superpose.dictionaries.sae import SparseAutoencoder
+from superpose.dictionaries.sparsity import TopK
+from superpose.dictionaries.training import fit
 from superpose.systems import overlapping_projections, respond, sparse_latents
-from superpose.training import fit
 
 UNITS, OWN, ACTIVE = 24, 64, 3
 KNOWN = {  # (shared latents, mode): scores

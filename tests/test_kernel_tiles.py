@@ -6,9 +6,9 @@ from numpy.testing import assert_allclose
 from pandas.testing import assert_frame_equal
 
 import superpose as sp
-from superpose import kernel_tiles
+from superpose.comparison import kernel_tiles
 from superpose.comparison import routes as comparison
-from superpose.kernel_tiles import are_cheaper
+from superpose.comparison.kernel_tiles import are_cheaper
 from superpose.metrics import CKA, CKA_DEBIASED, OLS_R, RSA
 
 KERNELS = [CKA, CKA_DEBIASED, RSA]

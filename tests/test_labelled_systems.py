@@ -253,7 +253,7 @@ def test_labels_are_no_units_of_one_system():
 
 
 def test_joint_dictionaries_refuse_labels_in_another_order():
-    from superpose.losses import joint
+    from superpose.dictionaries.losses import joint
 
     pair = torch.nn.ModuleList(sp.SparseAutoencoder(x.shape[1], 4, sp.TopK(2)) for x in (X, Y))
     with pytest.raises(DataError, match=r"label.* rows .*; put them in one order"):

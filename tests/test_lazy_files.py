@@ -28,10 +28,10 @@ from test_fuzz import fuzzed
 
 from superpose.arrays import is_mapped
 from superpose.cli import main
-from superpose.engines import engine
 from superpose.files import DataError, StorageError
-from superpose.headers import header
 from superpose.recordings import Recording, match, read, unpacking
+from superpose.recordings.headers import header
+from superpose.running.engines import engine
 
 ROWS, UNITS = 60, 14
 RNG = np.random.default_rng(0)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from superpose.files import DataError
-from superpose.losses import (
+from superpose.dictionaries.losses import (
     DEAD_AFTER,
     MODES,
     REVIVED,
@@ -21,9 +20,10 @@ from superpose.losses import (
     shared_code,
     supervised,
 )
-from superpose.sae import SparseAutoencoder
-from superpose.sparsity import BatchTopK, JumpReLU, ReLU, TopK
-from superpose.training import fit
+from superpose.dictionaries.sae import SparseAutoencoder
+from superpose.dictionaries.sparsity import BatchTopK, JumpReLU, ReLU, TopK
+from superpose.dictionaries.training import fit
+from superpose.files import DataError
 
 GRADIENTS = ["mask", "straight_through"]
 PREFIXES = (2, 5, 0.5, 1.0)

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 import superpose as sp
-from superpose.notebook import html
+from superpose.messages.notebook import html
 
 HOSTILE = "<img src=x>"
 

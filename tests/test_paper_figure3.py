@@ -6,7 +6,7 @@ from superpose.paper import figure3
 from superpose.paper.claims import judge
 from superpose.paper.simulation import drawn_latents
 from superpose.paper.summary import excess, over_draws
-from superpose.study import CellError
+from superpose.studies.study import CellError
 from superpose.theory import critical_units
 
 CELL = {

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 import torch
 
-from superpose.coding import omp
+from superpose.dictionaries.coding import omp
+from superpose.dictionaries.sae import SparseAutoencoder
+from superpose.dictionaries.sparsity import TopK
 from superpose.paper import figure4
 from superpose.paper.claims import judge
 from superpose.paper.figure4 import measurement, picture
-from superpose.sae import SparseAutoencoder
-from superpose.sparsity import TopK
 from superpose.systems import sparse_latents
 
 CODES = {"r", "mcc", "support", "dead"}

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from test_encoders import installed
 
-from superpose.encoders import L3, L6
+from superpose.examples.encoders import L3, L6
 from superpose.files import DataError
 from superpose.paper import figure5
 from superpose.paper.claims import judge

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from superpose import plots
 from superpose.files import DataError
+from superpose.report import plots
 
 
 def scores(pairs, *, seed=0, spaces=("raw", "reconstruction", "predicted", "latent"), control=True):
@@ -176,13 +176,13 @@ def test_saved_files_are_complete_and_repeatable(tmp_path):
 
 
 def test_importing_plots_does_not_import_matplotlib():
-    code = "import sys, superpose.plots; sys.exit('matplotlib' in sys.modules)"
+    code = "import sys, superpose.report.plots; sys.exit('matplotlib' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_drawing_does_not_touch_pyplot():
     code = (
-        "import sys; sys.path.insert(0, 'tests'); from test_plots import scores; from superpose import plots;"
+        "import sys; sys.path.insert(0, 'tests'); from test_plots import scores; from superpose.report import plots;"
         "plots.alignment(scores([('a', 'b')])); sys.exit('matplotlib.pyplot' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-import superpose.products as products
+import superpose.numerics.products as products
 
 ROUTES = ["torch", "numpy"]
 

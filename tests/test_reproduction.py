@@ -15,7 +15,7 @@ import pytest
 from test_encoders import needs
 
 from superpose import cli
-from superpose.encoders import L3, L6
+from superpose.examples.encoders import L3, L6
 from superpose.paper import FIGURES
 from superpose.paper.claims import Claim, judge
 from superpose.paper.reproduction import figure, reproduce

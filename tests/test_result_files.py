@@ -11,8 +11,8 @@ import sqlite3
 import pytest
 import studies
 
-from superpose import results
 from superpose.files import DataError
+from superpose.studies import results
 
 
 @pytest.fixture(scope="module")

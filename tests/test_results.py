@@ -14,7 +14,7 @@ import pytest
 import superpose.analysis.results as results
 from superpose.analysis import raw
 from superpose.files import DataError
-from superpose.folders import check_free
+from superpose.running.folders import check_free
 
 FILES = ["alignment.csv", "alignment.parquet", "alignment.png", "alignment.svg", "report.html", "run.json"]
 

@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from superpose.arrays import chunks
-from superpose.diagnostics import fvu, l0
+from superpose.dictionaries.diagnostics import fvu, l0
+from superpose.dictionaries.losses import reconstruction
+from superpose.dictionaries.sae import SparseAutoencoder, load, save
+from superpose.dictionaries.sparsity import BatchTopK, JumpReLU, ReLU, TopK
+from superpose.dictionaries.training import fit
 from superpose.files import DataError
-from superpose.losses import reconstruction
-from superpose.sae import SparseAutoencoder, load, save
-from superpose.sparsity import BatchTopK, JumpReLU, ReLU, TopK
-from superpose.training import fit
 
 RULES = [
     pytest.param(TopK(4), id="TopK"),
@@ -252,7 +252,7 @@ def test_files_of_others_newer_versions_and_unknown_rules_are_refused(tmp_path, 
     save_file({"W": torch.zeros(2)}, path)
     with pytest.raises(DataError, match=r"holds safetensors that superpose.save did not write"):
         load(path)
-    monkeypatch.setattr("superpose.sae._VERSION", "2")
+    monkeypatch.setattr("superpose.dictionaries.sae._VERSION", "2")
     save(_sae(), path)
     monkeypatch.undo()
     with pytest.raises(DataError, match=r"has format version 2; this release reads version 1. Update superpose"):
@@ -263,7 +263,7 @@ def test_files_of_others_newer_versions_and_unknown_rules_are_refused(tmp_path, 
 
     with pytest.raises(DataError, match="sparsity is a Sparser, which a file cannot describe; expected one of TopK, B"):
         save(SparseAutoencoder(6, 20, Sparser(4)), path)
-    monkeypatch.setattr("superpose.sae._RULES", {"TopK": TopK, "Sparser": Sparser})
+    monkeypatch.setattr("superpose.dictionaries.sae._RULES", {"TopK": TopK, "Sparser": Sparser})
     save(SparseAutoencoder(6, 20, Sparser(4)), path)
     monkeypatch.undo()
     with pytest.raises(

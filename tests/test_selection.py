@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from superpose.selection import is_largest, largest, positive_mask
+from superpose.numerics.topk import is_largest, largest, positive_mask
 
 
 def values(ties):

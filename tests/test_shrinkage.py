@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.linear_model import Lasso
 
-from superpose.coding import lasso, nonnegative_lasso, nonnegative_omp
-from superpose.coding.learning import alternate, unit, update
-from superpose.coding.shrinkage import either_sign
+from superpose.dictionaries.coding import lasso, nonnegative_lasso, nonnegative_omp
+from superpose.dictionaries.coding.learning import alternate, unit, update
+from superpose.dictionaries.coding.shrinkage import either_sign
 from superpose.files import DataError
 
 

@@ -8,9 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from superpose.dictionaries.sparsity import (
+    BatchTopK,
+    DenseCodes,
+    JumpReLU,
+    RaggedSupport,
+    ReLU,
+    Support,
+    TopK,
+    preactivations,
+)
 from superpose.files import DataError
-from superpose.selection import largest
-from superpose.sparsity import BatchTopK, DenseCodes, JumpReLU, RaggedSupport, ReLU, Support, TopK, preactivations
+from superpose.numerics.topk import largest
 
 GRADIENTS = ["mask", "straight_through"]
 RULES = [

@@ -12,8 +12,10 @@ import pytest
 from pandas.testing import assert_frame_equal
 from test_clusters import ENVIRONMENT, running
 
-from superpose import cli, clusters, sweeps
-from superpose.engines import engine
+from superpose import cli
+from superpose.running import clusters
+from superpose.running.engines import engine
+from superpose.studies import sweeps
 
 PAGE = Path(__file__).parents[1] / "docs" / "studies.rst"
 SCRIPTS = PAGE.parent / "slurm"

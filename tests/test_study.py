@@ -21,10 +21,10 @@ from pandas.testing import assert_frame_equal
 from proof import proved
 from threadpoolctl import threadpool_limits
 
-from superpose import results
 from superpose.files import DataError
 from superpose.store import build, digest
-from superpose.study import CellError, Study, grid
+from superpose.studies import results
+from superpose.studies.study import CellError, Study, grid
 
 
 def fresh(study, **options):
@@ -445,7 +445,7 @@ def test_cells_run_with_the_threads_of_the_study_and_the_caller_keeps_its_own(tm
 @pytest.mark.skipif(os.cpu_count() < 2, reason="one core gives one thread anyway")
 def test_libraries_that_a_cell_loads_have_the_threads_of_the_study(tmp_path):
     command = (
-        "import studies, sys; from superpose.study import Study, grid\n"
+        "import studies, sys; from superpose.studies.study import Study, grid\n"
         "table = Study('late', studies.threads_after_import, grid(a=[0, 1])).run(sys.argv[1])\n"
         "print(list(table['most']))"
     )

@@ -17,9 +17,10 @@ import studies
 from pandas.testing import assert_frame_equal
 from proof import proved
 
-from superpose import cli, plans, results, sweeps
+from superpose import cli
 from superpose.files import DataError
-from superpose.study import Study, grid
+from superpose.studies import plans, results, sweeps
+from superpose.studies.study import Study, grid
 
 ENVIRONMENT = {
     **os.environ,

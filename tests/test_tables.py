@@ -10,8 +10,8 @@ import pytest
 
 from superpose.cli import main
 from superpose.files import DataError
-from superpose.headers import header
 from superpose.recordings import Recording, match, read
+from superpose.recordings.headers import header
 
 VALUES = np.random.default_rng(0).normal(size=(6, 3))
 FRAME = pd.DataFrame(VALUES, columns=["u0", "u1", "u2"])

@@ -15,15 +15,15 @@ import numpy as np
 import pytest
 import torch
 
-from superpose.diagnostics import dead_share, fvu, mcc, same_index_share
+from superpose.dictionaries.diagnostics import dead_share, fvu, mcc, same_index_share
+from superpose.dictionaries.losses import joint, reconstruction, supervised
+from superpose.dictionaries.sae import SparseAutoencoder
+from superpose.dictionaries.sparsity import TopK
+from superpose.dictionaries.training import fit, minibatch, normal_
 from superpose.files import DataError
-from superpose.losses import joint, reconstruction, supervised
 from superpose.metrics import regression
-from superpose.products import ROUTES, taking
-from superpose.sae import SparseAutoencoder
-from superpose.sparsity import TopK
+from superpose.numerics.products import ROUTES, taking
 from superpose.systems import sparse_latents
-from superpose.training import fit, minibatch, normal_
 
 LATENTS, ACTIVE = 64, 4
 
@@ -340,8 +340,8 @@ def test_diverged_training_leaves_no_checkpoint(tmp_path):
 
 
 KILLED = """
-import sys, superpose.products
-superpose.products.route = lambda: "torch"
+import sys, superpose.numerics.products
+superpose.numerics.products.route = lambda: "torch"
 sys.path.insert(0, sys.argv[1])
 from test_training import killed
 killed(sys.argv[2], progress=lambda step, loss: print(step, flush=True))
@@ -355,7 +355,7 @@ def killed(path, **settings):
 
 @pytest.mark.slow
 def test_training_that_is_killed_ends_in_the_same_bits(tmp_path, monkeypatch):
-    monkeypatch.setattr("superpose.products.route", lambda: "torch")
+    monkeypatch.setattr("superpose.numerics.products.route", lambda: "torch")
     draw, path = np.random.default_rng(0), tmp_path / "run.safetensors"
     command = [sys.executable, "-c", KILLED, str(Path(__file__).parent), str(path)]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}

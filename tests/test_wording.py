@@ -2,7 +2,7 @@
 
 import pytest
 
-from superpose.wording import p_number, p_value
+from superpose.messages.wording import p_number, p_value
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError, argument, in_python, on_command_line
-from superpose.halves import all_finite, widened
+from superpose.numerics.float16 import all_finite, widened
 from superpose.rows import check_units
 from superpose.tensors import as_array, to_numpy
 

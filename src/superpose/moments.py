@@ -21,7 +21,7 @@ from scipy.sparse import csr_array
 
 from superpose.arrays import chunks
 from superpose.blocks import DenseRows, Rows, SparseRows, is_sparse, product
-from superpose.halves import widen, widened
+from superpose.numerics.float16 import widen, widened
 
 Array = NDArray[Any]
 Labels = Int[np.ndarray, " samples"]

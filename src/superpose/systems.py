@@ -11,7 +11,7 @@ import torch
 
 from superpose.arrays import meant
 from superpose.files import DataError, argument
-from superpose.selection import is_largest
+from superpose.numerics.topk import is_largest
 
 T = TypeVar("T")
 Shape = tuple[int, int]

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpstrf
 
-from superpose.halves import widen
 from superpose.moments import Precision, working_type
+from superpose.numerics.float16 import widen
 
 Array = NDArray[Any]
 

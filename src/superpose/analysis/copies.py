@@ -15,7 +15,7 @@ from superpose.analysis.scores import described, scored
 from superpose.analysis.spaces import Recipe, apart, derived_seed
 from superpose.comparison import COLUMNS
 from superpose.metrics import CKA_DEBIASED
-from superpose.products import matmul
+from superpose.numerics.products import matmul
 from superpose.theory import cka as cka_of
 from superpose.theory import regression as regression_of
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from superpose.analysis.seeds import over_seeds
 from superpose.analysis.verdict import sentences
-from superpose.notebook import counted, html, text
+from superpose.messages.notebook import counted, html, text
 from superpose.sharing import Content
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class Analysis:
         return over_seeds(self.table)
 
     def plot(self) -> Figure:
-        """Draw the scores of each pair with their intervals and nulls, as `superpose.plots.alignment` does."""
-        from superpose.plots import alignment
+        """Draw the scores of each pair with their intervals and nulls, as `superpose.report.plots.alignment` does."""
+        from superpose.report.plots import alignment
 
         names = list(dict.fromkeys(self.table.metric))
         return alignment(self.table, metrics=[name for name in MAIN if name in names] or names[:MOST])

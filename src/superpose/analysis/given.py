@@ -16,8 +16,8 @@ from torch import nn
 from superpose.analysis.job import Job
 from superpose.analysis.lines import RECOVERED, packed_alike
 from superpose.analysis.recovery import Line, Recovered
+from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.files import DataError
-from superpose.sae import SparseAutoencoder
 
 Array = NDArray[Any]
 GIVEN = "given"

@@ -15,15 +15,15 @@ from numpy.typing import NDArray
 from superpose.analysis.extracted import expanded, handed_on, named, unnamed
 from superpose.arrays import as_responses
 from superpose.ceilings import Trials, lone, trials_of
+from superpose.dictionaries.formats import digest
+from superpose.dictionaries.formats import read as read_foreign
+from superpose.dictionaries.sae import SparseAutoencoder, load
 from superpose.files import DataError, lines, sha256, sha256_of_folder
-from superpose.formats import digest
-from superpose.formats import read as read_foreign
 from superpose.recordings import Recording, read
 from superpose.recordings.labels import labelled, written
 from superpose.recordings.matching import Notes, joined, named_labels
 from superpose.recordings.scaling import standardised
 from superpose.recordings.unpacking import Progress
-from superpose.sae import SparseAutoencoder, load
 
 Array = NDArray[Any]
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays import chunks
+from superpose.dictionaries.sae import SparseAutoencoder, load, save
 from superpose.files import DataError
-from superpose.provenance import versions
-from superpose.sae import SparseAutoencoder, load, save
+from superpose.running.provenance import versions
 
 Array = NDArray[Any]
 Dictionaries = dict[str, SparseAutoencoder]

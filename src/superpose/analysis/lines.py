@@ -10,7 +10,7 @@ from superpose.analysis.recovery import Line, Recovered
 from superpose.analysis.scores import described, noted, predicted, scored
 from superpose.analysis.selection import shared_parts
 from superpose.comparison import COLUMNS
-from superpose.diagnostics import fvu, match_latents
+from superpose.dictionaries.diagnostics import fvu, match_latents
 from superpose.metrics import CKA, CKA_DEBIASED
 from superpose.metrics.metric import is_constant
 from superpose.theory import cka as gram_cosine

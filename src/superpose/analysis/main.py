@@ -16,10 +16,10 @@ from superpose.analysis.raw import planned_raw
 from superpose.analysis.scores import METRICS
 from superpose.analysis.toward import toward
 from superpose.comparison import INTERVALS, Progress, Systems
-from superpose.deprecation import gathered, renamed
+from superpose.dictionaries.sae import SparseAutoencoder
+from superpose.messages.deprecation import gathered, renamed
 from superpose.metrics import Metric
 from superpose.recordings.systems import paired, stimuli_of
-from superpose.sae import SparseAutoencoder
 from superpose.sharing import Content, TooFew, content
 from superpose.tensors import checked_device
 

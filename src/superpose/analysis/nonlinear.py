@@ -14,7 +14,7 @@ from superpose.analysis.job import Job
 from superpose.analysis.scores import described, noted, predicted
 from superpose.analysis.spaces import derived_seed
 from superpose.arrays import chunks, contiguous_folds, group_folds
-from superpose.products import matmul
+from superpose.numerics.products import matmul
 
 Array = NDArray[Any]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
 from superpose.analysis.scores import described, scored
-from superpose.diagnostics import fvu, l0
+from superpose.dictionaries.diagnostics import fvu, l0
 
 Array = NDArray[Any]
 

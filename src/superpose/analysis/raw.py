@@ -27,10 +27,10 @@ from superpose.comparison import (
     table_of,
     warn_of_order,
 )
-from superpose.deprecation import renamed
-from superpose.engines import processes
+from superpose.messages.deprecation import renamed
 from superpose.metrics import Metric, resolved
 from superpose.recordings.systems import paired
+from superpose.running.engines import processes
 from superpose.wide import is_wide
 
 Array = NDArray[Any]

@@ -16,7 +16,7 @@ from superpose.analysis.kept import Dictionaries
 from superpose.analysis.repairing import Repairing, as_they_are
 from superpose.analysis.scores import noted
 from superpose.analysis.spaces import FITS, Recipe, Trainer, decoded, encoded
-from superpose.diagnostics import fvu, l0, same_index_share
+from superpose.dictionaries.diagnostics import fvu, l0, same_index_share
 
 Array = NDArray[Any]
 

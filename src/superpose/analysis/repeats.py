@@ -14,7 +14,7 @@ from superpose.analysis.found import Analysis
 from superpose.analysis.scores import METRICS
 from superpose.ceilings import Trials, as_trials, beside, of_pairs
 from superpose.ceilings.pairs import KEY, NOISELESS
-from superpose.deprecation import renamed
+from superpose.messages.deprecation import renamed
 from superpose.metrics import Metric
 from superpose.metrics.metric import constant_units
 from superpose.rows import check_rows

@@ -10,8 +10,8 @@ from typing import Any
 
 from superpose.analysis.found import Analysis
 from superpose.files import whole
-from superpose.folders import RECORD
-from superpose.provenance import threads, versions
+from superpose.running.folders import RECORD
+from superpose.running.provenance import threads, versions
 
 
 def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title: str = "Alignment") -> None:
@@ -31,7 +31,7 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
     title : str
         Heading of the report.
     """
-    from superpose.plots import save
+    from superpose.report.plots import save
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)

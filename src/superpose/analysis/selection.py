@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.linalg import eigh, qr
 
 from superpose.arrays import chunks
-from superpose.products import matmul
+from superpose.numerics.products import matmul
 
 Array = NDArray[Any]
 

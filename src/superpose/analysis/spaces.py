@@ -16,11 +16,11 @@ from torch import nn
 
 from superpose.analysis.kept import Dictionaries, kept
 from superpose.arrays import chunks
-from superpose.diagnostics import unit_means
-from superpose.losses import joint, reconstruction
-from superpose.sae import SparseAutoencoder
-from superpose.sparsity import TopK
-from superpose.training import fit, normal_
+from superpose.dictionaries.diagnostics import unit_means
+from superpose.dictionaries.losses import joint, reconstruction
+from superpose.dictionaries.sae import SparseAutoencoder
+from superpose.dictionaries.sparsity import TopK
+from superpose.dictionaries.training import fit, normal_
 
 Array = NDArray[Any]
 Systems = Mapping[str, Array]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from superpose.plots import comparable
-from superpose.wording import p_number, p_value
+from superpose.messages.wording import p_number, p_value
+from superpose.report.plots import comparable
 
 LEVEL = 0.05
 # Scores closer than this are called equal, whatever their intervals say.

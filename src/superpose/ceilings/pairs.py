@@ -24,8 +24,8 @@ from superpose.ceilings.kernels import (
 )
 from superpose.ceilings.trials import Trials, as_trials, trials_of
 from superpose.comparison import IDENTITY, Design, checked_pairs, design_of
-from superpose.deprecation import renamed
 from superpose.files import DataError
+from superpose.messages.deprecation import renamed
 from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, DEFAULT, Metric, PredictiveMetric
 from superpose.recordings import Recording
 from superpose.recordings.systems import paired_with_stimuli, recorded

@@ -19,8 +19,8 @@ from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.reading import Axes, Missing, check_files, check_names, show_notes, told
 from superpose.cli.show import show_analysis, show_comparison
 from superpose.files import sha256
-from superpose.folders import check_free
-from superpose.progress import Progress, in_words
+from superpose.running.folders import check_free
+from superpose.running.progress import Progress, in_words
 
 if TYPE_CHECKING:
     from superpose.costs import Costs
@@ -326,7 +326,7 @@ def costs_of(
     from superpose.analysis.inputs import names_of
     from superpose.analysis.toward import toward
     from superpose.costs import Size, predict
-    from superpose.headers import header
+    from superpose.recordings.headers import header
 
     files, _ = expanded(files)
     found = {name: header(path, **told(axes, missing)) for name, path in zip(names_of(files), files, strict=True)}

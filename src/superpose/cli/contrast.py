@@ -15,8 +15,8 @@ from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.reading import Axes, Missing, check_files, show_notes, told
 from superpose.cli.show import show_table
 from superpose.files import DataError, argument, sha256
-from superpose.folders import check_free
-from superpose.progress import Progress
+from superpose.running.folders import check_free
+from superpose.running.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -81,8 +81,8 @@ def contrast(
     """
     check_files(files, fewest=2)
 
-    from superpose.contrasts import contrast as contrasted
-    from superpose.differences import contrast_picture, contrast_sentences
+    from superpose.comparison.contrasts import contrast as contrasted
+    from superpose.report.differences import contrast_picture, contrast_sentences
 
     if to is not None:
         print("superpose: --to is called --target now.", file=sys.stderr)
@@ -146,8 +146,8 @@ def partition(
     """
     check_files(files, fewest=2)
 
-    from superpose.contrasts import partition as partitioned
-    from superpose.differences import partition_picture, partition_sentences
+    from superpose.comparison.contrasts import partition as partitioned
+    from superpose.report.differences import partition_picture, partition_sentences
 
     settings = {"target": target, "metrics": metrics.split(","), "cv": cv, "seed": seed, "memory": memory}
     settings["interval_samples"] = samples_of(interval_samples)

@@ -9,8 +9,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from superpose.cli.show import show_analysis
-from superpose.folders import check_free
-from superpose.progress import Progress
+from superpose.running.folders import check_free
+from superpose.running.progress import Progress
 
 
 def demo(
@@ -50,7 +50,7 @@ def demo(
     json
         Print the table, sentences and warnings as JSON.
     """
-    from superpose.demo import is_demo, run
+    from superpose.examples.demo import is_demo, run
     from superpose.tensors import checked_device
 
     folder = check_free(out, overwrite=is_demo(out))

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from superpose.cli.reading import Axes, Missing, show_notes, told
-from superpose.progress import Progress
+from superpose.running.progress import Progress
 
 
 def encode(dictionary: Path, file: Path, *, out: Path, axes: Axes = None, missing: Missing = None) -> None:
@@ -28,7 +28,7 @@ def encode(dictionary: Path, file: Path, *, out: Path, axes: Axes = None, missin
     import numpy as np
 
     from superpose.analysis.inputs import read_dictionary, read_files
-    from superpose.diagnostics import fvu, l0
+    from superpose.dictionaries.diagnostics import fvu, l0
     from superpose.files import DataError, whole
 
     if out.suffix != ".npy":

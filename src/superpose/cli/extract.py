@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from cyclopts import Parameter
 
 from superpose.files import DataError, argument, lines, whole
-from superpose.progress import Progress
+from superpose.running.progress import Progress
 
 if TYPE_CHECKING:
     from superpose.models import Activations
@@ -260,7 +260,7 @@ def _one_line(model: Path, inputs: Path) -> Iterator[None]:
 
 def _record(out: Path, found: Activations, stimuli: list[str] | None, given: dict[str, str]) -> None:
     from superpose.analysis.extracted import RECORD, STIMULI
-    from superpose.provenance import threads, versions
+    from superpose.running.provenance import threads, versions
 
     if stimuli is not None:
         with whole(out / STIMULI) as temporary:

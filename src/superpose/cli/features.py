@@ -13,8 +13,8 @@ from superpose.cli.folder import write_tables
 from superpose.cli.reading import Axes, Missing, check_files, told
 from superpose.cli.show import show_table
 from superpose.files import sha256, whole
-from superpose.folders import check_free
-from superpose.progress import Progress
+from superpose.running.folders import check_free
+from superpose.running.progress import Progress
 
 # What fits on a terminal.
 SHOWN = ("feature", "variance", "active", "halves", "samples")

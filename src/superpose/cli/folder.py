@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superpose.files import whole
-from superpose.folders import RECORD
+from superpose.running.folders import RECORD
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,8 +24,8 @@ def write_table(folder: Path, name: str, table: pd.DataFrame, picture: Figure, r
 
 def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], picture: Figure, record: Mapping[str, Any]) -> None:
     """Write each table as NAME.parquet and .csv, the picture under the name of the first, and last run.json."""
-    from superpose.plots import save
-    from superpose.provenance import threads, versions
+    from superpose.report.plots import save
+    from superpose.running.provenance import threads, versions
 
     folder.mkdir(parents=True, exist_ok=True)
     # An older run's record is removed first, so that none is ever beside another table.

@@ -15,8 +15,8 @@ from superpose.cli.intervals import INTERVALS, Samples, samples_of
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.cli.show import show_layers
 from superpose.files import DataError, argument, sha256
-from superpose.folders import check_free
-from superpose.progress import Progress
+from superpose.running.folders import check_free
+from superpose.running.progress import Progress
 
 if TYPE_CHECKING:
     from superpose.depth import Layers

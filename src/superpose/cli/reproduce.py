@@ -15,7 +15,7 @@ from cyclopts import App, Parameter
 from superpose.cli.show import show_claims, show_costs
 from superpose.paper import FIGURES
 from superpose.paper.reproduction import figure, predicted, reproduce, share
-from superpose.progress import Progress
+from superpose.running.progress import Progress
 
 app = App(
     name="reproduce",

@@ -122,8 +122,8 @@ def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool) -> Non
 
 def _layer(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what fits on a terminal of a layer's row."""
-    from superpose.plots import shorten
-    from superpose.wording import p_number
+    from superpose.messages.wording import p_number
+    from superpose.report.plots import shorten
 
     between = f"{_three(row['low'])} to {_three(row['high'])}" if row["low"] == row["low"] else ""
     return ({"time": row["time"]} if "time" in row else {}) | {

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-import superpose.sweeps as sweeps
+import superpose.studies.sweeps as sweeps
 from superpose.cli.show import show_rows
 from superpose.files import PartError
 

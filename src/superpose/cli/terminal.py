@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from superpose.plots import METRICS, comparable
-from superpose.wording import p_number
+from superpose.messages.wording import p_number
+from superpose.report.plots import METRICS, comparable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -9,7 +9,7 @@ from typing import Any
 
 from superpose.cli.reading import Axes, Missing, show_notes, told
 from superpose.files import DataError, argument, sha256, whole
-from superpose.progress import Progress
+from superpose.running.progress import Progress
 
 # Of the rows, whatever they are grouped by.
 HELD_OUT = 0.1
@@ -74,8 +74,8 @@ def train(
     from superpose.analysis.spaces import Recipe, apart, together
     from superpose.arrays import check_paired
     from superpose.comparison import checked_seed
-    from superpose.diagnostics import dead_share, fvu, l0
-    from superpose.sae import save
+    from superpose.dictionaries.diagnostics import dead_share, fvu, l0
+    from superpose.dictionaries.sae import save
     from superpose.tensors import checked_device
 
     checked_device(device)

@@ -23,7 +23,7 @@ from superpose.metrics import GroupedMetric, Metric, PredictiveMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.splits import Plan, split_of
 from superpose.permutations import Permutations, permutations
-from superpose.progress import progress_lines
+from superpose.running.progress import progress_lines
 from superpose.statistics import Drawn, draw
 
 Array = NDArray[Any]

@@ -22,11 +22,11 @@ from superpose.comparison.design import (
 )
 from superpose.comparison.order import warn_of_order
 from superpose.comparison.table import table_of
-from superpose.deprecation import renamed
-from superpose.engines import processes
 from superpose.files import DataError, argument
+from superpose.messages.deprecation import renamed
 from superpose.metrics import DEFAULT, Metric, resolved
 from superpose.recordings.systems import named, paired
+from superpose.running.engines import processes
 
 
 @renamed(folds="cv")

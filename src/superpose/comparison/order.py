@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.blocks import inner
-from superpose.cautions import warn
 from superpose.comparison.design import Design
+from superpose.messages.cautions import warn
 from superpose.moments import mean_of, working_type
 from superpose.wide import is_wide
 

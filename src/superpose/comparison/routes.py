@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
+from superpose.comparison.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
 from superpose.comparison.pairs import Directions, Pair, Part, rows_key, sums_key, sums_of
 from superpose.comparison.parts import in_parts
 from superpose.comparison.responses import Responses
 from superpose.comparison.sums import Held, Sums, shares_held, take_rows, tiles
-from superpose.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
 from superpose.metrics import MomentMetric, PairwiseMetric
 from superpose.metrics.kernels import cross_rows, kernel_sums
 from superpose.moments import Precision, mean_of, reader

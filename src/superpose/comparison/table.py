@@ -20,9 +20,9 @@ from superpose.comparison.responses import Responses
 from superpose.comparison.room import check_room
 from superpose.comparison.routes import kernels_alone, over_pairs
 from superpose.comparison.scores import COLUMNS, Scored, closer_sign, joined, score_rows, unscored
-from superpose.engines import engine
 from superpose.metrics import Metric
 from superpose.metrics.metric import is_constant
+from superpose.running.engines import engine
 from superpose.statistics import familywise
 
 Array = NDArray[Any]

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from superpose.cautions import warn
 from superpose.comparison import (
     FACTORS,
     INTERVALS,
@@ -23,11 +22,12 @@ from superpose.comparison import (
     shares_held,
     tiles,
 )
+from superpose.comparison.kernel_tiles import SIDE, SMALL, are_cheaper, bytes_held
 from superpose.costs.sizes import Size, sizes_of
 from superpose.costs.steps import Steps, plan_of, planned_for_rounds, race
-from superpose.deprecation import renamed
 from superpose.files import DataError, argument, in_python
-from superpose.kernel_tiles import SIDE, SMALL, are_cheaper, bytes_held
+from superpose.messages.cautions import warn
+from superpose.messages.deprecation import renamed
 from superpose.metrics import DEFAULT, Metric, MomentMetric, PartialLeastSquaresMetric, PredictiveMetric
 from superpose.metrics.splits import INNER, Plan
 from superpose.moments import rows_of

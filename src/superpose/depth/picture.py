@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from superpose.plots import METRICS, shorten
+from superpose.report.plots import METRICS, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -36,7 +36,7 @@ def picture(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A figure of its own, unknown to pyplot; `superpose.plots.save` writes it.
+        A figure of its own, unknown to pyplot; `superpose.report.plots.save` writes it.
 
     Examples
     --------

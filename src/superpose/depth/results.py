@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from superpose.notebook import counted, html, text
+from superpose.messages.notebook import counted, html, text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

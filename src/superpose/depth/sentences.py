@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from superpose.messages.wording import p_value
 from superpose.metrics import NAMES
-from superpose.plots import METRICS
-from superpose.wording import p_value
+from superpose.report.plots import METRICS
 
 LEVEL = 0.05
 # So many layers or steps are named, the others counted.

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
-from superpose.deprecation import renamed
 from superpose.files import DataError
+from superpose.messages.deprecation import renamed
 from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, is_rough, training_rows
 from superpose.metrics.regression import PredictiveMetric, predictive_score
 from superpose.metrics.splits import Plan

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from superpose.arrays import choose, like_input
-from superpose.deprecation import renamed
 from superpose.files import DataError
+from superpose.messages.deprecation import renamed
 from superpose.metrics.held_out import regression_rows
 from superpose.metrics.metric import InParts, MomentMetric, influence_of_shares, paired
 from superpose.metrics.prediction import (

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.linalg import eigh
 
 from superpose.arrays import choose, like_input
-from superpose.deprecation import renamed
+from superpose.messages.deprecation import renamed
 from superpose.metrics.prediction import (
     FINISH,
     Fit,

@@ -17,7 +17,7 @@ from superpose.paper.canvas import COLOURS, NAMES, SMALL, TEXT, dress, key
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws
-from superpose.study import Study, grid
+from superpose.studies.study import Study, grid
 from superpose.systems import projection
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from superpose.paper.canvas import (
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
-from superpose.study import Study, grid
+from superpose.studies.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import critical_units
 

@@ -13,7 +13,7 @@ from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SMALL, SOLID,
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import checked, drawn_latents, scores, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
-from superpose.study import Study, grid
+from superpose.studies.study import Study, grid
 from superpose.systems import overlapping_projections
 from superpose.theory import cka, expected_cka, inversion_overlap, latent_covariance, overlap_ratio
 

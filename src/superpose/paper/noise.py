@@ -16,7 +16,7 @@ from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID,
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import checked, drawn_latents, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
-from superpose.study import Study, grid
+from superpose.studies.study import Study, grid
 from superpose.systems import gaussian_projection
 from superpose.systems import noise as noisy
 from superpose.theory import (

@@ -15,7 +15,7 @@ from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SOLID, dress,
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import checked, drawn_latents, predictions, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
-from superpose.study import Study, grid
+from superpose.studies.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import latent_fourth_moments, rsa_euclidean
 

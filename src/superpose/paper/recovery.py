@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from superpose.coding import coherence, coherence_guarantee, matched_filter, omp, restricted_isometry, welch_bound
+from superpose.dictionaries.coding import (
+    coherence,
+    coherence_guarantee,
+    matched_filter,
+    omp,
+    restricted_isometry,
+    welch_bound,
+)
 from superpose.metrics.regression import regression
 from superpose.paper.canvas import (
     COLOURS,
@@ -26,7 +33,7 @@ from superpose.paper.canvas import (
 )
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import checked, drawn_latents, stream
-from superpose.study import Study, grid
+from superpose.studies.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import critical_units, expected_regression
 

@@ -16,9 +16,9 @@ import pandas as pd
 
 from superpose.files import whole
 from superpose.paper.claims import judge
-from superpose.plots import save
-from superpose.provenance import threads, versions
-from superpose.study import Progress
+from superpose.report.plots import save
+from superpose.running.provenance import threads, versions
+from superpose.studies.study import Progress
 
 
 def figure(name: str) -> ModuleType:
@@ -83,7 +83,7 @@ def reproduce(
     drawing : mapping, optional
         Options of the figure's `draw`.
     engine, progress
-        As in `superpose.study.Study.run`.
+        As in `superpose.studies.study.Study.run`.
 
     Returns
     -------
@@ -148,7 +148,7 @@ def share(
     name, folder, scale, options, engine, progress
         As in `reproduce`.
     shard : str
-        "i/N", as in `superpose.study.Study.run`.
+        "i/N", as in `superpose.studies.study.Study.run`.
 
     Examples
     --------

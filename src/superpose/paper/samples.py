@@ -21,7 +21,7 @@ from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID,
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import IN_SAMPLE, checked, drawn_latents, stream
 from superpose.paper.summary import excess, gap, over_draws
-from superpose.study import Study, grid
+from superpose.studies.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import adjusted_r2, cka, finite_sample_cka, held_out_r2, in_sample_r2, regression
 

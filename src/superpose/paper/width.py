@@ -12,7 +12,7 @@ from superpose.paper.canvas import COLOURS, DOTS, MARKERS, NAMES, SOLID, dress, 
 from superpose.paper.claims import Claim
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
-from superpose.study import Study, grid
+from superpose.studies.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import cka, expected_cka
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
 from superpose.files import DataError
-from superpose.notebook import counted, html
+from superpose.messages.notebook import counted, html
 from superpose.recordings.axes import two_dimensional
 from superpose.recordings.columns import counts
 from superpose.recordings.labels import labelled

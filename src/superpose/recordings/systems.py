@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.cautions import warn
 from superpose.files import DataError, argument
+from superpose.messages.cautions import warn
 from superpose.recordings.axes import role, samples_by_units
 from superpose.recordings.columns import Level, check_no_counter, columns_of, index_stimuli, title_of
 from superpose.recordings.labels import LABELS, plain

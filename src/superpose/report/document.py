@@ -15,11 +15,11 @@ from typing import Any
 import pandas as pd
 
 from superpose.files import whole
-from superpose.plots import tidy
 from superpose.report import content as contents
 from superpose.report import features as browser
 from superpose.report import methods, scores
 from superpose.report.pairs import matrices, pairs_of, panel
+from superpose.report.plots import tidy
 from superpose.report.reading import SPACES_READ
 from superpose.report.tables import table as table_of
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from superpose.messages.wording import p_number
 from superpose.report.cells import Cell, Column, Row, figure, missing, number, rounded, text
 from superpose.report.marks import scale
-from superpose.wording import p_number
 
 # Up to so many systems and others, each feature has a row for every other system; beyond, one row for all of them.
 APART = 30

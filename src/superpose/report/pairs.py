@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from superpose.plots import comparable
 from superpose.report.cells import Row, missing, number
 from superpose.report.content import badge, decomposition, kind, sign
 from superpose.report.marks import scatter
+from superpose.report.plots import comparable
 from superpose.report.scores import MAIN_METRICS, OF_PAIR, metric_name
 from superpose.report.tables import table
 
@@ -52,7 +52,7 @@ def pairs_of(content: pd.DataFrame | None, scores: pd.DataFrame, features: pd.Da
     content, features : pandas.DataFrame or None
         As `superpose.content` gives them.
     scores : pandas.DataFrame
-        Rows of `superpose.plots.tidy`.
+        Rows of `superpose.report.plots.tidy`.
     """
     rows = [] if content is None else content.to_dict("records")
     known = {(str(row["system_a"]), str(row["system_b"])): row for row in rows}

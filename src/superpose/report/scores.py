@@ -6,10 +6,10 @@ from html import escape
 
 import pandas as pd
 
-from superpose.plots import METRICS, SPACES
+from superpose.messages.wording import p_number
 from superpose.report.cells import Cell, Column, Row, figure, interval, number, pair_name, pair_of, rounded, text
 from superpose.report.marks import scale
-from superpose.wording import p_number
+from superpose.report.plots import METRICS, SPACES
 
 MAIN_METRICS = ("cka_debiased", "ridge_r")
 CONTROL = "control"

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from superpose.coding.learning import alternate, unit
-from superpose.coding.shrinkage import Shrink, amounts, shrunk
+from superpose.dictionaries.coding.learning import alternate, unit
+from superpose.dictionaries.coding.shrinkage import Shrink, amounts, shrunk
 from superpose.sharing.encoding import STEPS
 
 # Penalties, as parts of the activity's standard deviation over all units: what an atom must explain to be active.

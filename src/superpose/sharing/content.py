@@ -14,12 +14,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import check_paired, group_labels
 from superpose.comparison import Systems, checked_pairs, checked_systems, design_of, silent, table_of
+from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.files import DataError
+from superpose.messages.notebook import counted, html, text
 from superpose.metrics import CKA_DEBIASED
 from superpose.metrics.splits import marked
-from superpose.notebook import counted, html, text
 from superpose.recordings.systems import named, paired, stimuli_of
-from superpose.sae import SparseAutoencoder
 from superpose.sharing.decoding import Decoded, Side, decode, side
 from superpose.sharing.features import Features, features, strongest
 from superpose.sharing.packing import packing_of

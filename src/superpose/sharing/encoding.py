@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from superpose.arrays import chunks
-from superpose.coding.shrinkage import Shrink, shrunk
-from superpose.sae import SparseAutoencoder
+from superpose.dictionaries.coding.shrinkage import Shrink, shrunk
+from superpose.dictionaries.sae import SparseAutoencoder
 
 Array = NDArray[Any]
 

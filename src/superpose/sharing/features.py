@@ -12,11 +12,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_moderate, chunks, group_folds, group_labels, shuffled_folds
-from superpose.coding.shrinkage import amounts, either_sign
+from superpose.dictionaries.coding.shrinkage import amounts, either_sign
+from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.files import DataError
+from superpose.messages.notebook import counted, html, text
 from superpose.metrics.splits import marked
-from superpose.notebook import counted, html, text
-from superpose.sae import SparseAutoencoder
 from superpose.sharing.consensus import CODING, WIDE, Consensus, Step, consensus
 from superpose.sharing.encoding import Atoms, Encoder, Trained
 from superpose.sharing.reduction import reproduced_components, why_reduced

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from superpose.plots import shorten
+from superpose.report.plots import shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +37,7 @@ def picture(table: pd.DataFrame, *, width: float = 7.0) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A figure of its own, unknown to pyplot; `superpose.plots.save` writes it.
+        A figure of its own, unknown to pyplot; `superpose.report.plots.save` writes it.
 
     Examples
     --------

@@ -29,7 +29,7 @@ def portrait(found: Features, *, width: float = 7.0) -> Figure:
     Returns
     -------
     matplotlib.figure.Figure
-        A figure of its own, unknown to pyplot; `superpose.plots.save` writes it.
+        A figure of its own, unknown to pyplot; `superpose.report.plots.save` writes it.
 
     Examples
     --------

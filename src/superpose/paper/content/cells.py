@@ -6,7 +6,7 @@ from typing import Any
 
 from superpose.paper.content.measurement import measure
 from superpose.paper.content.regimes import REGIMES
-from superpose.study import Study
+from superpose.studies.study import Study
 
 
 def study(*, core: int = 500, hard: int = 30, seed: int = 0) -> Study:

@@ -7,7 +7,7 @@ from typing import Any
 
 from superpose.paper.figure4.measurement import measure
 from superpose.paper.simulation import checked
-from superpose.study import Study, grid
+from superpose.studies.study import Study, grid
 
 UNITS = (8, 12, 16, 24, 32, 48, 64)
 
@@ -54,7 +54,7 @@ def study(
     distribution : {"uniform", "signed", "gaussian"}
         Of the latents before the largest are kept. "uniform", on [0, 1], is the paper's.
     steps, batch : int
-        Of `superpose.training.fit`. The paper's are in its Appendices E and F.
+        Of `superpose.dictionaries.training.fit`. The paper's are in its Appendices E and F.
     learning_rate : float
         Its peak. The paper's constant rate is 0.001.
     gradient : {"mask", "straight_through"}

@@ -10,17 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from superpose.coding import matched_filter, omp, refit
-from superpose.diagnostics import absorbed_latents, dead_share, fvu, match_latents, mcc, split_latents
-from superpose.losses import reconstruction, supervised
+from superpose.dictionaries.coding import matched_filter, omp, refit
+from superpose.dictionaries.diagnostics import absorbed_latents, dead_share, fvu, match_latents, mcc, split_latents
+from superpose.dictionaries.losses import reconstruction, supervised
+from superpose.dictionaries.sae import SparseAutoencoder
+from superpose.dictionaries.sparsity import TopK
+from superpose.dictionaries.training import fit
 from superpose.metrics.regression import regression
 from superpose.paper.simulation import stream
-from superpose.sae import SparseAutoencoder
-from superpose.sparsity import TopK
 from superpose.systems import projection, respond, sparse_latents
 from superpose.theory import expected_regression, latent_covariance
 from superpose.theory import regression as limit
-from superpose.training import fit
 
 Array = NDArray[Any]
 
@@ -127,7 +127,7 @@ def _trained(
     **options: Any,
 ) -> SparseAutoencoder:
     """Return trained dictionaries of both systems and all pairs."""
-    # With repeats in front, no product is one that `superpose.products` would race: processes agree to the last bit.
+    # With repeats in front, no product is raced (`numerics.products`): processes agree to the last bit.
     sae = SparseAutoencoder(units, latents, sparsity, repeats=(count, 2), generator=stream(seed, kind, units))
     return fit(sae, loss, data, seed=seed, **options)
 

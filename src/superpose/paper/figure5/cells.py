@@ -11,12 +11,12 @@ from typing import Any
 from superpose.analysis.inputs import read_dictionaries
 from superpose.analysis.spaces import PRESETS
 from superpose.arrays import choose
-from superpose.encoders import L3_LAYERS, L6_LAYERS, LITE0_LAYERS, SRE_LAYERS, VIT_LAYERS, text_digest
-from superpose.losses import SCORABLE_MODES
+from superpose.dictionaries.losses import SCORABLE_MODES
+from superpose.examples.encoders import L3_LAYERS, L6_LAYERS, LITE0_LAYERS, SRE_LAYERS, VIT_LAYERS, text_digest
 from superpose.paper.figure5.inputs import recorded_layers
 from superpose.paper.figure5.measurement import measure
 from superpose.store import digest
-from superpose.study import Study
+from superpose.studies.study import Study
 
 # Layers of each kind of inputs, and the pairs of them that are held against all controls.
 LAYERS: dict[str, tuple[str, ...]] = {
@@ -95,9 +95,9 @@ def study(
     preset : {"default", "paper"}
         Of `superpose.analyse`. "paper" is Appendix G to the letter: all rows in every step, for two million steps.
     steps : int
-        Of `superpose.training.fit`.
+        Of `superpose.dictionaries.training.fit`.
     batch : int, optional
-        Of `superpose.training.fit`; None is the preset's.
+        Of `superpose.dictionaries.training.fit`; None is the preset's.
     learning_rate : float, optional
         Its peak; None is the preset's. The paper's constant rate is 0.001.
     device : str

@@ -14,17 +14,17 @@ from threadpoolctl import threadpool_limits
 from torch import nn
 
 from superpose.comparison import compare
-from superpose.encoders import LITE0_UNITS
-from superpose.losses import joint
+from superpose.dictionaries.losses import joint
+from superpose.dictionaries.sae import SparseAutoencoder
+from superpose.dictionaries.sparsity import TopK
+from superpose.dictionaries.training import PRESETS, fit
+from superpose.examples.encoders import LITE0_UNITS
 from superpose.paper.figure5.inputs import listed, recorded_layers
 from superpose.paper.figure5.measurement import METRICS
 from superpose.paper.figure5.points import named
-from superpose.sae import SparseAutoencoder
-from superpose.sparsity import TopK
+from superpose.running.timing import timed
 from superpose.store import trailing
-from superpose.study import Study
-from superpose.timing import timed
-from superpose.training import PRESETS, fit
+from superpose.studies.study import Study
 
 # Published float32 rate of an NVIDIA H100 SXM, operations a second, and the share of it that is expected.
 GPU_RATE, GPU_SHARE = 67e12, 1 / 3

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays import choose
-from superpose.corpora import CLIPART, clipart, python_help, wordnet
-from superpose.encoders import L6, LONGEST, PADDING_CLASS_SEPARATOR, language_layers, packaged, vision_layers
+from superpose.examples.corpora import CLIPART, clipart, python_help, wordnet
+from superpose.examples.encoders import L6, LONGEST, PADDING_CLASS_SEPARATOR, language_layers, packaged, vision_layers
 from superpose.files import DataError
 from superpose.models import PREPARATIONS, Images, tokenize
 from superpose.models.activations import LABELS

@@ -1,0 +1,1 @@
+"""What the demo and the figures run on: packaged encoders, texts and pictures that come with other software."""
