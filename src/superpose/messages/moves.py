@@ -76,5 +76,5 @@ class Moves(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let old names be found, after everything that Python finds by itself."""
-    sys.meta_path.append(Moves(MOVED))
+    """Let old names be found, first: a moved package would load its modules a second time, under their old names."""
+    sys.meta_path.insert(0, Moves(MOVED))
