@@ -15,8 +15,8 @@ from superpose.arrays import (
     group_folds,
     group_labels,
     like_input,
-    to_numpy,
 )
+from superpose.arrays.tensors import to_numpy
 from superpose.files import DataError
 
 

@@ -145,7 +145,7 @@ def test_raw_only(here, capsys):
     ("asked", "samples"), [([], INTERVALS), (["--interval-samples", 20], 20), (["--interval-samples", "all"], None)]
 )
 def test_samples_of_intervals(here, monkeypatch, asked, samples):
-    monkeypatch.setattr(superpose.statistics, "GROUPS", 2)
+    monkeypatch.setattr("superpose.statistics.sampling.GROUPS", 2)
     assert compare("x.npy", "y.npy", "--out", "out", "--cv", 2, *asked, *RAW) == 0
     systems = {name: np.load(f"{name}.npy") for name in "xy"}
     expected = raw(systems, cv=2, interval_samples=samples, permutations=0)

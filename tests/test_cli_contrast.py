@@ -11,7 +11,6 @@ from pandas.testing import assert_frame_equal
 
 import superpose as sp
 import superpose.cli as cli
-from superpose import statistics
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ class TestTable:
 
     @pytest.mark.parametrize(("asked", "samples"), [("20", 20), ("all", None)])
     def test_samples_of_intervals(self, here, capsys, monkeypatch, name, asked, samples):
-        monkeypatch.setattr(statistics, "GROUPS", 2)
+        monkeypatch.setattr("superpose.statistics.sampling.GROUPS", 2)
         arguments, table = COMMANDS[name]
         assert cli.main([name, *FILES, *arguments, "--interval-samples", asked, "--json"]) == 0
         errors = [row["error"] for row in json.loads(capsys.readouterr().out)["table"]]

@@ -9,7 +9,6 @@ from numpy.testing import assert_allclose
 from scipy.stats import kstest
 
 import superpose as sp
-from superpose import statistics
 from superpose.comparison.contrasts import COLUMNS, METRICS, PARTS
 from superpose.files import DataError
 from superpose.metrics import (
@@ -164,7 +163,7 @@ class TestContrast:
 )
 class TestIntervalSamples:
     def test_widths_are_of_so_many_and_the_rest_of_all(self, monkeypatch, systems, table):
-        monkeypatch.setattr(statistics, "GROUPS", 2)
+        monkeypatch.setattr("superpose.statistics.sampling.GROUPS", 2)
         whole, few = (table(systems, interval_samples=n) for n in (None, 120))
         value = "difference" if "difference" in whole else "score"
         assert (few[value] == whole[value]).all()

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 from scipy.spatial.distance import pdist, squareform
 
 import superpose as sp
-from superpose import analysis, statistics
+from superpose import analysis
 from superpose.analysis import nonlinear, spaces
 from superpose.analysis.job import Job, prepare
 from superpose.analysis.nonlinear import kernel_features
@@ -81,7 +81,7 @@ class TestPredicted:
             assert got[name].tolist() == expected[name].tolist()
 
     def test_its_interval_is_of_the_rows_that_raw_scores_draw(self, monkeypatch):
-        monkeypatch.setattr(statistics, "GROUPS", 2)
+        monkeypatch.setattr("superpose.statistics.sampling.GROUPS", 2)
         whole = job_of(small(), groups=np.arange(120) // 2)
         few = job_of(small(), groups=np.arange(120) // 2, interval_samples=12)
         (_, of_all), (raw, of_few) = (

@@ -10,11 +10,12 @@ from child import told
 from numpy.testing import assert_allclose
 
 import superpose as sp
-from superpose import arrays, moments
+from superpose.arrays import responses
 from superpose.comparison.kernel_tiles import bytes_held
 from superpose.costs import Size, predict, race
 from superpose.files import DataError
 from superpose.metrics import CKA, CKA_DEBIASED, CKA_RBF, DEFAULT, OLS_R, PLS_R, RIDGE_R, RSA
+from superpose.moments import accumulation, rows
 from superpose.running.timing import timed
 
 SQUARE = 8 * 5 * 12**2
@@ -31,7 +32,7 @@ def systems():
 def done(monkeypatch):
     """What a comparison multiplies, and which rows it reads: {"flops": …, id of a system: rows}."""
     found = Counter()
-    product, shifted, chunks = moments.product, moments.shifted_rows, arrays.chunks
+    product, shifted, chunks = accumulation.product, rows.shifted_rows, responses.chunks
 
     def multiplied(x, y):
         found["flops"] += 2 * x.count * x.matrix.shape[-1] * y.matrix.shape[-1]
@@ -47,10 +48,11 @@ def done(monkeypatch):
             found[x.__array_interface__["data"][0]] += len(part)
             yield start, part
 
-    monkeypatch.setattr(moments, "product", multiplied)
-    monkeypatch.setattr(moments, "shifted_rows", read)
-    monkeypatch.setattr(moments, "chunks", chunked)
-    monkeypatch.setattr(arrays, "chunks", chunked)
+    monkeypatch.setattr(accumulation, "product", multiplied)
+    for module in (accumulation, rows):
+        monkeypatch.setattr(module, "shifted_rows", read)
+    for module in (rows, responses):
+        monkeypatch.setattr(module, "chunks", chunked)
     return found
 
 

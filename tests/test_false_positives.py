@@ -126,7 +126,7 @@ def test_unrelated_groups_are_rarely_significant(design):
 
 @pytest.mark.parametrize("design", ["3 to 7", "few large"])
 def test_the_score_of_the_null_is_of_the_samples_that_take_part(design):
-    from superpose.permutations import permutations
+    from superpose.statistics.permutations import permutations
 
     draw = np.random.default_rng(0)
     groups = labels(design, draw)

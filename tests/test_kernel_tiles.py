@@ -63,7 +63,7 @@ def test_both_routes_give_one_table(routes, options, side):
 
 
 def test_rows_that_are_drawn(routes, monkeypatch):
-    monkeypatch.setattr("superpose.statistics.GROUPS", 2)
+    monkeypatch.setattr("superpose.statistics.sampling.GROUPS", 2)
     given = systems(130, (5, 9, 3))
     tables = []
     for tiled in (False, True):

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from superpose import moments
-from superpose.blocks import is_sparse
 from superpose.moments import Moments, accumulate, merge, of_pair, row_blocks, working_type
+from superpose.moments.blocks import is_sparse
 
 
 def direct(x, y, shift_x, shift_y):
@@ -87,7 +86,7 @@ def test_few_zeros_or_repeats_are_not_sparse():
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Cut 60 rows into several chunks (the library's own are of 256 rows and more)."""
-    monkeypatch.setattr(moments, "chunk_rows", lambda systems: 7)
+    monkeypatch.setattr("superpose.moments.accumulation.chunk_rows", lambda systems: 7)
 
 
 def test_every_sum_is_its_definition(pair):
@@ -131,7 +130,7 @@ def test_moving_the_shift_is_exact(seed, size, folds):
 @pytest.mark.parametrize("chunked", [False, True])
 def test_folds_hold_their_own_rows_and_merge_to_the_whole(pair, chunked, monkeypatch):
     if chunked:
-        monkeypatch.setattr(moments, "chunk_rows", lambda systems: 7)
+        monkeypatch.setattr("superpose.moments.accumulation.chunk_rows", lambda systems: 7)
     x, y = pair
     label = np.random.default_rng(0).integers(0, 4, len(x))
     by_fold = of_pair(x, y, label)
@@ -243,7 +242,7 @@ class TestFormulas:
         x, y = (z + 2 for z in frozen)
         correct = oracles.biased_cka(x, y), oracles.pearson_rsa(x, y)
         assert_allclose((CKA(x, y), RSA(x, y)), correct, rtol=1e-12)
-        monkeypatch.setattr(moments, "pilot", lambda x, rows: np.zeros(x.shape[-1]))
+        monkeypatch.setattr("superpose.moments.accumulation.pilot", lambda x, rows: np.zeros(x.shape[-1]))
         assert_allclose((CKA(x, y), RSA(x, y)), correct, rtol=1e-12)
         monkeypatch.setattr(kernels, "_about_means", lambda c, x, y: ((c.product[0] ** 2).sum(), c.norms[0]))
         faulty = float(CKA(x, y)), float(RSA(x, y))

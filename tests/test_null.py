@@ -10,8 +10,8 @@ import superpose as sp
 from superpose.arrays import group_folds, shuffled_folds
 from superpose.metrics import ALL, CKA, CKA_DEBIASED, OLS_R, PROCRUSTES, RSA, PredictiveMetric
 from superpose.metrics.splits import split_of
-from superpose.permutations import permutations
 from superpose.statistics import p_value
+from superpose.statistics.permutations import permutations
 
 
 @pytest.mark.parametrize("seed", range(5))

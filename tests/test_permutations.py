@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from superpose.arrays import group_folds
 from superpose.files import DataError
-from superpose.permutations import STRATUM, permutations
+from superpose.statistics.permutations import STRATUM, permutations
 
 
 @given(st.integers(2, 60), st.integers(1, 4), st.integers(0, 10))

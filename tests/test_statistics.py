@@ -11,7 +11,6 @@ from numpy.testing import assert_allclose
 from scipy.stats import t as student
 
 import superpose as sp
-from superpose import statistics
 from superpose.arrays import contiguous_folds
 from superpose.comparison import over_rows
 from superpose.files import DataError
@@ -415,7 +414,7 @@ class TestDraw:
         assert len(np.unique(drawn.groups)) == 1000
 
     def test_the_width_is_that_of_all_on_average(self, monkeypatch):
-        monkeypatch.setattr(statistics, "GROUPS", 2)
+        monkeypatch.setattr("superpose.statistics.sampling.GROUPS", 2)
         values, folds = self.influences(), np.zeros(2000, dtype=np.int64)
         whole = standard_error(values)
         square = []
@@ -429,7 +428,7 @@ class TestDraw:
         assert abs(np.mean(square) - whole**2) < 4 * np.std(square) / np.sqrt(200)
 
     def test_groups_are_drawn_whole_and_their_width_is_that_of_all(self, monkeypatch):
-        monkeypatch.setattr(statistics, "GROUPS", 2)
+        monkeypatch.setattr("superpose.statistics.sampling.GROUPS", 2)
         groups = np.repeat(np.arange(400), 5)
         values = np.repeat(self.influences(400), 5) + self.influences(seed=1) / 10
         folds = np.sort(groups % 4)

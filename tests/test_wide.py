@@ -14,7 +14,7 @@ from superpose.comparison.order import neighbour_correlation
 from superpose.comparison.room import bytes_of_pair
 from superpose.files import DataError
 from superpose.metrics import NAMES, resolved
-from superpose.wide import compact, turned
+from superpose.moments.wide import compact, turned
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])

@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.arrays import chunks
-from superpose.permutations import FEWEST
+from superpose.statistics.permutations import FEWEST
 
 Array = NDArray[Any]
 

@@ -14,7 +14,7 @@ from superpose.comparison import Design, checked_pairs, checked_systems, design_
 from superpose.files import DataError
 from superpose.metrics import Metric, PredictiveMetric
 from superpose.metrics.metric import constant_units
-from superpose.permutations import Permutations, permutations
+from superpose.statistics.permutations import Permutations, permutations
 
 Array = NDArray[Any]
 

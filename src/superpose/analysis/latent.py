@@ -21,17 +21,17 @@ from superpose.analysis.job import Job, prepare
 from superpose.analysis.scores import METRICS, ORDER, described, noted, scored, settings_of
 from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
 from superpose.arrays import choose
+from superpose.arrays.tensors import checked_device
 from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, Systems, calibrated, checked_systems, silent
 from superpose.dictionaries.losses import SCORABLE_MODES
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.dictionaries.training import PRESETS as TRAINING
 from superpose.files import DataError, argument
 from superpose.metrics import Metric, resolved
-from superpose.permutations import FEWEST
 from superpose.recordings.systems import paired
 from superpose.running.engines import Engine, serial
 from superpose.running.engines import engine as engine_of
-from superpose.tensors import checked_device
+from superpose.statistics.permutations import FEWEST
 
 RETRAINED_NULL = "dictionaries refitted on shuffled pairs"
 NOT_ASKED = "no null: the control 'shuffled_fit' was not asked for"

@@ -15,13 +15,13 @@ from superpose.analysis.latent import planned_latent
 from superpose.analysis.raw import planned_raw
 from superpose.analysis.scores import METRICS
 from superpose.analysis.toward import toward
+from superpose.arrays.tensors import checked_device
 from superpose.comparison import INTERVALS, Progress, Systems
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.messages.deprecation import gathered, renamed
 from superpose.metrics import Metric
 from superpose.recordings.systems import paired, stimuli_of
 from superpose.sharing import Content, TooFew, content
-from superpose.tensors import checked_device
 
 
 @gathered("training", "steps", "preset", "batch", "learning_rate")

@@ -29,9 +29,9 @@ from superpose.comparison import (
 )
 from superpose.messages.deprecation import renamed
 from superpose.metrics import Metric, resolved
+from superpose.moments.wide import is_wide
 from superpose.recordings.systems import paired
 from superpose.running.engines import processes
-from superpose.wide import is_wide
 
 Array = NDArray[Any]
 

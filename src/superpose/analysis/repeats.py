@@ -12,12 +12,12 @@ from numpy.typing import ArrayLike
 
 from superpose.analysis.found import Analysis
 from superpose.analysis.scores import METRICS
+from superpose.arrays.labels import check_rows
 from superpose.ceilings import Trials, as_trials, beside, of_pairs
 from superpose.ceilings.pairs import KEY, NOISELESS
 from superpose.messages.deprecation import renamed
 from superpose.metrics import Metric
 from superpose.metrics.metric import constant_units
-from superpose.rows import check_rows
 
 
 @renamed(folds="cv")

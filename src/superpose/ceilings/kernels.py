@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, group_labels
-from superpose.blocks import inner
+from superpose.arrays.labels import check_rows
 from superpose.ceilings.halves import halves
 from superpose.ceilings.trials import Trials, as_trials
 from superpose.files import DataError
@@ -18,9 +18,9 @@ from superpose.metrics.cka import hsic
 from superpose.metrics.grouped import grouped_hsic, left_out, shared_out
 from superpose.metrics.kernels import pair_part, pair_share
 from superpose.moments import Labels
-from superpose.rows import check_rows
+from superpose.moments.blocks import inner
+from superpose.moments.wide import compact
 from superpose.statistics import uncertainty
-from superpose.wide import compact
 
 Array = NDArray[Any]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from superpose.arrays.labels import check_rows
 from superpose.ceilings.explainable import R2, Greatest, R, parts_of, share_influence
 from superpose.ceilings.halves import unsplittable
 from superpose.ceilings.kernels import (
@@ -29,7 +30,6 @@ from superpose.messages.deprecation import renamed
 from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, DEFAULT, Metric, PredictiveMetric
 from superpose.recordings import Recording
 from superpose.recordings.systems import paired_with_stimuli, recorded
-from superpose.rows import check_rows
 from superpose.statistics import uncertainty, within_folds
 
 Array = NDArray[Any]

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_moderate
+from superpose.arrays.tensors import as_array
 from superpose.files import DataError
 from superpose.recordings import Recording
 from superpose.recordings.matching import present_trials
 from superpose.recordings.scaling import standard
 from superpose.recordings.trials import check_answered, missing_trials
-from superpose.tensors import as_array
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]

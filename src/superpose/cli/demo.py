@@ -50,8 +50,8 @@ def demo(
     json
         Print the table, sentences and warnings as JSON.
     """
+    from superpose.arrays.tensors import checked_device
     from superpose.examples.demo import is_demo, run
-    from superpose.tensors import checked_device
 
     folder = check_free(out, overwrite=is_demo(out))
     place = checked_device(device)

@@ -72,11 +72,11 @@ def features(
     import pandas as pd
 
     from superpose.analysis.inputs import read_groups
+    from superpose.arrays.tensors import checked_device
     from superpose.recordings import Recording, read
     from superpose.sharing import features as found_in
     from superpose.sharing.features import strongest
     from superpose.sharing.portrait import portrait
-    from superpose.tensors import checked_device
 
     place = checked_device(device)
     started = time.perf_counter()

@@ -73,10 +73,10 @@ def train(
     from superpose.analysis.inputs import read_files, read_groups, read_systems
     from superpose.analysis.spaces import Recipe, apart, together
     from superpose.arrays import check_paired
+    from superpose.arrays.tensors import checked_device
     from superpose.comparison import checked_seed
     from superpose.dictionaries.diagnostics import dead_share, fvu, l0
     from superpose.dictionaries.sae import save
-    from superpose.tensors import checked_device
 
     checked_device(device)
     known = None if groups is None else read_groups(groups, missing=missing)

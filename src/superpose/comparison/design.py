@@ -22,9 +22,9 @@ from superpose.files import DataError, argument, in_python, on_command_line
 from superpose.metrics import GroupedMetric, Metric, PredictiveMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.splits import Plan, split_of
-from superpose.permutations import Permutations, permutations
 from superpose.running.progress import progress_lines
 from superpose.statistics import Drawn, draw
+from superpose.statistics.permutations import Permutations, permutations
 
 Array = NDArray[Any]
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.blocks import inner
 from superpose.metrics.kernels import CrossRows, KernelRows, KernelSums, OwnRows
 from superpose.moments import RowReader
+from superpose.moments.blocks import inner
 
 Array = NDArray[Any]
 

@@ -85,7 +85,7 @@ def compare(
         inside folds; with groups, whole groups among groups of equal size. Where too few are equal, groups of similar
         size exchange places, each with as many of its first samples as the smallest has: `null`, `p` and `calibrated`
         then belong to the score of those samples, and `null_kind` says how many they are
-        (`superpose.permutations.permutations`).
+        (`superpose.statistics.permutations`).
     interval_samples : int, optional
         From how many of the scored samples, drawn at random in whole groups and at least 1,000 of those, the width of
         intervals is estimated; None takes all. From 5,000 independent samples it is known to one or two per cent.

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.blocks import inner
 from superpose.comparison.design import Design
 from superpose.messages.cautions import warn
 from superpose.moments import mean_of, working_type
-from superpose.wide import is_wide
+from superpose.moments.blocks import inner
+from superpose.moments.wide import is_wide
 
 Array = NDArray[Any]
 

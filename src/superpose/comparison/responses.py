@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.moments import Precision
-from superpose.wide import is_wide, turned
+from superpose.moments.wide import is_wide, turned
 
 Array = NDArray[Any]
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from superpose.comparison.design import Design
 from superpose.comparison.nulls import Null, null_columns
 from superpose.comparison.pairs import Pair, Part, Way, null_mean_of, outcome_of
-from superpose.permutations import FEWEST
+from superpose.statistics.permutations import FEWEST
 
 Array = NDArray[Any]
 

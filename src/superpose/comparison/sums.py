@@ -14,7 +14,6 @@ from superpose.comparison.design import Design
 from superpose.comparison.pairs import Block, Directions, Pair, rows_key, sums_of, terms
 from superpose.metrics import MomentMetric
 from superpose.moments import (
-    CACHE_BYTES,
     Moments,
     Own,
     Precision,
@@ -24,6 +23,7 @@ from superpose.moments import (
     reader,
     row_blocks,
 )
+from superpose.moments.rows import CACHE_BYTES
 
 Array = NDArray[Any]
 

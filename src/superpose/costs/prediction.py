@@ -31,7 +31,7 @@ from superpose.messages.deprecation import renamed
 from superpose.metrics import DEFAULT, Metric, MomentMetric, PartialLeastSquaresMetric, PredictiveMetric
 from superpose.metrics.splits import INNER, Plan
 from superpose.moments import rows_of
-from superpose.statistics import GROUPS
+from superpose.statistics.sampling import GROUPS
 
 FLOAT = 8
 # Numbers kept of a row: of one pair's sum and of a regression's, and what one influence takes at a time.

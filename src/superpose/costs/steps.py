@@ -16,9 +16,9 @@ from superpose.comparison import compare
 from superpose.metrics import Metric, MomentMetric, PredictiveMetric
 from superpose.metrics.splits import Plan
 from superpose.moments import FIXED, Cross, Moments, Own, accumulate, mean_of, reader
-from superpose.permutations import permutations
 from superpose.running.timing import timed
 from superpose.statistics import standard_error
+from superpose.statistics.permutations import permutations
 
 # Wider systems are timed at this width: products are as fast there as they get.
 WIDEST = 512

@@ -16,7 +16,7 @@ from superpose.comparison.room import check_room
 from superpose.comparison.scores import joined, score_rows
 from superpose.metrics import Metric, PredictiveMetric
 from superpose.metrics.prediction import FINISH
-from superpose.wide import is_wide
+from superpose.moments.wide import is_wide
 
 Array = NDArray[Any]
 Couple = tuple[str, str]

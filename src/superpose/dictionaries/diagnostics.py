@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment
 
 from superpose.arrays import as_responses, check_paired, chunks, like_input
+from superpose.arrays.labels import check_rows
 from superpose.files import DataError
-from superpose.rows import check_rows
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]

@@ -16,13 +16,13 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
 from superpose.arrays import as_responses, check_moderate, check_paired, choose, chunks
+from superpose.arrays.labels import check_rows
 from superpose.dictionaries.checkpoints import fingerprint, read, restore, state, write
 from superpose.dictionaries.diagnostics import unit_means
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.dictionaries.sparsity import Codes
 from superpose.files import DataError, argument
 from superpose.numerics.products import ROUTES, route, taking
-from superpose.rows import check_rows
 from superpose.systems import projection
 
 Module = TypeVar("Module", bound=nn.Module)

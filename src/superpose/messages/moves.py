@@ -26,6 +26,7 @@ MOVED = {
     "formats": "dictionaries.formats",
     "headers": "recordings.headers",
     "losses": "dictionaries.losses",
+    "permutations": "statistics.permutations",
     "plans": "studies.plans",
     "plots": "report.plots",
     "products": "numerics.products",
@@ -37,6 +38,7 @@ MOVED = {
     "study": "studies.study",
     "sweeps": "studies.sweeps",
     "training": "dictionaries.training",
+    "wide": "moments.wide",
 }
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.blocks import inner
 from superpose.metrics.metric import Shares
 from superpose.moments import Moments
+from superpose.moments.blocks import inner
 
 Array = NDArray[Any]
 

@@ -16,7 +16,7 @@ from superpose.metrics.kernels import VANISHING
 from superpose.metrics.metric import paired
 from superpose.metrics.pairwise import PairwiseMetric
 from superpose.moments import Labels
-from superpose.wide import compact
+from superpose.moments.wide import compact
 
 Array = NDArray[Any]
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.blocks import as_type, inner
 from superpose.moments import Cross, Moments, Own
+from superpose.moments.blocks import as_type, inner
 
 Array = NDArray[Any]
 

@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
 
-from superpose.blocks import inner
 from superpose.metrics.metric import MomentMetric, Shares, influence_of_shares
 from superpose.metrics.prediction import varies
 from superpose.moments import Moments
+from superpose.moments.blocks import inner
 
 Array = NDArray[Any]
 

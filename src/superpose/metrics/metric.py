@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_moderate, check_paired, like_input
+from superpose.arrays.labels import check_rows
 from superpose.files import DataError
 from superpose.moments import Moments, of_pair
-from superpose.rows import check_rows
-from superpose.wide import compact, turned
+from superpose.moments.wide import compact, turned
 
 Array = NDArray[Any]
 

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.arrays import like_input
 from superpose.metrics.metric import NO_INTERVAL, paired
 from superpose.metrics.ties import ROUNDING
-from superpose.wide import compact
+from superpose.moments.wide import compact
 
 Array = NDArray[Any]
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import get_blas_funcs
 
-from superpose.blocks import inner
 from superpose.moments import Array
+from superpose.moments.blocks import inner
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from superpose.metrics.prediction import (
 from superpose.metrics.solving import Cholesky, LeastNorm, factored
 from superpose.metrics.splits import Plan, split_of
 from superpose.moments import Array, Moments, Own, of_pair
-from superpose.wide import turned
+from superpose.moments.wide import turned
 
 Penalty = Callable[[int, Array], Array]
 

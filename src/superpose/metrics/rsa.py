@@ -27,7 +27,7 @@ from superpose.metrics.kernels import (
 from superpose.metrics.metric import MomentMetric, paired
 from superpose.metrics.ties import ROUNDING, TIED, levelled
 from superpose.moments import Moments, of_pair, shifted_rows, working_type
-from superpose.wide import compact
+from superpose.moments.wide import compact
 
 Array = NDArray[Any]
 

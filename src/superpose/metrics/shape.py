@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.blocks import inner
 from superpose.files import DataError
 from superpose.metrics.forms import RowForm
 from superpose.metrics.metric import STILL, MomentMetric, Shares, influence_of_shares
 from superpose.moments import Moments, Own
+from superpose.moments.blocks import inner
 
 Array = NDArray[Any]
 

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import group_folds, shuffled_folds
+from superpose.arrays.tensors import as_array
 from superpose.files import DataError, argument, in_python
-from superpose.permutations import check_whole
-from superpose.tensors import as_array
+from superpose.statistics.permutations import check_whole
 
 # Folds of the training samples of one fixed split, on which penalties are chosen.
 INNER = 5

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.arrays.tensors import to_numpy
 from superpose.files import DataError
 from superpose.models.padding import check_length, check_masked
 from superpose.models.parts import PRECISIONS, Batch, Opened, digest
 from superpose.models.towers import forward, is_whole
-from superpose.tensors import to_numpy
 
 if TYPE_CHECKING:
     import torch

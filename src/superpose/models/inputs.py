@@ -8,9 +8,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.arrays.tensors import as_array
 from superpose.files import DataError
 from superpose.models.parts import digest
-from superpose.tensors import as_array
 
 
 @runtime_checkable

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from superpose.arrays.tensors import checked_device
 from superpose.files import DataError
 from superpose.models.parts import INSTALL, first_line
-from superpose.tensors import checked_device
 
 if TYPE_CHECKING:
     import torch

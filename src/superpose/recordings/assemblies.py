@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.arrays.labels import UNITS
 from superpose.files import DataError
 from superpose.recordings.axes import are_told, role, two_dimensional
 from superpose.recordings.choice import choose, chosen, listed
 from superpose.recordings.labels import KINDS, LABELS, plain
-from superpose.rows import UNITS
 
 Array = NDArray[Any]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.arrays.labels import UNITS
 from superpose.files import DataError, argument, in_python, on_command_line
 from superpose.recordings.labels import LABELS, plain
 from superpose.recordings.unpacking import unpacked
-from superpose.rows import UNITS
 
 # With or without an s.
 SAMPLES = ("sample", "presentation", "condition")

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.arrays.labels import LABELS, UNNAMED
 from superpose.files import DataError
 from superpose.recordings.choice import listed
-from superpose.rows import LABELS, UNNAMED
 
 # Fewer rows may count by chance.
 COUNTED = 5

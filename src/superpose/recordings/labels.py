@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from superpose.arrays.labels import KINDS, LABELS
+from superpose.arrays.tensors import as_array
 from superpose.files import DataError, in_python, on_command_line
-from superpose.rows import KINDS, LABELS
-from superpose.tensors import as_array
 
 __all__ = ["KINDS", "LABELS", "MISSING", "labelled", "plain", "written"]
 

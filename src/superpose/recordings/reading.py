@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays import as_responses
+from superpose.arrays.tensors import as_array
 from superpose.files import DataError
 from superpose.recordings.axes import named, samples_by_units, two_dimensional
 from superpose.recordings.h5ad import read_h5ad
@@ -26,7 +27,6 @@ from superpose.recordings.tables import read_csv, read_parquet, read_tsv, spelle
 from superpose.recordings.tensors import read_safetensors
 from superpose.recordings.unpacking import Progress, kept, told, unpacked
 from superpose.recordings.zarrs import read_zarr
-from superpose.tensors import as_array
 
 READERS: Mapping[str, Callable[[Path, str | None], dict[str, Any]]] = {
     ".npy": read_npy,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from superpose.arrays.tensors import to_numpy
 from superpose.recordings.choice import choose
-from superpose.tensors import to_numpy
 
 
 def read_safetensors(file: Path, key: str | None) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from superpose.wide import turned
+from superpose.moments.wide import turned
 
 Array = NDArray[Any]
 

@@ -11,10 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_moderate, group_labels
 from superpose.files import DataError
-from superpose.permutations import permutations as exchanges
 from superpose.sharing.decoder import Decoder, correlations, decoder
 from superpose.sharing.features import Features
 from superpose.statistics import false_discovery
+from superpose.statistics.permutations import permutations as exchanges
 
 Array = NDArray[Any]
 Index = NDArray[np.int64]

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_moderate, chunks, group_folds, group_labels, shuffled_folds
+from superpose.arrays.tensors import as_array
 from superpose.dictionaries.coding.shrinkage import amounts, either_sign
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.files import DataError
@@ -20,7 +21,6 @@ from superpose.metrics.splits import marked
 from superpose.sharing.consensus import CODING, WIDE, Consensus, Step, consensus
 from superpose.sharing.encoding import Atoms, Encoder, Trained
 from superpose.sharing.reduction import reproduced_components, why_reduced
-from superpose.tensors import as_array
 
 Array = NDArray[Any]
 Mask = NDArray[np.bool_]

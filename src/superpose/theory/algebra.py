@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.arrays.tensors import as_array
 from superpose.files import DataError
-from superpose.tensors import as_array
 
 Array = NDArray[np.float64]
 

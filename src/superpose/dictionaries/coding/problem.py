@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays import as_responses, check_finite
+from superpose.arrays.tensors import as_array
 from superpose.files import DataError
-from superpose.tensors import as_array
 
 Array = NDArray[Any]
 

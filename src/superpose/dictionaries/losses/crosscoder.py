@@ -11,11 +11,11 @@ from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from superpose.arrays import as_responses, check_paired, chunks
+from superpose.arrays.labels import check_rows
 from superpose.dictionaries.losses.terms import Weights, penalty
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.dictionaries.sparsity import Codes
 from superpose.files import DataError
-from superpose.rows import check_rows
 
 
 def shared_code(saes: nn.ModuleList | Sequence[SparseAutoencoder], *xs: ArrayLike | Tensor) -> ArrayLike | Tensor:

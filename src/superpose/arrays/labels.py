@@ -37,7 +37,7 @@ def check_rows(systems: Mapping[str, Any]) -> None:
     Examples
     --------
     >>> import pandas as pd
-    >>> from superpose.rows import check_rows
+    >>> from superpose.arrays.labels import check_rows
     >>> frame = pd.DataFrame([[1.0], [2.0]], index=["cat", "dog"])
     >>> check_rows({"a": frame, "b": frame})
     """

@@ -73,7 +73,6 @@ class Permutations:
                 index[stratum.members] = stratum.members[generator.permutation(len(stratum.members))]
             yield index
 
-
     def scramble(self, seed: int) -> Index:
         """Return one permutation that also orders the samples inside each group at random.
 
@@ -115,7 +114,7 @@ def permutations(samples: int, folds: Index | None = None, groups: Index | None 
     Examples
     --------
     >>> import numpy as np
-    >>> from superpose.permutations import permutations
+    >>> from superpose.statistics.permutations import permutations
     >>> groups = np.repeat(np.arange(8), [3, 3, 3, 3, 5, 5, 5, 6])
     >>> found = permutations(33, None, groups)
     >>> len(found.kept), [stratum.members.shape for stratum in found.strata]

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpstrf
 
-from superpose.moments import Precision, working_type
+from superpose.moments.rows import Precision, working_type
 from superpose.numerics.float16 import widen
 
 Array = NDArray[Any]
@@ -37,7 +37,7 @@ def compact(x: Float[np.ndarray, "*repeats samples units"]) -> Float[np.ndarray,
     Examples
     --------
     >>> import numpy as np
-    >>> from superpose.wide import compact
+    >>> from superpose.moments.wide import compact
     >>> x = np.random.default_rng(0).normal(size=(5, 80))
     >>> turned = compact(x)
     >>> turned.shape, np.allclose(turned @ turned.T, x @ x.T)
@@ -73,7 +73,7 @@ def turned(
     Examples
     --------
     >>> import numpy as np
-    >>> from superpose.wide import turned
+    >>> from superpose.moments.wide import turned
     >>> x = np.random.default_rng(0).normal(size=(5, 80))
     >>> about = x - x.mean(axis=0)
     >>> rows = turned(x)

@@ -43,7 +43,7 @@ def to_numpy(value: Any, name: str = "an array") -> Any:
     Examples
     --------
     >>> import torch
-    >>> from superpose.tensors import to_numpy
+    >>> from superpose.arrays.tensors import to_numpy
     >>> to_numpy(torch.tensor([[0.0, 1.5]]).to_sparse().bfloat16())
     array([[0. , 1.5]], dtype=float32)
     """
@@ -74,7 +74,7 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
 
     Examples
     --------
-    >>> from superpose.tensors import as_array
+    >>> from superpose.arrays.tensors import as_array
     >>> as_array([[1, 2], [3, 4]], "x").shape
     (2, 2)
     """
@@ -153,7 +153,7 @@ def checked_device(device: str) -> str:
 
     Examples
     --------
-    >>> from superpose.tensors import checked_device
+    >>> from superpose.arrays.tensors import checked_device
     >>> checked_device("cpu")
     'cpu'
     """
