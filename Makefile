@@ -32,7 +32,7 @@ lint: .venv/core.stamp
 
 # The documentation shows what this wrote with SCALE=paper.
 SCALE ?= laptop
-FIGURES := figure1 figure2 figure3 figure4 figure5 width recovery colour noise samples rdms content
+FIGURES = $(shell $(BIN)/python -c 'from superpose.paper import FIGURES; print(*FIGURES)')
 figures: .venv/encoders.stamp
 	set -e; for figure in $(FIGURES); do $(BIN)/superpose reproduce $$figure --scale $(SCALE) --out figures; done
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from superpose import __version__ as version
+from superpose.paper import FIGURES
 
 sys.path.insert(0, str(Path(__file__).parent))
 
@@ -51,6 +52,14 @@ def escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[s
     lines[:] = [line if line.lstrip().startswith((">>>", "...")) else _markup.sub(r"\\\g<0>", line) for line in lines]
 
 
+def list_figures(app: Any, page: str, source: list[str]) -> None:
+    """Give each figure a section of the page about reproduction."""
+    if page == "api/reproduce":
+        for module in (f"superpose.paper.{name}" for name in FIGURES):
+            source[0] += f"\n{module}\n{'-' * len(module)}\n\n.. automodule:: {module}\n"
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", list_figures)
     # Before numpydoc, whose priority is 500.
     app.connect("autodoc-process-docstring", escape, priority=400)

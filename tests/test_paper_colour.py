@@ -28,7 +28,7 @@ def fails(table):
 
 
 def test_the_smoke_study_gives_every_score_or_the_reason_why_not(tmp_path):
-    table = colour.STUDIES["smoke"].run(tmp_path)
+    table = colour.FIGURE.at("smoke").run(tmp_path)
     assert len(table) == 2 * 4 * 3 * 5 * 4
     assert set(table["metric"]) == {*RAW, "latent_cka_estimate"}
     assert not table[["theory", "expected", "why"]].isna().any(axis=None)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from superpose.paper.claims import judge
-from superpose.paper.content import CLAIMS, STUDIES, draw, measure, study, summary
+from superpose.paper.content import CLAIMS, FIGURE, draw, measure, study, summary
 from superpose.paper.content.latents import KINDS, PROJECTIONS
 from superpose.paper.content.regimes import REGIMES, drawn, is_told, is_wrong
 from superpose.paper.content.summary import inverted
@@ -144,4 +144,4 @@ def test_what_is_measured_of_a_pair(tmp_path):
 def test_more_pairs_leave_the_others_as_they_are():
     few, more = (study(core=core, hard=1, seed=4) for core in (2, 5))
     assert {job.key for job in few.jobs()} < {job.key for job in more.jobs()}
-    assert len(STUDIES["paper"].cells) == 500 + 30 * (len(REGIMES) - 1)
+    assert len(FIGURE.at("paper").cells) == 500 + 30 * (len(REGIMES) - 1)

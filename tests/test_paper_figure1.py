@@ -33,7 +33,7 @@ def verdicts(table):
 
 
 def test_the_smoke_study_gives_every_matrix_and_score_without_gaps(tmp_path):
-    table = figure1.STUDIES["smoke"].run(tmp_path)
+    table = figure1.FIGURE.at("smoke").run(tmp_path)
     entries = table[table["matrix"] != "scores"]
     assert not entries[["system", "row", "column", "value"]].isna().any(axis=None)
     pair = entries[entries["draw"] == 0]

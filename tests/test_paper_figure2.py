@@ -15,7 +15,7 @@ from superpose.paper.summary import excess, over_draws, smallest_step
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    return figure2.STUDIES["smoke"].run(tmp_path_factory.mktemp("figure2"))
+    return figure2.FIGURE.at("smoke").run(tmp_path_factory.mktemp("figure2"))
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,7 @@ class TestStudy:
         pd.testing.assert_frame_equal(grown, fresh, check_exact=True)
 
     def test_the_paper_scale_is_the_papers(self):
-        cells = pd.DataFrame(figure2.STUDIES["paper"].cells)
+        cells = pd.DataFrame(figure2.FIGURE.at("paper").cells)
         assert len(cells) == 200 * 16 * 6
         assert sorted(cells.active.unique()) == [2, 4, 8, 16, 32, 64]
         assert (cells.units.min(), cells.units.max()) == (4, 256)

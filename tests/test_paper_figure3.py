@@ -23,7 +23,7 @@ CELL = {
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    return figure3.STUDIES["smoke"].run(tmp_path_factory.mktemp("figure3"))
+    return figure3.FIGURE.at("smoke").run(tmp_path_factory.mktemp("figure3"))
 
 
 def verdict(table, words):
@@ -66,7 +66,7 @@ def test_a_cell_scores_column_masked_systems_of_the_unions_latents(monkeypatch):
 def test_the_smoke_table_is_whole(smoke):
     assert {*figure3.BY, "metric", "score", "theory", "expected", "draw"} <= set(smoke.columns)
     assert set(smoke["metric"]) == set(figure3.METRICS)
-    assert len(smoke) == len(figure3.STUDIES["smoke"].cells) * 3
+    assert len(smoke) == len(figure3.FIGURE.at("smoke").cells) * 3
     assert not smoke.isna().any().any()
 
 
@@ -88,7 +88,7 @@ def test_other_sizes_leave_a_draw_as_it_was(tmp_path):
 
 
 def test_defaults_are_those_of_the_appendix():
-    cells = pd.DataFrame(figure3.STUDIES["paper"].cells)
+    cells = pd.DataFrame(figure3.FIGURE.at("paper").cells)
     assert set(cells["shared"]) == {70, 80, 90, 100}
     assert set(cells["fraction"]) == {0.05, 0.1, 0.15, 0.2}
     assert (cells["units_b"].min(), cells["units_b"].max(), cells["units_b"].nunique()) == (5, 100, 10)

@@ -35,7 +35,7 @@ CELL = {
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    return figure4.STUDIES["smoke"].run(tmp_path_factory.mktemp("figure4"))
+    return figure4.FIGURE.at("smoke").run(tmp_path_factory.mktemp("figure4"))
 
 
 def measured(seed=0, **settings):

@@ -121,13 +121,13 @@ def test_every_claim_can_fail():
 
 
 def test_the_study_has_every_pair_once_and_what_takes_longest_first():
-    study = figure5.STUDIES["laptop"]
+    study = figure5.FIGURE.at("laptop")
     works = [cell["work"] for cell in study.cells]
     assert works[:5] == ["together", "independent", *["held against"] * 3]
     pairs = [cell["layers"] for cell in study.cells if cell["work"] in ("pair", "held against")]
     assert len(pairs) == len(set(pairs)) == 36
     assert len({job.seed for job in study.jobs()}) == len(study.cells)
-    assert len(figure5.STUDIES["paper"].cells) == 3 * len(study.cells)
+    assert len(figure5.FIGURE.at("paper").cells) == 3 * len(study.cells)
 
 
 def test_the_drawing_counts_points_on_either_side_and_has_a_row_a_line():

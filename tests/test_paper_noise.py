@@ -21,7 +21,7 @@ def fails(table):
 
 
 def test_the_smoke_study_gives_every_score(tmp_path):
-    table = noise.STUDIES["smoke"].run(tmp_path)
+    table = noise.FIGURE.at("smoke").run(tmp_path)
     assert len(table) == 4 * 2 * 3 * 4
     assert set(table["metric"]) == {*RAW, "cka_corrected"}
     assert not table[["score", "theory", "expected", "why"]].isna().any(axis=None)

@@ -17,7 +17,7 @@ SETTINGS = {"latents": 32, "samples": 60, "active": 4, "entries": "gaussian", "u
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    return rdms.STUDIES["smoke"].run(tmp_path_factory.mktemp("rdms"))
+    return rdms.FIGURE.at("smoke").run(tmp_path_factory.mktemp("rdms"))
 
 
 @pytest.fixture(scope="module")

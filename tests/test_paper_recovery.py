@@ -19,7 +19,7 @@ SETTINGS = {"latents": 64, "samples": 1000, "distribution": "uniform", "supports
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    return recovery.STUDIES["smoke"].run(tmp_path_factory.mktemp("smoke"))
+    return recovery.FIGURE.at("smoke").run(tmp_path_factory.mktemp("smoke"))
 
 
 @pytest.fixture(scope="module")

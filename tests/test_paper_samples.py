@@ -20,7 +20,7 @@ SETTINGS = {"latents": 200, "active": 200, "distribution": "gaussian", "entries"
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    return samples.STUDIES["smoke"].run(tmp_path_factory.mktemp("samples"))
+    return samples.FIGURE.at("smoke").run(tmp_path_factory.mktemp("samples"))
 
 
 @pytest.fixture(scope="module")
@@ -120,8 +120,8 @@ class TestStudy:
         assert table.notna().all(axis=None)
 
     def test_the_other_scales_are_the_same_study(self):
-        assert samples.STUDIES["laptop"].cells == samples.study(draws=16).cells
-        assert {cell["samples"] for cell in samples.STUDIES["paper"].cells} >= {50, 20_000}
+        assert samples.FIGURE.at("laptop").cells == samples.study(draws=16).cells
+        assert {cell["samples"] for cell in samples.FIGURE.at("paper").cells} >= {50, 20_000}
 
 
 class TestClaims:

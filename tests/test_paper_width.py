@@ -14,7 +14,7 @@ SETTINGS = {"latents": 32, "samples": 1000, "active": 4, "distribution": "signed
 
 @pytest.fixture(scope="module")
 def smoke(tmp_path_factory):
-    return width.STUDIES["smoke"].run(tmp_path_factory.mktemp("width"))
+    return width.FIGURE.at("smoke").run(tmp_path_factory.mktemp("width"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from test_encoders import needs
 
-from superpose import cli
+from superpose import cli, paper
 from superpose.examples.encoders import L3, L6
 from superpose.paper import FIGURES
 from superpose.paper.claims import Claim, judge
@@ -31,11 +31,15 @@ NEEDS = {"figure5": needs(L6, L3)}
 @pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, [])) for name in FIGURES])
 class TestEveryFigure:
     def test_has_a_study_at_three_scales_a_drawing_and_claims(self, name):
-        module = figure(name)
-        assert list(module.STUDIES) == list(module.SCALES) == ["smoke", "laptop", "paper"]
-        assert all(study.name == name and len(study.cells) for study in module.STUDIES.values())
-        assert all(isinstance(claim, Claim) and claim.source and claim.quantity for claim in module.CLAIMS)
-        assert len({claim.text for claim in module.CLAIMS}) == len(module.CLAIMS)
+        record = figure(name)
+        assert record.name == name
+        assert list(record.scales) == ["smoke", "laptop", "paper"]
+        for scale in record.scales:
+            study = record.at(scale)
+            assert study.name == name
+            assert len(study.cells)
+        assert all(isinstance(claim, Claim) and claim.source and claim.quantity for claim in record.claims)
+        assert len({claim.text for claim in record.claims}) == len(record.claims)
 
     def test_documents_every_option(self, name):
         for function in (figure(name).study, figure(name).draw):
@@ -49,12 +53,13 @@ class TestEveryFigure:
         said = capsys.readouterr()
         header, *rows = said.out.splitlines()
         assert header.split("\t") == ["claim", "source", "quantity", "number", "low", "high", "verdict"]
-        assert len(rows) == len(figure(name).CLAIMS)
+        assert len(rows) == len(figure(name).claims)
         assert f"Written to {out}" in said.err
-        assert sorted(path.name for path in out.glob(f"{name}*")) == [f"{name}{suffix}" for suffix in SUFFIXES]
+        suffixes = SUFFIXES if figure(name).summary is None else [*SUFFIXES, "-summary.csv"]
+        assert {path.name for path in out.glob(f"{name}*")} == {f"{name}{suffix}" for suffix in suffixes}
         table = pd.read_parquet(out / f"{name}.parquet")
         pd.testing.assert_frame_equal(
-            table, figure(name).STUDIES["smoke"].run(out / "cells"), check_exact=True, check_dtype=False
+            table, figure(name).at("smoke").run(out / "cells"), check_exact=True, check_dtype=False
         )
         record = json.loads((out / f"{name}.json").read_text())
         assert record["figure"] == name
@@ -155,10 +160,10 @@ def test_a_number_that_is_not_finite_decides_nothing():
 
 
 def test_parts_of_the_tree_exist():
-    assert set(FIGURES) <= {path.stem for path in Path(figure("figure2").__file__).parent.iterdir()}
+    assert set(FIGURES) <= {path.stem for path in Path(paper.__file__).parent.iterdir()}
 
 
 def test_the_clock_of_a_study_is_not_in_its_table(tmp_path):
-    first = figure("figure2").STUDIES["smoke"].run(tmp_path / "a")
+    first = figure("figure2").at("smoke").run(tmp_path / "a")
     time.sleep(0.01)
-    pd.testing.assert_frame_equal(first, figure("figure2").STUDIES["smoke"].run(tmp_path / "b"), check_exact=True)
+    pd.testing.assert_frame_equal(first, figure("figure2").at("smoke").run(tmp_path / "b"), check_exact=True)

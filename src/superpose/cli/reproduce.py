@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 from cyclopts import App, Parameter
 
+import superpose.paper as paper
 from superpose.cli.show import show_claims, show_costs
 from superpose.paper import FIGURES
 from superpose.paper.reproduction import figure, predicted, reproduce, share
@@ -56,8 +57,8 @@ def common(
 
 def command(name: str) -> Callable[..., None]:
     """Return the command of a figure: common options, and those of its study and of its drawing."""
-    module = figure(name)
-    study, drawing = _options(module.study), _options(module.draw)
+    record = figure(name)
+    study, drawing = _options(record.study), _options(record.draw)
 
     def run(
         *,
@@ -92,14 +93,14 @@ def command(name: str) -> Callable[..., None]:
     parameters = [*inspect.signature(common, eval_str=True).parameters.values(), *study.values(), *drawing.values()]
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
-    run.__doc__ = _document(module.__doc__ or "", module.study.__doc__ or "", module.draw.__doc__ or "")
+    run.__doc__ = _document(getattr(paper, name).__doc__ or "", record.study.__doc__ or "", record.draw.__doc__ or "")
     return run
 
 
 def _options(function: Callable[..., Any]) -> dict[str, inspect.Parameter]:
     """Return the keyword options of a function as optional ones: those left out have the value of the scale."""
     # What `draw` returns is imported for type checkers alone.
-    hints = get_type_hints(function, localns={"Figure": Any})
+    hints = get_type_hints(function, localns={"Picture": Any})
     group = Parameter(group="Options that replace those of the scale", consume_multiple=True, negative="")
     return {
         name: parameter.replace(annotation=Annotated[hints[name] | None, group], default=None)

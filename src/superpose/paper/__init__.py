@@ -1,7 +1,7 @@
-"""The paper's figures and some beyond them: each module holds a study at three scales, its drawing and its claims.
+"""The paper's figures and some beyond them, a module each: its `FIGURE` holds the study, the drawing and the claims.
 
-`figure2.STUDIES["laptop"].run(folder)` gives the table, `figure2.draw(table)` the figure, and
-`claims.judge(figure2.CLAIMS, table)` says which claims hold. `reproduction.reproduce` writes all of it to a folder.
+`figure2.FIGURE.at("laptop").run(folder)` gives the table, `figure2.FIGURE.draw(table)` the picture, and
+`claims.judge(figure2.FIGURE.claims, table)` says which claims hold. `reproduction.reproduce` does all of it.
 """
 
 import lazy_loader as _lazy
@@ -11,4 +11,6 @@ FIGURES = (
     *("width", "recovery", "colour", "noise", "samples", "rdms", "content"),
 )
 
-__getattr__, __dir__, __all__ = _lazy.attach(__name__, submodules=[*FIGURES, "claims", "reproduction", "simulation"])
+__getattr__, __dir__, __all__ = _lazy.attach(
+    __name__, submodules=[*FIGURES, "claims", "figure", "reproduction", "simulation"]
+)

@@ -30,17 +30,22 @@ DASHED: dict[str, Any] = {"ls": (0, (2, 0.8)), "lw": 3.0, "color": "#F5C97A", "z
 SHADE: dict[str, Any] = {"facecolor": "#F3F3F3", "edgecolor": "#D2D2D2", "hatch": "////", "lw": 0, "zorder": 0}
 
 
+def page(width: float, height: float) -> Figure:
+    """Return an empty figure unknown to pyplot; sizes are in inches."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height))
+
+
 def panels(
     rows: int, columns: int, *, width: float = 3.5, height: float = 1.5, head: float = 0.55
 ) -> tuple[Figure, list[Axes]]:
-    """Return a figure unknown to pyplot and its axes, row by row; `head` inches above them are the legend's.
+    """Return a figure and its axes, row by row; `head` inches above them are the legend's.
 
     The default width is one column of a two-column page; `height` is that of one row, in inches.
     """
-    from matplotlib.figure import Figure
-
     total = head + rows * height + 0.4
-    figure = Figure(figsize=(width, total))
+    figure = page(width, total)
     axes = figure.subplots(rows, columns, squeeze=False)
     figure.subplots_adjust(
         left=0.46 / width,

@@ -24,6 +24,7 @@ from superpose.paper.canvas import (
     powers_of_two,
 )
 from superpose.paper.claims import Claim
+from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
 from superpose.studies.study import Study, grid
@@ -40,7 +41,7 @@ from superpose.theory import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 Array = NDArray[np.float64]
 
@@ -200,19 +201,12 @@ def study(
     return Study("colour", measure, cells, seed=seed, draw=("latents", "samples", "draw"), check=checked)
 
 
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"latents": 64, "samples": 1000, "active": (64, 8), "units": (4, 16, 64), "draws": 5},
-    "laptop": {"units": (4, 8, 16, 32, 64, 128, 256), "draws": 15},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
-
 DOTTED: dict[str, Any] = {"ls": (0, (1, 1.2)), "lw": 1.2, "color": "#56B4E9", "zorder": 3.5}
 FILLED: dict[str, Any] = {"ls": "", "markersize": 1.8, "mew": 0, "zorder": 5}
 CROSS: dict[str, Any] = {"ls": "", "marker": "x", "markersize": 3.0, "mew": 0.8, "zorder": 4}
 
 
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw raw CKA and R², CKA against units over participation ratio, and the latent CKA estimated from activity.
 
     Open markers: dense Gaussian latents, means over draws with a bar of one standard deviation. Filled: sparse ones.
@@ -484,4 +478,16 @@ CLAIMS = (
         1,
         1,
     ),
+)
+
+FIGURE = Figure(
+    "colour",
+    study,
+    scales={
+        "smoke": {"latents": 64, "samples": 1000, "active": (64, 8), "units": (4, 16, 64), "draws": 5},
+        "laptop": {"units": (4, 8, 16, 32, 64, 128, 256), "draws": 15},
+        "paper": {},
+    },
+    draw=draw,
+    claims=CLAIMS,
 )

@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 
 from superpose.files import DataError
-from superpose.paper.canvas import COLOURS, NAMES, SMALL, TEXT, dress, key
+from superpose.paper.canvas import COLOURS, NAMES, SMALL, TEXT, dress, key, page
 from superpose.paper.claims import Claim
+from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws
 from superpose.studies.study import Study, grid
@@ -22,7 +23,7 @@ from superpose.systems import projection
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
     from matplotlib.image import AxesImage
 
 Array = NDArray[np.float64]
@@ -219,14 +220,6 @@ def study(
     return Study("figure1", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"samples": 1000, "draws": 5},
-    "laptop": {"draws": 50},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
-
-
 class Kind(NamedTuple):
     """A kind of matrix: its heading, its symbol in both systems, and what its rows and columns are."""
 
@@ -272,7 +265,7 @@ LEFT, GAP, BEFORE, STRIP, RIGHT = 0.2, 0.37, 0.55, 1.3, 0.08
 HEAD, FOOT, BETWEEN = 0.45, 0.55, 0.5
 
 
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw the matrices of one pair of systems, A above B, and at the right how alike the two are.
 
     The pair is that whose scores are nearest to their means over all pairs of the table. All matrices have cells of
@@ -292,15 +285,13 @@ def draw(table: pd.DataFrame) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    from matplotlib.figure import Figure
-
     pair = _typical(table)
     found = {(system, name): _stacked(pair, system, name)[0] for name, kind in KINDS.items() for system in kind.symbols}
     shapes = {kind: matrix.shape for (_, kind), matrix in found.items()}
     cell = (WIDTH - LEFT - 4 * GAP - BEFORE - STRIP - RIGHT) / sum(shapes[kind][1] for kind in KINDS)
     band = cell * max(rows for rows, _ in shapes.values())
     total = HEAD + 2 * band + BETWEEN + FOOT
-    figure = Figure(figsize=(WIDTH, total))
+    figure = page(WIDTH, total)
 
     def place(left: float, top: float, width: float, height: float) -> Axes:
         return figure.add_axes((left / WIDTH, 1 - (top + height) / total, width / WIDTH, height / total))
@@ -358,7 +349,7 @@ def _picture(axes: Axes, matrix: Array, limit: float) -> AxesImage:
     return image
 
 
-def _scale(figure: Figure, image: AxesImage, axes: Axes, limit: float) -> None:
+def _scale(figure: Picture, image: AxesImage, axes: Axes, limit: float) -> None:
     bar = figure.colorbar(image, cax=axes, orientation="horizontal")
     bar.set_ticks([-limit, 0, limit], labels=[f"−{limit:.1f}", "0", f"{limit:.1f}"])
     axes.tick_params(labelsize=SMALL, length=0, pad=1.5)
@@ -366,7 +357,7 @@ def _scale(figure: Figure, image: AxesImage, axes: Axes, limit: float) -> None:
         spine.set(linewidth=0.4)
 
 
-def _arrow(figure: Figure, latents: Axes, weights: Axes, system: str) -> None:
+def _arrow(figure: Picture, latents: Axes, weights: Axes, system: str) -> None:
     """Lead from the latents, round the corner, to the projection of a system, and name the system there."""
     from matplotlib.patches import FancyArrowPatch
 
@@ -557,4 +548,16 @@ CLAIMS = (
         _isometry,
         low=0.01,
     ),
+)
+
+FIGURE = Figure(
+    "figure1",
+    study,
+    scales={
+        "smoke": {"samples": 1000, "draws": 5},
+        "laptop": {"draws": 50},
+        "paper": {},
+    },
+    draw=draw,
+    claims=CLAIMS,
 )

@@ -25,6 +25,7 @@ from superpose.paper.canvas import (
     shade_key,
 )
 from superpose.paper.claims import Claim
+from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
 from superpose.studies.study import Study, grid
@@ -33,7 +34,7 @@ from superpose.theory import critical_units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 ACTIVE = (2, 4, 8, 16, 32, 64)
 BY = ("active", "units")
@@ -114,14 +115,6 @@ def study(
     return Study("figure2", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"latents": 64, "samples": 1000, "active": (2, 16), "units": (4, 16, 64), "draws": 5},
-    "laptop": {"draws": 20},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
-
-
 class Reading(NamedTuple):
     """Which scores stand for the three metrics, and the metric whose closed form the paper draws for them."""
 
@@ -135,7 +128,7 @@ READINGS = {
 }
 
 
-def draw(table: pd.DataFrame, *, reading: Literal["centred", "literal"] = "centred") -> Figure:
+def draw(table: pd.DataFrame, *, reading: Literal["centred", "literal"] = "centred") -> Picture:
     """Draw the three metrics against units, a panel for each sparsity.
 
     Markers: means over draws, with a bar of one standard deviation. Solid: the mean of the draws' own closed
@@ -361,4 +354,16 @@ CLAIMS = (
         0,
         0.004,
     ),
+)
+
+FIGURE = Figure(
+    "figure2",
+    study,
+    scales={
+        "smoke": {"latents": 64, "samples": 1000, "active": (2, 16), "units": (4, 16, 64), "draws": 5},
+        "laptop": {"draws": 20},
+        "paper": {},
+    },
+    draw=draw,
+    claims=CLAIMS,
 )

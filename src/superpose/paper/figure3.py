@@ -11,6 +11,7 @@ import pandas as pd
 
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SMALL, SOLID, dress, key, legend, panels
 from superpose.paper.claims import Claim
+from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, scores, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
 from superpose.studies.study import Study, grid
@@ -19,7 +20,7 @@ from superpose.theory import cka, expected_cka, inversion_overlap, latent_covari
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 METRICS = ("cka_debiased", "cka", "rsa")
 SHOWN = "cka_debiased"
@@ -128,22 +129,7 @@ def study(
     return Study("figure3", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {
-        "features": 40,
-        "samples": 1000,
-        "overlaps": (0.7, 1.0),
-        "fractions": (0.1, 0.2),
-        "units": (5, 12, 40),
-        "draws": 8,
-    },
-    "laptop": {"draws": 10},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
-
-
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw CKA against the second system's units, a panel for each sparsity, and where the order is inverted.
 
     Upper panels: means over draws, with a bar of one standard deviation; solid, the mean of the draws' own closed
@@ -422,4 +408,23 @@ CLAIMS = (
         0,
         0.01,
     ),
+)
+
+FIGURE = Figure(
+    "figure3",
+    study,
+    scales={
+        "smoke": {
+            "features": 40,
+            "samples": 1000,
+            "overlaps": (0.7, 1.0),
+            "fractions": (0.1, 0.2),
+            "units": (5, 12, 40),
+            "draws": 8,
+        },
+        "laptop": {"draws": 10},
+        "paper": {},
+    },
+    draw=draw,
+    claims=CLAIMS,
 )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from superpose.ceilings import corrected
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
 from superpose.paper.claims import Claim
+from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
 from superpose.studies.study import Study, grid
@@ -30,7 +31,7 @@ from superpose.theory import (
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 Array = NDArray[np.floating]
 
@@ -131,15 +132,7 @@ def study(
     return Study("noise", measure, cells, seed=seed, draw=("latents", "samples", "active", "draw"), check=checked)
 
 
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"samples": 1000, "units": (16, 32), "noises": (0.0, 1.0, 2.0), "draws": 4},
-    "laptop": {"draws": 20},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
-
-
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw the raw scores and the corrected CKA against noise, a panel for each number of units.
 
     Markers: means over draws, with a bar of one standard deviation. Solid: the mean of the draws' own closed forms.
@@ -275,4 +268,16 @@ CLAIMS = (
         0,
         0.005,
     ),
+)
+
+FIGURE = Figure(
+    "noise",
+    study,
+    scales={
+        "smoke": {"samples": 1000, "units": (16, 32), "noises": (0.0, 1.0, 2.0), "draws": 4},
+        "laptop": {"draws": 20},
+        "paper": {},
+    },
+    draw=draw,
+    claims=CLAIMS,
 )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from superpose.metrics.rsa import COMPARATORS, RDMS, rsa
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SOLID, dress, key, legend, panels, powers_of_two
 from superpose.paper.claims import Claim
+from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, predictions, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
 from superpose.studies.study import Study, grid
@@ -21,7 +22,7 @@ from superpose.theory import latent_fourth_moments, rsa_euclidean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 Array = NDArray[Any]
 
@@ -137,13 +138,6 @@ def study(
     return Study("rdms", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"samples": 100, "active": (2, 16), "units": (4, 16, 64, 256), "draws": 4},
-    "laptop": {"samples": 300, "draws": 8},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
-
 MATRICES = {"dot": "inner product", "euclidean": "sq. distance", "correlation": "1 − correlation"}
 COMPARISONS = {"pearson": "Pearson", "cosine": "cosine", "spearman": "Spearman"}
 # Ranks of distances have no ceiling below 1: distances of pairs without a common latent differ by the samples' norms.
@@ -152,7 +146,7 @@ LOW_CEILING = 0.95
 CEILING: dict[str, Any] = {"ls": ":", "lw": 0.9, "zorder": 1}
 
 
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw RSA against units, a row for each matrix and a column for each comparison.
 
     Markers: means over draws, with a bar of one standard deviation. Solid: the variant's own closed form, where
@@ -334,4 +328,16 @@ CLAIMS = (
         0,
         0.03,
     ),
+)
+
+FIGURE = Figure(
+    "rdms",
+    study,
+    scales={
+        "smoke": {"samples": 100, "active": (2, 16), "units": (4, 16, 64, 256), "draws": 4},
+        "laptop": {"samples": 300, "draws": 8},
+        "paper": {},
+    },
+    draw=draw,
+    claims=CLAIMS,
 )

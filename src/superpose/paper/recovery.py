@@ -32,6 +32,7 @@ from superpose.paper.canvas import (
     shade_key,
 )
 from superpose.paper.claims import Claim
+from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, stream
 from superpose.studies.study import Study, grid
 from superpose.systems import projection
@@ -39,7 +40,7 @@ from superpose.theory import critical_units, expected_regression
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 UNITS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 RECOVERED = 0.95
@@ -143,15 +144,7 @@ def study(
     return Study("recovery", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"latents": 32, "samples": 300, "active": (2, 4), "units": (4, 8, 16, 32), "draws": 3, "supports": 200},
-    "laptop": {"draws": 15},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
-
-
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw recovery, and what would guarantee it, against units over m* = k log(n/k).
 
     Markers: means over draws, with a bar of one standard deviation, joined to tell curves apart. Above, pooled
@@ -332,4 +325,23 @@ CLAIMS = (
         _least_isometry,
         high=CANDES,
     ),
+)
+
+FIGURE = Figure(
+    "recovery",
+    study,
+    scales={
+        "smoke": {
+            "latents": 32,
+            "samples": 300,
+            "active": (2, 4),
+            "units": (4, 8, 16, 32),
+            "draws": 3,
+            "supports": 200,
+        },
+        "laptop": {"draws": 15},
+        "paper": {},
+    },
+    draw=draw,
+    claims=CLAIMS,
 )

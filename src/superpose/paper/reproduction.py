@@ -7,23 +7,24 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
 
+import superpose.paper as paper
 from superpose.files import whole
 from superpose.paper.claims import judge
+from superpose.paper.figure import Figure
 from superpose.report.plots import save
 from superpose.running.provenance import threads, versions
 from superpose.studies.study import Progress
 
 
-def figure(name: str) -> ModuleType:
-    """Return the module of a figure."""
-    return import_module(f"superpose.paper.{name}")
+def figure(name: str) -> Figure:
+    """Return what belongs to a figure, one of `superpose.paper.FIGURES`."""
+    found: Figure = getattr(paper, name).FIGURE
+    return found
 
 
 def predicted(name: str, *, scale: str = "laptop", options: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -46,11 +47,10 @@ def predicted(name: str, *, scale: str = "laptop", options: Mapping[str, Any] | 
     >>> predicted("figure2", scale="smoke").columns.tolist()
     ['work', 'cells']
     """
-    module = figure(name)
-    study = module.study(**{**module.SCALES[scale], **(options or {})})
-    if hasattr(module, "costs"):
-        costs: pd.DataFrame = module.costs(study)
-        return costs
+    record = figure(name)
+    study = record.at(scale, **(options or {}))
+    if record.costs is not None:
+        return record.costs(study)
     return pd.DataFrame({"work": [name], "cells": [len(study.cells)]})
 
 
@@ -101,18 +101,20 @@ def reproduce(
     (['figure2-claims.csv', 'figure2.csv', 'figure2.json'], 'holds')
     """
     started = time.perf_counter()
-    module, place = figure(name), Path(folder)
-    settings = {**module.SCALES[scale], **(options or {})}
-    study = module.study(**settings)
+    chosen, place = figure(name), Path(folder)
+    settings = chosen.settings(scale, **(options or {}))
+    study = chosen.study(**settings)
     table = study.run(_cells(place), engine=engine, progress=progress)
-    claims = judge(module.CLAIMS, table)
+    claims = judge(chosen.claims, table)
     with whole(place / f"{name}.parquet") as temporary:
         table.to_parquet(temporary, index=False)
-    with whole(place / f"{name}.csv") as temporary:
-        table.to_csv(temporary, index=False)
-    with whole(place / f"{name}-claims.csv") as temporary:
-        claims.to_csv(temporary, index=False)
-    save(module.draw(table, **(drawing or {})), place / name)
+    written = {"": table, "-claims": claims}
+    if chosen.summary is not None:
+        written["-summary"] = chosen.summary(table)
+    for suffix, rows in written.items():
+        with whole(place / f"{name}{suffix}.csv") as temporary:
+            rows.to_csv(temporary, index=False)
+    save(chosen.draw(table, **(drawing or {})), place / name)
     record = {
         "figure": name,
         "scale": scale,
@@ -158,8 +160,7 @@ def share(
     ...     share("figure2", folder, "1/2", scale="smoke")
     (15, 30)
     """
-    module = figure(name)
-    study = module.study(**{**module.SCALES[scale], **(options or {})})
+    study = figure(name).at(scale, **(options or {}))
     cells = _cells(Path(folder))
     study.run(cells, engine=engine, shard=shard, progress=progress)
     return study.kept(cells), len(study.cells)

@@ -19,6 +19,7 @@ from superpose.metrics.splits import split_of
 from superpose.moments import of_pair
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
 from superpose.paper.claims import Claim
+from superpose.paper.figure import Figure
 from superpose.paper.simulation import IN_SAMPLE, checked, drawn_latents, stream
 from superpose.paper.summary import excess, gap, over_draws
 from superpose.studies.study import Study, grid
@@ -27,7 +28,7 @@ from superpose.theory import adjusted_r2, cka, finite_sample_cka, held_out_r2, i
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 Array = NDArray[Any]
 Row = dict[str, Any]
@@ -190,13 +191,6 @@ def study(
     return Study("samples", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"latents": 64, "active": 8, "units": (8, 32), "samples": (24, 96, 384, 1536), "draws": 8},
-    "laptop": {"draws": 16},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
-
 LOOKS: dict[str, dict[str, Any]] = {
     "cka": {"marker": MARKERS[1], "color": COLOURS[1]},
     "cka_debiased": {"marker": MARKERS[0], "color": COLOURS[0], "markersize": 5.0},
@@ -212,7 +206,7 @@ LIMITS = {"similarity": (-0.08, 1.03), "$R^2$": (-0.9, 1.08)}
 ENOUGH: dict[str, Any] = {"ls": ":", "lw": 0.9, "color": "#777777", "zorder": 1}
 
 
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw the scores against samples, a column for each number of units.
 
     Markers: means over draws, with a bar of one standard deviation. Solid: the law at that number of samples.
@@ -363,4 +357,16 @@ CLAIMS = (
         _held_out_with_many,
         low=0,
     ),
+)
+
+FIGURE = Figure(
+    "samples",
+    study,
+    scales={
+        "smoke": {"latents": 64, "active": 8, "units": (8, 32), "samples": (24, 96, 384, 1536), "draws": 8},
+        "laptop": {"draws": 16},
+        "paper": {},
+    },
+    draw=draw,
+    claims=CLAIMS,
 )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from superpose.paper.canvas import COLOURS, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels, powers_of_two
 from superpose.paper.claims import Claim
+from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
 from superpose.studies.study import Study, grid
@@ -18,7 +19,7 @@ from superpose.theory import cka, expected_cka
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 ENSEMBLES = {
     "gaussian": "Gaussian",
@@ -149,15 +150,7 @@ def study(
     return Study("width", measure, cells, seed=seed, draw=drawn, check=checked)
 
 
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"latents": 32, "samples": 500, "units": (4, 8, 32, 128), "small": 8, "draws": 2},
-    "laptop": {"latents": 64, "draws": 15},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}
-
-
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw similarity and R² against units over features, one marker an ensemble.
 
     Markers: means over draws, with a bar of one standard deviation. Lines: the expectations over projections.
@@ -410,4 +403,16 @@ CLAIMS = (
         0,
         0.02,
     ),
+)
+
+FIGURE = Figure(
+    "width",
+    study,
+    scales={
+        "smoke": {"latents": 32, "samples": 500, "units": (4, 8, 32, 128), "small": 8, "draws": 2},
+        "laptop": {"latents": 64, "draws": 15},
+        "paper": {},
+    },
+    draw=draw,
+    claims=CLAIMS,
 )

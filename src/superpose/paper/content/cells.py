@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from superpose.paper.content.measurement import measure
 from superpose.paper.content.regimes import REGIMES
 from superpose.studies.study import Study
@@ -30,11 +28,3 @@ def study(*, core: int = 500, hard: int = 30, seed: int = 0) -> Study:
     counts = {regime: core if regime == "core" else hard for regime in REGIMES}
     cells = [{"regime": regime, "number": number} for regime, count in counts.items() for number in range(count)]
     return Study("content", measure, cells, seed=seed)
-
-
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"core": 2, "hard": 0},
-    "laptop": {"core": 50, "hard": 2},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}

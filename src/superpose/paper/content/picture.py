@@ -10,12 +10,12 @@ from superpose.paper.canvas import COLOURS, DOTS, SMALL, SOLID, dress, key, lege
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 OUTCOMES = {"right": "#009E73", "not told": "#D2D2D2", "wrong": "#D55E00"}
 
 
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw the raw and the content score of core pairs against the truth, shared fractions, and verdicts by regime.
 
     Left: debiased CKA of the activity, and the estimated CKA of the latents, against the latents' true CKA. Middle: the

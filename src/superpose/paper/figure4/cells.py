@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from superpose.paper.figure4.measurement import measure
 from superpose.paper.simulation import checked
@@ -82,11 +81,3 @@ def study(
     sized = [{**cell, "count": min(block, draws - cell["first"])} for cell in cells]
     drawn = ("latents", "active", "units", "samples", "held_out", "distribution", "first")
     return Study("figure4", measure, sized, seed=seed, draw=drawn, check=checked)
-
-
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {"units": (16, 48), "samples": 2000, "held_out": 1000, "draws": 2, "steps": 100},
-    "laptop": {"draws": 5},
-    "paper": {},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}

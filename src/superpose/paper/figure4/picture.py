@@ -13,7 +13,7 @@ from superpose.theory import critical_units
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 JOINED: dict[str, Any] = {**DOTS, "ls": "-", "lw": 0.9}
 OPEN: dict[str, Any] = {**JOINED, "ls": (0, (3, 1.5))}
@@ -29,7 +29,7 @@ RAW: dict[str, Any] = {**DOTS, "marker": "o", "color": COLOURS[0]}
 LAW: dict[str, Any] = {"ls": (0, (1, 1.2)), "lw": 1.0, "color": COLOURS[0], "zorder": 2}
 
 
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw alignment against units, and the share of its deflation that unsupervised dictionaries undo.
 
     Above, pooled held-out r: means over pairs of systems, with a bar of one standard deviation. Activity is that of

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from superpose.analysis.inputs import read_dictionaries
 from superpose.analysis.spaces import PRESETS
@@ -164,19 +163,3 @@ def _contents(recorded: Sequence[str], dictionaries: Sequence[str]) -> str:
     read = [digest(folder) for folder in recorded]
     read += [str(entry["sha256"]) for entry in read_dictionaries(dictionaries)[1].values()]
     return text_digest(read) if read else ""
-
-
-SCALES: dict[str, dict[str, Any]] = {
-    "smoke": {
-        "layers": ("L6_2", "L6_3", "L3_1"),
-        "named": ("L6_3-L3_1",),
-        "samples": 2_000,
-        "held_out": 500,
-        "expansion": 1,
-        "active": 8,
-        "steps": 50,
-    },
-    "laptop": {},
-    "paper": {"seeds": 3},
-}
-STUDIES = {scale: study(**settings) for scale, settings in SCALES.items()}

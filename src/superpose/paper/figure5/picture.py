@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from superpose.paper.canvas import COLOURS, MARKERS, SMALL, dress, key, legend
+from superpose.paper.canvas import COLOURS, MARKERS, SMALL, dress, key, legend, page
 from superpose.paper.figure5.points import beside, depths, kind, scores, share_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
 Line = tuple[str, str, str]
 # Inches.
@@ -52,7 +52,7 @@ COPIES: tuple[tuple[str, Line], ...] = (
 ROWS = (*((name, line, False) for name, line in LINES), *((name, line, True) for name, line in COPIES))
 
 
-def draw(table: pd.DataFrame) -> Figure:
+def draw(table: pd.DataFrame) -> Picture:
     """Draw latent against raw alignment of all pairs, and what the scores of some pairs are held against.
 
     Above, held-out r of predicting one layer from another, in both directions: latents against activity, against
@@ -70,13 +70,11 @@ def draw(table: pd.DataFrame) -> Figure:
     -------
     matplotlib.figure.Figure
     """
-    from matplotlib.figure import Figure
-
     judged = [pair for pair in scores(table, "nonlinear").index.to_list() if _in_order(table, pair)]
     shown = [line for line in ROWS if len(scores(table, *line[1]))]
     lines = HEIGHT_A_LINE * len(shown) + 0.25 if judged else 0.0
     height = HEAD + 2 * SCATTER + (lines + 0.75 if judged else 0.0) + FOOT
-    figure = Figure(figsize=(7.2, height))
+    figure = page(7.2, height)
     grid = figure.add_gridspec(
         2, 2, left=0.07, right=0.985, top=1 - HEAD / height, bottom=1 - (HEAD + 2 * SCATTER) / height,
         wspace=0.2, hspace=0.36,
