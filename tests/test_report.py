@@ -2,8 +2,11 @@
 
 import base64
 import hashlib
+import html
+import json
 import os
 import re
+import zlib
 from html.parser import HTMLParser
 
 import numpy as np
@@ -14,6 +17,7 @@ from test_plots import scores
 
 from superpose import report
 from superpose.files import DataError
+from superpose.report import tables
 
 HOSTILE = '</script><script>console.error("run")</script><img src=x onerror=console.error(1)>"\'&'
 
@@ -204,9 +208,7 @@ class TestContent:
         page = report.page(**parts)
         held = parts["features"].groupby("system", sort=False).held.sum()
         for name, other in (("left", "right"), ("right", "left")):
-            assert (
-                f"40 features of {name}, {held[name]} of them held by {other} (dots), {40 - held[name]} not" in page
-            )
+            assert f"40 features of {name}, {held[name]} of them held by {other} (dots), {40 - held[name]} not" in page
         filled = re.findall(r'class="dots" d="(.*?)"', page)
         assert [path.count("M") for path in filled] == list(held)
 
@@ -265,19 +267,57 @@ def test_copies_that_controls_make_are_no_systems():
     assert 'class="matrix"' not in written(table)
 
 
-@pytest.mark.parametrize(("systems", "most"), [(2, 2_000_000), (36, 6_000_000)])
-def test_size(systems, most, tmp_path):
-    path = report.write(
-        tmp_path / "report.html", **invented([f"a network of a long name, layer {i}" for i in range(systems)])
-    )
-    assert path.stat().st_size <= most
+@pytest.mark.parametrize(("systems", "features"), [(2, 40), (2, 2_000), (36, 40), (36, 200)])
+def test_size(systems, features, tmp_path):
+    names = [f"a network of a long name, layer {i}" for i in range(systems)]
+    path = report.write(tmp_path / "report.html", **invented(names, features=features))
+    assert path.stat().st_size <= 2_000_000
     assert os.listdir(tmp_path) == ["report.html"]
 
 
-def test_tables_of_very_many_rows_say_where_all_are():
-    table = scores([(f"the first network, layer {i}", f"the second network, layer {i}") for i in range(300)])
+def unpacked(page, name=""):
+    """Return what parts of a page hold that its script unpacks, in their order."""
+    found = re.findall(rf'class="packed"{name and f" id={chr(34)}{name}{chr(34)}"}>(.*?)</script>', page)
+    return [json.loads(zlib.decompress(base64.b64decode(data), -zlib.MAX_WBITS)) for data in found]
+
+
+def test_pairs_of_many_systems_are_packed_whole():
+    names = [f"layer {i}" for i in range(8)]
+    parts = invented(names)
+    page = report.page(**parts)
+    (value,) = unpacked(page, "pairs-packed")
+    assert value["systems"] == names
+    assert value["couples"] == [[a, b] for a in range(8) for b in range(a + 1, 8)]
+    for row, panel in zip(parts["content"].itertuples(), value["panels"], strict=True):
+        assert f"<h3>{row.system_a} and {row.system_b} " in panel
+        assert all(html.escape(text) in panel for text in row.told)
+        assert panel.count('class="dots"') == 2
+        strongest = table_rows(panel, f"features of {row.system_a} and {row.system_b}")
+        assert list(strongest["System"]) == [row.system_a] * 5 + [row.system_b] * 5
+        assert list(strongest["Feature"]) == [*"01234"] * 2
+
+
+def test_rows_beyond_the_first_are_packed(monkeypatch):
+    table = scores([(f"the first network, layer {i}", f"the second network, layer {i}") for i in range(200)])
     page = written(table)
-    assert re.search(rf"The first [\d,]+ of {len(table):,} scores; the saved table holds all", page)
+    rest = "".join(unpacked(page))
+    shown = len(table_rows(page))
+    assert 100 < shown < len(table) == shown + rest.count("<tr>")
+    assert f"{len(table):,} scores." in page
+    monkeypatch.setattr(tables, "ROWS", 1_000)
+    page = written(table)
+    assert len(table_rows(page)) + "".join(unpacked(page)).count("<tr>") == 1_000
+    assert f"The first 1,000 of {len(table):,} scores; the table that this page was written from holds all." in page
+
+
+def test_tables_beside_the_page_are_linked(parts):
+    beside = {"scores": ["alignment.csv"], "features": ["all features.csv", "features.parquet"]}
+    page = report.page(**parts, beside=beside)
+    assert external(page) == ["all%20features.csv", "features.parquet", "alignment.csv"]
+    text = "".join(Reader(page).text)
+    assert "80 features, also in all features.csv and features.parquet." in text
+    assert "also in alignment.csv." in text
+    assert "1 pair." in text
 
 
 def test_the_same_input_gives_the_same_bytes():

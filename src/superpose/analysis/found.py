@@ -84,12 +84,16 @@ class Analysis:
         names = list(dict.fromkeys(self.table.metric))
         return alignment(self.table, metrics=[name for name in MAIN if name in names] or names[:MOST])
 
+    @property
+    def reported(self) -> dict[str, Any]:
+        """What a report shows of it: the parts that `superpose.report.page` takes."""
+        content: dict[str, Any] = {} if self.content is None else self.content.reported
+        settings = self.settings | content.pop("settings", {})
+        scored = sentences(self.table, self.settings.get("permutations"))
+        return content | {"sentences": scored, "warnings": self.warnings, "table": self.table, "settings": settings}
+
     def report(self, path: str | os.PathLike[str], title: str = "Alignment") -> Path:
         """Write one self-contained HTML page: verdicts and pictures, features, scores, methods and settings."""
         from superpose.report import write
 
-        content: dict[str, Any] = {} if self.content is None else self.content.reported
-        settings = self.settings | content.pop("settings", {})
-        scored = sentences(self.table, self.settings.get("permutations"))
-        parts = content | {"sentences": scored, "warnings": self.warnings, "table": self.table, "settings": settings}
-        return write(path, title=title, **parts)
+        return write(path, title=title, **self.reported)

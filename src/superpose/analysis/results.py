@@ -13,6 +13,9 @@ from superpose.files import whole
 from superpose.running.folders import RECORD
 from superpose.running.provenance import threads, versions
 
+# What the page calls the tables whose files are called otherwise.
+SHOWN_AS = {"alignment": "scores"}
+
 
 def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title: str = "Alignment") -> None:
     """Write the tables, the pictures, report.html, and last run.json, each whole or not at all.
@@ -31,6 +34,7 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
     title : str
         Heading of the report.
     """
+    from superpose.report import write as write_page
     from superpose.report.plots import save
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -48,7 +52,9 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
             table.to_csv(temporary, index=False)
     for name, figure in pictures.items():
         save(figure, folder / name)
-    replace(analysis, settings={**analysis.settings, **provenance}).report(folder / "report.html", title=title)
+    parts = replace(analysis, settings={**analysis.settings, **provenance}).reported
+    files = {SHOWN_AS.get(name, name): [f"{name}.csv", f"{name}.parquet"] for name in tables}
+    write_page(folder / "report.html", title=title, beside=files, **parts)
     of_content = {} if analysis.content is None else {"content": analysis.content.settings}
     content = {
         "settings": analysis.settings,

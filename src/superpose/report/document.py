@@ -10,6 +10,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 from string import Template
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -18,17 +19,13 @@ from superpose.files import whole
 from superpose.report import content as contents
 from superpose.report import features as browser
 from superpose.report import methods, scores
-from superpose.report.pairs import matrices, pairs_of, panel
+from superpose.report.pairs import LISTED, chosen, listed, matrices, pairs_of
 from superpose.report.plots import tidy
 from superpose.report.reading import SPACES_READ
 from superpose.report.tables import table as table_of
 
-# Bytes of the rows of each table, so that a page of many systems still opens at once.
-SCORE_BYTES, CONTENT_BYTES, FEATURE_BYTES = 600_000, 300_000, 600_000
 # Up to so many pairs are laid out in full, one below the other; sentences, at most, before the rest is folded.
 LAID_OUT, SAID = 3, 6
-# Up to so many pairs, each has its line from the start.
-LISTED = 12
 LEGEND = (
     "A cell opens what was found of its pair. Verdicts: = the same features, ⊂ one system's among the other's, "
     "≈ shared in part, ≠ different, ? cannot tell."
@@ -81,6 +78,7 @@ def page(
     settings: Mapping[str, Any],
     content: pd.DataFrame | None = None,
     features: pd.DataFrame | None = None,
+    beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
     """Return the report as HTML that refers to nothing outside itself.
 
@@ -104,6 +102,8 @@ def page(
         One row a pair, the table of `superpose.content`; a column `told` holds the sentences of each pair.
     features : pandas.DataFrame, optional
         One row a feature and other system, `features` of `superpose.content`.
+    beside : mapping of str to sequence of str, optional
+        Names of the files beside the page that hold its whole tables, for links: "scores", "content", "features".
 
     Returns
     -------
@@ -127,15 +127,15 @@ def page(
     rows = scores.arranged(tidy(NO_SCORES if table is None else table))
     pairs = pairs_of(content, rows, features)
     laid_out = len(pairs.couples) <= LAID_OUT
-    panels = "\n".join(panel(pairs, place, opened=laid_out) for place in range(len(pairs.couples)))
+    panels = listed(pairs, opened=laid_out) if len(pairs.couples) <= LISTED else chosen(pairs)
     said = methods.paragraph(content, rows, settings)
     script = _part("page.js")
     parts = [
         _section("Systems × systems", matrices(pairs), LEGEND, name="matrices"),
-        "" if laid_out else _section("Pairs", _folded(panels, len(pairs.couples))),
-        _section("Content of pairs", _content(content)),
-        _section("Features, shared and private", _features(features)),
-        _section("Scores", _scores(rows)),
+        "" if laid_out else _section("Pairs", panels),
+        _section("Content of pairs", _content(content, beside.get("content", ()))),
+        _section("Features, shared and private", _features(features, beside.get("features", ()))),
+        _section("Scores", _scores(rows, beside.get("scores", ()))),
         _section("How to read the spaces", _reading(rows)),
         _section("Methods, to paste", _methods(said, content)),
     ]
@@ -171,10 +171,6 @@ def _counted(content: pd.DataFrame | None) -> str:
     return f"<p>Features of {len(content):,} pairs: {escape(counted)}. Each pair is below.</p>"
 
 
-def _folded(panels: str, count: int) -> str:
-    return panels if count <= LISTED else f"<details><summary>All {count:,} pairs</summary>{panels}</details>"
-
-
 def _said(sentences: Sequence[str]) -> str:
     first, rest = sentences[:SAID], sentences[SAID:]
     shown = "\n".join(f"<p>{escape(text)}</p>" for text in first)
@@ -184,32 +180,27 @@ def _said(sentences: Sequence[str]) -> str:
     return f"{shown}\n<details><summary>{len(rest):,} more sentences</summary>{more}</details>"
 
 
-def _content(content: pd.DataFrame | None) -> str:
+def _content(content: pd.DataFrame | None, kept: Sequence[str]) -> str:
     if content is None or not len(content):
         return ""
-    return table_of(
-        "content", "pairs", contents.COLUMNS, content.to_dict("records"), CONTENT_BYTES, "content.csv holds all of them"
-    )
+    return table_of("content", "pairs", contents.COLUMNS, content.to_dict("records"), kept)
 
 
-def _features(features: pd.DataFrame | None) -> str:
+def _features(features: pd.DataFrame | None, kept: Sequence[str]) -> str:
     if features is None or not len(features):
         return ""
     shown = browser.browsable(features)
-    rows = shown.to_dict("records")
-    table = table_of("features", "features", browser.COLUMNS, rows, FEATURE_BYTES, "features.csv holds all of them")
+    table = table_of("features", "features", browser.COLUMNS, shown.to_dict("records"), kept)
     if len(shown) == len(features):
         return table
-    note = f"Shown are the strongest of {len(features):,} rows; the table of features holds all of them."
+    note = f"Shown are the strongest of {len(features):,} rows, a row a feature and other system."
     return f"<p class='note'>{note}</p>{table}"
 
 
-def _scores(rows: pd.DataFrame) -> str:
+def _scores(rows: pd.DataFrame, kept: Sequence[str]) -> str:
     if not len(rows):
         return ""
-    return table_of(
-        "scores", "scores", scores.COLUMNS, rows.to_dict("records"), SCORE_BYTES, "the saved table holds all"
-    )
+    return table_of("scores", "scores", scores.COLUMNS, rows.to_dict("records"), kept)
 
 
 def _reading(rows: pd.DataFrame) -> str:

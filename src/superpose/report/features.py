@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,15 +24,17 @@ def browsable(features: pd.DataFrame) -> pd.DataFrame:
     one that tells it best.
     """
     sides = features.groupby(["system", "other"], sort=False).ngroups
-    rows = features.assign(where=_where(features)) if sides <= APART else _over_others(features)
+    rows = placed(features) if sides <= APART else _over_others(features)
     each = rows.groupby([name for name in ("system", "other") if sides <= APART or name == "system"], sort=False)
     most = max(1, ROWS // max(1, each.ngroups))
     rank = each["variance"].rank(method="first", ascending=False)
     return rows[rank <= most].sort_values("variance", ascending=False, kind="stable")
 
 
-def _where(features: pd.DataFrame) -> Any:
-    return np.where(~features["assessable"], "not assessable", np.where(features["held"], "shared", "private"))
+def placed(features: pd.DataFrame) -> pd.DataFrame:
+    """Return features with `where` each is held: shared, private or not assessable."""
+    where = np.where(~features["assessable"], "not assessable", np.where(features["held"], "shared", "private"))
+    return features.assign(where=where)
 
 
 def _over_others(features: pd.DataFrame) -> pd.DataFrame:
@@ -42,8 +43,7 @@ def _over_others(features: pd.DataFrame) -> pd.DataFrame:
     holding, others = grouped["held"].sum(), grouped["other"].size()
     best["others"] = [f"{int(holding[key])} of {int(others[key])}" for key in best.index]
     best["holding"] = [int(holding[key]) for key in best.index]
-    rows = best.reset_index()
-    return rows.assign(where=_where(rows))
+    return placed(best.reset_index())
 
 
 def _ratio(row: Row) -> Cell:
@@ -99,4 +99,11 @@ COLUMNS = (
         "false discovery rate of: the other system is independent of it",
         lambda row: Cell(escape(p_number(row.get("q"))), rounded(row.get("q"))),
     ),
+)
+
+# Of one pair, below its scores.
+OF_PAIR = tuple(
+    column._replace(meaning="", filtered=False)
+    for column in COLUMNS
+    if column.heading in ("Feature", "System", "Where", "Strength", "Strongest samples", "Ratio")
 )

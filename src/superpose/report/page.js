@@ -1,5 +1,6 @@
 "use strict";
-// Everything can be read without this script; it sorts, searches, filters and exports tables, and opens pairs.
+// Verdicts, tables and the first matrix can be read without this script. It unpacks the rest, sorts, searches, filters and
+// exports tables, and shows pairs.
 // Rows from which on a table is searched rather than read.
 const FEW = 6;
 const make = (name, properties = {}, ...children) => {
@@ -9,6 +10,13 @@ const make = (name, properties = {}, ...children) => {
 };
 const valueOf = cell => cell?.dataset.v !== undefined ? Number(cell.dataset.v) : cell?.textContent.trim() ?? "";
 const quoted = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
+
+async function unpacked(element) {
+  const bytes = Uint8Array.from(atob(element.textContent), letter => letter.charCodeAt(0));
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  element.remove();
+  return new Response(stream).json();
+}
 
 function compare(a, b) {
   // What is missing comes last, whichever way is up.
@@ -42,7 +50,9 @@ function exported(name, table) {
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
 
-function tools(grid) {
+async function tools(grid) {
+  const rest = grid.querySelector("script.packed");
+  if (rest) grid.querySelector("tbody").insertAdjacentHTML("beforeend", await unpacked(rest));
   const table = grid.querySelector("table");
   const rows = [...table.tBodies[0].rows];
   if (rows.length < 2) return;
@@ -79,21 +89,65 @@ function tools(grid) {
   update();
 }
 
-function chosen(matrices) {
-  if (matrices.length < 2) return;
-  const select = make("select", {}, ...matrices.map((matrix, place) =>
+async function matrices() {
+  const rest = document.getElementById("matrices-packed");
+  if (rest) document.querySelector(".matrix").insertAdjacentHTML("afterend", await unpacked(rest));
+  const all = [...document.querySelectorAll(".matrix")];
+  if (all.length < 2) return;
+  const select = make("select", {}, ...all.map((matrix, place) =>
     make("option", {value: place, textContent: matrix.dataset.name})));
-  const show = () => matrices.forEach((matrix, place) => { matrix.hidden = place !== Number(select.value); });
+  const show = () => all.forEach((matrix, place) => { matrix.hidden = place !== Number(select.value); });
   select.addEventListener("change", show);
-  matrices[0].before(make("div", {className: "tools"}, make("label", {}, "Matrix of", select)));
+  all[0].before(make("div", {className: "tools"}, make("label", {}, "Matrix of", select)));
   show();
 }
 
+const asked = () => Number(location.hash.match(/^#pair-(\d+)$/)?.[1] ?? NaN);
+
+// Where pairs are too many to stand on the page, one is shown at a time; the address says which.
+async function pairs() {
+  const source = document.getElementById("pairs-packed");
+  if (!source) return () => {};
+  const {systems, couples, panels} = await unpacked(source);
+  const box = document.getElementById("pair");
+  const [one, other] = [make("select"), make("select")];
+  const placeOf = (a, b) => couples.findIndex(pair => pair.includes(a) && pair.includes(b));
+  const fill = (select, numbers, value) => {
+    select.replaceChildren(...numbers.map(number => make("option", {value: number, textContent: systems[number]})));
+    select.value = value;
+  };
+  const partners = a => [...systems.keys()].filter(b => b !== a && placeOf(a, b) >= 0);
+  const show = (place, [a, b] = couples[place]) => {
+    fill(one, [...systems.keys()], a);
+    fill(other, partners(a), b);
+    box.innerHTML = panels[place];
+    box.hidden = false;
+    box.querySelectorAll(".grid").forEach(tools);
+  };
+  const choose = () => {
+    const a = Number(one.value);
+    const b = partners(a).includes(Number(other.value)) ? Number(other.value) : partners(a)[0];
+    const place = placeOf(a, b);
+    // This moves the address without moving the reader.
+    history.replaceState(null, "", `#pair-${place}`);
+    show(place, [a, b]);
+  };
+  for (const select of [one, other]) select.addEventListener("change", choose);
+  box.before(make("div", {className: "tools"}, make("label", {}, "One system", one), make("label", {}, "The other", other)));
+  show(0);
+  return () => {
+    if (!(asked() < panels.length)) return;
+    show(asked());
+    box.focus({preventScroll: true});
+    box.scrollIntoView();
+  };
+}
+
 function open() {
-  const target = document.getElementById(location.hash.slice(1));
+  const target = Number.isNaN(asked()) ? null : document.getElementById(location.hash.slice(1));
   const pair = target?.closest("details");
   if (!pair) return;
-  for (let fold = pair; fold; fold = fold.parentElement.closest("details")) fold.open = true;
+  pair.open = true;
   target.focus({preventScroll: true});
   pair.scrollIntoView();
 }
@@ -108,10 +162,16 @@ function pasteable(box) {
   }}));
 }
 
-document.querySelectorAll(".grid").forEach(tools);
-chosen([...document.querySelectorAll(".matrix")]);
-document.querySelectorAll(".paste").forEach(pasteable);
-addEventListener("hashchange", open);
-// The same cell again changes no address.
-document.addEventListener("click", event => { if (event.target.closest(".matrix a")) setTimeout(open); });
-open();
+async function start() {
+  const shown = await pairs();
+  const go = () => { open(); shown(); };
+  addEventListener("hashchange", go);
+  // The same cell again changes no address.
+  document.addEventListener("click", event => { if (event.target.closest(".matrix a")) setTimeout(go); });
+  await matrices();
+  document.querySelectorAll(".paste").forEach(pasteable);
+  for (const grid of document.querySelectorAll("main > section > .grid")) await tools(grid);
+  go();
+  document.documentElement.dataset.ready = "";
+}
+start();

@@ -13,7 +13,10 @@ import pandas as pd
 
 from superpose.report.cells import Row, missing, number
 from superpose.report.content import badge, decomposition, kind, sign
+from superpose.report.features import OF_PAIR as FEATURES_OF_PAIR
+from superpose.report.features import placed
 from superpose.report.marks import scatter
+from superpose.report.packed import packed
 from superpose.report.plots import comparable
 from superpose.report.scores import MAIN_METRICS, OF_PAIR, metric_name
 from superpose.report.tables import table
@@ -21,9 +24,10 @@ from superpose.report.tables import table
 Couple = tuple[str, str]
 Point = tuple[float, float, bool]
 
-# Points of a scatter, at most; of many pairs, so many in all.
-POINTS, ALL_POINTS = 100, 20_000
-PAIR_BYTES = 100_000
+# Points of a scatter, at most; of many pairs, so many in all. Rows of the strongest features of a pair, each way.
+POINTS, ALL_POINTS, TOP = 100, 100_000, 5
+# Up to so many pairs are on the page as they are; more are packed, and shown one at a time.
+LISTED = 12
 # Up to so many systems, every metric has its matrix; of more, the main ones.
 EVERY_MATRIX = 12
 MAIN_MATRICES = ("Raw debiased CKA", "Raw held-out r, row")
@@ -31,13 +35,14 @@ MAIN_MATRICES = ("Raw debiased CKA", "Raw held-out r, row")
 
 @dataclass(frozen=True)
 class Pairs:
-    """All pairs of a report, by their two names: their content, scores, and points of each direction's features."""
+    """All pairs of a report, by their two names: their content, scores, and points and top of each side's features."""
 
     couples: list[Couple]
     systems: list[str]
     content: dict[Couple, Row]
     scores: dict[Couple, list[Row]]
     points: dict[Couple, list[Point]]
+    strongest: dict[Couple, list[Row]]
 
     def scores_of(self, pair: Couple) -> list[Row]:
         """Return the rows of scores of a pair, in whichever order it stands there."""
@@ -63,7 +68,13 @@ def pairs_of(content: pd.DataFrame | None, scores: pd.DataFrame, features: pd.Da
     reverse = {pair[::-1] for pair in known}
     couples = list(dict.fromkeys([*known, *(pair for pair in scored if pair in asked - reverse)]))
     systems = list(dict.fromkeys(name for pair in couples for name in pair))
-    return Pairs(couples, systems, known, scored, {} if features is None else _points(features))
+    if features is None:
+        return Pairs(couples, systems, known, scored, {}, {})
+    by_strength = placed(features.sort_values("variance", ascending=False, kind="stable"))
+    strongest: dict[Couple, list[Row]] = {}
+    for row in by_strength.groupby(["system", "other"], sort=False).head(TOP).to_dict("records"):
+        strongest.setdefault((str(row["system"]), str(row["other"])), []).append(row)
+    return Pairs(couples, systems, known, scored, _points(by_strength), strongest)
 
 
 def _measured(row: Row) -> bool:
@@ -71,10 +82,8 @@ def _measured(row: Row) -> bool:
 
 
 def _points(features: pd.DataFrame) -> dict[Couple, list[Point]]:
-    """Return the points of each direction, those of most variance first."""
-    columns = features[features["r_self"].notna() & features["r_other"].notna()].sort_values(
-        "variance", ascending=False
-    )
+    """Return the points of each direction, in the order of the rows."""
+    columns = features[features["r_self"].notna() & features["r_other"].notna()]
     found: dict[Couple, list[Point]] = {}
     names = ("system", "other", "r_self", "r_other", "held")
     for system, other, own, there, held in zip(*(columns[name].tolist() for name in names), strict=True):
@@ -82,11 +91,39 @@ def _points(features: pd.DataFrame) -> dict[Couple, list[Point]]:
     return found
 
 
-def panel(pairs: Pairs, place: int, *, opened: bool) -> str:
-    """Return all that was found of one pair, as a part of the page that opens."""
-    a, b = pair = pairs.couples[place]
+def listed(pairs: Pairs, *, opened: bool) -> str:
+    """Return all that was found of each pair, as parts of the page that open."""
+    return "\n".join(
+        f'<details class="pair"{" open" if opened else ""}><summary><h3>{_head(pairs, pair)}</h3></summary>'
+        f'<div id="pair-{place}" tabindex="-1">{_found(pairs, pair)}</div></details>'
+        for place, pair in enumerate(pairs.couples)
+    )
+
+
+def chosen(pairs: Pairs) -> str:
+    """Return all that was found of each pair, packed: the script shows the pair that is chosen."""
+    numbers = {name: place for place, name in enumerate(pairs.systems)}
+    panels = [f"<h3>{_head(pairs, pair)}</h3>{_found(pairs, pair)}{_strongest(pairs, pair)}" for pair in pairs.couples]
+    value = {
+        "systems": pairs.systems,
+        "couples": [[numbers[name] for name in pair] for pair in pairs.couples],
+        "panels": panels,
+    }
+    return (
+        "<noscript><p>The figures of each pair are shown by the script of this page, which does not run here. The "
+        "tables hold the same numbers.</p></noscript>"
+        f'<div class="pair" id="pair" tabindex="-1" hidden></div>{packed(value, "pairs-packed")}'
+    )
+
+
+def _head(pairs: Pairs, pair: Couple) -> str:
     row = pairs.content.get(pair)
-    name = escape(f"{a} and {b}")
+    name = escape(f"{pair[0]} and {pair[1]}")
+    return name if row is None else f"{name} {badge(row)}"
+
+
+def _found(pairs: Pairs, pair: Couple) -> str:
+    row = pairs.content.get(pair)
     parts = []
     if row is not None:
         parts += [f"<p>{escape(text)}</p>" for text in row.get("told", ())]
@@ -95,12 +132,14 @@ def panel(pairs: Pairs, place: int, *, opened: bool) -> str:
         parts.append(_scatters(pairs, pair))
     if rows := pairs.scores_of(pair):
         main = [one for one in rows if one["metric"] in MAIN_METRICS] or rows
-        parts.append(table(f"scores of {a} and {b}", "scores of this pair", OF_PAIR, main, PAIR_BYTES))
-    head = f"{name} {badge(row)}" if row is not None else name
-    return (
-        f'<details class="pair"{" open" if opened else ""}><summary><h3>{head}</h3></summary>'
-        f'<div id="pair-{place}" tabindex="-1">{"".join(parts)}</div></details>'
-    )
+        parts.append(table(f"scores of {pair[0]} and {pair[1]}", "scores of this pair", OF_PAIR, main))
+    return "".join(parts)
+
+
+def _strongest(pairs: Pairs, pair: Couple) -> str:
+    rows = [row for side in (pair, pair[::-1]) for row in pairs.strongest.get(side, ())]
+    name = f"features of {pair[0]} and {pair[1]}"
+    return table(name, "strongest features of this pair", FEATURES_OF_PAIR, rows) if rows else ""
 
 
 def _scatters(pairs: Pairs, pair: Couple) -> str:
@@ -124,7 +163,10 @@ def _scatters(pairs: Pairs, pair: Couple) -> str:
 
 
 def matrices(pairs: Pairs) -> str:
-    """Return a matrix of systems for the verdict, the content and each main score, or nothing for a single pair."""
+    """Return a matrix of systems for the verdict, the content and each main score, or nothing for a single pair.
+
+    Of many systems, all but the first are packed.
+    """
     if len(pairs.systems) < 3:
         return ""
     places = {pair: place for place, pair in enumerate(pairs.couples)}
@@ -133,7 +175,10 @@ def matrices(pairs: Pairs) -> str:
     if len(pairs.systems) > EVERY_MATRIX:
         scores = {name: values for name, values in scores.items() if name.startswith(MAIN_MATRICES)} or scores
     found = {**_of_content(pairs), **scores}
-    return "".join(_matrix(name, values, pairs.systems, places) for name, values in found.items())
+    first, *others = [_matrix(name, values, pairs.systems, places) for name, values in found.items()]
+    if len(pairs.systems) <= EVERY_MATRIX:
+        return first + "".join(others)
+    return first + packed("".join(others), "matrices-packed")
 
 
 def _of_content(pairs: Pairs) -> dict[str, dict[Couple, Any]]:

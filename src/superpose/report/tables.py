@@ -1,18 +1,24 @@
-"""Tables of HTML that are complete without scripts, and sort, search and export with them."""
+"""Tables of HTML that can be read without scripts, and are complete, sort, search and export with them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 from itertools import accumulate
+from urllib.parse import quote
 
 from superpose.report.cells import Cell, Column, Row
+from superpose.report.packed import packed
 
 FILTER = " data-filter"
+# Bytes of the rows that stand in a table as they are, and how many it has at most; those between are packed.
+BYTES, ROWS = 150_000, 3_000
 
 
-def table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row], most: int, kept: str = "") -> str:
-    """Return rows as a table under a caption, as many as fit into `most` bytes; the caption says if some are left out.
+def table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row], files: Sequence[str] = ()) -> str:
+    """Return rows as a table under a caption, which says if some are left out.
+
+    Rows beyond the first `BYTES` are packed, and added by the page's script. The page never holds more than `ROWS`.
 
     Parameters
     ----------
@@ -24,10 +30,8 @@ def table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row
         Those that are empty in all rows are left out; the first one heads the rows.
     rows : sequence of dict
         As `DataFrame.to_dict("records")` gives them.
-    most : int
-        Bytes of all rows together.
-    kept : str
-        Where all rows are, said where some are left out.
+    files : sequence of str
+        Names of the files beside the page that hold all rows and columns; the caption links to them.
     """
     filled = [(column, [column.cell(row) for row in rows]) for column in columns]
     shown = [filled[0], *((column, cells) for column, cells in filled[1:] if any(cell.html for cell in cells))]
@@ -41,7 +45,8 @@ def table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row
         + "</tr>"
         for i in range(len(rows))
     ]
-    fitting = sum(size <= most for size in accumulate(len(line.encode()) for line in lines))
+    kept = lines[:ROWS]
+    fitting = sum(size <= BYTES for size in accumulate(len(line.encode()) for line in kept))
     meanings = "".join(
         f"<dt>{escape(column.heading)}</dt><dd>{escape(column.meaning)}</dd>" for column, _ in shown if column.meaning
     )
@@ -49,12 +54,17 @@ def table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row
         f"<details class='meanings'><summary>What the columns of these {escape(caption)} are</summary>"
         f"<dl>{meanings}</dl></details>"
     )
-    said = escape(_said(fitting, len(lines), caption, kept))
+    count = _counted(len(kept), len(lines), caption)
+    said = escape(count[0].upper() + count[1:]) + _kept(files, whole=len(kept) == len(lines))
+    rest = ""
+    if fitting < len(kept):
+        note = f"The script of this page does not run here: these are the first {fitting:,} of {count}."
+        rest = f"<noscript><p class='note'>{escape(note)}</p></noscript>{packed(''.join(kept[fitting:]))}"
     return (
         f'<div class="grid" data-name="{escape(name)}">'
-        f'<div class="scroll" role="region" aria-label="{said}" tabindex="0">'
+        f'<div class="scroll" role="region" aria-label="{escape(count)}" tabindex="0">'
         f"<table><caption><span>{said}</span></caption><thead><tr>{head}</tr></thead>\n"
-        f"<tbody>\n{chr(10).join(lines[:fitting])}\n</tbody></table></div>{explained if meanings else ''}</div>"
+        f"<tbody>\n{chr(10).join(kept[:fitting])}\n</tbody></table></div>{rest}{explained if meanings else ''}</div>"
     )
 
 
@@ -66,7 +76,15 @@ def _cell(column: Column, cell: Cell, *, head: bool) -> str:
     return f"<td{kind}{value}>{cell.html}</td>"
 
 
-def _said(shown: int, total: int, what: str, kept: str) -> str:
+def _counted(shown: int, total: int, what: str) -> str:
     if shown < total:
-        return f"The first {shown:,} of {total:,} {what}{'; ' if kept else ''}{kept}."
-    return f"{total:,} {what if total != 1 else what.removesuffix('s')}."
+        return f"the first {shown:,} of {total:,} {what}"
+    return f"{total:,} {what if total != 1 else what.removesuffix('s')}"
+
+
+def _kept(files: Sequence[str], *, whole: bool) -> str:
+    """Return where all rows are, as HTML that follows their count."""
+    links = " and ".join(f'<a href="{quote(name)}">{escape(name)}</a>' for name in files)
+    if whole:
+        return f", also in {links}." if files else "."
+    return f"; all are in {links}." if files else "; the table that this page was written from holds all."
