@@ -116,7 +116,7 @@ def test_nothing_is_cut_off_and_all_text_is_legible(opened, pages, systems, widt
     page = opened(pages[systems], width, theme)
     if systems == 36:
         page.evaluate("location.hash = '#pair-600'")
-        page.wait_for_function("document.activeElement.id === 'pair'")
+        page.wait_for_selector("#pair:focus")
     page.locator("summary", has_text="What the columns").first.click()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert page.evaluate(CUT_OFF) == []
@@ -249,7 +249,7 @@ class TestMatrix:
         cell.focus()
         page.keyboard.press("Enter")
         pair.wait_for(state="visible")
-        page.wait_for_function("document.activeElement.id === 'pair-4'")
+        page.wait_for_selector("#pair-4:focus")
         assert pair.locator(".decomposition").count() == 1
         # The same cell opens it again.
         page.locator("details.pair[open] > summary").click()
@@ -263,7 +263,7 @@ class TestMatrix:
         cell = page.locator('.matrix:visible a[href="#pair-40"]').first
         cell.focus()
         page.keyboard.press("Enter")
-        page.wait_for_function("document.activeElement.id === 'pair'")
+        page.wait_for_selector("#pair:focus")
         # 35 pairs of layer 0 come before those of layer 1, whose sixth is layer 7.
         assert pair.locator("h3").inner_text().startswith(f"{LAYERS[1]} and {LAYERS[7]} ")
         assert pair.locator(".decomposition").count() == 1
@@ -282,7 +282,7 @@ class TestMatrix:
         assert LAYERS[20] not in other.locator("option").all_inner_texts()
         # The address is that of the pair, and opens it again.
         page.reload()
-        page.wait_for_function("document.activeElement.id === 'pair'")
+        page.wait_for_selector("#pair:focus")
         assert page.locator("#pair h3").inner_text() == heading
 
     def test_one_matrix_at_a_time(self, opened, pages):
