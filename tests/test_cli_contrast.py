@@ -1,7 +1,9 @@
 """`superpose contrast` and `partition`: the library's tables, from files."""
 
+import html
 import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -87,12 +89,17 @@ class TestTable:
         files = {"parquet", "csv", "png", "svg"}
         assert {path.name for path in Path("results").iterdir()} == {
             "run.json",
+            "report.html",
             *(f"{name}.{ending}" for ending in files),
         }
         record = json.loads(Path("results/run.json").read_text())
         assert (record["settings"]["target"], record["settings"]["seed"]) == ("V4", 3)
         assert set(record["inputs"]) == {"layer5", "layer7", "V4"}
         assert {"versions", "threads", "sentences", "groups"} <= record.keys()
+        page = Path("results/report.html").read_text(encoding="utf-8")
+        assert f'<a href="{name}.csv">' in page
+        assert all(html.escape(sentence) in page for sentence in record["sentences"])
+        assert len(re.findall(r'<tr><th scope="row" class="text">', page)) == len(expected)
         capsys.readouterr()
         assert cli.main(asked) == 2
         assert "results already holds a run (run.json)" in capsys.readouterr().err

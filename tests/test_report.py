@@ -15,9 +15,10 @@ import pytest
 from reports import invented
 from test_plots import scores
 
+import superpose as sp
 from superpose import report
 from superpose.files import DataError
-from superpose.report import tables
+from superpose.report import differences, tables
 
 HOSTILE = '</script><script>console.error("run")</script><img src=x onerror=console.error(1)>"\'&'
 
@@ -260,6 +261,94 @@ class TestContent:
         assert "sparse dictionaries" not in raw
 
 
+def contrasted():
+    rows = [("one", "two", 0.2, 0.01), ("one", "three", -0.05, 0.6)]
+    return pd.DataFrame(
+        [
+            {"target": "V4", "system_a": a, "system_b": b, "metric": "rsa", "directed": False, "score_a": 0.5,
+             "score_b": 0.5 - d, "difference": d, "low": d - 0.1, "high": d + 0.1, "error": 0.05, "p": p,
+             "p_adjusted": p, "samples": 100, "why": ""}
+            for a, b, d, p in rows
+        ]
+    )  # fmt: skip
+
+
+class TestContrasts:
+    def test_each_difference_is_said_and_drawn(self, tmp_path):
+        contrasted().to_parquet(tmp_path / "contrast.parquet")
+        page = written(None, contrasts=tmp_path / "contrast.parquet", beside={"contrast": ["contrast.parquet"]})
+        text = "".join(Reader(page).text)
+        assert "one is closer to V4 than two is by rsa (0.500 against 0.300, p = 0.010)." in text
+        assert "one and three are not told apart" in text
+        shown = table_rows(page, "contrast")
+        assert list(shown["Systems"]) == ["one − two", "one − three"]
+        assert list(shown["Difference"]) == ["+0.200", "−0.050"]
+        # The widest interval, .3, is one end; 0 is the middle.
+        assert re.findall(r'class="m (raw|other)" style="left:([\d.]+)%', page) == [("raw", "83.3"), ("other", "41.7")]
+        assert page.count('"scale signed"') == 2
+        assert "Holm, S. (1979)" in text
+        assert page == written(None, contrasts=contrasted(), beside={"contrast": ["contrast.parquet"]})
+
+    def test_what_is_said_above_is_not_said_again(self):
+        said = differences.contrast_sentences(contrasted())
+        page = written(None, contrasts=contrasted(), sentences=said)
+        assert all(page.count(sentence) == 1 for sentence in said)
+
+    def test_parts(self):
+        table = sp.partition(
+            dict(zip("abc", np.random.default_rng(0).normal(size=(3, 60, 4)), strict=True)), target="c"
+        )
+        shown = table_rows(written(None, partition=table), "partition")
+        assert list(shown["Part"]) == list(table.part)
+        np.testing.assert_allclose(shown["Score"].str.replace("−", "-").astype(float), table.score, atol=5.1e-4)
+
+
+class TestDictionaries:
+    @pytest.fixture
+    def table(self):
+        table = scores([("left", "right"), ("left", "middle")])
+        # The left system's own dictionary is the same whichever side of a pair it is on.
+        swapped = table.system_b == "left"
+        table.loc[swapped, ["fvu_a", "fvu_b"]] = [0.11, 0.08]
+        return table.assign(rare_a=0.0, rare_b=0.0, seed=0)
+
+    def test_each_is_there_once(self, table):
+        page = written(table)
+        shown = table_rows(page, "dictionaries")
+        assert list(zip(shown["System"], shown["Trained with"], strict=True)) == [
+            ("left", "right"), ("left", "middle"), ("right", "left"), ("middle", "left")]  # fmt: skip
+        assert set(shown["State"]) == {"sound"}
+        left = table_rows(page, "dictionaries").iloc[0]
+        assert left["Explained"] == "92%"
+        assert (left["Never active"], left["Active a sample"], left["Latents"]) == ("1.0%", "32.0", "384")
+        assert "Of 4 dictionaries, 4 sound." in page
+        assert "left: its 2 dictionaries explain 92% of the variance of held-out samples; 1% of its" in page
+        assert "right: its dictionary explains 89% of" in page
+
+    def test_one_of_all_systems_is_there_once_a_system(self, table):
+        shared = table.assign(fit=table.fit.where(table.fit == "", "all"))
+        shown = table_rows(written(shared), "dictionaries")
+        assert list(shown["System"]) == ["left", "right", "middle"]
+        assert set(shown["Trained with"]) == {"all systems"}
+
+    @pytest.mark.parametrize(
+        ("faults", "state"),
+        [
+            ({"fvu_a": 1.0, "dead_a": 0.9}, "explains nothing"),
+            ({"fvu_a": 0.51, "dead_a": 0.9}, "explains little"),
+            ({"fvu_a": 0.5, "dead_a": 0.21}, "many dead latents"),
+            ({"dead_a": 0.2, "rare_a": 0.06}, "under-trained"),
+        ],
+    )
+    def test_the_gravest_fault_is_named(self, table, faults, state):
+        page = written(table[table.system_a == "left"].assign(**faults))
+        assert set(table_rows(page, "dictionaries").query("System == 'left'")["State"]) == {state}
+        assert f"Of 4 dictionaries, 2 sound, 2 {state}." in page
+
+    def test_raw_scores_have_none(self):
+        assert "Dictionaries" not in re.findall(r"<h2.*?>(.*?)</h2>", written(scores([("a", "b")], spaces=("raw",))))
+
+
 def test_copies_that_controls_make_are_no_systems():
     table = scores([("a", "b"), ("a", "b, second seed")], control=False)
     table.loc[table.system_b == "b, second seed", "space"] = "two_seeds"
@@ -299,6 +388,7 @@ def test_pairs_of_many_systems_are_packed_whole():
 
 def test_rows_beyond_the_first_are_packed(monkeypatch):
     table = scores([(f"the first network, layer {i}", f"the second network, layer {i}") for i in range(200)])
+    table = table.drop(columns=["fvu_a", "fvu_b"])
     page = written(table)
     rest = "".join(unpacked(page))
     shown = len(table_rows(page))

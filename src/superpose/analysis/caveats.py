@@ -10,6 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.arrays import chunks
+from superpose.dictionaries.diagnostics import LITTLE_EXPLAINED, MANY_DEAD, MANY_RARE
 from superpose.statistics.permutations import FEWEST
 
 Array = NDArray[Any]
@@ -99,7 +100,7 @@ def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
     if empty := [name for name, fvu in left.items() if fvu >= 1]:
         names = ", ".join(empty)
         yield f"{names}: the dictionary explains nothing of held-out samples; its latent scores mean nothing."
-    if partly := [f"{fvu:.0%} of {name}" for name, fvu in left.items() if 0.5 < fvu < 1]:
+    if partly := [f"{fvu:.0%} of {name}" for name, fvu in left.items() if LITTLE_EXPLAINED < fvu < 1]:
         yield (
             f"Dictionaries leave unexplained {', '.join(partly)} (variance of held-out samples): the latent scores are "
             "about the rest only."
@@ -109,9 +110,9 @@ def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
         if left[str(name)] >= 1:
             # How often its latents are active does not matter then.
             continue
-        if dead > 0.2:
+        if dead > MANY_DEAD:
             yield f"{name}: {dead:.0%} of its latents are never active; use fewer, or train longer."
-        elif rare > 0.05:
+        elif rare > MANY_RARE:
             yield (
                 f"{name}: {rare:.0%} of its latents are active a hundredth as often as the average one, or less: the "
                 "dictionary is under-trained; train longer, or use fewer latents."

@@ -50,8 +50,8 @@ def contrast(
 
     Prints a row a pair and metric: both scores, their difference with its 95 % interval and standard error, the
     two-sided p-value of no difference, and that p-value for all rows of the metric at once; then what they mean.
-    Regressions predict the target from the others. With --out, writes contrast.parquet, .csv, .png and .svg and
-    run.json (settings, versions, digests of the files).
+    Regressions predict the target from the others. With --out, writes contrast.parquet, .csv, .png and .svg,
+    report.html and run.json (settings, versions, digests of the files).
 
     Parameters
     ----------
@@ -92,7 +92,8 @@ def contrast(
     table, record = _measured(contrasted, files, groups, told(axes, missing), settings)
     sentences = contrast_sentences(table)
     if folder is not None:
-        write_table(folder, "contrast", table, contrast_picture(table), {**record, "sentences": sentences})
+        page = {"title": f"Which is closer to {settings['target']}?", "sentences": sentences, "contrasts": table}
+        write_table(folder, "contrast", table, contrast_picture(table), {**record, "sentences": sentences}, page)
     show_table(table, CONTRAST, sentences, as_json=json)
 
 
@@ -115,8 +116,8 @@ def partition(
 
     Held-out ridge regressions on each file alone, on all, and on all but one. Prints a row a part of the variance of
     the target: R², its 95 % interval and standard error, and the one-sided p-value that the part is no more than 0;
-    then what they mean. With --out, writes partition.parquet, .csv, .png and .svg and run.json (settings, versions,
-    digests of the files).
+    then what they mean. With --out, writes partition.parquet, .csv, .png and .svg, report.html and run.json
+    (settings, versions, digests of the files).
 
     Parameters
     ----------
@@ -155,7 +156,8 @@ def partition(
     table, record = _measured(partitioned, files, groups, told(axes, missing), settings)
     sentences = partition_sentences(table)
     if folder is not None:
-        write_table(folder, "partition", table, partition_picture(table), {**record, "sentences": sentences})
+        page = {"title": f"What explains {settings['target']}?", "sentences": sentences, "partition": table}
+        write_table(folder, "partition", table, partition_picture(table), {**record, "sentences": sentences}, page)
     show_table(table, PARTITION, sentences, as_json=json)
 
 

@@ -16,14 +16,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def write_table(folder: Path, name: str, table: pd.DataFrame, picture: Figure, record: Mapping[str, Any]) -> None:
-    """Write NAME.parquet, .csv, .png and .svg, and last run.json, each whole or not at all; say where."""
-    write_tables(folder, {name: table}, picture, record)
-    print(f"Written to {folder}: {name}.csv, .parquet, .png, .svg and run.json", file=sys.stderr)
+def write_table(
+    folder: Path,
+    name: str,
+    table: pd.DataFrame,
+    picture: Figure,
+    record: Mapping[str, Any],
+    page: Mapping[str, Any],
+) -> None:
+    """Write NAME.parquet, .csv, .png, .svg and report.html, and last run.json, each whole or not at all; say where.
+
+    `page` are the parts of `superpose.report.page` beside its warnings and settings.
+    """
+    write_tables(folder, {name: table}, picture, record, page)
+    print(f"Written to {folder}: {name}.csv, .parquet, .png, .svg, report.html and run.json", file=sys.stderr)
 
 
-def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], picture: Figure, record: Mapping[str, Any]) -> None:
-    """Write each table as NAME.parquet and .csv, the picture under the name of the first, and last run.json."""
+def write_tables(
+    folder: Path,
+    tables: Mapping[str, pd.DataFrame],
+    picture: Figure,
+    record: Mapping[str, Any],
+    page: Mapping[str, Any] | None = None,
+) -> None:
+    """Write each table as NAME.parquet and .csv, the picture under the name of the first, a page, and last run.json."""
+    from superpose.report import write
     from superpose.report.plots import save
     from superpose.running.provenance import threads, versions
 
@@ -37,5 +54,10 @@ def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], picture: Figu
             table.to_csv(temporary, index=False)
     save(picture, folder / next(iter(tables)))
     content = {**record, "versions": versions(), "threads": threads()}
+    if page is not None:
+        beside = {name: [f"{name}.csv", f"{name}.parquet"] for name in tables}
+        settings = {name: value for name, value in content.items() if name not in ("sentences", "notes")}
+        settings = {**settings.pop("settings"), **settings}
+        write(folder / "report.html", warnings=record["notes"], settings=settings, beside=beside, **page)
     with whole(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

@@ -17,6 +17,10 @@ from superpose.files import DataError
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
+# A dictionary that leaves more of the variance unexplained explains little; one of which a larger share of latents is
+# never active, or a hundredth as often as the average one, is too large or under-trained.
+LITTLE_EXPLAINED, MANY_DEAD, MANY_RARE = 0.5, 0.2, 0.05
+
 
 @like_input
 def fvu(x: ArrayLike, x_hat: ArrayLike) -> Any:

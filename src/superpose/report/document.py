@@ -16,9 +16,9 @@ from typing import Any
 import pandas as pd
 
 from superpose.files import whole
+from superpose.report import closeness, health, methods, scores
 from superpose.report import content as contents
 from superpose.report import features as browser
-from superpose.report import methods, scores
 from superpose.report.pairs import LISTED, chosen, listed, matrices, pairs_of
 from superpose.report.plots import tidy
 from superpose.report.reading import SPACES_READ
@@ -29,6 +29,10 @@ LAID_OUT, SAID = 3, 6
 LEGEND = (
     "A cell opens what was found of its pair. Verdicts: = the same features, ⊂ one system's among the other's, "
     "≈ shared in part, ≠ different, ? cannot tell."
+)
+HEALTH = (
+    "Latent scores are about what dictionaries explain. A sound dictionary explains most of the variance of held-out "
+    "samples and uses nearly all of its latents."
 )
 NO_SCORES = pd.DataFrame(columns=["system_a", "system_b", "metric", "directed", "score"])
 
@@ -78,6 +82,8 @@ def page(
     settings: Mapping[str, Any],
     content: pd.DataFrame | None = None,
     features: pd.DataFrame | None = None,
+    contrasts: pd.DataFrame | str | os.PathLike[str] | None = None,
+    partition: pd.DataFrame | str | os.PathLike[str] | None = None,
     beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
 ) -> str:
     """Return the report as HTML that refers to nothing outside itself.
@@ -102,8 +108,11 @@ def page(
         One row a pair, the table of `superpose.content`; a column `told` holds the sentences of each pair.
     features : pandas.DataFrame, optional
         One row a feature and other system, `features` of `superpose.content`.
+    contrasts, partition : pandas.DataFrame or path-like, optional
+        The tables of `superpose.contrast` and `superpose.partition`, or the .parquet files that hold them.
     beside : mapping of str to sequence of str, optional
-        Names of the files beside the page that hold its whole tables, for links: "scores", "content", "features".
+        Names of the files beside the page that hold its whole tables, for links: "scores", "content", "features",
+        "contrast", "partition".
 
     Returns
     -------
@@ -128,14 +137,18 @@ def page(
     pairs = pairs_of(content, rows, features)
     laid_out = len(pairs.couples) <= LAID_OUT
     panels = listed(pairs, opened=laid_out) if len(pairs.couples) <= LISTED else chosen(pairs)
-    said = methods.paragraph(content, rows, settings)
+    closer, explained = _read(contrasts), _read(partition)
+    said = methods.paragraph(content, rows, settings, closer, explained)
     script = _part("page.js")
     parts = [
         _section("Systems × systems", matrices(pairs), LEGEND, name="matrices"),
         "" if laid_out else _section("Pairs", panels),
         _section("Content of pairs", _content(content, beside.get("content", ()))),
+        _section("Which system is closer", closeness.contrasts(closer, sentences, beside.get("contrast", ()))),
+        _section("What each explains", closeness.partition(explained, sentences, beside.get("partition", ()))),
         _section("Features, shared and private", _features(features, beside.get("features", ()))),
         _section("Scores", _scores(rows, beside.get("scores", ()))),
+        _section("Dictionaries", health.section(rows), HEALTH),
         _section("How to read the spaces", _reading(rows)),
         _section("Methods, to paste", _methods(said, content)),
     ]
@@ -152,6 +165,13 @@ def page(
             f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _flat(settings)
         ),
     )
+
+
+def _read(table: pd.DataFrame | str | os.PathLike[str] | None) -> pd.DataFrame:
+    """Return a table that is given as it is, or as the .parquet file that holds it; none has no rows."""
+    if table is None:
+        return pd.DataFrame()
+    return table if isinstance(table, pd.DataFrame) else pd.read_parquet(table)
 
 
 def _section(heading: str, inner: str, note: str = "", name: str = "") -> str:

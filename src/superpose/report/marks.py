@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -29,6 +30,12 @@ def scale(
     ]
     drawn = "".join(parts)
     return f'<span class="scale" aria-hidden="true">{drawn}</span>' if drawn else ""
+
+
+def signed(kind: str, value: Any, span: tuple[Any, Any], *, reach: float) -> str:
+    """Return a scale from −reach to reach, 0 in its middle, with one mark and its interval."""
+    low, middle, high = (math.nan if missing(end) else (end / reach + 1) / 2 for end in (span[0], value, span[1]))
+    return scale([(kind, middle)], span=(low, high)).replace('"scale"', '"scale signed"', 1)
 
 
 def _between(kind: str, low: Any, high: Any) -> str:

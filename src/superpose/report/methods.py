@@ -28,6 +28,10 @@ WORKS = {
         "revisited. ICML. Debiased: Song, L., Smola, A., Gretton, A., Bedo, J. & Borgwardt, K. (2012). Feature "
         "selection via dependence maximization. Journal of Machine Learning Research 13, 1393–1434."
     ),
+    "Holm's": (
+        "Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
+        "6, 65–70."
+    ),
     "RSA": (
         "Kriegeskorte, N., Mur, M. & Bandettini, P. (2008). Representational similarity analysis. Frontiers in Systems "
         "Neuroscience 2, 4."
@@ -43,8 +47,14 @@ METRICS = {
 }
 
 
-def paragraph(content: pd.DataFrame | None, table: pd.DataFrame, settings: Mapping[str, Any]) -> str:
-    """Return what was measured and how, for a methods section."""
+def paragraph(
+    content: pd.DataFrame | None,
+    table: pd.DataFrame,
+    settings: Mapping[str, Any],
+    contrasts: pd.DataFrame,
+    partition: pd.DataFrame,
+) -> str:
+    """Return what was measured and how, for a methods section; tables without rows were not asked for."""
     said = [f"Alignment was measured with superpose {_version()}."]
     if content is not None and len(content):
         of_features = settings.get("features") or settings
@@ -62,8 +72,7 @@ def paragraph(content: pd.DataFrame | None, table: pd.DataFrame, settings: Mappi
         )
     raw = table[table["space"] == "raw"] if "space" in table else table
     if len(raw):
-        names = [METRICS.get(name, name) for name in dict.fromkeys(map(str, raw["metric"]))]
-        said.append(f"Raw scores are {_listed(names)}.")
+        said.append(f"Raw scores are {_names(raw)}.")
         if any("ridge" in str(name) for name in raw["metric"]):
             folds = str(settings.get("split", "")).removeprefix("cv=")
             how = f"{folds}-fold cross-validation" if folds.isdigit() else "held-out samples"
@@ -74,6 +83,18 @@ def paragraph(content: pd.DataFrame | None, table: pd.DataFrame, settings: Mappi
                 f"p-values are from {permutations:,} permutations, of which the smallest possible is "
                 f"{1 / (1 + permutations):.2g}."
             )
+    if len(contrasts):
+        said.append(
+            f"Systems were contrasted in {_names(contrasts)} with {contrasts['target'].iloc[0]}, both scores on the "
+            "same samples. The 95 % interval and two-sided p-value of a difference are from each sample's influence on "
+            "it, p corrected by Holm's method over the pairs of each metric."
+        )
+    if len(partition):
+        said.append(
+            f"{partition['target'].iloc[0]} was predicted by held-out ridge regression from each system, from all, and "
+            f"from all but one; parts of {_names(partition)} have 95 % intervals and one-sided p-values from each "
+            "sample's influence, those beyond the rest corrected by Holm's method."
+        )
     if groups := settings.get("groups"):
         # A command records which file they were read from.
         count = f"the {groups:,} " if isinstance(groups, int) else ""
@@ -98,6 +119,10 @@ def caption(content: pd.DataFrame | None) -> str:
 def citations(said: str) -> list[str]:
     """Return the works that a methods paragraph calls for, the paper and this software first."""
     return [PAPER, SOFTWARE.format(version=_version()), *(work for words, work in WORKS.items() if words in said)]
+
+
+def _names(table: pd.DataFrame) -> str:
+    return _listed([METRICS.get(name, name) for name in dict.fromkeys(map(str, table["metric"]))])
 
 
 def _listed(names: list[str]) -> str:

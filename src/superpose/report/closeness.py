@@ -1,0 +1,102 @@
+"""Which system is closer to another, and what each explains of it: sentences and tables of contrasts and partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+import pandas as pd
+
+from superpose.messages.wording import p_number
+from superpose.report.cells import Cell, Column, Row, figure, interval, missing, rounded, text
+from superpose.report.differences import LEVEL, contrast_sentences, partition_sentences
+from superpose.report.marks import scale, signed
+from superpose.report.scores import metric_name
+from superpose.report.tables import table as table_of
+
+
+def contrasts(table: pd.DataFrame, said: Sequence[str], files: Sequence[str]) -> str:
+    """Return a table of `superpose.contrast` as a part of the page, under what is not `said` already."""
+    if table.empty:
+        return ""
+    reach = table[["low", "high", "difference"]].abs().max(axis=1).groupby(table["metric"]).transform("max")
+    rows = table.assign(reach=reach).to_dict("records")
+    return _told(contrast_sentences(table), said) + table_of("contrast", "differences", CONTRAST, rows, files)
+
+
+def partition(table: pd.DataFrame, said: Sequence[str], files: Sequence[str]) -> str:
+    """Return a table of `superpose.partition` as a part of the page, under what is not `said` already."""
+    if table.empty:
+        return ""
+    rows = table.to_dict("records")
+    return _told(partition_sentences(table), said) + table_of("partition", "parts", PARTITION, rows, files)
+
+
+def _told(sentences: Sequence[str], said: Sequence[str]) -> str:
+    return "".join(f"<p>{escape(text)}</p>" for text in sentences if text not in said)
+
+
+def _difference(row: Row) -> Cell:
+    kind = "raw" if row["p_adjusted"] <= LEVEL else "other"
+    return Cell(signed(kind, row["difference"], (row["low"], row["high"]), reach=row["reach"]))
+
+
+def _part(row: Row) -> Cell:
+    kind = "raw" if row["p"] <= LEVEL else "other"
+    return Cell(scale([(kind, row["score"])], span=(row["low"], row["high"])))
+
+
+def _p(name: str, heading: str, meaning: str) -> Column:
+    return Column(heading, meaning, lambda row: Cell(escape(p_number(row.get(name))), rounded(row.get(name))))
+
+
+def _pair(row: Row) -> Cell:
+    return Cell(escape(f"{row['system_a']} − {row['system_b']}"))
+
+
+def _why(row: Row) -> Cell:
+    return Cell() if missing(row.get("why")) else Cell(escape(str(row["why"])))
+
+
+METRIC = Column(
+    "Metric", "what is measured", lambda row: Cell(escape(metric_name(str(row["metric"])))), "text", filtered=True
+)
+TARGET = Column("Target", "the system that the others are held against", text("target"), "text")
+INTERVAL = Column("Interval", "95 % interval", lambda row: Cell(interval(row.get("low"), row.get("high"))))
+WHY = Column("Note", "why a number is missing", _why, "note")
+
+CONTRAST = (
+    Column("Systems", "a − b: above 0, the score of a with the target is the larger", _pair, "text"),
+    TARGET,
+    METRIC,
+    Column(
+        "Drawn",
+        "the difference and its interval: 0 in the middle, the widest interval of the metric from end to end; filled "
+        f"where p for all rows of the metric is at most {LEVEL:g}",
+        _difference,
+        "picture",
+    ),
+    Column("Difference", "score of a less score of b", figure("difference", "+.3f")),
+    INTERVAL,
+    Column("Score of a", "with the target", figure("score_a")),
+    Column("Score of b", "with the target", figure("score_b")),
+    _p("p", "p", "two-sided, of no difference"),
+    _p("p_adjusted", "p, all rows", "the same for all rows of this metric at once (Holm)"),
+    WHY,
+)
+PARTITION = (
+    Column("Part", "of what the systems explain of the target", text("part"), "text"),
+    TARGET,
+    METRIC,
+    Column(
+        "Drawn",
+        f"the part from 0 to 1 and its interval; filled where p is at most {LEVEL:g}",
+        _part,
+        "picture",
+    ),
+    Column("Score", "the part in the metric's own units", figure("score")),
+    INTERVAL,
+    _p("p", "p", "one-sided, of no more than 0"),
+    _p("p_adjusted", "p, all rows", "the same for all parts beyond the rest at once (Holm)"),
+    WHY,
+)
