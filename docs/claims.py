@@ -30,8 +30,9 @@ class Claims(Directive):
 
 
 def _cells(row: dict[str, str]) -> list[str]:
-    number, low, high = (f"{float(row[name]):.3g}" for name in ("number", "low", "high"))
-    return [row["verdict"], row["claim"], number, f"{low} to {high}", row["quantity"], row["source"]]
+    number, low, high = (f"{float(row[name] or 'nan'):.3g}" for name in ("number", "low", "high"))
+    verdict = ": ".join(filter(None, (row["verdict"], row.get("why"))))
+    return [verdict, row["claim"], number, f"{low} to {high}", row["quantity"], row["source"]]
 
 
 def _row(texts: tuple[str, ...]) -> nodes.row:

@@ -192,8 +192,9 @@ def test_text_of_the_figure_stays_legible_and_inside(table):
         assert box.y1 <= figure.bbox.y1
 
 
-def test_every_claim_but_restricted_isometry_holds_in_few_pairs(table):
-    assert verdicts(table) == [True] * 8 + [False]
+def test_few_pairs_leave_two_claims_to_chance_and_fail_restricted_isometry_alone(table):
+    judged = judge(figure1.CLAIMS, table)["verdict"].to_list()
+    assert judged == ["holds"] * 6 + ["not tested"] * 2 + ["does not hold"]
 
 
 def set_to(column, system, metric, value):

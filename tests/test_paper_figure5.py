@@ -61,7 +61,8 @@ def invented(world, fvu=0.2):
                 left = fvu if fit == "pairwise" else 0.2
                 rows.append(
                     {
-                        "layers": " ".join(LAYERS), "number": 0, "system_a": a, "system_b": b, "metric": metric,
+                        "layers": " ".join(LAYERS), "samples": 40_000, "steps": 1_000,
+                        "number": 0, "system_a": a, "system_b": b, "metric": metric,
                         "space": space, "fit": fit, "control": control, "score": score, "fvu_a": left, "fvu_b": left,
                     }
                 )  # fmt: skip

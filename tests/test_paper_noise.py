@@ -12,7 +12,7 @@ RAW = ["rsa", "cka_debiased", "r2_adjusted"]
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):
-    return noise.study(samples=2000, noises=(0.0, 0.5, 1.0, 2.0), draws=12).run(tmp_path_factory.mktemp("noise"))
+    return noise.study(samples=2000, noises=(0.0, 0.5, 1.0, 2.0), draws=24).run(tmp_path_factory.mktemp("noise"))
 
 
 def fails(table):

@@ -60,11 +60,13 @@ def show_claims(claims: pd.DataFrame, *, as_json: bool) -> None:
     from rich.console import Console
 
     console = Console()
-    for claim in claims.itertuples(index=False):
-        style = "green" if claim.verdict == "holds" else "red"
-        console.print(f"[{style}]{claim.verdict}[/]: {claim.claim} ({claim.source})", highlight=False)
-        bounds = f"{claim.low:g} to {claim.high:g}"
-        console.print(f"    {claim.number:.4g}: {claim.quantity} (asked for: {bounds})", markup=False, highlight=False)
+    styles = {"holds": "green", "does not hold": "red", "not tested": "yellow"}
+    for claim in claims.to_dict(orient="records"):
+        verdict = claim["verdict"]
+        console.print(f"[{styles[verdict]}]{verdict}[/]: {claim['claim']} ({claim['source']})", highlight=False)
+        found = f"{claim['number']:.4g}: {claim['quantity']} (asked for: {claim['low']:g} to {claim['high']:g})"
+        for line in filter(None, (found, claim["why"])):
+            console.print(f"    {line}", markup=False, highlight=False)
 
 
 def show_costs(costs: pd.DataFrame) -> None:

@@ -23,7 +23,7 @@ from superpose.paper.canvas import (
     panels,
     powers_of_two,
 )
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, several, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
@@ -320,14 +320,16 @@ def _gap(*metrics: str) -> Callable[[pd.DataFrame], float]:
 
 def _off_expectation(metric: str, steepest: float = np.inf) -> Callable[[pd.DataFrame], float]:
     def number(table: pd.DataFrame) -> float:
-        points = _points(table[(table["metric"] == metric) & (table["alpha"] <= steepest)])
+        flat = some(table[table["alpha"] <= steepest], f"spectra of α ≤ {steepest:g}")
+        points = _points(flat[flat["metric"] == metric])
         return excess(points["score"] - points["expected"], points["error"])
 
     return number
 
 
 def _off_white(table: pd.DataFrame) -> float:
-    points = _points(table[(table["metric"] == "cka_debiased") & (table["alpha"] >= 1)])
+    steep = some(table[table["alpha"] >= 1], "spectra of α ≥ 1")
+    points = _points(steep[steep["metric"] == "cka_debiased"])
     white = expected_cka(points["units"].to_numpy(), points["units"].to_numpy(), int(table["latents"].iloc[0]))
     return excess(points["score"] - white, points["error"])
 
@@ -338,7 +340,7 @@ def _rise(table: pd.DataFrame) -> float:
 
 def _between_kinds(table: pd.DataFrame) -> float:
     """Return the largest difference of CKA between kinds of latents that went through the same projections."""
-    scores = table[table["metric"] == "cka_debiased"]
+    scores = several(table[table["metric"] == "cka_debiased"], "active")
     wide = scores.pivot(index=["alpha", "units", "draw"], columns="active", values="score")
     gaps = wide.sub(wide[wide.columns.max()], axis=0).groupby(["alpha", "units"])
     return excess(gaps.mean().melt()["value"], gaps.sem().melt()["value"])
@@ -351,7 +353,8 @@ def _apart(table: pd.DataFrame) -> float:
 
 
 def _estimates(table: pd.DataFrame, units: int) -> pd.DataFrame:
-    return _points(table[(table["metric"] == ESTIMATE) & (table["units"] >= units)])
+    wide = some(table[table["units"] >= units], f"systems of {units} units or more")
+    return _points(wide[wide["metric"] == ESTIMATE])
 
 
 def _missed(units: int) -> Callable[[pd.DataFrame], float]:

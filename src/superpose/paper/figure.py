@@ -47,7 +47,7 @@ class Figure:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     table = FIGURE.at("smoke", units=(4, 16), draws=4).run(folder)
     >>> picture = FIGURE.draw(table)
-    >>> judge(FIGURE.claims, table).verdict[0]
+    >>> judge(FIGURE.claims, table).verdict[6]
     'holds'
     """
 

@@ -24,7 +24,7 @@ from superpose.paper.canvas import (
     powers_of_two,
     shade_key,
 )
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, several, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
@@ -217,7 +217,7 @@ def _off_expectation(table: pd.DataFrame) -> float:
 def _off_proportion(table: pd.DataFrame) -> float:
     points = over_draws(table[table["metric"].isin(["rsa", "cka_debiased"])], BY)
     latents = table["latents"].iloc[0]
-    small = points[points["units"] <= latents / 16]
+    small = some(points[points["units"] <= latents / 16], "systems of a unit for 16 latents or fewer")
     ratio = small["units"] / latents
     return excess(small["score"] / ratio - 1, small["error"] / ratio)
 
@@ -237,17 +237,18 @@ def _apart(first: str, second: str) -> Callable[[pd.DataFrame], float]:
 
 
 def _same_order(table: pd.DataFrame) -> float:
-    means = over_draws(table, BY).pivot(index=list(BY), columns="metric", values="score")
+    means = over_draws(several(table, "units"), BY).pivot(index=list(BY), columns="metric", values="score")
     return float(means.groupby("active").apply(lambda m: m["rsa"].corr(m["r2_adjusted"], method="spearman")).min())
 
 
 def _lowest(table: pd.DataFrame) -> float:
+    some(table[table["units"] <= table["latents"] / 32], "systems of a unit for 32 latents or fewer")
     points = over_draws(table[table["metric"] == "rsa"], BY)
     return float(points["score"].min())
 
 
 def _between_sparsities(table: pd.DataFrame) -> float:
-    points = over_draws(table[table["metric"] == "rsa"], BY)
+    points = over_draws(several(table[table["metric"] == "rsa"], "active"), BY)
     groups = points.groupby("units")
     spread = groups["score"].max() - groups["score"].min()
     return excess(spread, np.sqrt(2) * groups["error"].max())

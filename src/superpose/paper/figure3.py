@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SMALL, SOLID, dress, key, legend, panels
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, several, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, scores, stream
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
@@ -263,14 +263,14 @@ def _beside_reference(table: pd.DataFrame, metric: str = SHOWN) -> pd.DataFrame:
 
 def _beating(metric: str) -> Callable[[pd.DataFrame], float]:
     def number(table: pd.DataFrame) -> float:
-        points = _beside_reference(table, metric)
+        points = _beside_reference(several(table, "overlap"), metric)
         return float(points.loc[points["partial"], "clear"].mean())
 
     return number
 
 
 def _least_shared(table: pd.DataFrame) -> float:
-    points = _beside_reference(table)
+    points = _beside_reference(several(table, "overlap"))
     extreme = (points["overlap"] == points["overlap"].min()) & (points["units_b"] == points["units_b"].max())
     return float((points["score"] / points["reference"])[extreme].min())
 
@@ -284,13 +284,13 @@ def _clear_pairs(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _inverted(table: pd.DataFrame) -> float:
-    pairs = _clear_pairs(table)
-    unequal = pairs[pairs["overlap"] != pairs["overlap_lower"]]
+    pairs = _clear_pairs(several(table, "overlap"))
+    unequal = some(pairs[pairs["overlap"] != pairs["overlap_lower"]], "pairs of settings that are clearly apart")
     return float((unequal["overlap"] < unequal["overlap_lower"]).mean())
 
 
 def _foretold(table: pd.DataFrame) -> float:
-    pairs = _clear_pairs(table)
+    pairs = some(_clear_pairs(table), "pairs of settings that are clearly apart")
     return float((pairs["expected"] > pairs["expected_lower"]).mean())
 
 
@@ -300,7 +300,7 @@ def _off_expectation(table: pd.DataFrame) -> float:
 
 
 def _off_product(table: pd.DataFrame) -> float:
-    points = _points(table)
+    points = _points(several(table, "overlap"))
     whole = points.loc[points["overlap"] == points["overlap"].max(), [*BY, "score", "error"]]
     beside = points.merge(whole, on=["fraction", "units_b"], suffixes=("", "_whole"))
     partial = beside[beside["overlap"] < beside["overlap_whole"]]
@@ -320,7 +320,7 @@ def _metrics_apart(table: pd.DataFrame) -> float:
 
 
 def _between_sparsities(table: pd.DataFrame) -> float:
-    groups = _points(table).groupby(["overlap", "units_b"])
+    groups = _points(several(table, "fraction")).groupby(["overlap", "units_b"])
     spread = groups["score"].max() - groups["score"].min()
     return excess(spread, np.sqrt(2) * groups["error"].max())
 

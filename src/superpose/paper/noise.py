@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from superpose.ceilings import corrected
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
@@ -205,6 +205,8 @@ def _fall(table: pd.DataFrame) -> float:
 
 def _kept(table: pd.DataFrame) -> float:
     """Return the largest share of raw CKA that is left where noise is as large as the signal."""
+    for level in (0.0, 1.0):
+        some(table[table["noise"] == level], f"noise of {level:g} times the signal")
     means = _of(table, "cka_debiased").pivot(index="units", columns="noise", values="score")
     return float((means[1.0] / means[0.0]).max())
 

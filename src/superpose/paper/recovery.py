@@ -31,7 +31,7 @@ from superpose.paper.canvas import (
     powers_of_two,
     shade_key,
 )
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, Untested, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, stream
 from superpose.studies.study import Study, grid
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 UNITS = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64)
 RECOVERED = 0.95
+# A threshold is placed between sizes this close, and looked for up to this multiple of m*.
+CLOSE, FAR = 1.5, 3.5
 CANDES = math.sqrt(2) - 1
 FULL: dict[str, Any] = {"ls": "-", "lw": 0.9, "fillstyle": "full"}
 OPEN: dict[str, Any] = {"ls": (0, (3, 1.5)), "lw": 0.8, "fillstyle": "none"}
@@ -225,14 +227,20 @@ def _curve(table: pd.DataFrame, metric: str) -> list[tuple[int, pd.Series[float]
 
 def _reached(table: pd.DataFrame) -> list[float]:
     """Return the units over m* at which each mean r of recovered codes first reaches 0.95, between sizes."""
-    found = []
-    for _, curve in _curve(table, "omp"):
-        above = np.flatnonzero(curve >= RECOVERED)
-        if not len(above):
-            return [float("nan")]
-        last = max(int(above[0]), 1)
-        found.append(float(np.interp(RECOVERED, curve.iloc[last - 1 : last + 1], curve.index[last - 1 : last + 1])))
-    return found
+    return [_crossing(curve) for _, curve in _curve(table, "omp")]
+
+
+def _crossing(curve: pd.Series[float]) -> float:
+    above = np.flatnonzero(curve >= RECOVERED)
+    if not len(above):
+        if curve.index.max() < FAR:
+            raise Untested(f"the table has no {FAR:g} m* units")
+        return float("nan")
+    last = max(int(above[0]), 1)
+    sizes, scores = curve.index[last - 1 : last + 1], curve.iloc[last - 1 : last + 1]
+    if round(sizes[-1] / sizes[0], 6) > CLOSE:
+        raise Untested(f"the sizes about the threshold are over {CLOSE:g} times apart")
+    return float(np.interp(RECOVERED, scores, sizes))
 
 
 def _latest(table: pd.DataFrame) -> float:
@@ -244,7 +252,10 @@ def _spread(table: pd.DataFrame) -> float:
 
 
 def _at_critical(table: pd.DataFrame) -> float:
-    return max(float(np.interp(1, curve.index, curve)) for _, curve in _curve(table, "omp"))
+    curves = [curve for _, curve in _curve(table, "omp")]
+    if any(curve.index.min() > 1 or curve.index.max() < 1 for curve in curves):
+        raise Untested("the table has no sizes on both sides of m*")
+    return max(float(np.interp(1, curve.index, curve)) for curve in curves)
 
 
 def _over(better: str, worse: str, ratio: float) -> Callable[[pd.DataFrame], float]:
@@ -252,7 +263,8 @@ def _over(better: str, worse: str, ratio: float) -> Callable[[pd.DataFrame], flo
 
     def number(table: pd.DataFrame) -> float:
         wide = _points(table).pivot(index=["active", "units", "ratio"], columns="metric", values="score").reset_index()
-        wide = wide[(wide["ratio"] >= ratio) & (wide["units"] < table["latents"].iloc[0])]
+        above = (wide["ratio"] >= ratio) & (wide["units"] < table["latents"].iloc[0])
+        wide = some(wide[above], f"systems of {ratio:g} m* units or more, below m = n")
         return float((wide[better] - wide[worse]).min())
 
     return number

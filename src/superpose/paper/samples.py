@@ -18,10 +18,10 @@ from superpose.metrics.rsa import RSA
 from superpose.metrics.splits import split_of
 from superpose.moments import of_pair
 from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import IN_SAMPLE, checked, drawn_latents, stream
-from superpose.paper.summary import excess, gap, over_draws
+from superpose.paper.summary import excess, gap, least, most, over_draws
 from superpose.studies.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import adjusted_r2, cka, finite_sample_cka, held_out_r2, in_sample_r2, regression
@@ -271,33 +271,33 @@ def _relative_gap(table: pd.DataFrame) -> float:
 
 def _bias_with_many(table: pd.DataFrame) -> float:
     points = _points(table, "cka")
-    many = points[points["samples"] >= 50 * points["units"]]
+    many = some(points[points["samples"] >= 50 * points["units"]], "50 samples a unit")
     return excess(many["score"] - many["expected"], many["error"])
 
 
 def _unrelated_with_few(table: pd.DataFrame) -> float:
     points = _points(table, "cka", "unrelated")
-    few = points[points["samples"] <= 2 * points["units"]]
-    return float((few["score"] - 3 * few["error"].fillna(0.0)).min())
+    few = some(points[points["samples"] <= 2 * points["units"]], "two samples a unit or fewer")
+    return least(few["score"], few["error"])
 
 
 def _unrelated_above_same(table: pd.DataFrame) -> float:
     few = table["samples"] == table["samples"].min()
     unrelated = _points(table[few], "cka", "unrelated").set_index("units")
     same = _points(table[few], "cka", "same").set_index("units")
-    return float((unrelated["score"] - 3 * unrelated["error"].fillna(0.0) - same["expected"]).min())
+    return least(unrelated["score"] - same["expected"], unrelated["error"])
 
 
 def _held_out_with_few(table: pd.DataFrame) -> float:
     points = _points(table, "r2_held_out", "same")
-    few = points[TRAINING * points["samples"] < table["latents"].iloc[0]]
-    return float((few["score"] + 3 * few["error"].fillna(0.0)).max())
+    few = some(points[TRAINING * points["samples"] < table["latents"].iloc[0]], "fewer training samples than latents")
+    return most(few["score"], few["error"])
 
 
 def _held_out_with_many(table: pd.DataFrame) -> float:
     points = _points(table, "r2_held_out", "same")
-    many = points[TRAINING * points["samples"] > 1.5 * table["latents"].iloc[0]]
-    return float((many["score"] - 3 * many["error"].fillna(0.0)).min())
+    many = some(points[TRAINING * points["samples"] > 1.5 * table["latents"].iloc[0]], "1.5 training samples a latent")
+    return least(many["score"], many["error"])
 
 
 GAP = "largest |mean of score − law| over pairs, units and samples, beyond 3 standard errors"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 
+from superpose.paper.claims import Estimate, several, some
+
 
 def over_draws(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """Return one row a setting: means of score, theory and expected, and how sure they are.
@@ -36,31 +38,48 @@ def over_draws(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     return found.reset_index()
 
 
-def excess(means: pd.Series[float], errors: pd.Series[float]) -> float:
+def excess(means: pd.Series[float], errors: pd.Series[float]) -> Estimate:
     """Return the largest mean that three standard errors do not explain, as a distance from zero; 0 if they all do.
 
-    With a single draw, which has no standard error, nothing is explained: the largest distance itself.
+    A single draw has no standard error, and explains nothing: the largest distance itself.
     """
-    return float((means.abs() - 3 * errors.fillna(0.0)).clip(lower=0).max())
+    known = errors.fillna(0.0)
+    return Estimate(
+        lambda allowed: float((means.abs() - allowed * known).clip(lower=0).max()), error=float(known.max())
+    )
+
+
+def least(means: pd.Series[float], errors: pd.Series[float]) -> Estimate:
+    """Return the smallest mean, less three standard errors: what is left of all of them at least."""
+    known = errors.fillna(0.0)
+    return Estimate(lambda allowed: float((means - allowed * known).min()))
+
+
+def most(means: pd.Series[float], errors: pd.Series[float]) -> Estimate:
+    """Return the largest mean, plus three standard errors: what all of them stay below."""
+    known = errors.fillna(0.0)
+    return Estimate(lambda allowed: float((means + allowed * known).max()))
 
 
 def gap(by: Sequence[str], metric: str) -> Callable[[pd.DataFrame], float]:
     """Return what gives a table's largest distance of a metric's mean score from its theory, beyond chance."""
 
     def number(table: pd.DataFrame) -> float:
-        points = over_draws(table[table["metric"] == metric], by)
+        points = over_draws(some(table[table["metric"] == metric], metric), by)
         return excess(points["gap"], points["gap_error"])
 
     return number
 
 
-def smallest_step(points: pd.DataFrame, along: str, by: Sequence[str]) -> float:
+def smallest_step(points: pd.DataFrame, along: str, by: Sequence[str]) -> Estimate:
     """Return the smallest rise of the mean score between neighbours along an axis, plus three standard errors.
 
-    Negative only where a curve falls by more than chance.
+    Negative only where a curve falls by more than chance. Raises `Untested` where there are no neighbours.
     """
-    steps = []
-    for _, curve in points.sort_values(along).groupby([*by, "metric"], dropna=False):
-        error = np.sqrt(curve["error"].fillna(0.0) ** 2 + curve["error"].fillna(0.0).shift() ** 2)
-        steps.append((curve["score"].diff() + 3 * error).min())
-    return float(np.nanmin(steps))
+    steps, errors = [], []
+    for _, curve in several(points, along).sort_values(along).groupby([*by, "metric"], dropna=False):
+        known = curve["error"].fillna(0.0)
+        steps += curve["score"].diff().tolist()
+        errors += np.hypot(known, known.shift()).tolist()
+    rise, unsure = np.array(steps), np.array(errors)
+    return Estimate(lambda allowed: float(np.nanmin(rise + allowed * unsure)))

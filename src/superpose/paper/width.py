@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from superpose.paper.canvas import COLOURS, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels, powers_of_two
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
 from superpose.paper.summary import excess, over_draws, smallest_step
@@ -202,7 +202,8 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
 
 def _small(table: pd.DataFrame) -> int:
     """Return the width that one system keeps: that of a in the pairs of unequal widths."""
-    return int(table.loc[table["units_a"] != table["units_b"], "units_a"].iloc[0])
+    unequal = some(table[table["units_a"] != table["units_b"]], "pairs of unequal widths")
+    return int(unequal["units_a"].iloc[0])
 
 
 def _styles() -> list[tuple[str, str, str]]:
@@ -241,11 +242,11 @@ def _widths(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def _light(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["entries"] != "sparse"]
+    return some(table[table["entries"] != "sparse"], "ensembles without heavy tails")
 
 
 def _heavy(table: pd.DataFrame) -> pd.DataFrame:
-    return table[table["entries"] == "sparse"]
+    return some(table[table["entries"] == "sparse"], "ensembles with heavy tails")
 
 
 def _everything(table: pd.DataFrame) -> pd.DataFrame:
@@ -274,7 +275,8 @@ def _at(ratio: float, entries: str) -> Callable[[pd.DataFrame], float]:
 
     def number(table: pd.DataFrame) -> float:
         points = _equal(table[table["entries"] == entries], ["cka_debiased"])
-        return float(points.loc[np.isclose(points["ratio"], ratio), "score"].mean())
+        there = some(points[np.isclose(points["ratio"], ratio)], f"{entries} systems of {ratio:g} units a feature")
+        return float(there["score"].mean())
 
     return number
 
@@ -301,7 +303,7 @@ def _limit(table: pd.DataFrame) -> float:
 
 
 def _share_of_limit(table: pd.DataFrame) -> float:
-    points = _beside_small(table[table["entries"] == "gaussian"], "cka_debiased")
+    points = _beside_small(some(table[table["entries"] == "gaussian"], "Gaussian systems"), "cka_debiased")
     return float(points["score"].max() / _limit(table))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, some
 from superpose.paper.content.summary import (
     content_errors,
     counted,
@@ -21,8 +21,12 @@ Number = Callable[[pd.DataFrame], float]
 SOURCE = "beyond the paper"
 
 
+# Of fewer, one pair decides a share.
+PAIRS = 20
+
+
 def _of(regime: str, number: Number) -> Number:
-    return lambda table: number(table[table["regime"] == regime])
+    return lambda table: number(some(table[table["regime"] == regime], f"{regime} pairs", least=PAIRS))
 
 
 def _core(number: Number) -> Number:
@@ -31,18 +35,25 @@ def _core(number: Number) -> Number:
 
 def _wrong(low: float, high: float) -> Number:
     def share(table: pd.DataFrame) -> float:
-        return float(table[table["truth"].between(low, high)]["wrong"].mean())
+        there = table[table["truth"].between(low, high)]
+        return float(some(there, f"core pairs that share {low:g} to {high:g}", least=PAIRS)["wrong"].mean())
 
     return _core(share)
 
 
 def _silent(multiple: float) -> Number:
-    return _core(lambda table: float(1 - table[table["multiple"] >= multiple]["told"].mean()))
+    def share(table: pd.DataFrame) -> float:
+        there = table[table["multiple"] >= multiple]
+        return float(
+            1 - some(there, f"core pairs of {multiple:g} k log(n/k) units or more", least=PAIRS)["told"].mean()
+        )
+
+    return _core(share)
 
 
 def _worst(table: pd.DataFrame) -> float:
-    hard = table[table["regime"] != "core"]
-    return float(hard.groupby("regime")["wrong"].sum().max()) if len(hard) else float("nan")
+    hard = some(table[table["regime"] != "core"], "pairs beyond the core")
+    return float(hard.groupby("regime")["wrong"].sum().max())
 
 
 def _told(verdict: str, packing: str | None = None) -> Number:
@@ -55,7 +66,14 @@ def _told(verdict: str, packing: str | None = None) -> Number:
 
 def _in_order(table: pd.DataFrame) -> float:
     found = inverted(table)
-    return float(found[found["told"]]["right"].mean())
+    return float(
+        some(found[found["told"]], "pairs of pairs in the wrong order by raw scores", least=PAIRS)["right"].mean()
+    )
+
+
+def _not_told(table: pd.DataFrame) -> float:
+    found = some(inverted(table), "pairs of pairs in the wrong order by raw scores", least=PAIRS)
+    return float(1 - found["told"].mean())
 
 
 CLAIMS = (
@@ -156,7 +174,7 @@ CLAIMS = (
         "And tells most of these.",
         SOURCE,
         "core, the same: share not told",
-        _core(lambda table: float(1 - inverted(table)["told"].mean())),
+        _core(_not_told),
         high=0.15,
     ),
     Claim(

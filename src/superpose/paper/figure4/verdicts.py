@@ -7,13 +7,25 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, some
 from superpose.paper.figure4.shares import ACTIVITY, SETTING, undone
 from superpose.paper.summary import excess, over_draws, smallest_step
 from superpose.theory import critical_units
 
+# Dictionaries of fewer steps are too far from trained to tell what training gives.
+STEPS = 1_000
+
+
+def _trained(table: pd.DataFrame) -> pd.DataFrame:
+    return some(table[table["steps"] >= STEPS], f"dictionaries of {STEPS:,} training steps or more")
+
 
 def _means(table: pd.DataFrame, metric: str = "r") -> pd.DataFrame:
+    """Return mean scores of trained dictionaries and of their activity, as `_wide` does."""
+    return _wide(_trained(table), metric)
+
+
+def _wide(table: pd.DataFrame, metric: str = "r") -> pd.DataFrame:
     """Return mean scores over draws, a column a kind, and `ratio`, units over m*."""
     here = table[table["metric"] == metric]
     wide = here.pivot_table(index=SETTING, columns="kind", values="score").reset_index()
@@ -23,7 +35,8 @@ def _means(table: pd.DataFrame, metric: str = "r") -> pd.DataFrame:
 def _within(table: pd.DataFrame, low: float, high: float, metric: str = "r") -> pd.DataFrame:
     """Return mean scores for low ≤ m/m* ≤ high, below m = n, where activity holds everything."""
     wide = _means(table, metric)
-    return wide[wide["ratio"].between(low, high) & (wide["units"] < wide["latents"])]
+    within = wide["ratio"].between(low, high) & (wide["units"] < wide["latents"])
+    return some(wide[within], f"sizes from {low:g} to {high:g} m*, below m = n")
 
 
 def _least_lead(better: str, worse: str, low: float, high: float = np.inf) -> Callable[[pd.DataFrame], float]:
@@ -45,7 +58,7 @@ def _most_lead(better: str, worse: str, low: float, high: float = np.inf) -> Cal
 def _lowest(kind: str, low: float) -> Callable[[pd.DataFrame], float]:
     def number(table: pd.DataFrame) -> float:
         wide = _means(table)
-        return float(wide.loc[wide["ratio"] >= low, kind].min())
+        return float(some(wide[wide["ratio"] >= low], f"sizes of {low:g} m* or more")[kind].min())
 
     return number
 
@@ -65,17 +78,19 @@ def _fall(*kinds: str) -> Callable[[pd.DataFrame], float]:
 
 def _degraded(table: pd.DataFrame) -> float:
     """Return the smallest fall of a curve from its lowest mean for m ≥ m* to its highest for m < m*."""
-    falls = [
-        wide.loc[wide["ratio"] >= 1, kind].min() - wide.loc[wide["ratio"] < 1, kind].max()
-        for _, wide in _means(table).groupby("active")
-        for kind in ("raw_learned", "supervised", "unsupervised")
-    ]
+    falls = []
+    for _, wide in _means(table).groupby("active"):
+        above, below = (
+            some(wide[side], "sizes on both sides of m*") for side in (wide["ratio"] >= 1, wide["ratio"] < 1)
+        )
+        falls += [above[kind].min() - below[kind].max() for kind in ("raw_learned", "supervised", "unsupervised")]
     return float(np.min(falls))
 
 
 def _least_undone(table: pd.DataFrame) -> float:
-    found = undone(table[table["units"] >= critical_units(table["latents"], table["active"])])
-    return float(found.loc[found["kind"] == "unsupervised", "share"].min())
+    trained = _trained(table)
+    found = undone(trained[trained["units"] >= critical_units(trained["latents"], trained["active"])])
+    return float(some(found[found["kind"] == "unsupervised"], "deflation beyond 3 standard errors")["share"].min())
 
 
 def _off_theory(table: pd.DataFrame) -> float:
@@ -84,20 +99,25 @@ def _off_theory(table: pd.DataFrame) -> float:
     return excess(points["gap"], points["gap_error"])
 
 
-def _margin(kind: str, floors: dict[int, float]) -> Callable[[pd.DataFrame], float]:
-    """Return the smallest distance of a mean score from its floor, at n = 64 and k = 4; NaN without all sizes."""
+def _margin(
+    kind: str, floors: dict[int, float], means: Callable[[pd.DataFrame], pd.DataFrame] = _means
+) -> Callable[[pd.DataFrame], float]:
+    """Return the smallest distance of a mean score from its floor, at n = 64 and k = 4."""
 
     def number(table: pd.DataFrame) -> float:
-        wide = _means(table)
-        score = wide[(wide["latents"] == 64) & (wide["active"] == 4)].set_index("units")[kind].to_dict()
-        return float(np.min([score.get(units, np.nan) - floor for units, floor in floors.items()]))
+        wide = means(table)
+        same = wide[(wide["latents"] == 64) & (wide["active"] == 4)]
+        return min(
+            float(some(same[same["units"] == units], f"{units} units, n = 64 and k = 4")[kind].item()) - floor
+            for units, floor in floors.items()
+        )
 
     return number
 
 
 def _lowest_match(table: pd.DataFrame) -> float:
     wide = _means(table, "mcc_dictionary")
-    return float(wide.loc[wide["units"] >= wide["latents"] / 4, "unsupervised"].min())
+    return float(some(wide[wide["units"] >= wide["latents"] / 4], "a unit for 4 latents")["unsupervised"].min())
 
 
 def _most_dead(kind: str) -> Callable[[pd.DataFrame], float]:
@@ -236,7 +256,7 @@ CLAIMS = (
         "The ceiling is that of compressed sensing: matching pursuit reaches 0.95 and 0.99 at m = 32 and 48.",
         "beyond the paper",
         "smallest mean r above its floor (n = 64, k = 4)",
-        _margin("omp", {32: 0.95, 48: 0.99}),
+        _margin("omp", {32: 0.95, 48: 0.99}, _wide),
         low=0,
     ),
     Claim(

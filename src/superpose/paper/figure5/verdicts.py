@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from superpose.paper.claims import Claim
+from superpose.paper.claims import Claim, some
 from superpose.paper.figure5.points import beside, scores, share_above
 
 Number = Callable[[pd.DataFrame], float]
@@ -17,17 +17,34 @@ RAW: Line = ("raw", "", "none")
 LATENT: Line = ("latent", JOINT, "none")
 
 
+# Fewer samples and steps leave dictionaries, and samples of one label, too far from what training gives.
+SAMPLES, STEPS = 10_000, 500
+
+
+def _sampled(table: pd.DataFrame) -> pd.DataFrame:
+    return some(table[table["samples"] >= SAMPLES], f"scores of {SAMPLES:,} training samples or more")
+
+
+def _trained(table: pd.DataFrame) -> pd.DataFrame:
+    return some(_sampled(table)[table["steps"] >= STEPS], f"dictionaries of {STEPS:,} training steps or more")
+
+
+def _scores(table: pd.DataFrame, line: Line, metric: str = "regression_r") -> pd.Series[float]:
+    """Return the scores of a line, with dictionaries that are trained."""
+    space, fit, control = line
+    found = scores(_trained(table), space, fit, control, metric=metric)
+    return some(found, f"scores of {space} ({', '.join(filter(None, (fit, control)))})")
+
+
 def _share(better: Line, worse: Line, metric: str = "regression_r") -> Number:
-    return lambda table: share_above(
-        beside(scores(table, *worse, metric=metric), scores(table, *better, metric=metric))
-    )[0]
+    return lambda table: share_above(beside(_scores(table, worse, metric), _scores(table, better, metric)))[0]
 
 
 def _lead(better: Line, worse: Line) -> Number:
     """Return the smallest lead of one line over another, among pairs that have both: the mean of both directions."""
 
     def number(table: pd.DataFrame) -> float:
-        lines = beside(scores(table, *worse), scores(table, *better))
+        lines = beside(_scores(table, worse), _scores(table, better))
         unordered = ["-".join(sorted(pair)) for pair in lines.index.to_list()]
         return float((lines["y"] - lines["x"]).groupby(unordered).mean().min())
 
@@ -35,27 +52,29 @@ def _lead(better: Line, worse: Line) -> Number:
 
 
 def _largest(*lines: Line) -> Number:
-    return lambda table: float(pd.concat([scores(table, *line) for line in lines]).abs().max())
+    return lambda table: float(pd.concat([_scores(table, line) for line in lines]).abs().max())
 
 
 def _apart(first: Line, second: Line, metric: str) -> Number:
     def number(table: pd.DataFrame) -> float:
-        both = beside(scores(table, *first, metric=metric), scores(table, *second, metric=metric))
+        both = beside(_scores(table, first, metric), _scores(table, second, metric))
         return float((both["x"] - both["y"]).abs().max())
 
     return number
 
 
 def _kept_within_labels(table: pd.DataFrame) -> float:
-    both = beside(scores(table, *RAW), scores(table, "raw", control="within_labels"))
-    return float((both["y"] / both["x"]).max())
+    sampled = _sampled(table)
+    both = beside(scores(sampled, *RAW), scores(sampled, "raw", control="within_labels"))
+    return float((some(both, "samples re-paired within labels")["y"] / both["x"]).max())
 
 
 def _dropped(table: pd.DataFrame) -> float:
     """Return the largest ratio of a layer's unexplained variance: in joint dictionaries, over one of its own."""
-    left = {}
+    left, trained = {}, _trained(table)
     for fit in (JOINT, "independent"):
-        rows = table[(table["space"] == "latent") & (table["fit"] == fit) & (table["control"] == "none")]
+        latent = trained[(trained["space"] == "latent") & (trained["control"] == "none")]
+        rows = some(latent[latent["fit"] == fit], f"{fit} dictionaries")
         sides = [rows[[f"system_{side}", f"fvu_{side}"]].set_axis(["layer", "fvu"], axis=1) for side in "ab"]
         left[fit] = pd.concat(sides).groupby("layer")["fvu"].mean()
     return float(np.nanmax(left[JOINT] / left["independent"]))
