@@ -81,7 +81,7 @@ def test_every_raised_message_is_matched_by_a_test():
     modules = [f"metrics/{m}" for m in MEASURES]
     for room in ("arrays", "moments", "statistics", "comparison"):
         modules += [f"{room}/{path.stem}" for path in (SOURCE / room).glob("*.py")]
-    tests = " ".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py")).replace("\\", "")
+    tests = " ".join(path.read_text() for path in Path(__file__).parent.rglob("test_*.py")).replace("\\", "")
     for module in modules:
         for node in ast.walk(ast.parse((SOURCE / f"{module}.py").read_text())):
             if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
