@@ -286,8 +286,10 @@ def test_a_loop_over_jobs_of_slurm(tmp_path, monkeypatch):
     """sbatch as a script that runs what it is given on this machine: workers come, work, and are cancelled."""
     bin = tmp_path / "bin"
     bin.mkdir()
+    # As SLURM does, it keeps a copy of the script, which is deleted as soon as it was submitted.
     sbatch = (
-        '#!/bin/sh\nsetsid sh "$1" >>"$JOBS/log" 2>&1 &\necho $! >>"$JOBS/started"\necho "Submitted batch job $!"\n'
+        '#!/bin/sh\ncp "$1" "$JOBS/$$.sh"\nsetsid sh "$JOBS/$$.sh" >>"$JOBS/log" 2>&1 &\n'
+        'echo $! >>"$JOBS/started"\necho "Submitted batch job $!"\n'
     )
     scancel = '#!/bin/sh\necho "$@" >>"$JOBS/cancelled"\nfor job in "$@"; do kill -9 -- "-$job"; done\n'
     for name, content in (("sbatch", sbatch), ("scancel", scancel)):

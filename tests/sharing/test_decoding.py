@@ -1,11 +1,14 @@
 """What another system holds of features, against pairs whose shared features are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import superpose as sp
 from superpose.files import DataError
 from superpose.sharing import decode, decoder, side
+from superpose.sharing.packing import packing_of
 from superpose.statistics import false_discovery
 
 SHARED, PRIVATE, ACTIVE = 20, 12, 2
@@ -260,3 +263,16 @@ def test_more_units_than_samples_take_no_product_of_units():
     rotated = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
     narrow = decoder(rotated[0] * rotated[1], np.arange(400) >= 300)
     assert narrow.explained(latents) == pytest.approx(found.explained(latents), abs=0.05)
+
+
+def test_packing_where_only_one_system_holds_the_other_s_features(pair):
+    """Seen from a, b answers to no latent: those of its own are among a's. What b sees is told all the same."""
+    a, b = pair[0]["a"], pair[0]["b"]
+    ab, ba = (decode(one, other, permutations=0) for one, other in ((a, b), (b, a)))
+    ab, ba = (replace(way, table=way.table.assign(held=held)) for way, held in ((ab, False), (ba, True)))
+    found = packing_of(a, b, ab, ba)
+    first = np.hstack([b.features.dictionary, np.zeros((20, len(a.features)))])
+    second = np.hstack([ba.directions.T, a.features.dictionary])
+    seen = sp.theory.cka(first, second, np.cov(np.hstack([b.codes, a.codes]), rowvar=False))
+    assert found.packed == pytest.approx(seen, rel=1e-9)
+    assert np.isnan(found.alike)

@@ -18,6 +18,7 @@ from superpose.analysis.controls import LINES, Cell, cells_of, chosen
 from superpose.analysis.found import Analysis
 from superpose.analysis.given import cells_of_given, checked
 from superpose.analysis.job import Job, prepare
+from superpose.analysis.planning import performed
 from superpose.analysis.scores import METRICS, ORDER, described, noted, scored, settings_of
 from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
 from superpose.arrays import choose
@@ -39,70 +40,6 @@ KEYS = ["system_a", "system_b", "metric", "space", "fit", "control", "seed"]
 UNPAIRED = f"no null: fewer than {FEWEST} permutations of training or of held-out rows"
 # How dictionaries are trained, where nothing else is said.
 TRAINED: dict[str, Any] = {"steps": 1000, "preset": "default", "batch": None, "learning_rate": None}
-
-
-def latent(
-    systems: Systems,
-    *,
-    pairs: Sequence[tuple[str, str]] | None = None,
-    metrics: Sequence[Metric | str] = METRICS,
-    test: float | ArrayLike = 0.2,
-    groups: ArrayLike | None = None,
-    labels: ArrayLike | None = None,
-    interval_samples: int | None = INTERVALS,
-    fit: str = "pairwise",
-    latents: int | None = None,
-    active: int | None = None,
-    mode: str = "detached",
-    training: Mapping[str, Any] | None = None,
-    seeds: int = 1,
-    controls: str | Sequence[str] = "shuffled_fit",
-    dictionaries: Mapping[str, SparseAutoencoder] | None = None,
-    seed: int = 0,
-    memory: int | str | None = None,
-    device: str = "cpu",
-    engine: str = "serial",
-    keep: str | os.PathLike[str] | None = None,
-    progress: Progress | None = None,
-) -> Analysis:
-    """Compare systems in what dictionaries make of them, on held-out rows, beside the raw scores of those rows.
-
-    Parameters and errors are those of `superpose.analyse`.
-
-    Examples
-    --------
-    >>> import superpose as sp, torch
-    >>> from superpose.analysis import latent
-    >>> draw = torch.Generator().manual_seed(0)
-    >>> z = sp.systems.sparse_latents(1000, 16, 2, generator=draw)
-    >>> a, b = sp.systems.gaussian_projection(8, 16, repeats=(2,), generator=draw)
-    >>> found = latent({"a": z @ a.T, "b": z @ b.T}, latents=16, active=2, training={"steps": 10})
-    >>> found.table.split.unique().tolist()
-    ['test']
-    """
-    return planned_latent(
-        systems,
-        pairs=pairs,
-        metrics=metrics,
-        test=test,
-        groups=groups,
-        labels=labels,
-        interval_samples=interval_samples,
-        fit=fit,
-        latents=latents,
-        active=active,
-        mode=mode,
-        training=training,
-        seeds=seeds,
-        controls=controls,
-        dictionaries=dictionaries,
-        seed=seed,
-        memory=memory,
-        device=device,
-        engine=engine,
-        keep=keep,
-        progress=progress,
-    )()
 
 
 def planned_latent(
@@ -129,7 +66,21 @@ def planned_latent(
     keep: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Callable[[], Analysis]:
-    """Return the work of `latent`, once everything that it is told is known to be right."""
+    """Compare systems in what dictionaries make of them, on held-out rows, beside the raw scores of those rows.
+
+    Parameters and errors are those of `superpose.analyse`.
+
+    Examples
+    --------
+    >>> import superpose as sp, torch
+    >>> from superpose.analysis import latent
+    >>> draw = torch.Generator().manual_seed(0)
+    >>> z = sp.systems.sparse_latents(1000, 16, 2, generator=draw)
+    >>> a, b = sp.systems.gaussian_projection(8, 16, repeats=(2,), generator=draw)
+    >>> found = latent({"a": z @ a.T, "b": z @ b.T}, latents=16, active=2, training={"steps": 10})
+    >>> found.table.split.unique().tolist()
+    ['test']
+    """
     choose(FITS, "fit", fit)
     trained = dict(TRAINED) | dict(training or {})
     for name in trained:
@@ -201,6 +152,9 @@ def planned_latent(
         "engine": engine,
     }
     return partial(_found, job, cells, able, asked, dropped, run, settings)
+
+
+latent = performed(planned_latent, "latent")
 
 
 def _found(

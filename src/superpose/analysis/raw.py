@@ -12,6 +12,7 @@ from superpose.analysis.caveats import caveats
 from superpose.analysis.found import Analysis
 from superpose.analysis.grouping import of_groups
 from superpose.analysis.job import varying
+from superpose.analysis.planning import performed
 from superpose.analysis.scores import METRICS, ORDER, alone, settings_of
 from superpose.analysis.toward import toward
 from superpose.arrays import check_paired
@@ -36,54 +37,6 @@ from superpose.running.engines import processes
 Array = NDArray[Any]
 
 
-@renamed(folds="cv")
-def raw(
-    systems: Systems,
-    *,
-    pairs: Sequence[tuple[str, str]] | None = None,
-    targets: Sequence[str] | None = None,
-    metrics: Sequence[Metric | str] = METRICS,
-    cv: int | ArrayLike | None = 5,
-    test: float | ArrayLike | None = None,
-    groups: ArrayLike | None = None,
-    labels: ArrayLike | None = None,
-    permutations: int = 999,
-    interval_samples: int | None = INTERVALS,
-    seed: int = 0,
-    memory: int | str | None = None,
-    engine: str = "serial",
-    progress: Progress | None = None,
-) -> Analysis:
-    """Compare systems raw only, as `superpose.compare` does, with the sentences and warnings of `analyse`.
-
-    Parameters and errors are those of `superpose.compare`.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from superpose.analysis import raw
-    >>> x = np.random.default_rng(0).normal(size=(200, 5))
-    >>> raw({"x": x, "y": 2 * x + 1}, permutations=99).table.score.round(3).unique().tolist()
-    [1.0]
-    """
-    return planned_raw(
-        systems,
-        pairs=pairs,
-        targets=targets,
-        metrics=metrics,
-        cv=cv,
-        test=test,
-        groups=groups,
-        labels=labels,
-        permutations=permutations,
-        interval_samples=interval_samples,
-        seed=seed,
-        memory=memory,
-        engine=engine,
-        progress=progress,
-    )()
-
-
 def planned_raw(
     systems: Systems,
     *,
@@ -101,7 +54,18 @@ def planned_raw(
     engine: str = "serial",
     progress: Progress | None = None,
 ) -> Callable[[], Analysis]:
-    """Return the work of `raw`, once everything that it is told is known to be right."""
+    """Compare systems raw only, as `superpose.compare` does, with the sentences and warnings of `analyse`.
+
+    Parameters and errors are those of `superpose.compare`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.analysis import raw
+    >>> x = np.random.default_rng(0).normal(size=(200, 5))
+    >>> raw({"x": x, "y": 2 * x + 1}, permutations=99).table.score.round(3).unique().tolist()
+    [1.0]
+    """
     workers = processes(engine)
     chosen = resolved(metrics)
     systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
@@ -123,6 +87,9 @@ def planned_raw(
     planned_for(chosen, design)
     settings = settings_of(couples, chosen, design) | {"permutations": permutations, "engine": engine}
     return partial(_found, arrays, couples, chosen, design, workers, dropped, settings)
+
+
+raw = renamed(folds="cv")(performed(planned_raw, "raw"))
 
 
 def _varying(arrays: dict[str, Array]) -> tuple[dict[str, Array], dict[str, list[int]]]:

@@ -48,7 +48,9 @@ def packing_of(a: Side, b: Side, ab: Decoded, ba: Decoded, *, seed: int = 0) -> 
     if not (len(a.features) and len(b.features)):
         return UNKNOWN
     ways = [_seen_from(a, b, ab, ba), _seen_from(b, a, ba, ab)]
-    packed = float(np.mean([cka(*way) for way in ways]))
+    # Where a holds all of b's features and b none of a's, b answers to no latent as a sees it.
+    told = [float(cka(*way)) for way in ways if all(side.any() for side in way[:2])]
+    packed = float(np.mean(told)) if told else np.nan
     shared = [_shared(a, ab), _shared(b, ba)]
     if min(len(part[2]) for part in shared) < FEWEST:
         return Packing(packed, np.nan, np.nan, np.nan)

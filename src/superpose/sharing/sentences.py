@@ -59,10 +59,14 @@ def _decomposition(row: Any) -> str:
         if 1 - explained > LITTLE
     ]
     rest = f" The other system predicts {' and '.join(left)}, of what can be." if left else ""
+    packed = (
+        f", and packed as they are {row.packed:.2f}, which leaves {_left(row.unexplained)}"
+        if np.isfinite(row.packed)
+        else ""
+    )
     return (
         f"{a} and {b}: raw debiased CKA is {row.raw:.2f}; the features alone give {row.content:.2f} "
-        f"({row.content_low:.2f} to {row.content_high:.2f}), and packed as they are {row.packed:.2f}, which leaves "
-        f"{_left(row.unexplained)}.{rest}"
+        f"({row.content_low:.2f} to {row.content_high:.2f}){packed}.{rest}"
     )
 
 

@@ -14,7 +14,7 @@ from superpose.paper import FIGURES
 from superpose.paper.reproduction import figure
 from superpose.studies import results
 
-KEPT = json.loads((Path(__file__).parent / "golden" / "figures.json").read_text())
+KEPT = json.loads((Path(__file__).parents[1] / "golden" / "figures.json").read_text())
 SMALL = {"latents": 16, "samples": 100, "active": (2,), "units": (4, 8), "draws": 2}
 
 
