@@ -8,6 +8,7 @@ import pytest
 from superpose import theory
 from superpose.files import DataError
 from superpose.paper import colour
+from superpose.paper.canvas import COLOURS
 from superpose.paper.claims import judge
 from superpose.paper.simulation import stream
 from superpose.paper.summary import over_draws
@@ -170,5 +171,5 @@ def test_the_figure_shows_every_spectrum_and_says_what_was_refused(table):
     np.testing.assert_allclose(shown.get_ydata().astype(float), white.sort_values("units")["score"])
     crosses = [line for line in recovery.lines if line.get_marker() == "x" and len(line.get_xdata())]
     assert len(crosses) == 1
-    assert crosses[0].get_color() == colour.COLOURS[0]
+    assert crosses[0].get_color() == COLOURS[0]
     assert len(crosses[0].get_xdata()) == 2

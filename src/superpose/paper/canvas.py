@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import cycle
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+Value = TypeVar("Value")
 
 # Colours of Okabe and Ito (2008), told apart with every common colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -95,6 +99,28 @@ def legend(figure: Figure, handles: Sequence[Any], *, columns: int) -> None:
         labelspacing=0.3,
         borderaxespad=0.3,
     )
+
+
+def looks(values: Iterable[Value]) -> dict[Value, dict[str, Any]]:
+    """Return the marker and the colour of each value, in their order."""
+    pairs = zip(values, cycle(MARKERS), cycle(COLOURS), strict=False)
+    return {value: {"marker": marker, "color": colour} for value, marker, colour in pairs}
+
+
+def laws(axes: Axes, points: pd.DataFrame, along: str, *, color: str = "black") -> None:
+    """Draw the means of the draws' own closed forms, solid, and their expectation, dashed."""
+    axes.plot(points[along], points["theory"], **SOLID, color=color)
+    axes.plot(points[along], points["expected"], **DASHED)
+
+
+def means(axes: Axes, points: pd.DataFrame, along: str, **look: Any) -> None:
+    """Draw means of scores over draws, with a bar of one standard deviation."""
+    axes.errorbar(points[along], points["score"], points["sd"], **{**DOTS, **look})
+
+
+def law_keys() -> list[Any]:
+    """Return the legend handles of `laws`."""
+    return [key("closed form", **SOLID, color="black"), key("its expectation", **DASHED)]
 
 
 def key(label: str, **style: Any) -> Any:

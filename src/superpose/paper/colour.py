@@ -12,21 +12,23 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
 from superpose.paper.canvas import (
-    COLOURS,
     DASHED,
     DOTS,
-    MARKERS,
     SOLID,
     dress,
     key,
+    law_keys,
+    laws,
     legend,
+    looks,
+    means,
     panels,
     powers_of_two,
 )
 from superpose.paper.claims import Claim, several, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, predictions, scores, stream
-from superpose.paper.summary import excess, over_draws, smallest_step
+from superpose.paper.summary import apart, excess, off_expectation, off_theory, over_draws, smallest_step
 from superpose.studies.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import (
@@ -235,20 +237,13 @@ def draw(table: pd.DataFrame) -> Picture:
     dress(axes[2], "the same CKA, one law", x="$m/(1 + \\mathrm{PR})$", y="alignment")
     _recovery(axes[3], points[points["metric"] == ESTIMATE])
     dress(axes[3], "latent CKA, estimated", x="units $m$")
-    dots = [
-        key(f"$\\alpha$ = {alpha:g}", marker=marker, color=colour, **DOTS)
-        for alpha, (marker, colour) in _looks(points).items()
-    ]
+    dots = [key(f"$\\alpha$ = {alpha:g}", **DOTS, **look) for alpha, look in _looks(points).items()]
     kinds = [
         key("dense", marker="o", color="black", **DOTS),
         key("sparse", marker="o", color="black", **FILLED),
         key("refused", color="black", **CROSS),
     ]
-    lines = [
-        key("closed form", **SOLID, color="black"),
-        key("its expectation", **DASHED),
-        key("law of white latents", **DOTTED),
-    ]
+    lines = [*law_keys(), key("law of white latents", **DOTTED)]
     legend(figure, [*dots, *kinds, *lines], columns=3)
     return figure
 
@@ -264,23 +259,22 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
     return means.merge(share.reset_index(), how="right")
 
 
-def _looks(points: pd.DataFrame) -> dict[float, tuple[str, str]]:
-    return dict(zip(sorted(points["alpha"].unique()), zip(MARKERS, COLOURS, strict=True), strict=False))
+def _looks(points: pd.DataFrame) -> dict[float, dict[str, Any]]:
+    return looks(sorted(points["alpha"].unique()))
 
 
 def _dots(axes: Axes, points: pd.DataFrame, x: str) -> None:
     dense = points["active"] == points["active"].max()
-    for alpha, (marker, colour) in _looks(points).items():
+    for alpha, look in _looks(points).items():
         here = points["alpha"] == alpha
-        axes.plot(x, "score", data=points[here & ~dense], marker=marker, color=colour, **FILLED)
-        axes.errorbar(x, "score", "sd", data=points[here & dense], marker=marker, color=colour, **DOTS)
+        axes.plot(x, "score", data=points[here & ~dense], **FILLED, **look)
+        means(axes, points[here & dense], x, **look)
 
 
 def _raw(axes: Axes, points: pd.DataFrame, sizes: NDArray[Any], white: NDArray[Any]) -> None:
     _dots(axes, points, "units")
     for _, curve in points[points["active"] == points["active"].max()].groupby("alpha"):
-        axes.plot(curve["units"], curve["theory"], **SOLID, color="black")
-        axes.plot(curve["units"], curve["expected"], **DASHED)
+        laws(axes, curve, "units")
     axes.plot(sizes, white, **DOTTED)
     powers_of_two(axes, sizes)
     axes.set_ylim(-0.03, 1.05)
@@ -297,32 +291,27 @@ def _collapse(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def _recovery(axes: Axes, points: pd.DataFrame) -> None:
-    looks = _looks(points)
-    apart = {alpha: 1.13 ** (number - (len(looks) - 1) / 2) for number, alpha in enumerate(looks)}
-    points = points.assign(place=points["units"] * points["alpha"].map(apart))
+    shown_as = _looks(points)
+    aside = {alpha: 1.13 ** (number - (len(shown_as) - 1) / 2) for number, alpha in enumerate(shown_as)}
+    points = points.assign(place=points["units"] * points["alpha"].map(aside))
     shown = points["given"] >= 0.5
     _dots(axes, points[shown], "place")
-    for alpha, (_, colour) in looks.items():
+    for alpha, look in shown_as.items():
         here = points[~shown & (points["alpha"] == alpha)]
-        axes.plot(here["place"], np.full(len(here), 0.6), color=colour, **CROSS)
+        axes.plot(here["place"], np.full(len(here), 0.6), **{**look, **CROSS})
     axes.axhline(1, **SOLID, color="black")
     axes.locator_params(axis="y", nbins=5)
     powers_of_two(axes, points["units"])
 
 
 def _gap(*metrics: str) -> Callable[[pd.DataFrame], float]:
-    def number(table: pd.DataFrame) -> float:
-        points = _points(table[table["metric"].isin(metrics)])
-        return excess(points["gap"], points["gap_error"])
-
-    return number
+    return lambda table: off_theory(_points(table[table["metric"].isin(metrics)]))
 
 
-def _off_expectation(metric: str, steepest: float = np.inf) -> Callable[[pd.DataFrame], float]:
+def _off_law(metric: str, steepest: float = np.inf) -> Callable[[pd.DataFrame], float]:
     def number(table: pd.DataFrame) -> float:
         flat = some(table[table["alpha"] <= steepest], f"spectra of α ≤ {steepest:g}")
-        points = _points(flat[flat["metric"] == metric])
-        return excess(points["score"] - points["expected"], points["error"])
+        return off_expectation(_points(flat[flat["metric"] == metric]))
 
     return number
 
@@ -346,23 +335,13 @@ def _between_kinds(table: pd.DataFrame) -> float:
     return excess(gaps.mean().melt()["value"], gaps.sem().melt()["value"])
 
 
-def _apart(table: pd.DataFrame) -> float:
-    wide = table.pivot(index=[*BY, "draw"], columns="metric", values="score")
-    gap = (wide["rsa"] - wide["cka_debiased"]).groupby(list(BY))
-    return excess(gap.mean(), gap.std() / np.sqrt(gap.size()))
-
-
 def _estimates(table: pd.DataFrame, units: int) -> pd.DataFrame:
     wide = some(table[table["units"] >= units], f"systems of {units} units or more")
     return _points(wide[wide["metric"] == ESTIMATE])
 
 
 def _missed(units: int) -> Callable[[pd.DataFrame], float]:
-    def number(table: pd.DataFrame) -> float:
-        points = _estimates(table, units)
-        return excess(points["gap"], points["gap_error"])
-
-    return number
+    return lambda table: off_theory(_estimates(table, units))
 
 
 GAP = "largest |mean of score − closed form| over sizes, spectra and kinds of latents, beyond 3 standard errors"
@@ -398,7 +377,7 @@ CLAIMS = (
         "Raw CKA is m/(m + 1 + PR), PR the participation ratio of the latents, up to α = 1.",
         "beyond the paper",
         LAW + ", for α ≤ 1",
-        _off_expectation("cka_debiased", 1),
+        _off_law("cka_debiased", 1),
         0,
         0.01,
     ),
@@ -406,7 +385,7 @@ CLAIMS = (
         "It is right within 0.05 for steeper spectra, of few effective latents.",
         "beyond the paper",
         LAW + ", for all α",
-        _off_expectation("cka_debiased"),
+        _off_law("cka_debiased"),
         0,
         0.05,
     ),
@@ -414,7 +393,7 @@ CLAIMS = (
         "The deterministic equivalent of Theorem 3.3 predicts raw R², up to α = 1.",
         "beyond the paper",
         LAW + ", for α ≤ 1",
-        _off_expectation("r2_adjusted", 1),
+        _off_law("r2_adjusted", 1),
         0,
         0.01,
     ),
@@ -422,7 +401,7 @@ CLAIMS = (
         "It is right within 0.04 for steeper spectra, of few effective latents.",
         "beyond the paper",
         LAW + ", for all α",
-        _off_expectation("r2_adjusted"),
+        _off_law("r2_adjusted"),
         0,
         0.04,
     ),
@@ -445,7 +424,7 @@ CLAIMS = (
         "RSA and CKA have the same limit for coloured latents too.",
         "beyond the paper",
         "largest |mean of RSA − CKA|, beyond 3 standard errors",
-        _apart,
+        apart(BY, "rsa", "cka_debiased"),
         0,
         0.004,
     ),

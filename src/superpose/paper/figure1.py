@@ -17,7 +17,7 @@ from superpose.paper.canvas import COLOURS, NAMES, SMALL, TEXT, dress, key, page
 from superpose.paper.claims import Claim
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
-from superpose.paper.summary import excess, over_draws
+from superpose.paper.summary import off_expectation, off_theory, over_draws
 from superpose.studies.study import Study, grid
 from superpose.systems import projection
 
@@ -428,16 +428,11 @@ def _most_alike(table: pd.DataFrame) -> float:
 
 
 def _gap(table: pd.DataFrame) -> float:
-    means = _means(table)
-    return excess(means["gap"], means["gap_error"])
+    return off_theory(_means(table))
 
 
-def _off_expectation(metric: str) -> Callable[[pd.DataFrame], float]:
-    def number(table: pd.DataFrame) -> float:
-        means = _means(table).loc[[metric]]
-        return excess(means["score"] - means["expected"], means["error"])
-
-    return number
+def _off_law(metric: str) -> Callable[[pd.DataFrame], float]:
+    return lambda table: off_expectation(_means(table).loc[[metric]])
 
 
 def _least(system: str, metrics: Sequence[str]) -> Callable[[pd.DataFrame], float]:
@@ -529,7 +524,7 @@ CLAIMS = (
         "The ratio of expectations, m/(m + n + 1) = 0.3, approximates the mean RSA of six latents in three units.",
         "Section 3.1",
         OFF,
-        _off_expectation("rsa"),
+        _off_law("rsa"),
         0,
         0.005,
     ),
@@ -537,7 +532,7 @@ CLAIMS = (
         "The mean R² is m/n = 0.5.",
         "beyond the paper",
         OFF,
-        _off_expectation("r2_adjusted"),
+        _off_law("r2_adjusted"),
         0,
         0.005,
     ),

@@ -10,26 +10,25 @@ import pandas as pd
 
 from superpose.arrays import choose
 from superpose.paper.canvas import (
-    COLOURS,
-    DASHED,
     DOTS,
-    MARKERS,
     NAMES,
     SHADE,
-    SOLID,
     dress,
     key,
+    law_keys,
+    laws,
     legend,
+    looks,
+    means,
     panels,
     powers_of_two,
     shade_key,
 )
 from superpose.paper.claims import Claim, several, some
 from superpose.paper.figure import Figure
-from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
-from superpose.paper.summary import excess, gap, over_draws, smallest_step
+from superpose.paper.simulation import checked, drawn_latents, expected, predictions, projections, scores
+from superpose.paper.summary import apart, excess, gap, off_expectation, off_theory, over_draws, smallest_step, spread
 from superpose.studies.study import Study, grid
-from superpose.systems import projection
 from superpose.theory import critical_units
 
 if TYPE_CHECKING:
@@ -49,10 +48,7 @@ def measure(
     covariance) and `expected` (Section 3.1, over projections). All sizes of a draw see the same latents.
     """
     z = drawn_latents(seed, samples, latents, active, distribution)
-    a, b = (
-        projection(units, latents, entries=entries, generator=stream(seed, system, entries, units)).numpy()
-        for system in ("a", "b")
-    )
+    a, b = projections(seed, units, latents, entries)
     measured = scores(z @ a.T, z @ b.T)
     theory = predictions(a, b, active, distribution)
     means = expected(units, units, latents, entries)
@@ -166,15 +162,8 @@ def draw(table: pd.DataFrame, *, reading: Literal["centred", "literal"] = "centr
         place.set_ylim(-0.03, 1.03)
     for place in axes[len(sparsities) :]:
         place.set_axis_off()
-    dots = [
-        key(NAMES[name], marker=marker, color=colour, **DOTS)
-        for name, marker, colour in zip(chosen.metrics, MARKERS, COLOURS, strict=False)
-    ]
-    lines = [
-        key("closed form", **SOLID, color="black"),
-        key("its expectation", **DASHED),
-        shade_key("no CS: $m < k\\,\\log\\,n/k$"),
-    ]
+    dots = [key(NAMES[name], **DOTS, **look) for name, look in looks(chosen.metrics).items()]
+    lines = [*law_keys(), shade_key("no CS: $m < k\\,\\log\\,n/k$")]
     legend(figure, [handle for pair in zip(dots, lines, strict=True) for handle in pair], columns=3)
     return figure
 
@@ -188,12 +177,9 @@ def _shade(axes: Axes, points: pd.DataFrame, critical: float) -> None:
 
 def _curves(axes: Axes, points: pd.DataFrame, reading: Reading) -> None:
     for name in reading.curves:
-        curve = points[points["metric"] == name].sort_values("units")
-        axes.plot(curve["units"], curve["theory"], **SOLID, color="black")
-        axes.plot(curve["units"], curve["expected"], **DASHED)
-    for name, marker, colour in zip(reading.metrics, MARKERS, COLOURS, strict=False):
-        dots = points[points["metric"] == name]
-        axes.errorbar(dots["units"], dots["score"], dots["sd"], marker=marker, color=colour, **DOTS)
+        laws(axes, points[points["metric"] == name].sort_values("units"), "units")
+    for name, look in looks(reading.metrics).items():
+        means(axes, points[points["metric"] == name], "units", **look)
 
 
 def _paper_gap(metric: str) -> Callable[[pd.DataFrame], float]:
@@ -203,15 +189,13 @@ def _paper_gap(metric: str) -> Callable[[pd.DataFrame], float]:
         settings = [*BY, "draw"]
         curve = table[table["metric"] == "rsa"].set_index(settings)["theory"]
         dots = table[table["metric"] == metric].set_index(settings)
-        points = over_draws(dots.assign(theory=curve).reset_index(), BY)
-        return excess(points["gap"], points["gap_error"])
+        return off_theory(over_draws(dots.assign(theory=curve).reset_index(), BY))
 
     return number
 
 
-def _off_expectation(table: pd.DataFrame) -> float:
-    points = over_draws(table[table["metric"].isin(["rsa", "cka_debiased", "r2_adjusted"])], BY)
-    return excess(points["score"] - points["expected"], points["error"])
+def _off_law(table: pd.DataFrame) -> float:
+    return off_expectation(over_draws(table[table["metric"].isin(["rsa", "cka_debiased", "r2_adjusted"])], BY))
 
 
 def _off_proportion(table: pd.DataFrame) -> float:
@@ -227,15 +211,6 @@ def _fall(table: pd.DataFrame) -> float:
     return smallest_step(points, "units", ["active"])
 
 
-def _apart(first: str, second: str) -> Callable[[pd.DataFrame], float]:
-    def number(table: pd.DataFrame) -> float:
-        wide = table.pivot(index=[*BY, "draw"], columns="metric", values="score")
-        difference = (wide[first] - wide[second]).groupby(list(BY))
-        return excess(difference.mean(), difference.std() / np.sqrt(difference.size()))
-
-    return number
-
-
 def _same_order(table: pd.DataFrame) -> float:
     means = over_draws(several(table, "units"), BY).pivot(index=list(BY), columns="metric", values="score")
     return float(means.groupby("active").apply(lambda m: m["rsa"].corr(m["r2_adjusted"], method="spearman")).min())
@@ -248,10 +223,7 @@ def _lowest(table: pd.DataFrame) -> float:
 
 
 def _between_sparsities(table: pd.DataFrame) -> float:
-    points = over_draws(several(table[table["metric"] == "rsa"], "active"), BY)
-    groups = points.groupby("units")
-    spread = groups["score"].max() - groups["score"].min()
-    return excess(spread, np.sqrt(2) * groups["error"].max())
+    return spread(over_draws(several(table[table["metric"] == "rsa"], "active"), BY), ["units"])
 
 
 GAP = "largest |mean of score − closed form| over sizes and sparsities, beyond 3 standard errors"
@@ -280,7 +252,7 @@ CLAIMS = (
         "It is consistent with the ratio of expectations: m/(m + n + 1), and m/n for R².",
         "Section 3.1",
         "largest |mean score − expectation|, beyond 3 standard errors",
-        _off_expectation,
+        _off_law,
         0,
         0.005,
     ),
@@ -296,7 +268,7 @@ CLAIMS = (
         "RSA and CKA have the same limit.",
         "Section 4.1",
         "largest |mean of RSA − CKA|, beyond 3 standard errors",
-        _apart("rsa", "cka_debiased"),
+        apart(BY, "rsa", "cka_debiased"),
         0,
         0.004,
     ),
@@ -312,7 +284,7 @@ CLAIMS = (
         "The three metrics track one another tightly: R² has the value of RSA.",
         "Section 4.1",
         "largest |mean of R² − RSA|, beyond 3 standard errors",
-        _apart("r2_adjusted", "rsa"),
+        apart(BY, "r2_adjusted", "rsa"),
         0,
         0.05,
     ),

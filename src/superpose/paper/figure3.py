@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SMALL, SOLID, dress, key, legend, panels
+from superpose.paper.canvas import DOTS, SMALL, dress, key, law_keys, laws, legend, looks, means, panels
 from superpose.paper.claims import Claim, several, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, scores, stream
-from superpose.paper.summary import excess, gap, over_draws, smallest_step
+from superpose.paper.summary import apart, excess, gap, off_expectation, over_draws, smallest_step, spread
 from superpose.studies.study import Study, grid
 from superpose.systems import overlapping_projections
 from superpose.theory import cka, expected_cka, inversion_overlap, latent_covariance, overlap_ratio
@@ -33,7 +32,7 @@ REFERENCE: dict[str, Any] = {"ls": (0, (5, 1.5)), "lw": 1.1, "color": RED, "zord
 INVERSION: dict[str, Any] = {"facecolor": "#E9EEF5", "edgecolor": "none", "zorder": -1}
 NOTE: dict[str, Any] = {"fontsize": SMALL, "style": "italic", "color": "#333333", "zorder": 4}
 
-Looks = Mapping[float, tuple[str, str]]
+Looks = Mapping[float, dict[str, Any]]
 
 
 def measure(
@@ -149,13 +148,13 @@ def draw(table: pd.DataFrame) -> Picture:
     points = _beside_reference(table)
     fractions = sorted(points["fraction"].unique())
     overlaps = sorted(points["overlap"].unique(), reverse=True)
-    looks = dict(zip(overlaps, cycle(zip(COLOURS, MARKERS, strict=True)), strict=False))
+    shown = looks(overlaps)
     rival = f"$\\rho = {overlaps[0]:.3g}$ at $m_B = {points['units_b'].min()}$"
     rows = -(-len(fractions) // 2)
     figure, axes = panels(rows + 1, 2, height=1.45, head=0.7)
     figure.subplots_adjust(hspace=0.38)
     for number, (fraction, place) in enumerate(zip(fractions, axes, strict=False)):
-        _curves(place, points[points["fraction"] == fraction], looks)
+        _curves(place, points[points["fraction"] == fraction], shown)
         _sizes(place, points["units_b"])
         place.set_ylim(0, 1.1 * (points["score"] + points["sd"].fillna(0.0)).max())
         dress(
@@ -168,22 +167,15 @@ def draw(table: pd.DataFrame) -> Picture:
         place.remove()
     features, units_a = (int(table[name].iloc[0]) for name in ("features", "units_a"))
     plane = figure.add_subplot(rows + 1, 1, rows + 1)
-    _plane(plane, points, features, looks)
+    _plane(plane, points, features, shown)
     dress(
         plane,
         f"Which pairs beat {rival}?",
         x=f"units $m_B$ of the second system ($m_A = {units_a}$)",
         y="overlap ratio $\\rho$",
     )
-    curves = [
-        key(f"$\\rho = {overlap:.3g}$", marker=marker, color=colour, **DOTS)
-        for overlap, (colour, marker) in looks.items()
-    ]
-    lines = [
-        key("closed form", **SOLID, color="black"),
-        key("its expectation", **DASHED),
-        key(rival, **REFERENCE),
-    ]
+    curves = [key(f"$\\rho = {overlap:.3g}$", **DOTS, **look) for overlap, look in shown.items()]
+    lines = [*law_keys(), key(rival, **REFERENCE)]
     marks = [
         key("shares less, scores higher", marker="o", color="black", **FILLED),
         key("any other pair", marker="o", color="black", **DOTS),
@@ -193,20 +185,18 @@ def draw(table: pd.DataFrame) -> Picture:
     return figure
 
 
-def _curves(axes: Axes, points: pd.DataFrame, looks: Looks) -> None:
+def _curves(axes: Axes, points: pd.DataFrame, shown: Looks) -> None:
     axes.axhspan(points["reference"].iloc[0], 1, **INVERSION)
     axes.axhline(points["reference"].iloc[0], **REFERENCE)
-    for overlap, (colour, marker) in looks.items():
+    for overlap, look in shown.items():
         curve = points[points["overlap"] == overlap].sort_values("units_b")
-        axes.plot(curve["units_b"], curve["theory"], **SOLID, color=colour)
-        axes.plot(curve["units_b"], curve["expected"], **DASHED)
+        laws(axes, curve, "units_b", color=look["color"])
         for inverted, dots in curve.groupby((curve["ahead"] > 0) & curve["partial"]):
-            style = FILLED if inverted else DOTS
-            axes.errorbar(dots["units_b"], dots["score"], dots["sd"], marker=marker, color=colour, **style)
+            means(axes, dots, "units_b", **{**look, **(FILLED if inverted else {})})
 
 
-def _plane(axes: Axes, points: pd.DataFrame, features: int, looks: Looks) -> None:
-    fewest, whole = points["units_b"].min(), max(looks)
+def _plane(axes: Axes, points: pd.DataFrame, features: int, shown: Looks) -> None:
+    fewest, whole = points["units_b"].min(), max(shown)
     units = np.geomspace(fewest, MARGIN * points["units_b"].max(), 200)
     bound = whole * inversion_overlap(units, fewest, features)
     axes.fill_between(units, bound, whole, **INVERSION)
@@ -214,13 +204,12 @@ def _plane(axes: Axes, points: pd.DataFrame, features: int, looks: Looks) -> Non
     axes.plot(fewest, whole, marker="*", markersize=5.5, color=RED, clip_on=False, zorder=5)
     pairs = points[points["partial"]].groupby(["overlap", "units_b"], as_index=False)["ahead"].mean()
     for overlap, size, ahead in zip(pairs["overlap"], pairs["units_b"], pairs["ahead"], strict=True):
-        colour, marker = looks[overlap]
-        axes.errorbar(size, overlap, marker=marker, color=colour, **(FILLED if ahead > 0 else DOTS))
-    middle = (bound.min() + min(looks)) / 2
+        axes.errorbar(size, overlap, **shown[overlap], **(FILLED if ahead > 0 else DOTS))
+    middle = (bound.min() + min(shown)) / 2
     axes.text(units[-1] / 1.05, middle, "expected higher", ha="right", va="center", **NOTE)
     axes.text(fewest, middle, "expected lower", va="center", **NOTE)
     _sizes(axes, points["units_b"])
-    axes.set_ylim(min(bound.min(), min(looks)) - 0.05, whole + 0.03)
+    axes.set_ylim(min(bound.min(), min(shown)) - 0.05, whole + 0.03)
 
 
 def _sizes(axes: Axes, units: pd.Series[float]) -> None:
@@ -294,9 +283,8 @@ def _foretold(table: pd.DataFrame) -> float:
     return float((pairs["expected"] > pairs["expected_lower"]).mean())
 
 
-def _off_expectation(table: pd.DataFrame) -> float:
-    points = _points(table)
-    return excess(points["score"] - points["expected"], points["error"])
+def _off_law(table: pd.DataFrame) -> float:
+    return off_expectation(_points(table))
 
 
 def _off_product(table: pd.DataFrame) -> float:
@@ -313,16 +301,8 @@ def _rise(along: str, by: Sequence[str]) -> Callable[[pd.DataFrame], float]:
     return lambda table: smallest_step(_points(table), along, by)
 
 
-def _metrics_apart(table: pd.DataFrame) -> float:
-    wide = table.pivot(index=[*BY, "draw"], columns="metric", values="score")
-    difference = (wide["rsa"] - wide[SHOWN]).groupby(list(BY))
-    return excess(difference.mean(), difference.std() / np.sqrt(difference.size()))
-
-
 def _between_sparsities(table: pd.DataFrame) -> float:
-    groups = _points(several(table, "fraction")).groupby(["overlap", "units_b"])
-    spread = groups["score"].max() - groups["score"].min()
-    return excess(spread, np.sqrt(2) * groups["error"].max())
+    return spread(_points(several(table, "fraction")), ["overlap", "units_b"])
 
 
 GAP = "largest |mean of score − closed form| over settings, beyond 3 standard errors"
@@ -372,7 +352,7 @@ CLAIMS = (
         "CKA represents RSA without loss of generality: both have the same limit.",
         "Appendix D.2",
         "largest |mean of RSA − CKA|, beyond 3 standard errors",
-        _metrics_apart,
+        apart(BY, "rsa", SHOWN),
         0,
         0.004,
     ),
@@ -380,7 +360,7 @@ CLAIMS = (
         "The expectation over projections has a closed form: overlap ratio times deflation.",
         "beyond the paper",
         "largest |mean CKA − expectation|, beyond 3 standard errors",
-        _off_expectation,
+        _off_law,
         0,
         0.015,
     ),

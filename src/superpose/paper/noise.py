@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from superpose.ceilings import corrected
-from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
+from superpose.paper.canvas import DOTS, NAMES, dress, key, law_keys, laws, legend, looks, means, panels
 from superpose.paper.claims import Claim, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, scores, stream
-from superpose.paper.summary import excess, over_draws, smallest_step
+from superpose.paper.summary import off_expectation, off_theory, over_draws, smallest_step
 from superpose.studies.study import Study, grid
 from superpose.systems import gaussian_projection
 from superpose.systems import noise as noisy
@@ -161,21 +161,20 @@ def draw(table: pd.DataFrame) -> Picture:
         )
         place.set_xticks(np.arange(0, points["noise"].max() + 0.25, 0.5))
         place.set_ylim(bottom=0)
-    dots = [key(LABELS[name], marker=marker, color=colour, **DOTS) for name, (marker, colour) in LOOKS.items()]
-    legend(figure, [*dots, key("closed form", **SOLID, color="black"), key("its expectation", **DASHED)], columns=3)
+    dots = [key(LABELS[name], **DOTS, **look) for name, look in LOOKS.items()]
+    legend(figure, [*dots, *law_keys()], columns=3)
     return figure
 
 
 LABELS = {**NAMES, CORRECTED: "CKA of two repeats"}
-LOOKS = dict(zip((*METRICS, CORRECTED), zip(MARKERS, COLOURS, strict=True), strict=False))
+LOOKS = looks((*METRICS, CORRECTED))
 
 
 def _curves(axes: Axes, points: pd.DataFrame) -> None:
-    for name, (marker, colour) in LOOKS.items():
+    for name, look in LOOKS.items():
         here = points[points["metric"] == name]
-        axes.plot(here["noise"], here["theory"], **SOLID, color="black")
-        axes.plot(here["noise"], here["expected"], **DASHED)
-        axes.errorbar(here["noise"], here["score"], here["sd"], marker=marker, color=colour, **DOTS)
+        laws(axes, here, "noise")
+        means(axes, here, "noise", **look)
 
 
 def _of(table: pd.DataFrame, *metrics: str) -> pd.DataFrame:
@@ -183,19 +182,11 @@ def _of(table: pd.DataFrame, *metrics: str) -> pd.DataFrame:
 
 
 def _gap(*metrics: str) -> Callable[[pd.DataFrame], float]:
-    def number(table: pd.DataFrame) -> float:
-        points = _of(table, *metrics)
-        return excess(points["gap"], points["gap_error"])
-
-    return number
+    return lambda table: off_theory(_of(table, *metrics))
 
 
-def _off_expectation(metric: str) -> Callable[[pd.DataFrame], float]:
-    def number(table: pd.DataFrame) -> float:
-        points = _of(table, metric)
-        return excess(points["score"] - points["expected"], points["error"])
-
-    return number
+def _off_law(metric: str) -> Callable[[pd.DataFrame], float]:
+    return lambda table: off_expectation(_of(table, metric))
 
 
 def _fall(table: pd.DataFrame) -> float:
@@ -235,7 +226,7 @@ CLAIMS = (
         "Noise raises the participation ratio in the law of raw CKA to (n + σ²)²/n.",
         "beyond the paper",
         LAW,
-        _off_expectation("cka_debiased"),
+        _off_law("cka_debiased"),
         0,
         0.005,
     ),
@@ -243,7 +234,7 @@ CLAIMS = (
         "The deterministic equivalent of Theorem 3.3 predicts R² with noise.",
         "beyond the paper",
         LAW,
-        _off_expectation("r2_adjusted"),
+        _off_law("r2_adjusted"),
         0,
         0.006,
     ),

@@ -11,13 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.metrics.rsa import COMPARATORS, RDMS, rsa
-from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, SOLID, dress, key, legend, panels, powers_of_two
+from superpose.paper.canvas import DASHED, DOTS, SOLID, dress, key, legend, looks, means, panels, powers_of_two
 from superpose.paper.claims import Claim, Estimate, some
 from superpose.paper.figure import Figure
-from superpose.paper.simulation import checked, drawn_latents, predictions, stream
+from superpose.paper.simulation import checked, drawn_latents, predictions, projections
 from superpose.paper.summary import excess, gap, over_draws, smallest_step
 from superpose.studies.study import Study, grid
-from superpose.systems import projection
 from superpose.theory import latent_fourth_moments, rsa_euclidean
 
 if TYPE_CHECKING:
@@ -41,10 +40,7 @@ def measure(
     products, which average 0, has the limit of their correlation.
     """
     z = drawn_latents(seed, samples, latents, active, distribution)
-    a, b = (
-        projection(units, latents, entries=entries, generator=stream(seed, system, entries, units)).numpy()
-        for system in ("a", "b")
-    )
+    a, b = projections(seed, units, latents, entries)
     x, y = z @ a.T, z @ b.T
     theorem = predictions(a, b, active, distribution)["rsa"]
     laws = dict.fromkeys(LIKE_THEOREM, theorem) | _euclidean_law(a, b, active, distribution)
@@ -183,10 +179,7 @@ def draw(table: pd.DataFrame) -> Picture:
         place.set_ylim(-0.03, 1.05)
         place.set_yticks([0, 0.5, 1])
         place.tick_params(labelbottom=last, labelleft=first)
-    dots = [
-        key(f"$k = {active}$", **DOTS, marker=marker, color=colour)
-        for active, marker, colour in zip(sparsities, MARKERS, COLOURS, strict=False)
-    ]
+    dots = [key(f"$k = {active}$", **DOTS, **look) for active, look in looks(sparsities).items()]
     lines = [
         key("own closed form", **SOLID, color="black"),
         key("Theorem 3.1", **DASHED),
@@ -199,17 +192,17 @@ def draw(table: pd.DataFrame) -> Picture:
 def _curves(axes: Axes, points: pd.DataFrame, sparsities: Sequence[int]) -> None:
     paper = points.groupby("units")["expected"].mean()
     axes.plot(paper.index, paper, **DASHED)
-    for active, marker, colour in zip(sparsities, MARKERS, COLOURS, strict=False):
+    for active, look in looks(sparsities).items():
         here = points[points["active"] == active].sort_values("units")
-        axes.plot(here["units"], here["theory"], **SOLID, color=colour)
-        axes.errorbar(here["units"], here["score"], here["sd"], **DOTS, marker=marker, color=colour)
+        axes.plot(here["units"], here["theory"], **SOLID, color=look["color"])
+        means(axes, here, "units", **look)
 
 
 def _ceilings(axes: Axes, latents: int, sparsities: Sequence[int]) -> None:
-    for active, colour in zip(sparsities, COLOURS, strict=False):
+    for active, look in looks(sparsities).items():
         ceiling = spearman_ceiling(latents, active)
         if ceiling < LOW_CEILING:
-            axes.axhline(ceiling, **CEILING, color=colour)
+            axes.axhline(ceiling, **CEILING, color=look["color"])
 
 
 def _points(table: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -19,14 +19,13 @@ from superpose.dictionaries.coding import (
 )
 from superpose.metrics.regression import regression
 from superpose.paper.canvas import (
-    COLOURS,
     DOTS,
-    MARKERS,
     SHADE,
     SOLID,
     dress,
     key,
     legend,
+    looks,
     panels,
     powers_of_two,
     shade_key,
@@ -168,18 +167,17 @@ def draw(table: pd.DataFrame) -> Picture:
     figure, (recovered, guaranteed) = panels(2, 1, height=1.75, head=0.56)
     figure.subplots_adjust(hspace=0.2)
     keys = []
-    for active, marker, colour in zip(sorted(points["active"].unique()), MARKERS, COLOURS, strict=False):
-        here = points[points["active"] == active]
-        look = {**DOTS, "marker": marker, "color": colour}
-        _joined(recovered, here, "omp", 1, **{**look, **FULL})
-        _joined(recovered, here, "matched_filter", 1, **{**look, **OPEN})
+    for active, look in looks(sorted(points["active"].unique())).items():
+        here, colour = points[points["active"] == active], look["color"]
+        _joined(recovered, here, "omp", 1, **look, **FULL)
+        _joined(recovered, here, "matched_filter", 1, **look, **OPEN)
         raw = here[here["metric"] == "raw"]
         law = [float(expected_regression(int(m), int(m), latents)) for m in raw["units"]]
         recovered.plot(raw["ratio"], law, color=colour, **DOTTED)
         recovered.plot(raw["ratio"], raw["score"], color=colour, **SPECKS)
-        _joined(guaranteed, here, "isometry_2k", CANDES, **{**look, **FULL})
-        _joined(guaranteed, here, "coherence", 1 / (2 * active - 1), **{**look, **OPEN})
-        keys.append(key(f"$k = {active}$", **{**look, "fillstyle": "full"}))
+        _joined(guaranteed, here, "isometry_2k", CANDES, **look, **FULL)
+        _joined(guaranteed, here, "coherence", 1 / (2 * active - 1), **look, **OPEN)
+        keys.append(key(f"$k = {active}$", **{**DOTS, "fillstyle": "full"}, **look))
     low, high = points["ratio"].min() / 1.12, points["ratio"].max() * 1.12
     for axes in (recovered, guaranteed):
         powers_of_two(axes, points["ratio"])
@@ -214,7 +212,7 @@ def _points(table: pd.DataFrame) -> pd.DataFrame:
 
 def _joined(axes: Axes, points: pd.DataFrame, metric: str, bound: float, **style: Any) -> None:
     curve = points[points["metric"] == metric]
-    axes.errorbar(curve["ratio"], curve["score"] / bound, curve["sd"] / bound, **style)
+    axes.errorbar(curve["ratio"], curve["score"] / bound, curve["sd"] / bound, **{**DOTS, **style})
 
 
 def _curve(table: pd.DataFrame, metric: str) -> list[tuple[int, pd.Series[float]]]:

@@ -17,13 +17,12 @@ from superpose.metrics.regression import OLS_R2
 from superpose.metrics.rsa import RSA
 from superpose.metrics.splits import split_of
 from superpose.moments import of_pair
-from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels
+from superpose.paper.canvas import COLOURS, DASHED, DOTS, MARKERS, NAMES, SOLID, dress, key, laws, legend, means, panels
 from superpose.paper.claims import Claim, some
 from superpose.paper.figure import Figure
-from superpose.paper.simulation import IN_SAMPLE, checked, drawn_latents, stream
-from superpose.paper.summary import excess, gap, least, most, over_draws
+from superpose.paper.simulation import IN_SAMPLE, checked, drawn_latents, projections
+from superpose.paper.summary import excess, gap, least, most, off_expectation, over_draws
 from superpose.studies.study import Study, grid
-from superpose.systems import projection
 from superpose.theory import adjusted_r2, cka, finite_sample_cka, held_out_r2, in_sample_r2, regression
 
 if TYPE_CHECKING:
@@ -51,10 +50,7 @@ def measure(
     A regression that has too few samples for its law has no row. All sizes of a draw see the same projections.
     """
     z, others = np.split(drawn_latents(seed, 2 * samples, latents, active, distribution), 2)
-    a, b = (
-        projection(units, latents, entries=entries, generator=stream(seed, system, entries, units)).numpy()
-        for system in ("a", "b")
-    )
+    a, b = projections(seed, units, latents, entries)
     nothing = np.zeros_like(a)
     x = z @ a.T
     return [
@@ -253,9 +249,8 @@ def draw(table: pd.DataFrame) -> Picture:
 def _curves(axes: Axes, points: pd.DataFrame, metrics: Sequence[str]) -> None:
     for name in metrics:
         curve = points[points["metric"] == name].sort_values("samples")
-        axes.plot(curve["samples"], curve["expected"], **DASHED)
-        axes.plot(curve["samples"], curve["theory"], **SOLID, color="black")
-        axes.errorbar(curve["samples"], curve["score"], curve["sd"], **{**DOTS, **LOOKS[name]})
+        laws(axes, curve, "samples")
+        means(axes, curve, "samples", **LOOKS[name])
 
 
 def _points(table: pd.DataFrame, metric: str, pair: str | None = None) -> pd.DataFrame:
@@ -271,8 +266,7 @@ def _relative_gap(table: pd.DataFrame) -> float:
 
 def _bias_with_many(table: pd.DataFrame) -> float:
     points = _points(table, "cka")
-    many = some(points[points["samples"] >= 50 * points["units"]], "50 samples a unit")
-    return excess(many["score"] - many["expected"], many["error"])
+    return off_expectation(some(points[points["samples"] >= 50 * points["units"]], "50 samples a unit"))
 
 
 def _unrelated_with_few(table: pd.DataFrame) -> float:

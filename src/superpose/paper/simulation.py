@@ -19,7 +19,7 @@ from superpose.metrics.regression import OLS_R2
 from superpose.metrics.rsa import RSA, uncentred_rsa
 from superpose.metrics.splits import Plan
 from superpose.moments import of_pair
-from superpose.systems import DISTRIBUTIONS, ENTRIES, KURTOSIS, sparse_latents
+from superpose.systems import DISTRIBUTIONS, ENTRIES, KURTOSIS, projection, sparse_latents
 from superpose.theory import (
     adjusted_r2,
     expected_cka,
@@ -59,6 +59,15 @@ def drawn_latents(seed: int, samples: int, latents: int, active: int, distributi
     ).numpy()
     z.flags.writeable = False
     return z
+
+
+def projections(seed: int, units: int, latents: int, entries: str) -> tuple[Array, Array]:
+    """Return the projections of two systems of equal size, each from a stream of its own."""
+    a, b = (
+        projection(units, latents, entries=entries, generator=stream(seed, system, entries, units)).numpy()
+        for system in ("a", "b")
+    )
+    return a, b
 
 
 def scores(x: Array, y: Array) -> dict[str, float]:

@@ -61,12 +61,38 @@ def most(means: pd.Series[float], errors: pd.Series[float]) -> Estimate:
     return Estimate(lambda allowed: float((means + allowed * known).max()))
 
 
+def off_theory(points: pd.DataFrame) -> Estimate:
+    """Return the largest distance of mean scores from the closed forms of the same draws, beyond chance."""
+    return excess(points["gap"], points["gap_error"])
+
+
+def off_expectation(points: pd.DataFrame) -> Estimate:
+    """Return the largest distance of mean scores from their expectation, beyond chance."""
+    return excess(points["score"] - points["expected"], points["error"])
+
+
+def spread(points: pd.DataFrame, by: Sequence[str]) -> Estimate:
+    """Return the largest range of mean scores that agree in some settings, beyond chance."""
+    groups = points.groupby(list(by))
+    return excess(groups["score"].max() - groups["score"].min(), np.sqrt(2) * groups["error"].max())
+
+
+def apart(by: Sequence[str], first: str, second: str) -> Callable[[pd.DataFrame], float]:
+    """Return what gives the largest distance between means of two metrics of the same draws, beyond chance."""
+
+    def number(table: pd.DataFrame) -> float:
+        wide = table.pivot(index=[*by, "draw"], columns="metric", values="score")
+        difference = (wide[first] - wide[second]).groupby(list(by))
+        return excess(difference.mean(), difference.sem())
+
+    return number
+
+
 def gap(by: Sequence[str], metric: str) -> Callable[[pd.DataFrame], float]:
     """Return what gives a table's largest distance of a metric's mean score from its theory, beyond chance."""
 
     def number(table: pd.DataFrame) -> float:
-        points = over_draws(some(table[table["metric"] == metric], metric), by)
-        return excess(points["gap"], points["gap_error"])
+        return off_theory(over_draws(some(table[table["metric"] == metric], metric), by))
 
     return number
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from superpose.paper.canvas import COLOURS, DOTS, MARKERS, NAMES, SOLID, dress, key, legend, panels, powers_of_two
+from superpose.paper.canvas import DOTS, NAMES, SOLID, dress, key, legend, looks, means, panels, powers_of_two
 from superpose.paper.claims import Claim, some
 from superpose.paper.figure import Figure
 from superpose.paper.simulation import checked, drawn_latents, expected, predictions, scores, stream
-from superpose.paper.summary import excess, over_draws, smallest_step
+from superpose.paper.summary import excess, off_expectation, over_draws, smallest_step
 from superpose.studies.study import Study, grid
 from superpose.systems import projection
 from superpose.theory import cka, expected_cka
@@ -29,6 +29,7 @@ ENSEMBLES = {
     "haar": "orthonormal rows",
     "unit_norm": "unit-norm columns",
 }
+LOOKS = looks(ENSEMBLES)
 ROWS = 512
 METRICS = ("rsa", "cka_debiased", "r2_adjusted")
 EDGE: dict[str, Any] = {"color": "#777777", "lw": 0.9, "ls": ":", "zorder": 1}
@@ -185,11 +186,8 @@ def draw(table: pd.DataFrame) -> Picture:
     for axes in (similarity, regression):
         axes.set_ylim(-0.03, 1.05)
     fixed.set_ylim(bottom=0)
-    dots = [
-        key(ENSEMBLES[name], marker=marker, color=colour, **DOTS)
-        for name, marker, colour in _styles()
-        if name in set(points["entries"])
-    ]
+    there = set(points["entries"])
+    dots = [key(ENSEMBLES[name], **DOTS, **look) for name, look in LOOKS.items() if name in there]
     lines = [key("expectation", **SOLID, color="black"), key("$m = n$", **EDGE)]
     legend(figure, [*dots, *lines], columns=3)
     return figure
@@ -206,31 +204,26 @@ def _small(table: pd.DataFrame) -> int:
     return int(unequal["units_a"].iloc[0])
 
 
-def _styles() -> list[tuple[str, str, str]]:
-    return list(zip(ENSEMBLES, MARKERS, COLOURS, strict=False))
-
-
 def _curves(axes: Axes, points: pd.DataFrame, latents: int, widths: Callable[[int], tuple[int, int]]) -> None:
     metric = points["metric"].iloc[0]
-    for name, marker, colour in _styles():
+    for name, look in LOOKS.items():
         dots = points[points["entries"] == name]
         if len(dots):
             ends = dots["units_b"].min(), dots["units_b"].max()
             sizes = np.unique(np.geomspace(*ends, 60).round().astype(int))
             law = [expected(*widths(int(size)), latents, name)[metric] for size in sizes]
             axes.plot(sizes / latents, law, **SOLID, color="black")
-            axes.errorbar(dots["ratio"], dots["score"], dots["sd"], marker=marker, color=colour, **DOTS)
+            means(axes, dots, "ratio", **look)
 
 
 def _misses(axes: Axes, points: pd.DataFrame) -> None:
     axes.axhline(0, **SOLID, color="black")
-    styles = _styles()
-    for place, (name, marker, colour) in enumerate(styles):
+    for place, (name, look) in enumerate(LOOKS.items()):
         curve = points[points["entries"] == name]
         # Side by side, as most of them lie on each other.
-        aside = 2 ** (0.12 * (place - (len(styles) - 1) / 2))
+        aside = 2 ** (0.12 * (place - (len(LOOKS) - 1) / 2))
         miss, error = 100 * (curve["score"] / curve["expected"] - 1), 100 * curve["error"] / curve["expected"]
-        axes.errorbar(curve["ratio"] * aside, miss, error, marker=marker, color=colour, **DOTS)
+        axes.errorbar(curve["ratio"] * aside, miss, error, **DOTS, **look)
 
 
 def _widths(axes: Axes, points: pd.DataFrame) -> None:
@@ -283,8 +276,7 @@ def _at(ratio: float, entries: str) -> Callable[[pd.DataFrame], float]:
 
 def _off_law(rows: Callable[[pd.DataFrame], pd.DataFrame], *metrics: str) -> Callable[[pd.DataFrame], float]:
     def number(table: pd.DataFrame) -> float:
-        points = _points(rows(table[table["metric"].isin(metrics)]))
-        return excess(points["score"] - points["expected"], points["error"])
+        return off_expectation(_points(rows(table[table["metric"].isin(metrics)])))
 
     return number
 

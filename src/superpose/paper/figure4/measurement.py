@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -64,7 +64,6 @@ def measure(
     x, y = respond(z, a), respond(unseen, a)
     known = train("supervised", supervised, z)
     d, x_learned, y_learned = known.dictionary.detach().mT.numpy(), known.decode(z), known.decode(unseen)
-    codes, seen = known.encode(y_learned), known.encode(x_learned[..., :held_out, :])
     found = train("unsupervised", reconstruction, x)
     found_learned = train("unsupervised_learned", reconstruction, x_learned)
     target = _explicable(found, y)
@@ -76,11 +75,7 @@ def measure(
     scores = {
         "raw": {"r": _both(regression, y)},
         "raw_learned": {"r": _both(regression, y_learned)},
-        "supervised": {
-            **_quality(codes, unseen),
-            "r_train": _both(regression, seen),
-            "fvu": fvu(np.broadcast_to(unseen, codes.shape), codes),
-        },
+        "supervised": _supervised(known, x_learned[..., :held_out, :], y_learned, unseen),
         "unsupervised": _unsupervised(found, x[..., :held_out, :], y, unseen, a),
         "unsupervised_learned": _unsupervised(found_learned, x_learned[..., :held_out, :], y_learned, unseen, d),
         "recoded": _quality(omp(target, found.decoder.numpy(), most), unseen),
@@ -88,6 +83,13 @@ def measure(
         "omp": _quality(omp(y, a, most), unseen),
         "matched_filter": _quality(matched_filter(y, a, active), unseen),
     }
+    return _rows(scores, theory, expected, first, count)
+
+
+def _rows(
+    scores: Mapping[str, Mapping[str, Array]], theory: Mapping[str, Array], expected: float, first: int, count: int
+) -> list[dict[str, Any]]:
+    """Return a row a kind, metric and draw: the mean over systems, or over directions, of the draw."""
     return [
         {
             "kind": kind,
@@ -148,6 +150,15 @@ def _quality(codes: Array, truth: Array) -> dict[str, Array]:
         "mcc": mcc(codes, truth),
         "support": hits / np.count_nonzero(truth, axis=(-2, -1)),
         "dead": dead_share(codes),
+    }
+
+
+def _supervised(sae: SparseAutoencoder, seen: Array, y: Array, truth: Array) -> dict[str, Array]:
+    codes = sae.encode(y)
+    return {
+        **_quality(codes, truth),
+        "r_train": _both(regression, sae.encode(seen)),
+        "fvu": fvu(np.broadcast_to(truth, codes.shape), codes),
     }
 
 

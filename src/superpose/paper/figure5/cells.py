@@ -117,21 +117,8 @@ def study(
     """
     choose(dict.fromkeys(SCORABLE_MODES), "mode", mode)
     choose(PRESETS, "preset", preset)
-    known = tuple(recorded_layers(recorded)) if recorded else choose(LAYERS, "inputs", inputs)
-    shown = tuple(layers) or known
-    there = dict.fromkeys(known + ALL.get(inputs, ()))
-    for layer in shown:
-        choose(there, "a layer", layer)
-    pairs = list(combinations(shown, 2))
+    shown = _shown(inputs, recorded, layers)
     chosen = tuple(named) or (() if recorded else NAMED[inputs])
-    judged = choose({"named": [pair for pair in pairs if "-".join(pair) in chosen], "all": pairs}, "controls", controls)
-    work = [
-        # The longest first, so that processes end together.
-        ("together", shown),
-        ("independent", shown),
-        *(("held against", pair) for pair in judged),
-        *(("pair", pair) for pair in pairs if pair not in judged),
-    ]
     cells = [
         {
             "inputs": " ".join(Path(folder).name for folder in recorded) or inputs,
@@ -153,9 +140,30 @@ def study(
             "number": number,
         }
         for number in range(seeds)
-        for what, some in work
+        for what, some in _work(shown, chosen, controls)
     ]
     return Study("figure5", measure, cells, seed=seed, draw=DRAWN)
+
+
+def _shown(inputs: str, recorded: Sequence[str], layers: Sequence[str]) -> tuple[str, ...]:
+    """Return the layers that are asked for, all of which there are."""
+    known = tuple(recorded_layers(recorded)) if recorded else choose(LAYERS, "inputs", inputs)
+    there = dict.fromkeys(known + ALL.get(inputs, ()))
+    for layer in layers:
+        choose(there, "a layer", layer)
+    return tuple(layers) or known
+
+
+def _work(shown: tuple[str, ...], chosen: Sequence[str], controls: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Return what is done with which layers, the longest first, so that processes end together."""
+    pairs = list(combinations(shown, 2))
+    judged = choose({"named": [pair for pair in pairs if "-".join(pair) in chosen], "all": pairs}, "controls", controls)
+    return [
+        ("together", shown),
+        ("independent", shown),
+        *(("held against", pair) for pair in judged),
+        *(("pair", pair) for pair in pairs if pair not in judged),
+    ]
 
 
 def _contents(recorded: Sequence[str], dictionaries: Sequence[str]) -> str:
