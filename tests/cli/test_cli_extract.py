@@ -101,6 +101,7 @@ def test_pictures_then_compare(here, capsys):
     record = json.loads((here / "made/CLIP/extract.json").read_text())
     assert record["settings"]["tokens"] == "cls"
     assert (record["model"], record["inputs"], record["device"]) == ("clip", "pictures", "cpu")
+    assert record["location"] == str(here / "pictures")
     assert "transformers" in record["versions"]
 
     compared = following.removeprefix("superpose ").replace(" --out results", "").split()
@@ -124,6 +125,28 @@ def test_sentences_then_the_groups_of_their_tokens(here, capsys):
         states = pretrained("bert")(**inputs, output_hidden_states=True).hidden_states
     kept = np.load("bert-out/resid_post_2.npy")
     np.testing.assert_allclose(kept[groups == 1], states[3][1, 1:3], atol=1e-5)
+
+
+@pytest.mark.parametrize("tokens", ["every", "last", "cls", "mean"])
+def test_where_the_token_of_each_row_stands(here, tokens):
+    """The letters between the two ends are the word of the row's id."""
+    assert extract("bert", "text.txt", "--layers", "resid_post", "--tokens", tokens, "--drop", "3", "--out", "out") == 0
+    spans, ids, samples = (np.load(f"out/{name}.npy") for name in ("spans", "ids", "groups"))
+    assert spans.shape == (len(ids), 2)
+    words = [LINES[sample][start:end] for sample, (start, end) in zip(samples, spans, strict=True)]
+    if tokens == "mean":
+        assert (spans == -1).all()
+    else:
+        # [CLS] stands for no letters.
+        assert words == [WORDS[i] if i != 2 else "" for i in ids]
+
+
+def test_inputs_are_kept_beside_ids(here):
+    (here / "ids.txt").write_text("".join(f"s{i}\n" for i in range(len(LINES))))
+    asked = ["--layers", "resid_post", "--tokens", "mean", "--stimuli", "ids.txt", "--out", "out"]
+    assert extract("bert", "text.txt", *asked) == 0
+    assert (here / "out/inputs.txt").read_text().splitlines() == LINES
+    assert (here / "out/stimuli.txt").read_text().split() == [f"s{i}" for i in range(len(LINES))]
 
 
 def test_sentences_are_cut(here):

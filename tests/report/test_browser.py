@@ -7,6 +7,7 @@ import re
 import shutil
 
 import pytest
+from PIL import Image
 from reports import invented
 
 from superpose import report
@@ -238,6 +239,51 @@ def test_what_is_focused_is_named(opened, pages):
     )
     assert len(names) > 20
     assert all(names)
+
+
+class TestStimuli:
+    @pytest.fixture(scope="class")
+    def illustrated(self, tmp_path_factory):
+        """A page of many systems, whose features are strongest in pictures and in a text."""
+        folder = tmp_path_factory.mktemp("illustrated")
+        stimuli = {"dog": report.Passage("the dog barks", 4, 7)}
+        for i in range(40):
+            stimuli[f"word {i}"] = folder / f"{i}.png"
+            Image.new("RGB", (300, 200), (6 * i, 100, 50)).save(folder / f"{i}.png")
+        parts = invented(LAYERS[:8])
+        return report.write(folder / "page.html", **parts, stimuli=stimuli)
+
+    @pytest.mark.parametrize("width", WIDTHS)
+    def test_pictures_are_shown(self, opened, illustrated, width):
+        page = opened(illustrated, width)
+        pictures = page.locator("img:visible")
+        assert pictures.count() >= 40
+        for picture in (pictures.first, pictures.last):
+            picture.scroll_into_view_if_needed()
+            # As wide as the thumbnail: it was found, and the page's own policy let it in.
+            assert picture.evaluate("element => element.decode().then(() => element.naturalWidth)") == 96
+            assert picture.get_attribute("alt").startswith("word ")
+        assert page.evaluate(CUT_OFF) == []
+
+    def test_pictures_are_searched_and_exported_by_name(self, opened, illustrated):
+        page = opened(illustrated)
+        grid = page.locator('[data-name="features"]')
+        grid.get_by_label("Search").fill("word 33")
+        rows = grid.locator("tbody tr:visible")
+        assert rows.count() == 8
+        with page.expect_download() as download:
+            grid.get_by_role("button", name="Export CSV").click()
+        with open(download.value.path(), encoding="utf-8", newline="") as file:
+            assert {row["Strongest samples"] for row in csv.DictReader(file)} == {"word 33, the dog barks"}
+
+    @pytest.mark.parametrize("theme", THEMES)
+    def test_words_are_marked(self, opened, illustrated, theme):
+        page = opened(illustrated, theme=theme)
+        assert set(page.locator("mark").all_inner_texts()) == {"dog"}
+        assert page.evaluate(FAINT) == []
+        grid = page.locator('[data-name="features"]')
+        grid.get_by_label("Search").fill("barks")
+        assert grid.locator("tbody tr:visible").count() == 320
 
 
 class TestMatrix:

@@ -12,6 +12,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 from plotted import scores
 from reports import invented
 
@@ -321,7 +322,7 @@ class TestDictionaries:
         left = table_rows(page, "dictionaries").iloc[0]
         assert left["Explained"] == "92%"
         assert (left["Never active"], left["Active a sample"], left["Latents"]) == ("1.0%", "32.0", "384")
-        assert "Of 4 dictionaries, 4 sound." in page
+        assert "4 of 4 dictionaries are sound." in page
         assert "left: its 2 dictionaries explain 92% of the variance of held-out samples; 1% of its" in page
         assert "right: its dictionary explains 89% of" in page
 
@@ -343,7 +344,7 @@ class TestDictionaries:
     def test_the_gravest_fault_is_named(self, table, faults, state):
         page = written(table[table.system_a == "left"].assign(**faults))
         assert set(table_rows(page, "dictionaries").query("System == 'left'")["State"]) == {state}
-        assert f"Of 4 dictionaries, 2 sound, 2 {state}." in page
+        assert f"2 of 4 dictionaries are sound; faults: {state} (2)." in page
 
     def test_raw_scores_have_none(self):
         assert "Dictionaries" not in re.findall(r"<h2.*?>(.*?)</h2>", written(scores([("a", "b")], spaces=("raw",))))
@@ -368,6 +369,61 @@ def unpacked(page, name=""):
     """Return what parts of a page hold that its script unpacks, in their order."""
     found = re.findall(rf'class="packed"{name and f" id={chr(34)}{name}{chr(34)}"}>(.*?)</script>', page)
     return [json.loads(zlib.decompress(base64.b64decode(data), -zlib.MAX_WBITS)) for data in found]
+
+
+class TestStimuli:
+    @pytest.fixture
+    def stimuli(self, tmp_path):
+        Image.new("RGB", (400, 200), "red").save(tmp_path / "wide.png")
+        Image.new("L", (10, 20), 128).save(tmp_path / "small.png")
+        (tmp_path / "torn.png").write_bytes(b"no picture")
+        pictures = {f"word {i}": tmp_path / f"{('wide', 'small', 'torn')[i]}.png" for i in range(3)}
+        return pictures | {
+            "dog": report.Passage("the <dog> barks", 3, 9),
+            "word 4": report.Passage("x" * 200, 100, 101),
+        }
+
+    def test_pictures_are_small_files_beside_the_page(self, parts, stimuli, tmp_path):
+        page = report.write(tmp_path / "page.html", **parts, stimuli=stimuli).read_text(encoding="utf-8")
+        sizes = {}
+        for tag, attributes in Reader(page).tags:
+            if tag == "img":
+                with Image.open(tmp_path / attributes["src"]) as opened:
+                    assert opened.size == (int(attributes["width"]), int(attributes["height"]))
+                    sizes[attributes["alt"]] = opened.size
+        assert sizes == {"word 0": (96, 48), "word 1": (10, 20)}
+        assert sorted(path.name for path in (tmp_path / "page-files").iterdir()) == ["0000.webp", "0001.webp"]
+        assert "img-src 'self' file:;" in page
+        # What cannot be read is named.
+        assert "<li>word 2</li>" in page
+
+    def test_texts_are_cut_around_what_is_marked(self, parts, stimuli, tmp_path):
+        page = report.write(tmp_path / "page.html", **parts, stimuli=stimuli).read_text(encoding="utf-8")
+        assert "<li>the <mark>&lt;dog&gt;</mark> barks</li>" in page
+        assert f"<li>…{'x' * 28}<mark>x</mark>{'x' * 28}…</li>" in page
+
+    def test_thumbnails_of_an_earlier_page_go(self, parts, stimuli, tmp_path):
+        (tmp_path / "page-files").mkdir()
+        for name in ("0007.webp", "mine.webp"):
+            (tmp_path / "page-files" / name).write_bytes(b"")
+        report.write(tmp_path / "page.html", **parts, stimuli=stimuli)
+        left = {path.name for path in (tmp_path / "page-files").iterdir()}
+        assert left == {"0000.webp", "0001.webp", "mine.webp"}
+
+    def test_there_are_at_most_so_many(self, parts, stimuli, tmp_path, monkeypatch):
+        monkeypatch.setattr("superpose.report.stimuli.MOST", 1)
+        report.write(tmp_path / "page.html", **parts, stimuli=stimuli)
+        assert [path.name for path in (tmp_path / "page-files").iterdir()] == ["0000.webp"]
+
+    def test_of_many_systems_too(self, stimuli, tmp_path):
+        page = report.write(tmp_path / "page.html", **invented([f"layer {i}" for i in range(8)]), stimuli=stimuli)
+        (value,) = unpacked(page.read_text(encoding="utf-8"), "pairs-packed")
+        assert all(panel.count('src="page-files/0000.webp"') == 2 for panel in value["panels"])
+
+    def test_without_any_it_is_one_file(self, parts, tmp_path):
+        page = report.write(tmp_path / "page.html", **parts)
+        assert [path.name for path in tmp_path.iterdir()] == ["page.html"]
+        assert "img-src 'none';" in page.read_text(encoding="utf-8")
 
 
 def test_pairs_of_many_systems_are_packed_whole():

@@ -16,6 +16,8 @@ from superpose.store import paths as paths_of_store
 Array = NDArray[Any]
 
 STIMULI, RECORD = "stimuli.txt", "extract.json"
+# The files or sentences of samples that go by other ids, and where the token of each row stands in its sentence.
+INPUTS, SPANS = "inputs.txt", "spans.npy"
 
 
 class Extracted(NamedTuple):
@@ -54,7 +56,7 @@ def opened(folder: Path) -> Extracted | None:
     if not {"groups", "ids"} <= files.keys():
         return None
     layers = [path for name, path in files.items() if name not in ("groups", "ids")]
-    beside = [files["ids"], *(folder / name for name in (STIMULI, RECORD, "manifest.json"))]
+    beside = [files["ids"], *(folder / name for name in (STIMULI, INPUTS, SPANS, RECORD, "manifest.json"))]
     return Extracted(folder, layers, files["groups"], [files["groups"], *beside])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from superpose.sharing import Content
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from superpose.report import Passage
 
 # Scores, and their columns, that a notebook shows.
 MAIN = ("cka_debiased", "ridge_r")
@@ -92,8 +95,18 @@ class Analysis:
         scored = sentences(self.table, self.settings.get("permutations"))
         return content | {"sentences": scored, "warnings": self.warnings, "table": self.table, "settings": settings}
 
-    def report(self, path: str | os.PathLike[str], title: str = "Alignment") -> Path:
-        """Write one self-contained HTML page: verdicts and pictures, features, scores, methods and settings."""
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        title: str = "Alignment",
+        *,
+        stimuli: Mapping[str, Path | Passage] | None = None,
+    ) -> Path:
+        """Write one self-contained HTML page: verdicts and pictures, features, scores, methods and settings.
+
+        `stimuli` says what samples are, by their names: paths of pictures, of which thumbnails go to a folder beside
+        the page, or a `superpose.report.Passage` of a text.
+        """
         from superpose.report import write
 
-        return write(path, title=title, **self.reported)
+        return write(path, title=title, stimuli=stimuli or {}, **self.reported)

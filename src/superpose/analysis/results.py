@@ -6,18 +6,28 @@ import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from superpose.analysis.found import Analysis
 from superpose.files import whole
 from superpose.running.folders import RECORD
 from superpose.running.provenance import threads, versions
 
+if TYPE_CHECKING:
+    from superpose.report import Passage
+
 # What the page calls the tables whose files are called otherwise.
 SHOWN_AS = {"alignment": "scores"}
 
 
-def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title: str = "Alignment") -> None:
+def write(
+    analysis: Analysis,
+    folder: Path,
+    record: Mapping[str, Any],
+    *,
+    title: str = "Alignment",
+    stimuli: Mapping[str, Path | Passage] | None = None,
+) -> None:
     """Write the tables, the pictures, report.html, and last run.json, each whole or not at all.
 
     Of scores, alignment.parquet, .csv, .png and .svg; of content, where it was found, content.parquet, .csv, .png and
@@ -33,6 +43,8 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
         What run.json holds beside the settings, versions, threads, sentences and warnings.
     title : str
         Heading of the report.
+    stimuli : mapping of str to path or Passage, optional
+        What samples are, by their names, for the report.
     """
     from superpose.report import write as write_page
     from superpose.report.plots import save
@@ -54,7 +66,7 @@ def write(analysis: Analysis, folder: Path, record: Mapping[str, Any], *, title:
         save(figure, folder / name)
     parts = replace(analysis, settings={**analysis.settings, **provenance}).reported
     files = {SHOWN_AS.get(name, name): [f"{name}.csv", f"{name}.parquet"] for name in tables}
-    write_page(folder / "report.html", title=title, beside=files, **parts)
+    write_page(folder / "report.html", title=title, beside=files, stimuli=stimuli or {}, **parts)
     of_content = {} if analysis.content is None else {"content": analysis.content.settings}
     content = {
         "settings": analysis.settings,

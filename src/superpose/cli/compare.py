@@ -9,7 +9,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import combinations
+from itertools import chain, combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,6 +48,7 @@ def compare(
     zscore: Annotated[bool, Parameter(negative="")] = False,
     groups: Path | None = None,
     labels: Path | None = None,
+    pictures: Path | None = None,
     axes: Axes = None,
     missing: Missing = None,
     cv: int | None = None,
@@ -113,6 +114,9 @@ def compare(
         group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls take groups whole.
     labels
         File of one label a row, as groups: what the row shows (a word, a class). For the control within_labels.
+    pictures
+        Folder of the pictures that rows show, named by their stimulus ids: the report shows small ones beside each
+        feature. Layers that superpose extract wrote know their pictures or sentences without it.
     cv
         Folds of the cross-validation of raw scores, drawn at random in whole groups, by default 5; all rows are scored.
     test
@@ -187,6 +191,7 @@ def compare(
     from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems, zscored
     from superpose.analysis.results import write
     from superpose.analysis.scores import METRICS
+    from superpose.analysis.stimuli import pictures_of, stimuli_of
     from superpose.analysis.toward import toward
     from superpose.metrics import resolved
 
@@ -199,6 +204,7 @@ def compare(
         return show_comparison(costs, as_json=json)
     if not raw and test is None:
         test = SHARE
+    shown_pictures = {} if pictures is None else pictures_of(pictures)
     started = time.perf_counter()
     with Progress() as reading:
         systems, found_groups, inputs, trials, notes, stimuli = read_systems(files, reading, **told(axes, missing))
@@ -260,7 +266,11 @@ def compare(
     for name, path in (("groups", groups), ("labels", labels)):
         if path is not None:
             record[name] = {"path": str(path), "sha256": sha256(path)}
-    write(analysis, out, record, title=" and ".join(systems))
+    strongest = () if analysis.content is None else analysis.content.features["samples"]
+    shown_as = stimuli_of(
+        files, {*chain.from_iterable(strongest)}, labelled=stimuli is not None, pictures=shown_pictures
+    )
+    write(analysis, out, record, title=" and ".join(systems), stimuli=shown_as)
     shutil.rmtree(out / KEPT, ignore_errors=True)
     then = next_command(files, out, raw=raw, fitted=bool(analysis.settings.get("fit")))
     show_analysis(analysis, as_json=json, wide=wide, said=notes.lost, then=then)

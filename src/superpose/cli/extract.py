@@ -17,11 +17,20 @@ from superpose.files import DataError, argument, lines, whole
 from superpose.running.progress import Progress
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from superpose.models import Activations
 
 SEVERAL = Parameter(consume_multiple=True, negative="")
-# Inputs of a model and the name of each sample, if it has one.
-Read = tuple[Any, list[str] | None]
+
+
+class Read(NamedTuple):
+    """Inputs of a model, the name of each sample, if it has one, and where each token stands in its sentence."""
+
+    inputs: Any
+    names: list[str] | None = None
+    spans: NDArray[np.int32] | None = None
 
 
 def extract(
@@ -43,8 +52,9 @@ def extract(
     """Write what layers of a model do: one .npy a layer, (rows, units), as `superpose compare` and `train` take them.
 
     Beside them: groups.npy (the sample of every row), ids.npy (its token id, or -1), stimuli.txt (the file or sentence
-    of every sample, a line each), extract.json and manifest.json (settings, digests). A run that was stopped goes on
-    where it was; a file that is damaged later is named when the same command is given again, and mended.
+    of every sample, a line each), spans.npy (of sentences, where the token of every row begins and ends, or -1),
+    extract.json and manifest.json (settings, digests). A run that was stopped goes on where it was; a file that is
+    damaged later is named when the same command is given again, and mended.
 
     Parameters
     ----------
@@ -87,9 +97,9 @@ def extract(
     reader = MODELS[_kind(model, MODELS)]
     opened = reader.open(model, device)
     with _plain_warnings():
-        given, names = INPUTS[_kind(inputs, INPUTS)](inputs, model, preparation, length)
-    if stimuli is not None:
-        names = _ids(stimuli, names, given)
+        read = INPUTS[_kind(inputs, INPUTS)](inputs, model, preparation, length)
+    given = read.inputs
+    names = read.names if stimuli is None else _ids(stimuli, read.names, given)
     named = {name: module for layer in layers for name, module in reader.names(opened, layer, given).items()}
     _check_length(opened, given, length)
     progress = Progress()
@@ -106,7 +116,10 @@ def extract(
             store=out,
             progress=partial(progress, "extract"),
         )
-    _record(out, found, names, {"model": str(model), "inputs": str(inputs), "device": device})
+    own = None if stimuli is None else read.names
+    spans = None if read.spans is None else _spans(found, given, read.spans)
+    where = {"model": str(model), "inputs": str(inputs), "location": str(inputs.resolve()), "device": device}
+    _record(out, found, names, own, spans, where)
     print(_result(out, found))
     print(f"Written to {out}", file=sys.stderr)
 
@@ -175,17 +188,17 @@ def _pictures(path: Path, model: Path, preparation: str | None, length: int) -> 
         else choose(PREPARATIONS, "preparation", preparation)
     )
     found = images(path, how)
-    return found, list(found.names)
+    return Read(found, list(found.names))
 
 
 def _sentences(path: Path, model: Path, preparation: str | None, length: int) -> Read:
-    from superpose.models import tokenize
+    from superpose.models import token_spans, tokenize
 
     sentences = [line.strip() for line in lines(path) if line.strip()]
     if not sentences:
         raise DataError(f"{path} holds no sentence; expected one a line.")
     file = _beside(model, ("tokenizer.json",), "save the tokenizer of the model there")
-    return tokenize(file, sentences, length=length), sentences
+    return Read(tokenize(file, sentences, length=length), sentences, token_spans(file, sentences, length=length))
 
 
 def _ids(path: Path, names: list[str] | None, given: Any) -> list[str]:
@@ -206,7 +219,7 @@ def _array(path: Path, model: Path, preparation: str | None, length: int) -> Rea
 
     try:
         with warnings.catch_warnings(action="ignore"):
-            return np.load(path, mmap_mode="r", allow_pickle=False), None
+            return Read(np.load(path, mmap_mode="r", allow_pickle=False))
     except Exception as error:  # what a damaged header raises has no end
         raise DataError(
             f"{path} cannot be read as an array ({' '.join(str(error).split())[:200]}); write it again."
@@ -258,13 +271,45 @@ def _one_line(model: Path, inputs: Path) -> Iterator[None]:
         raise DataError(f"{model} cannot be run on {inputs} ({cause}); expected inputs that it was made for.") from None
 
 
-def _record(out: Path, found: Activations, stimuli: list[str] | None, given: dict[str, str]) -> None:
-    from superpose.analysis.extracted import RECORD, STIMULI
+def _spans(found: Activations, given: Any, spans: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Return where the token of every row begins and ends in its sentence, (rows, 2); -1 where that is not known."""
+    import numpy as np
+
+    from superpose.models import row_positions
+
+    how, words = found.settings, given["input_ids"]
+    rows, ids = [], []
+    for sample, mask in enumerate(given["attention_mask"]):
+        at = row_positions(words[sample], mask, how["tokens"], how["drop"])
+        rows.append(np.where(at[:, None] < 0, -1, spans[sample, at]))
+        ids.append(np.where(at < 0, -1, words[sample, at]))
+    # A layer of one vector a sentence has one row, whichever tokens were asked for.
+    fitting = np.array_equal(np.concatenate(ids), found.ids)
+    return np.concatenate(rows).astype(np.int32) if fitting else np.full((len(found.ids), 2), -1, dtype=np.int32)
+
+
+def _record(
+    out: Path,
+    found: Activations,
+    stimuli: list[str] | None,
+    own: list[str] | None,
+    spans: NDArray[np.int32] | None,
+    given: dict[str, str],
+) -> None:
+    """Write the names of samples, their files or sentences where those are others, spans of tokens, and settings."""
+    import numpy as np
+
+    from superpose.analysis.extracted import INPUTS as FILES_OR_SENTENCES
+    from superpose.analysis.extracted import RECORD, SPANS, STIMULI
     from superpose.running.provenance import threads, versions
 
-    if stimuli is not None:
-        with whole(out / STIMULI) as temporary:
-            temporary.write_text("\n".join(stimuli) + "\n", encoding="utf-8")
+    for name, texts in ((STIMULI, stimuli), (FILES_OR_SENTENCES, own)):
+        if texts is not None:
+            with whole(out / name) as temporary:
+                temporary.write_text("\n".join(texts) + "\n", encoding="utf-8")
+    if spans is not None:
+        with whole(out / SPANS) as temporary, open(temporary, "wb") as file:
+            np.save(file, spans)
     content = {**given, "settings": found.settings, "versions": versions(), "threads": threads()}
     with whole(out / RECORD) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

@@ -21,6 +21,7 @@ from superpose.examples.corpora import python_help
 from superpose.examples.encoders import L3, L6, Language, Progress, language_layers, packaged, text_digest
 from superpose.examples.encoders import sources as sources_of
 from superpose.files import DataError
+from superpose.report import Passage
 from superpose.running.folders import RECORD
 
 # About 40,000 word pieces: what two cores encode, train on and score in two minutes.
@@ -162,6 +163,20 @@ def in_context(inputs: Language, *, around: int = 3) -> list[str]:
     return named
 
 
+def passage(token: str) -> Passage:
+    """Return one token of `in_context` as a text in which it is marked.
+
+    Examples
+    --------
+    >>> from superpose.examples.demo import passage
+    >>> passage("the fea[ture] is")
+    Passage(text='the feature is', start=7, end=11)
+    """
+    before, _, rest = token.partition("[")
+    marked, _, behind = rest.partition("]")
+    return Passage(before + marked + behind, len(before), len(before) + len(marked))
+
+
 DISSIMILAR, SIMILAR = ("L6_3", "L3_2"), ("L6_3", "L6_4")
 
 
@@ -198,12 +213,13 @@ def run(
     """
     started = time.perf_counter()
     inputs = language(cache, progress=progress)
+    tokens = in_context(inputs)
     chosen = dict.fromkeys(DISSIMILAR + SIMILAR)
     analysis = analyse(
         {name: inputs.systems[name] for name in chosen},
         pairs=[DISSIMILAR, SIMILAR],
         groups=inputs.groups,
-        stimuli=in_context(inputs),
+        stimuli=tokens,
         latents=latents,
         training=None if steps is None else {"steps": steps},
         permutations=permutations,
@@ -213,5 +229,6 @@ def run(
         progress=progress,
     )
     record = {"demo": True, "inputs": sources(), "seconds": round(time.perf_counter() - started, 1)}
-    write(analysis, folder, record, title="Two language encoders, token by token")
+    shown = {token: passage(token) for token in tokens}
+    write(analysis, folder, record, title="Two language encoders, token by token", stimuli=shown)
     return analysis

@@ -11,7 +11,8 @@ from superpose.models.padding import text_limit
 from superpose.models.parts import INSTALL
 from superpose.models.pictures import PREPARATIONS, Images, Preparation, images, preparation
 from superpose.models.pretrained import pretrained
-from superpose.models.text import tokenize
+from superpose.models.text import token_spans, tokenize
+from superpose.models.tokens import row_positions
 
 __all__ = [
     "INSTALL",
@@ -27,6 +28,8 @@ __all__ = [
     "layer_norms",
     "preparation",
     "pretrained",
+    "row_positions",
     "text_limit",
+    "token_spans",
     "tokenize",
 ]

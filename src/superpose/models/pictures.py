@@ -229,15 +229,7 @@ def prepare(path: str | os.PathLike[str], preparation: Preparation) -> NDArray[n
     DataError
         If the file cannot be read as a picture.
     """
-    image = _pillow()
-    try:
-        # Of a path, Pillow maps the pixels of a plain TIFF into memory, and scrambles those that have to be turned.
-        with open(path, "rb") as source, image.open(source) as opened:
-            pixels = _rgb(path, opened)
-    except DataError:
-        raise
-    except Exception as error:
-        raise DataError(f"{path} cannot be read as a picture ({first_line(error)}); mend it or take it out.") from None
+    pixels = upright(path)
     if preparation.resize is not None:
         pixels = pixels.resize(_resized(pixels.size, preparation.resize), preparation.resample)
     values = np.asarray(pixels)
@@ -248,13 +240,32 @@ def prepare(path: str | os.PathLike[str], preparation: Preparation) -> NDArray[n
     return np.ascontiguousarray(np.moveaxis((scaled - mean) / std, -1, 0))
 
 
+def upright(path: str | os.PathLike[str]) -> Any:
+    """Return a picture of Pillow's in 8-bit red, green and blue, turned as a camera held it.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read as a picture, or Pillow is missing.
+    """
+    image = _pillow()
+    try:
+        # Of a path, Pillow maps the pixels of a plain TIFF into memory, and scrambles those that have to be turned.
+        with open(path, "rb") as source, image.open(source) as opened:
+            return _rgb(path, opened)
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(f"{path} cannot be read as a picture ({first_line(error)}); mend it or take it out.") from None
+
+
 def _rgb(path: str | os.PathLike[str], image: Any) -> Any:
     """Return 8-bit red, green and blue, turned as a camera held it; what is transparent lies on white."""
     from PIL import ImageOps
 
     # Phones keep a preview or a depth map as second frame (MPO).
     if image.format != "MPO" and getattr(image, "is_animated", False):
-        warnings.warn(f"{path} holds {image.n_frames} frames; only the first is used.", stacklevel=5)
+        warnings.warn(f"{path} holds {image.n_frames} frames; only the first is used.", stacklevel=6)
     key = image.info.get("transparency")
     deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in DEEP)
     if image.mode in ("I", "F") and not deep:

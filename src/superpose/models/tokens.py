@@ -74,6 +74,14 @@ def positions(name: str, value: NDArray[Any], tokens: str, samples: int) -> NDAr
     return value[:, None] if value.ndim == 2 else value
 
 
+def row_positions(
+    words: NDArray[np.int64], mask: NDArray[Any], tokens: str, drop: Collection[int]
+) -> NDArray[np.int64]:
+    """Return the position in a sentence that each of its rows is taken from; -1 for one from several."""
+    keep = mask.astype(bool) & ~np.isin(words, list(drop))
+    return TOKENS[tokens](words[:, None], keep)[1]
+
+
 def rows_of_sample(
     hidden: Mapping[str, NDArray[Any]],
     own: Batch,

@@ -22,6 +22,7 @@ from superpose.report import features as browser
 from superpose.report.pairs import LISTED, chosen, listed, matrices, pairs_of
 from superpose.report.plots import tidy
 from superpose.report.reading import SPACES_READ
+from superpose.report.stimuli import Passage, Shown, illustrated, thumbnails
 from superpose.report.tables import table as table_of
 
 # Up to so many pairs are laid out in full, one below the other; sentences, at most, before the rest is folded.
@@ -37,13 +38,18 @@ HEALTH = (
 NO_SCORES = pd.DataFrame(columns=["system_a", "system_b", "metric", "directed", "score"])
 
 
-def write(path: str | os.PathLike[str], **parts: Any) -> Path:
+def write(
+    path: str | os.PathLike[str], *, stimuli: Mapping[str, Path | Passage] = MappingProxyType({}), **parts: Any
+) -> Path:
     """Write the page of `page` to a file, whole or not at all, and return its path.
 
     Parameters
     ----------
     path : path-like
         The HTML file. Its directory must exist.
+    stimuli : mapping of str to pathlib.Path or Passage, optional
+        What samples are, by their names: files of pictures, of which thumbnails go to a folder beside the page, called
+        after it, or texts. Without pictures, the page is one file.
     **parts
         As `page` takes them.
 
@@ -66,8 +72,8 @@ def write(path: str | os.PathLike[str], **parts: Any) -> Path:
     ...     written.stat().st_size < 2_000_000
     True
     """
-    text = page(**parts)
     target = Path(path)
+    text = page(**parts, shown=thumbnails(stimuli, target) if stimuli else None)
     with whole(target) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return target
@@ -85,12 +91,13 @@ def page(
     contrasts: pd.DataFrame | str | os.PathLike[str] | None = None,
     partition: pd.DataFrame | str | os.PathLike[str] | None = None,
     beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    shown: Shown | None = None,
 ) -> str:
     """Return the report as HTML that refers to nothing outside itself.
 
-    All text given here is shown as text, never read as HTML. The page forbids the browser to load anything, and to run
-    any script but the one that it was written with, without which everything can still be read: the script sorts,
-    searches and exports tables.
+    All text given here is shown as text, never read as HTML. The page forbids the browser to load anything but
+    thumbnails beside it, and to run any script but the one that it was written with. Without that, the verdicts, the
+    first matrix and the first rows of each table can still be read.
 
     Parameters
     ----------
@@ -113,6 +120,9 @@ def page(
     beside : mapping of str to sequence of str, optional
         Names of the files beside the page that hold its whole tables, for links: "scores", "content", "features",
         "contrast", "partition".
+    shown : callable, optional
+        Returns what shows a sample by its name, a `Passage`, a `Thumbnail` or None, for the samples in which features
+        are strongest.
 
     Returns
     -------
@@ -136,7 +146,7 @@ def page(
     rows = scores.arranged(tidy(NO_SCORES if table is None else table))
     pairs = pairs_of(content, rows, features)
     laid_out = len(pairs.couples) <= LAID_OUT
-    panels = listed(pairs, opened=laid_out) if len(pairs.couples) <= LISTED else chosen(pairs)
+    panels = listed(pairs, opened=laid_out) if len(pairs.couples) <= LISTED else chosen(pairs, shown or _unknown)
     closer, explained = _read(contrasts), _read(partition)
     said = methods.paragraph(content, rows, settings, closer, explained)
     script = _part("page.js")
@@ -146,13 +156,14 @@ def page(
         _section("Content of pairs", _content(content, beside.get("content", ()))),
         _section("Which system is closer", closeness.contrasts(closer, sentences, beside.get("contrast", ()))),
         _section("What each explains", closeness.partition(explained, sentences, beside.get("partition", ()))),
-        _section("Features, shared and private", _features(features, beside.get("features", ()))),
+        _section("Features, shared and private", _features(features, shown or _unknown, beside.get("features", ()))),
         _section("Scores", _scores(rows, beside.get("scores", ()))),
         _section("Dictionaries", health.section(rows), HEALTH),
         _section("How to read the spaces", _reading(rows)),
         _section("Methods, to paste", _methods(said, content)),
     ]
     return Template(_part("page.html")).substitute(
+        images="'none'" if shown is None else "'self' file:",
         policy=f"'sha256-{_digest(script)}'",
         style=_part("style.css"),
         script=script,
@@ -165,6 +176,10 @@ def page(
             f"<tr><th scope='row'>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in _flat(settings)
         ),
     )
+
+
+def _unknown(name: str) -> None:
+    """Know of no sample what it shows."""
 
 
 def _read(table: pd.DataFrame | str | os.PathLike[str] | None) -> pd.DataFrame:
@@ -206,11 +221,12 @@ def _content(content: pd.DataFrame | None, kept: Sequence[str]) -> str:
     return table_of("content", "pairs", contents.COLUMNS, content.to_dict("records"), kept)
 
 
-def _features(features: pd.DataFrame | None, kept: Sequence[str]) -> str:
+def _features(features: pd.DataFrame | None, stimulus: Shown, kept: Sequence[str]) -> str:
     if features is None or not len(features):
         return ""
     shown = browser.browsable(features)
-    table = table_of("features", "features", browser.COLUMNS, shown.to_dict("records"), kept)
+    rows = illustrated(shown.to_dict("records"), stimulus)
+    table = table_of("features", "features", browser.COLUMNS, rows, kept)
     if len(shown) == len(features):
         return table
     note = f"Shown are the strongest of {len(features):,} rows, a row a feature and other system."

@@ -10,6 +10,7 @@ import pandas as pd
 from superpose.messages.wording import p_number
 from superpose.report.cells import Cell, Column, Row, figure, missing, number, rounded, text
 from superpose.report.marks import scale
+from superpose.report.stimuli import samples
 
 # Up to so many systems and others, each feature has a row for every other system; beyond, one row for all of them.
 APART = 30
@@ -59,7 +60,7 @@ def _partner(row: Row) -> Cell:
 
 
 def _samples(row: Row) -> Cell:
-    return Cell(escape(", ".join(map(str, row.get("samples", ())))))
+    return Cell(samples(row))
 
 
 COLUMNS = (
@@ -72,6 +73,8 @@ COLUMNS = (
         "text",
         filtered=True,
     ),
+    Column("Strength", "share of the system's held-out variance that is lost without it", figure("variance", ".1%")),
+    Column("Strongest samples", "the samples with the largest code", _samples, "note"),
     Column(
         "Other",
         "the system it is looked for in; of many, the one that tells it best",
@@ -84,8 +87,6 @@ COLUMNS = (
         "how many of the other systems hold it",
         lambda row: Cell(text("others")(row).html, rounded(row.get("holding"))),
     ),
-    Column("Strength", "share of the system's held-out variance that is lost without it", figure("variance", ".1%")),
-    Column("Strongest samples", "the samples with the largest code", _samples, "note"),
     Column("Active", "share of samples that have it", figure("active", ".1%")),
     Column("Stability", "cosine between the two halves' atoms", figure("halves", ".2f")),
     Column("r, own", "held-out correlation of its code with what its own system predicts", figure("r_self", ".2f")),

@@ -71,8 +71,10 @@ def sentences(found: pd.DataFrame) -> list[str]:
     """Return how many dictionaries are sound, and one sentence a system on what its dictionaries explain and use."""
     count, sound = len(found), int((found["state"] == SOUND).sum())
     faults = found["state"][found["state"] != SOUND].value_counts()
-    listed = "".join(f", {many:,} {fault}" for fault, many in faults.items())
-    head = f"Of {count:,} dictionaries, {sound:,} sound{listed}."
+    listed = ", ".join(f"{fault} ({many:,})" for fault, many in faults.items())
+    head = (
+        f"{sound:,} of {count:,} dictionaries {'is' if sound == 1 else 'are'} sound{listed and f'; faults: {listed}'}."
+    )
     systems = [_system(str(name), rows) for name, rows in found.groupby("system", sort=False)]
     return [head, *systems[:SAID]]
 

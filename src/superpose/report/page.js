@@ -8,7 +8,12 @@ const make = (name, properties = {}, ...children) => {
   element.append(...children);
   return element;
 };
-const valueOf = cell => cell?.dataset.v !== undefined ? Number(cell.dataset.v) : cell?.textContent.trim() ?? "";
+// What a list shows: texts, and the names of pictures.
+const textOf = cell => {
+  const items = [...cell.querySelectorAll("li")].map(item => item.querySelector("img")?.alt ?? item.textContent);
+  return items.length ? items.join(", ") : cell.textContent.trim();
+};
+const valueOf = cell => cell?.dataset.v !== undefined ? Number(cell.dataset.v) : cell ? textOf(cell) : "";
 const quoted = text => /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 
 async function unpacked(element) {
@@ -58,7 +63,7 @@ async function tools(grid) {
   if (rows.length < 2) return;
   sortable(table);
   if (rows.length < FEW) return;
-  const texts = new Map(rows.map(row => [row, row.textContent.toLowerCase()]));
+  const texts = new Map(rows.map(row => [row, [...row.cells].map(textOf).join(" ").toLowerCase()]));
   const count = make("output");
   count.setAttribute("aria-live", "polite");
   const search = make("input", {type: "search"});

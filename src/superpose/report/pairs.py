@@ -19,6 +19,7 @@ from superpose.report.marks import scatter
 from superpose.report.packed import packed
 from superpose.report.plots import comparable
 from superpose.report.scores import MAIN_METRICS, OF_PAIR, metric_name
+from superpose.report.stimuli import Shown, illustrated
 from superpose.report.tables import table
 
 Couple = tuple[str, str]
@@ -100,10 +101,12 @@ def listed(pairs: Pairs, *, opened: bool) -> str:
     )
 
 
-def chosen(pairs: Pairs) -> str:
+def chosen(pairs: Pairs, shown: Shown) -> str:
     """Return all that was found of each pair, packed: the script shows the pair that is chosen."""
     numbers = {name: place for place, name in enumerate(pairs.systems)}
-    panels = [f"<h3>{_head(pairs, pair)}</h3>{_found(pairs, pair)}{_strongest(pairs, pair)}" for pair in pairs.couples]
+    panels = [
+        f"<h3>{_head(pairs, pair)}</h3>{_found(pairs, pair)}{_strongest(pairs, pair, shown)}" for pair in pairs.couples
+    ]
     value = {
         "systems": pairs.systems,
         "couples": [[numbers[name] for name in pair] for pair in pairs.couples],
@@ -136,8 +139,8 @@ def _found(pairs: Pairs, pair: Couple) -> str:
     return "".join(parts)
 
 
-def _strongest(pairs: Pairs, pair: Couple) -> str:
-    rows = [row for side in (pair, pair[::-1]) for row in pairs.strongest.get(side, ())]
+def _strongest(pairs: Pairs, pair: Couple, shown: Shown) -> str:
+    rows = illustrated([row for side in (pair, pair[::-1]) for row in pairs.strongest.get(side, ())], shown)
     name = f"features of {pair[0]} and {pair[1]}"
     return table(name, "strongest features of this pair", FEATURES_OF_PAIR, rows) if rows else ""
 

@@ -31,6 +31,8 @@ from superpose.sharing.verdict import AMBIGUOUS, Evidence, Verdict, verdict_of
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from superpose.report import Passage
+
 Array = NDArray[Any]
 Progress = Callable[[str, int, int], None]
 
@@ -98,11 +100,21 @@ class Content:
             "settings": {"features": self.settings},
         }
 
-    def report(self, path: str | os.PathLike[str], title: str = "Content") -> Path:
-        """Write one self-contained HTML page: verdicts and pictures, the features, methods and settings."""
+    def report(
+        self,
+        path: str | os.PathLike[str],
+        title: str = "Content",
+        *,
+        stimuli: Mapping[str, Path | Passage] | None = None,
+    ) -> Path:
+        """Write one self-contained HTML page: verdicts and pictures, the features, methods and settings.
+
+        `stimuli` says what samples are, by their names: paths of pictures, of which thumbnails go to a folder beside
+        the page, or a `superpose.report.Passage` of a text.
+        """
         from superpose.report import write
 
-        return write(path, title=title, sentences=(), warnings=self.warnings, **self.reported)
+        return write(path, title=title, stimuli=stimuli or {}, sentences=(), warnings=self.warnings, **self.reported)
 
 
 def content(
