@@ -13,7 +13,7 @@ PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 demo: .venv/encoders.stamp
 	$(BIN)/superpose demo --out demo-results
 
-test: .venv/encoders.stamp
+test: .venv/core.stamp
 	$(PYTEST) -n 2 -m 'not slow and not prove' --doctest-modules src tests
 
 # What takes minutes: convergence, coverage over many data sets, the demo's encoders end to end.

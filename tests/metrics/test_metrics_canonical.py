@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 import superpose as sp
 from superpose.files import DataError
 from superpose.metrics import CCA, PWCCA, SHAPE, SVCCA, canonical, pwcca, shape_distance, svcca
+from superpose.metrics.metric import Influence
 from superpose.metrics.shape import whitened_angle_shares
 from superpose.statistics import standard_error
 
@@ -159,7 +160,7 @@ class TestInfluence:
     @pytest.mark.parametrize(("alpha", "scale"), [(0.5, 1.0), (0.5, 0.02), (0.0, 1.0), (0.95, 0.02)])
     def test_of_a_shape_against_a_change_of_each_sample_s_weight(self, units, alpha, scale):
         x, y = (scale * z for z in related(150, *units, seed=4, noise=2.0))
-        metric = replace(SHAPE, row_sums=partial(whitened_angle_shares, alpha=alpha))
+        metric = replace(SHAPE, influence=Influence(partial(whitened_angle_shares, alpha=alpha)))
         assert_allclose(
             influence(metric, x, y), by_weights(partial(whitened_as_given, alpha=alpha), x, y), rtol=1e-5, atol=1e-6
         )

@@ -163,7 +163,7 @@ class TestInfluence:
         step = 1e-5
         numeric = [(score(1 + step * unit) - score(1 - step * unit)) / (2 * step) * n for unit in np.eye(n)]
         planned = metric.planned(plan)
-        assert_allclose(score(np.ones(n)), planned.score(planned.sums(of_pair(x, y, folds))), rtol=1e-9)
+        assert_allclose(score(np.ones(n)), planned.score(planned.family.sums(of_pair(x, y, folds))), rtol=1e-9)
         assert_allclose(influence(planned, x, y, folds, plan.held_out), numeric, rtol=1e-5, atol=1e-5)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Pair, Part, Way, repaired_key, score_of, stands_still, sums_of
+from superpose.comparison.pairs import Pair, Part, Way, score_of, stands_still, sums_of
 from superpose.metrics import MomentMetric
 from superpose.moments import Cross, Moments, RowReader
 from superpose.statistics import p_value
@@ -73,11 +73,11 @@ def _permuted(part: Part, metrics: Sequence[tuple[Any, Sequence[int]]], design: 
             shared: dict[Any, Any] = {}
             for metric in (m for m, ways in metrics if way in ways):
                 if isinstance(metric, MomentMetric):
-                    key = repaired_key(metric)
-                    if key not in shared:
-                        terms = whole if metric.split else held_out
-                        shared[key] = metric.repaired(sums_of(direction, metric), terms)
-                    value = float(metric.score(shared[key]))
+                    family = metric.family
+                    if family not in shared:
+                        terms = whole if family.split else held_out
+                        shared[family] = family.permuted(sums_of(direction, metric), terms)
+                    value = float(metric.score(shared[family]))
                 else:
                     again = (originals[0][design.scored], originals[1][index][design.scored])
                     value = float(metric(*(again[::-1] if way else again)))

@@ -81,33 +81,21 @@ class Part(NamedTuple):
 
 def sums_of(pair: Pair, metric: MomentMetric) -> Any:
     """Return the sums that a metric is made of, taken once for all that share them."""
-    key = sums_key(metric)
-    if key not in pair.sums:
-        pair.sums[key] = metric.sums(terms(pair, metric))
-    return pair.sums[key]
-
-
-def sums_key(metric: MomentMetric) -> tuple[Any, ...]:
-    """Return all that a metric's sums depend on, beside the pair: metrics with equal keys share them."""
-    return metric.split, metric.sums
+    if metric.family not in pair.sums:
+        pair.sums[metric.family] = metric.family.sums(terms(pair, metric))
+    return pair.sums[metric.family]
 
 
 def rows_key(metric: MomentMetric) -> tuple[Any, ...]:
     """Return all that each row's part in a metric's sums depends on: the sums themselves as well."""
-    return (*sums_key(metric), metric.row_sums)
-
-
-def repaired_key(metric: MomentMetric) -> tuple[Any, ...]:
-    """Return all that a metric's sums over permuted samples depend on."""
-    return (*sums_key(metric), metric.repaired)
+    return metric.family, metric.influence and metric.influence.rows
 
 
 def influence_of(pair: Pair, metric: MomentMetric) -> Array | None:
     """Return each drawn row's influence on a score that exists, or None for a metric that has no such values."""
     if metric.influence is None:
         return None
-    influence: Array = metric.influence(sums_of(pair, metric), pair.row_sums[rows_key(metric)])
-    return influence
+    return metric.influence.values(sums_of(pair, metric), pair.row_sums[rows_key(metric)])
 
 
 def null_mean_of(pair: Pair, metric: Any) -> float:
@@ -146,12 +134,12 @@ def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: 
         return Outcome(score, None, why)
     influence: Array | None = None
     if isinstance(metric, MomentMetric):
-        if design.drawn.count < metric.fewest_groups:
-            have, fewest = design.drawn.count, metric.fewest_groups
+        have, fewest = design.drawn.count, metric.influence.fewest_groups if metric.influence else 0
+        if have < fewest:
             why = f"no interval: this takes {fewest} independent samples or groups; have {have}"
             return Outcome(score, None, why)
         influence = influence_of(pair, metric)
-        if influence is not None and metric.split:
+        if influence is not None and metric.family.split:
             influence = design.drawn.within_folds(influence)
             if not np.isfinite(influence).all():
                 return Outcome(score, None, LONE)
@@ -170,4 +158,4 @@ def stands_still(metric: Any, rows: tuple[Array, Array]) -> bool:
 
 def terms(pair: Pair, metric: MomentMetric) -> Moments:
     """Return the sums of all folds where the metric fits on some and scores on others, else of those scored."""
-    return pair.moments if metric.split else pair.scored
+    return pair.moments if metric.family.split else pair.scored

@@ -10,11 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.pairs import Pair, Part, Way, rows_key, sums_key, sums_of
+from superpose.comparison.pairs import Pair, Part, Way, rows_key, sums_of
 from superpose.comparison.responses import Responses
 from superpose.comparison.sums import Sums, take_rows
 from superpose.metrics import MomentMetric
-from superpose.metrics.metric import Shares
+from superpose.metrics.metric import Family, Shares
 from superpose.metrics.prediction import joined_units
 from superpose.moments import Cross, Moments, Own, Precision, mean_of
 
@@ -68,7 +68,7 @@ class _Parts:
             take_rows([pair], [(part, (0,)) for part in settled], self.design, len(self.design.folds), {})
             both = list(zip(metrics, settled, strict=True))
             # Weights of all units together have no room.
-            sums.append({sums_key(metric): replace(sums_of(pair, part), fitted=()) for metric, part in both})
+            sums.append({metric.family: replace(sums_of(pair, part), fitted=()) for metric, part in both})
             rows.append(
                 {
                     rows_key(metric): (_counted(metric, sums_of(pair, part)), pair.row_sums[rows_key(part)].values)
@@ -91,10 +91,10 @@ class _Parts:
             pair = self._some(units)
             for number, (index, settled) in enumerate(zip(self._permutations(), chosen, strict=True)):
                 moments = self._exchanged(pair, index)
-                found = {sums: sums(moments) for sums in dict.fromkeys(part.sums for part in settled)}
+                found = {family: family.sums(moments) for family in dict.fromkeys(part.family for part in settled)}
                 for metric, part in zip(metrics, settled, strict=True):
-                    if count := _counted(metric, found[part.sums]):
-                        totals[metric.name][number] += count * float(metric.score(found[part.sums]))
+                    if count := _counted(metric, found[part.family]):
+                        totals[metric.name][number] += count * float(metric.score(found[part.family]))
                         counts[metric.name][number] += count
             self.design.progress(f"null {' '.join(self.names)}", units.stop, self.units[self.names[1]])
         with np.errstate(invalid="ignore"):
@@ -138,11 +138,11 @@ class _Parts:
 
 def _settled(metrics: Sequence[MomentMetric], moments: Moments) -> list[MomentMetric]:
     """Return the metrics of any part of the targets, with what is chosen for all of them."""
-    made: dict[Any, Any] = {}
+    made: dict[Family, Family] = {}
     for metric in metrics:
-        if metric.sums not in made and metric.in_parts is not None and metric.in_parts.settled is not None:
-            made[metric.sums] = metric.in_parts.settled(moments)
-    return [replace(metric, sums=made[metric.sums]) for metric in metrics]
+        if metric.family not in made and metric.in_parts is not None and metric.in_parts.settled is not None:
+            made[metric.family] = replace(metric.family, sums=metric.in_parts.settled(moments))
+    return [replace(metric, family=made[metric.family]) for metric in metrics]
 
 
 def _counted(metric: MomentMetric, sums: Any) -> int:

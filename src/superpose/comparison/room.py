@@ -30,7 +30,7 @@ def bytes_of_pair(units: Mapping[str, int], couple: tuple[str, str], metrics: Se
     p, q = sorted((units[name] for name in couple), reverse=True)
     folds, rounds = int(design.folds.max()) + 1, len(design.plan.rounds)
     squares = folds * (sum(width**2 for width in units.values()) + p * q)
-    kinds = len({metric.name for metric in metrics if isinstance(metric, MomentMetric) and metric.split})
+    kinds = len({metric.name for metric in metrics if isinstance(metric, MomentMetric) and metric.family.split})
     solving = (SQUARES + SQUARES_A_KIND * kinds) * p**2 + (PRODUCTS + PRODUCTS_A_KIND * kinds) * p * q
     return int(FLOAT * (squares + max(KERNEL * p**2, rounds * solving if kinds else 0)))
 
@@ -71,7 +71,7 @@ def check_room(
 def _takes_units(metric: Any) -> bool:
     """Say whether a metric takes products of the units of a wide system with each other."""
     bound = isinstance(metric, MomentMetric) and metric.in_parts is None and "rotation" not in metric.invariances
-    return bound and metric.squares
+    return bound and metric.family.squares
 
 
 def _in_words(size: int) -> str:

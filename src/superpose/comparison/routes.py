@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
 from superpose.comparison.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
-from superpose.comparison.pairs import Directions, Pair, Part, rows_key, sums_key, sums_of
+from superpose.comparison.pairs import Directions, Pair, Part, rows_key, sums_of
 from superpose.comparison.parts import in_parts
 from superpose.comparison.responses import Responses
 from superpose.comparison.sums import Held, Sums, shares_held, take_rows, tiles
 from superpose.metrics import MomentMetric, PairwiseMetric
-from superpose.metrics.kernels import cross_rows, kernel_sums
+from superpose.metrics.kernels import KERNELS, cross_rows
 from superpose.moments import Precision, mean_of, reader
 
 Array = NDArray[Any]
@@ -78,7 +78,7 @@ def _of_one_kind(jobs: Mapping[Couple, Ways], take: Take, responses: Responses, 
     metrics = list({m.name: m for of in jobs.values() for m, _ in of}.values())
     names = dict.fromkeys(name for couple in couples for name in couple)
     # Where nothing is taken of float32 products, none are made.
-    precision = np.float64 if all(isinstance(m, MomentMetric) and m.exact for m in metrics) else None
+    precision = np.float64 if all(isinstance(m, MomentMetric) and m.family.exact for m in metrics) else None
     arrays = {name: take(name, precision) for name in names}
     units = {name: responses.units(name) for name in names}
     if kernels_alone(couples, metrics, {name: x.shape[-1] for name, x in arrays.items()}, design):
@@ -115,8 +115,8 @@ def kernels_alone(couples: Sequence[Couple], metrics: Sequence[Any], units: Mapp
 def _of_kernels(metric: Any) -> bool:
     return (
         isinstance(metric, MomentMetric)
-        and sums_key(metric) == (False, kernel_sums)
-        and (metric.influence is None or metric.row_sums is cross_rows)
+        and metric.family == KERNELS
+        and (metric.influence is None or metric.influence.rows is cross_rows)
     )
 
 
@@ -126,7 +126,7 @@ def _over_kernels(
     read = {name: reader(x, mean_of(x, design.scored), SIDE) for name, x in arrays.items()}
     found = kernel_tiles(read, design.tested, design.drawn.index, partial(design.progress, "tiles of samples"))
     for done, ((a, b), metrics) in enumerate(jobs.items(), start=1):
-        sums = {sums_key(metric): found.sums(a, b) for metric, _ in metrics}
+        sums = {metric.family: found.sums(a, b) for metric, _ in metrics}
         rows = {rows_key(metric): found.shares(a, b) for metric, _ in metrics}
         pair = Pair((a, b), (read[a], read[b]), (units[a], units[b]), None, (), sums, rows)
         yield Part((a, b), (pair, pair), (arrays[a], arrays[b]), metrics)
@@ -145,7 +145,7 @@ def _tile(
     """Yield each pair with its sums, and the metrics that take these: in float64 apart, for those that need it."""
     held.means.update({name: mean_of(x, design.scored) for name, x in arrays.items() if name not in held.means})
     known = {name: held.sums[name] for name in arrays if name in held.sums}
-    squared = any(isinstance(m, MomentMetric) and m.squares for of in jobs.values() for m, _ in of)
+    squared = any(isinstance(m, MomentMetric) and m.family.squares for of in jobs.values() for m, _ in of)
     sums = Sums(arrays, list(jobs), design, held.means, precision, known, () if squared else arrays)
     held.sums.update(sums.own)
     held.shelve(sums.own, design)
@@ -174,9 +174,9 @@ def _tile(
 
 def _blurred(pair: Pair, metric: Any) -> bool:
     """Whether a regression of the pair needs products in float64."""
-    if not isinstance(metric, MomentMetric) or not metric.split:
+    if not isinstance(metric, MomentMetric) or not metric.family.split:
         return False
-    if metric.exact:
+    if metric.family.exact:
         return pair.moments.x.precision is not np.float64
     blurred: bool = sums_of(pair, metric).blurred
     return blurred

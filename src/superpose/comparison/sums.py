@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from superpose.comparison.design import Design
 from superpose.comparison.pairs import Block, Directions, Pair, rows_key, sums_of, terms
 from superpose.metrics import MomentMetric
+from superpose.metrics.metric import Influence
 from superpose.moments import (
     Moments,
     Own,
@@ -161,8 +162,8 @@ def take_rows(
     """Keep what each drawn row adds to the sums behind intervals, of either direction in a reading of the rows."""
     if not len(design.drawn.index):
         return
-    wanted: dict[tuple[int, Any], MomentMetric] = {
-        (way, rows_key(metric)): metric
+    wanted: dict[tuple[int, Any], tuple[MomentMetric, Influence]] = {
+        (way, rows_key(metric)): (metric, metric.influence)
         for way, pair in enumerate(directions)
         for metric, ways in metrics
         if isinstance(metric, MomentMetric)
@@ -172,7 +173,7 @@ def take_rows(
         and np.isfinite(metric.score(sums_of(pair, metric)))
     }
     pair = directions[0]
-    taking = {metric.own_rows for metric in wanted.values() if metric.own_rows is not None}
+    taking = {influence.own for _, influence in wanted.values() if influence.own is not None}
     missing = {
         (name, take): take(own)
         for take in taking
@@ -185,22 +186,21 @@ def take_rows(
     # One direction after the other: what forms of rows take is more than reading them again.
     for way, direction in enumerate(directions):
         keys = [key for number, key in wanted if number == way]
-        shares = [_shares(wanted[way, key], direction, way) for key in keys]
+        shares = [_shares(*wanted[way, key], direction, way) for key in keys]
         own = {} if way else missing
         shares += [_of_one(share, pair.names.index(name)) for (name, _), share in own.items()]
         found = over_rows(shares, pair.read, blocks) if shares else []
         del shares
         direction.row_sums |= zip(keys, found, strict=False)
         shared |= zip(own, found[len(keys) :], strict=True)
-    for (way, key), metric in wanted.items():
-        if metric.own_rows is not None:
-            both = (shared[name, metric.own_rows] for name in pair.names)
+    for (way, key), (_, influence) in wanted.items():
+        if influence.own is not None:
+            both = (shared[name, influence.own] for name in pair.names)
             directions[way].row_sums[key] = (directions[way].row_sums[key], *both)
 
 
-def _shares(metric: MomentMetric, pair: Pair, way: int) -> Callable[..., Any]:
-    assert metric.row_sums is not None
-    shares: Callable[..., Any] = metric.row_sums(terms(pair, metric), sums_of(pair, metric))
+def _shares(metric: MomentMetric, influence: Influence, pair: Pair, way: int) -> Callable[..., Any]:
+    shares: Callable[..., Any] = influence.rows(terms(pair, metric), sums_of(pair, metric))
     return _exchanged(shares) if way else shares
 
 

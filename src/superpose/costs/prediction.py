@@ -23,6 +23,7 @@ from superpose.comparison import (
     tiles,
 )
 from superpose.comparison.kernel_tiles import SIDE, SMALL, are_cheaper, bytes_held
+from superpose.comparison.pairs import rows_key
 from superpose.costs.sizes import Size, sizes_of
 from superpose.costs.steps import Steps, plan_of, planned_for_rounds, race
 from superpose.files import DataError, argument, in_python
@@ -269,7 +270,7 @@ def _goes_by_tiles(job: _Job) -> bool:
     names = dict.fromkeys(name for couple in job.couples for name in couple)
     units = [job.sizes[name].units for name in names]
     pairs = [(job.sizes[a].units, job.sizes[b].units) for a, b in job.couples]
-    alone = not job.permutations and all(metric.own_rows is not None for metric in _families(job))
+    alone = not job.permutations and all(_own(metric) is not None for metric in _families(job))
     return alone and bytes_held(units, job.drawn) <= job.memory and are_cheaper(units, pairs, job.scored, job.drawn)
 
 
@@ -307,7 +308,7 @@ def _of(job: _Job, known: Mapping[Any, Steps], name: str) -> Steps:
 def _families(job: _Job) -> list[MomentMetric]:
     """Return one metric for each set of sums that metrics share."""
     planned = planned_for_rounds(job.metrics, job.rounds)
-    return list({metric.sums: metric for metric in planned}.values())
+    return list({metric.family: metric for metric in planned}.values())
 
 
 def _reads(job: _Job) -> dict[str, float]:
@@ -358,13 +359,13 @@ def _factors(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
     paired = Counter(name for couple in job.couples for name in couple)
     room = _factor_bytes(job) <= job.memory / FACTORS
     flops = seconds = 0.0
-    for metric in filter(lambda metric: metric.split, _families(job)):
+    for metric in filter(lambda metric: metric.family.split, _families(job)):
         fits, tried, share = job.inner_fits(metric)
         for name, pairs in paired.items():
             steps, units = _of(job, known, name), job.sizes[name].units
             times = 1 if room else pairs
             flops += times * (job.rounds / 3 + EIGENVECTORS * fits + 4 * tried) * units**3
-            seconds += times * job.rounds * share * steps.factored[metric.sums] * (units / steps.units) ** 3
+            seconds += times * job.rounds * share * steps.factored[metric.family] * (units / steps.units) ** 3
     return {"work": "factors", "flops": flops, "bytes": 0.0, "seconds": seconds}
 
 
@@ -372,7 +373,7 @@ def _factor_bytes(job: _Job) -> int:
     """Return the bytes of all systems' factors and of what chooses penalties, in the precision of their products."""
     paired = Counter(name for couple in job.couples for name in couple)
     further = max(paired.values()) > 1 or job.permutations > 0
-    inner = sum(sum(job.inner_fits(m)[:2]) for m in _families(job) if m.split and further)
+    inner = sum(sum(job.inner_fits(m)[:2]) for m in _families(job) if m.family.split and further)
     return int(sum((job.rounds + inner) * size.working_bytes * size.units**2 for size in job.sizes.values()))
 
 
@@ -395,14 +396,14 @@ def _ways(metric: MomentMetric, a: str, b: str) -> list[tuple[str, str]]:
 def _solution(job: _Job, known: Mapping[Any, Steps], metric: MomentMetric, x: str, y: str) -> tuple[float, float]:
     steps = _of(job, known, x)
     p, q = job.sizes[x].units, job.sizes[y].units
-    if metric.own_rows is not None:
+    if _own(metric) is not None:
         # A function of squared sums: passes over what is summed.
-        return 2.0 * (p * p + p * q + q * q), steps.solved[metric.sums] * p * q / steps.units**2
-    rounds = job.rounds if metric.split else 1
+        return 2.0 * (p * p + p * q + q * q), steps.solved[metric.family] * p * q / steps.units**2
+    rounds = job.rounds if metric.family.split else 1
     fits, tried, share = job.inner_fits(metric)
     # Two products with triangles, and one that evaluates the weights; of each inner fit, its weights and their squares.
     counted = (4.0 * rounds + 4.0 * fits + 2.0 * tried) * p * p * q
-    return counted, rounds * share * steps.solved[metric.sums] * p * p * q / steps.units**3
+    return counted, rounds * share * steps.solved[metric.family] * p * p * q / steps.units**3
 
 
 def _intervals(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
@@ -413,27 +414,27 @@ def _intervals(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
     """
     flops = seconds = 0.0
     planned = [metric for metric in planned_for_rounds(job.metrics, job.rounds) if metric.influence is not None]
-    for metric in {(metric.sums, metric.row_sums): metric for metric in planned}.values():
-        half = 0.5 if metric.split else 0.0
+    for metric in {rows_key(metric): metric for metric in planned}.values():
+        half = 0.5 if metric.family.split else 0.0
         for a, b in job.couples:
             for x, y in _ways(metric, a, b):
                 steps, p, q = _of(job, known, x), job.sizes[x].units, job.sizes[y].units
                 both = p * (q + half * p)
                 flops += 2.0 * job.drawn * both
-                seconds += job.drawn * steps.shared[metric.sums] * both / ((1 + half) * steps.units**2)
-                if metric.split:
+                seconds += job.drawn * steps.shared[metric.family] * both / ((1 + half) * steps.units**2)
+                if metric.family.split:
                     flops += _forms(job, p, q)
-                    seconds += job.rounds * steps.ready[metric.sums] * p * p * q / steps.units**3
+                    seconds += job.rounds * steps.ready[metric.family] * p * p * q / steps.units**3
                 else:
-                    seconds += steps.ready[metric.sums] * p * q / steps.units**2
+                    seconds += steps.ready[metric.family] * p * q / steps.units**2
     for metric in _families(job):
         if metric.influence is None:
             continue
-        if metric.own_rows is not None:
+        if _own(metric) is not None:
             for name, times in _own_shares(job).items():
                 steps, units = _of(job, known, name), job.sizes[name].units
                 flops += 2.0 * times * job.drawn * units**2
-                seconds += times * job.drawn * steps.own[metric.sums] * (units / steps.units) ** 2
+                seconds += times * job.drawn * steps.own[metric.family] * (units / steps.units) ** 2
     return {"work": "intervals", "flops": flops, "bytes": 0.0, "seconds": seconds}
 
 
@@ -461,7 +462,7 @@ def _nulls(job: _Job, known: Mapping[Any, Steps]) -> dict[str, Any]:
             for x, y in _ways(metric, a, b):
                 counted, taken = _solution(job, known, metric, x, y)
                 flops += counted
-                seconds += taken * steps.repaired[metric.sums] / steps.solved[metric.sums]
+                seconds += taken * steps.permuted[metric.family] / steps.solved[metric.family]
     return {
         "work": "nulls",
         "flops": job.permutations * flops,
@@ -496,7 +497,7 @@ def _peak(job: _Job, sums: int) -> int:
     rounds = job.rounds
     trained = 0 if rounds == 1 else TRAINED * max(size.working_bytes for size in job.sizes.values()) / FLOAT
     solving = FLOAT * widest**2 * (SOLVING + (SUMMED + trained) * rounds)
-    regressed = any(metric.split for metric in _families(job))
+    regressed = any(metric.family.split for metric in _families(job))
     # Two systems in hand may take some beside what is kept of others.
     factors = min(_factor_bytes(job), int(job.memory / FACTORS * (1 + 2 / SHELVES))) if regressed else 0
     numbers = CROSSED + INFLUENCE + (2 * PREDICTED if regressed else 0)
@@ -514,3 +515,8 @@ def _chunk(job: _Job, some: Sequence[tuple[str, str]]) -> int:
     rows = fold / max(1, -(-fold // rows_of([size.units for size in sizes])))
     product = max(size.units for size in sizes) ** 2 * max(size.working_bytes for size in sizes)
     return int(sum(rows * size.units * size.working_bytes for size in sizes) + product)
+
+
+def _own(metric: MomentMetric) -> Any:
+    """Return what gives each row's part in a system's own sums, which some families share among pairs."""
+    return metric.influence and metric.influence.own

@@ -14,6 +14,7 @@ import numpy as np
 from superpose.arrays import check_moderate
 from superpose.comparison import compare
 from superpose.metrics import Metric, MomentMetric, PredictiveMetric
+from superpose.metrics.metric import Influence
 from superpose.metrics.splits import Plan
 from superpose.moments import FIXED, Cross, Moments, Own, accumulate, mean_of, reader
 from superpose.running.timing import timed
@@ -42,7 +43,7 @@ class Steps:
     product, check, read, gather : float
         Of a row: in one product x'y with the sums around it; checked and averaged; read and centred; the same for
         rows in random order.
-    factored, solved, ready, shared, own, repaired : mapping of callable to float
+    factored, solved, ready, shared, own, permuted : mapping of callable to float
         By the functions of the metrics: what fits make of one system's sums, of a round; their sums from moments
         where that is there, of a round; what is made ready for rows, of a round; a row's share of them; a row's share
         of a system's own; the sums of a permutation.
@@ -66,7 +67,7 @@ class Steps:
     ready: Mapping[Any, float]
     shared: Mapping[Any, float]
     own: Mapping[Any, float]
-    repaired: Mapping[Any, float]
+    permuted: Mapping[Any, float]
     influence: Mapping[str, float]
     sample: float
     pair: float
@@ -91,32 +92,32 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> S
     pair = Moments(*_summed(x, y, means))
     planned = [metric for metric in planned_for_rounds(metrics, rounds) if isinstance(metric, MomentMetric)]
     folded = _folded(pair)
-    factored, solved, readied, shared, own, repaired, influence = {}, {}, {}, {}, {}, {}, {}
+    factored, solved, readied, shared, own, permuted, influence = {}, {}, {}, {}, {}, {}, {}
     taken: dict[Any, Any] = {}
     few = slice(0, min(FEW, rows))
     part_x, part_y = (np.array(reader(part, means[name], rows)(few)) for name, part in (("x", x), ("y", y)))
     fold = np.zeros(len(part_x), dtype=np.int64)
     for metric in planned:
-        moments = folded if metric.split else pair
-        sums = metric.sums(moments)
-        if metric.sums in solved:
+        moments = folded if metric.family.split else pair
+        sums = metric.family.sums(moments)
+        if metric.family in solved:
             influence[metric.name] = _influence(metric, sums, taken)
             continue
-        times = rounds if metric.split else 1
-        solved[metric.sums] = _timed(functools.partial(metric.sums, moments)) / times
+        times = rounds if metric.family.split else 1
+        solved[metric.family] = _timed(functools.partial(metric.family.sums, moments)) / times
         fresh = _timed(functools.partial(_solved_anew, metric, moments)) / times
-        factored[metric.sums] = max(fresh - solved[metric.sums], 0.0)
-        repaired[metric.sums] = _timed(functools.partial(metric.repaired, sums, moments)) / times
-        if metric.row_sums is not None:
-            share = metric.row_sums(moments, sums)
-            shared[metric.sums] = _timed(functools.partial(share, part_x, part_y, fold)) / len(part_x)
-            taken[metric.sums] = share(part_x, part_y, fold)
-            ready = functools.partial(_prepared, metric, moments, sums, part_x[:1], part_y[:1])
-            readied[metric.sums] = _timed(ready) / times
-        if metric.own_rows is not None:
-            own_x, own_y = metric.own_rows(pair.x), metric.own_rows(pair.y)
-            own[metric.sums] = _timed(functools.partial(own_x, part_x)) / len(part_x)
-            taken[metric.sums] = (taken[metric.sums], own_x(part_x), own_y(part_y))
+        factored[metric.family] = max(fresh - solved[metric.family], 0.0)
+        permuted[metric.family] = _timed(functools.partial(metric.family.permuted, sums, moments)) / times
+        if metric.influence is not None:
+            share = metric.influence.rows(moments, sums)
+            shared[metric.family] = _timed(functools.partial(share, part_x, part_y, fold)) / len(part_x)
+            taken[metric.family] = share(part_x, part_y, fold)
+            ready = functools.partial(_prepared, metric.influence, moments, sums, part_x[:1], part_y[:1])
+            readied[metric.family] = _timed(ready) / times
+        if metric.influence is not None and metric.influence.own is not None:
+            own_x, own_y = metric.influence.own(pair.x), metric.influence.own(pair.y)
+            own[metric.family] = _timed(functools.partial(own_x, part_x)) / len(part_x)
+            taken[metric.family] = (taken[metric.family], own_x(part_x), own_y(part_y))
         influence[metric.name] = _influence(metric, sums, taken)
     return Steps(
         units=units,
@@ -130,7 +131,7 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> S
         ready=readied,
         shared=shared,
         own=own,
-        repaired=repaired,
+        permuted=permuted,
         influence=influence,
         sample=_timed(lambda: permutations(SAMPLES, np.arange(SAMPLES) // (SAMPLES // FOLDS))) / SAMPLES,
         pair=_smallest(metrics),
@@ -153,20 +154,19 @@ def plan_of(rounds: int) -> Plan:
 def _solved_anew(metric: MomentMetric, moments: Moments) -> None:
     """Take the sums as those of the first pair of a predictor."""
     moments.x.kept.clear()
-    metric.sums(moments)
+    metric.family.sums(moments)
 
 
-def _prepared(metric: MomentMetric, moments: Moments, sums: Any, x: Any, y: Any) -> None:
+def _prepared(influence: Influence, moments: Moments, sums: Any, x: Any, y: Any) -> None:
     """Do what a pair does once before its rows' shares."""
-    assert metric.row_sums is not None
-    metric.row_sums(moments, sums)(x, y, np.zeros(1, dtype=np.int64))
+    influence.rows(moments, sums)(x, y, np.zeros(1, dtype=np.int64))
 
 
 def _influence(metric: MomentMetric, sums: Any, taken: Mapping[Any, Any]) -> float:
     """Return the seconds of a row, whose influence is squared and summed."""
     if metric.influence is None:
         return 0.0
-    found, rows = metric.influence, taken[metric.sums]
+    found, rows = metric.influence.values, taken[metric.family]
     count = len(found(sums, rows))
     return _timed(lambda: standard_error(found(sums, rows))) / count
 

@@ -13,7 +13,7 @@ from scipy.special import gammaln
 
 from superpose.files import DataError
 from superpose.metrics.forms import RowForm
-from superpose.metrics.metric import Shares
+from superpose.metrics.metric import Influence, Shares
 from superpose.metrics.shape import (
     CCA,
     correlation_shares,
@@ -212,7 +212,7 @@ SVCCA = replace(
     name="svcca",
     invariances=CCA.invariances - {"linear"},
     score=partial(mean_correlation, variance=0.99),
-    row_sums=partial(correlation_shares, variance=0.99),
+    influence=Influence(partial(correlation_shares, variance=0.99)),
 )
 PWCCA = replace(
     CCA,
@@ -220,6 +220,6 @@ PWCCA = replace(
     directed=True,
     invariances=frozenset({"scale", "permutation", "translation"}),
     score=_projection_weighted,
-    row_sums=weighted_shares,
+    influence=Influence(weighted_shares),
     no_interval="no interval: canonical correlations tie, so that the weights are not unique",
 )

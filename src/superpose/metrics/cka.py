@@ -8,17 +8,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.metrics.kernels import (
+    KERNELS,
     VANISHING,
     KernelRows,
     KernelSums,
     cosine_influence,
     cross_rows,
-    kernel_sums,
     own_rows,
     pair_influence,
-    repaired_sums,
 )
-from superpose.metrics.metric import STILL, MomentMetric
+from superpose.metrics.metric import STILL, Influence, MomentMetric
 from superpose.moments import Moments
 
 Array = NDArray[Any]
@@ -131,15 +130,12 @@ CKA = MomentMetric(
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=3,
-    sums=kernel_sums,
+    family=KERNELS,
     score=_biased,
     why=_still,
-    repaired=repaired_sums,
     # Over permutations Σ_ij KL averages Σd Σe / (N − 1).
     null_mean=lambda sums: sums.d * sums.e / (sums.samples - 1) / np.sqrt(sums.aa * sums.bb),
-    row_sums=cross_rows,
-    own_rows=own_rows,
-    influence=_biased_influence,
+    influence=Influence(cross_rows, _biased_influence, own_rows),
     bounds=(0.0, 1.0),
 )
 CKA_DEBIASED = MomentMetric(
@@ -147,13 +143,10 @@ CKA_DEBIASED = MomentMetric(
     directed=False,
     invariances=CKA.invariances,
     minimum_samples=4,
-    sums=kernel_sums,
+    family=KERNELS,
     score=_debiased,
     why=_too_few,
-    repaired=repaired_sums,
     null_mean=lambda sums: np.zeros_like(sums.ab),
-    row_sums=cross_rows,
-    own_rows=own_rows,
-    influence=_debiased_influence,
+    influence=Influence(cross_rows, _debiased_influence, own_rows),
     bounds=(-1.0, 1.0),
 )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.metrics.metric import Family
 from superpose.moments import Cross, Moments, Own
 from superpose.moments.blocks import as_type, inner
 
@@ -95,10 +96,13 @@ def _about_means(sums: Cross, x: Own, y: Own) -> tuple[Array, Array]:
     return square, diagonals
 
 
-def repaired_sums(sums: KernelSums, moments: Moments) -> KernelSums:
+def permuted_sums(sums: KernelSums, moments: Moments) -> KernelSums:
     """Return the sums after a permutation of rows that are about their means: only two of them change."""
     cross = moments.merged().cross
     return replace(sums, ab=_square_norm(cross.product[0]), de=cross.norms[0])
+
+
+KERNELS = Family(kernel_sums, permuted_sums)
 
 
 def cross_rows(moments: Moments, sums: KernelSums) -> Callable[[Array, Array, Array], CrossRows]:

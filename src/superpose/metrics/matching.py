@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
 
-from superpose.metrics.metric import MomentMetric, Shares, influence_of_shares
+from superpose.metrics.metric import Family, Influence, MomentMetric, Shares
 from superpose.metrics.prediction import varies
 from superpose.moments import Moments
 from superpose.moments.blocks import inner
@@ -220,17 +220,14 @@ MATCHING_HARD = MomentMetric(
     directed=False,
     invariances=frozenset({"scale", "permutation", "translation"}),
     minimum_samples=3,
-    sums=unit_correlations,
+    family=Family(unit_correlations, _again, squares=False),
     score=partial(_best, matched=assigned),
     why=lambda sums: "no unit of a system varies",
-    repaired=_again,
-    row_sums=partial(matching_shares, matched=assigned),
-    influence=influence_of_shares,
-    squares=False,
+    influence=Influence(partial(matching_shares, matched=assigned)),
 )
 MATCHING_SOFT = replace(
     MATCHING_HARD,
     name="matching_soft",
     score=partial(_best, matched=transported),
-    row_sums=partial(matching_shares, matched=transported),
+    influence=Influence(partial(matching_shares, matched=transported)),
 )

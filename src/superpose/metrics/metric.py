@@ -53,46 +53,91 @@ class Metric(Protocol):
 
 
 @dataclass(frozen=True)
+class Family:
+    """The few sums that several metrics are functions of: metrics of equal families share them.
+
+    Attributes
+    ----------
+    sums : callable
+        Moments → sums.
+    permuted : callable
+        (sums, moments) → the sums after y's rows were permuted within folds, both about their means.
+    split : bool
+        Whether something is fitted on some folds and scored on others, and so needs the moments of all.
+    exact : bool
+        Whether products in float32 never do: near a tie of what is chosen, their rounding would decide.
+    squares : bool
+        Whether it takes products of a system's units with each other, other than each with itself.
+    """
+
+    sums: Callable[[Moments], Any]
+    permuted: Callable[[Any, Moments], Any]
+    split: bool = False
+    exact: bool = False
+    squares: bool = True
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Each row's influence on a score: what it adds, less what an average row does, times the samples, (rows,)."""
+
+    values: Array
+
+
+def of_shares(sums: Any, rows: Shares) -> Array:
+    """Return each row's influence on the score."""
+    return rows.values
+
+
+@dataclass(frozen=True)
+class Influence:
+    """How each row's influence on a score is taken, from which its interval follows.
+
+    Attributes
+    ----------
+    rows : callable
+        (moments, sums) → (x, y, folds) → what each row adds to each sum, a dataclass of arrays, for rows of one fold
+        about the column means; equal functions are evaluated once a pair.
+    values : callable
+        (sums, what rows add) → the influence of each row, (rows,): over all samples, their squared sum over samples²
+        is the score's variance. With `own`, what rows add are three: the pair's and each system's own.
+    own : callable or None
+        Own sums → x → what each row adds to the sums of one system, a dataclass of arrays; equal functions are
+        evaluated once a system.
+    fewest_groups : int
+        Over fewer independent samples, or groups of them, there is no interval.
+    """
+
+    rows: Callable[..., Any]
+    values: Callable[[Any, Any], Array] = of_shares
+    own: Callable[..., Any] | None = None
+    fewest_groups: int = 0
+
+
+@dataclass(frozen=True)
 class MomentMetric:
-    """A metric that is a function of a pair's moments over the scored rows, in steps that a family shares.
+    """A metric that is a function of a pair's moments over the scored rows.
 
     Attributes
     ----------
     name, directed, invariances, minimum_samples
         As in `Metric`.
-    sums : callable
-        Moments → the few sums that the whole family needs; equal functions are evaluated once a pair.
+    family : Family
+        The sums it is a function of.
     score : callable
         Those sums → the score, (…); NaN where it does not exist.
     why : callable
         Those sums → the reason for a NaN.
-    repaired : callable
-        (sums, moments) → the sums after y's rows were re-paired within folds, both about their means.
     null_mean : callable or None
         Those sums → the score's exact mean over all permutations, where it has a closed form.
-    row_sums : callable or None
-        (moments, sums) → (x, y, folds) → what each row adds to each sum, a dataclass of arrays, for rows of one fold
-        about the column means.
-    own_rows : callable or None
-        Own sums → x → what each row adds to the sums of one system, a dataclass of arrays; equal functions are
-        evaluated once a system.
-    influence : callable or None
-        (sums, row sums) → each row's influence on the score, (rows,): over all samples, their squared sum over
-        samples² is the score's variance. With `own_rows`, the row sums are three: the pair's and each system's own.
+    influence : Influence or None
+        How its interval is taken.
     no_interval : str
         Why there is no interval, where influence does not exist.
-    fewest_groups : int
-        Over fewer independent samples, or groups of them, there is no interval.
     bounds : tuple of float
         The range of the score.
     higher_is_closer : bool
         False for a distance.
-    split : bool
-        Whether it is fitted on some folds and scored on others, and so needs the moments of all.
-    exact : bool
-        Whether products in float32 never do: near a tie of what is chosen, their rounding would decide.
-    squares : bool
-        Whether it takes products of a system's units with each other, other than each with itself.
     in_parts : InParts or None
         For a mean over y's units that sees no rotation of x's: how it is made up of parts of y's units.
     """
@@ -101,21 +146,14 @@ class MomentMetric:
     directed: bool
     invariances: frozenset[str]
     minimum_samples: int
-    sums: Callable[[Moments], Any]
+    family: Family
     score: Callable[[Any], Array]
     why: Callable[[Any], str]
-    repaired: Callable[[Any, Moments], Any]
     null_mean: Callable[[Any], Array] | None = None
-    row_sums: Callable[..., Any] | None = None
-    own_rows: Callable[..., Any] | None = None
-    influence: Callable[[Any, Any], Array] | None = None
+    influence: Influence | None = None
     no_interval: str = NO_INTERVAL
-    fewest_groups: int = 0
     bounds: tuple[float, float] = (-1.0, 1.0)
     higher_is_closer: bool = True
-    split: bool = False
-    exact: bool = False
-    squares: bool = True
     in_parts: InParts | None = None
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
@@ -127,7 +165,7 @@ class MomentMetric:
         if "rotation" in self.invariances:
             narrowed = turned if "translation" in self.invariances else compact
             first, second = narrowed(first), narrowed(second)
-        return self.score(self.sums(of_pair(first, second)))
+        return self.score(self.family.sums(of_pair(first, second)))
 
 
 @dataclass(frozen=True)
@@ -145,18 +183,6 @@ class InParts:
 
     counted: Callable[[Any], int]
     settled: Callable[[Moments], Callable[[Moments], Any]] | None = None
-
-
-@dataclass(frozen=True)
-class Shares:
-    """Each row's influence on a score: what it adds, less what an average row does, times the samples, (rows,)."""
-
-    values: Array
-
-
-def influence_of_shares(sums: Any, rows: Shares) -> Array:
-    """Return each row's influence on the score."""
-    return rows.values
 
 
 def paired(x: ArrayLike, y: ArrayLike, minimum_samples: int = 2) -> tuple[Array, Array]:

@@ -14,7 +14,7 @@ from superpose.arrays import choose, like_input
 from superpose.files import DataError
 from superpose.messages.deprecation import renamed
 from superpose.metrics.held_out import regression_rows
-from superpose.metrics.metric import InParts, MomentMetric, influence_of_shares, paired
+from superpose.metrics.metric import Family, Influence, InParts, MomentMetric, paired
 from superpose.metrics.prediction import (
     FINISH,
     Fit,
@@ -226,9 +226,9 @@ class PredictiveMetric:
         """How weights come from training folds; equal metrics return the same function, so that they share fits."""
         raise NotImplementedError
 
-    def repair(self, plan: Plan) -> Callable[[Any, Moments], RegressionSums]:
+    def permuted(self, plan: Plan) -> Callable[[Any, Moments], RegressionSums]:
         """Return what gives the sums of permuted rows: equal metrics give the same function."""
-        return _planned_repair(plan, self.fit)
+        return _planned_permuted(plan, self.fit)
 
     def settled(self, moments: Moments, plan: Plan) -> Fit:
         """Return the fit of any part of the targets, with what is chosen for all of them."""
@@ -260,16 +260,13 @@ class PredictiveMetric:
             directed=True,
             invariances=self.invariances,
             minimum_samples=self.minimum_samples,
-            sums=_planned_sums(plan, self.fit),
+            family=Family(_planned_sums(plan, self.fit), self.permuted(plan), split=True, exact=self.exact),
             score=FINISH[self.kind],
             why=why_not,
-            repaired=self.repair(plan),
-            row_sums=_planned_rows(plan, self.fit, self.kind),
-            influence=influence_of_shares,
-            fewest_groups=self.fewest_groups if plan.in_turn else 0,
+            influence=Influence(
+                _planned_rows(plan, self.fit, self.kind), fewest_groups=self.fewest_groups if plan.in_turn else 0
+            ),
             bounds=BOUNDS[self.kind[0]],
-            split=True,
-            exact=self.exact,
             in_parts=self._in_parts(plan) if self.kind[1] == "units" else None,
         )
 
@@ -303,7 +300,7 @@ def _planned_sums(plan: Plan, fit: Fit) -> Callable[[Moments], RegressionSums]:
 
 
 @cache
-def _planned_repair(plan: Plan, fit: Fit) -> Callable[[Any, Moments], RegressionSums]:
+def _planned_permuted(plan: Plan, fit: Fit) -> Callable[[Any, Moments], RegressionSums]:
     return lambda sums, moments: fitted_sums(moments, plan=plan, fit=fit)
 
 

@@ -332,7 +332,7 @@ def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], f
     return found
 
 
-def repaired_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> RegressionSums:
+def permuted_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> RegressionSums:
     """Return the sums of permuted rows, where these are few: predictions by the spectra that permutations share.
 
     With coordinates C of rows in the directions of training rows, the held-out fold is predicted by C D C'Y.
@@ -365,8 +365,8 @@ def _chosen(grid: tuple[float, ...]) -> Fit:
 
 
 @cache
-def _repair(plan: Plan, grid: tuple[float, ...]) -> Callable[[Any, Moments], RegressionSums]:
-    return lambda sums, moments: repaired_ridge(moments, plan, grid=grid)
+def _permuted(plan: Plan, grid: tuple[float, ...]) -> Callable[[Any, Moments], RegressionSums]:
+    return lambda sums, moments: permuted_ridge(moments, plan, grid=grid)
 
 
 @dataclass(frozen=True)
@@ -380,9 +380,9 @@ class RidgeMetric(PredictiveMetric):
         """Ridge regression under the penalty that predicts the training folds best."""
         return _chosen(self.grid)
 
-    def repair(self, plan: Plan) -> Callable[[Any, Moments], RegressionSums]:
+    def permuted(self, plan: Plan) -> Callable[[Any, Moments], RegressionSums]:
         """Return what gives the sums of permuted rows."""
-        return _repair(plan, self.grid)
+        return _permuted(plan, self.grid)
 
     def settled(self, moments: Moments, plan: Plan) -> Fit:
         """Return ridge regression under the penalties that predict all targets best."""

@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 from superpose.arrays import choose, like_input
 from superpose.files import DataError
 from superpose.metrics.kernels import (
+    KERNELS,
     VANISHING,
     KernelRows,
     KernelSums,
@@ -22,9 +23,8 @@ from superpose.metrics.kernels import (
     own_rows,
     pair_influence,
     pair_parts,
-    repaired_sums,
 )
-from superpose.metrics.metric import MomentMetric, paired
+from superpose.metrics.metric import Influence, MomentMetric, paired
 from superpose.metrics.ties import ROUNDING, TIED, levelled
 from superpose.moments import Moments, of_pair, shifted_rows, working_type
 from superpose.moments.wide import compact
@@ -333,12 +333,9 @@ RSA = MomentMetric(
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=3,
-    sums=kernel_sums,
+    family=KERNELS,
     score=_score,
     why=lambda sums: "a system's inner products do not vary over pairs of samples",
-    repaired=repaired_sums,
     null_mean=lambda sums: np.zeros_like(sums.ab),
-    row_sums=cross_rows,
-    own_rows=own_rows,
-    influence=_influence,
+    influence=Influence(cross_rows, _influence, own_rows),
 )

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
 from superpose.metrics.forms import RowForm
-from superpose.metrics.metric import STILL, MomentMetric, Shares, influence_of_shares
+from superpose.metrics.metric import STILL, Family, Influence, MomentMetric, Shares
 from superpose.moments import Moments, Own
 from superpose.moments.blocks import inner
 
@@ -316,17 +316,16 @@ def no_room(sums: Moments) -> str:
     return "a system spans as many dimensions as the samples: any two would correlate perfectly"
 
 
+CENTRED = Family(centred, again)
 CCA = MomentMetric(
     name="cca",
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation", "linear"}),
     minimum_samples=3,
-    sums=centred,
+    family=CENTRED,
     score=mean_correlation,
     why=no_room,
-    repaired=again,
-    row_sums=correlation_shares,
-    influence=influence_of_shares,
+    influence=Influence(correlation_shares),
     bounds=(0.0, 1.0),
 )
 PROCRUSTES = MomentMetric(
@@ -334,12 +333,10 @@ PROCRUSTES = MomentMetric(
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=3,
-    sums=centred,
+    family=CENTRED,
     score=_angle,
     why=lambda sums: STILL,
-    repaired=again,
-    row_sums=angle_shares,
-    influence=influence_of_shares,
+    influence=Influence(angle_shares),
     bounds=(0.0, float(np.pi / 2)),
     higher_is_closer=False,
 )
@@ -349,5 +346,5 @@ SHAPE = replace(
     invariances=PROCRUSTES.invariances - {"scale"},
     score=partial(_whitened_angle, alpha=0.5),
     why=no_room,
-    row_sums=partial(whitened_angle_shares, alpha=0.5),
+    influence=Influence(partial(whitened_angle_shares, alpha=0.5)),
 )

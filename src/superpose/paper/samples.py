@@ -106,14 +106,14 @@ def _rows(pair: str, x: Array, y: Array, a: Array, b: Array) -> list[Row]:
         ("rsa", RSA.score(sums), limit, limit),
     ]
     if samples >= units + 2:
-        fitted = IN_SAMPLE.score(IN_SAMPLE.sums(moments.merged()))
+        fitted = IN_SAMPLE.score(IN_SAMPLE.family.sums(moments.merged()))
         rows += [
             ("r2_in_sample", fitted, in_sample_r2(r2, samples, units), r2),
             ("r2_adjusted", adjusted_r2(fitted, samples, units), r2, r2),
         ]
     if _trained(samples) >= units + 3:
         held_out = OLS_R2.planned(split.plan)
-        rows += [("r2_held_out", held_out.score(held_out.sums(moments)), held_out_law(r2, samples, units), r2)]
+        rows += [("r2_held_out", held_out.score(held_out.family.sums(moments)), held_out_law(r2, samples, units), r2)]
     return [
         {"pair": pair, "metric": metric, "score": float(score), "theory": float(law), "expected": float(many)}
         for metric, score, law, many in rows

@@ -79,7 +79,7 @@ def scores(x: Array, y: Array) -> dict[str, float]:
     """
     moments = of_pair(x, y)
     sums, raw = kernel_sums(moments), moments.uncentred()
-    r2 = float(IN_SAMPLE.score(IN_SAMPLE.sums(moments)))
+    r2 = float(IN_SAMPLE.score(IN_SAMPLE.family.sums(moments)))
     adjusted = float(adjusted_r2(r2, *x.shape))
     return {
         "rsa": float(RSA.score(sums)),
