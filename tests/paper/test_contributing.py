@@ -15,7 +15,7 @@ from superpose.cli.reproduce import command
 from superpose.paper.reproduction import reproduce
 
 ROOT = Path(__file__).parents[2]
-(CODE,) = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.S)
+(CODE,) = re.findall(r"```python\n([^`]*\nFIGURE = [^`]*)```", (ROOT / "CONTRIBUTING.md").read_text())
 
 
 @pytest.fixture
