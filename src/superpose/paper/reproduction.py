@@ -67,8 +67,8 @@ def reproduce(
     """Compute a figure, write everything that belongs to it, and return its claims with their verdicts.
 
     Writes NAME.parquet, NAME.csv, NAME.png, NAME.svg, NAME-claims.csv and NAME.json (settings, versions, threads,
-    seconds), and keeps finished cells in `cells`: the same figure at another scale, or after an interruption, goes on
-    from them.
+    seconds); of figures with a summary also NAME-summary.csv. Finished cells are kept in `cells`: after an
+    interruption, or at another scale, only those that are missing are computed.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from superpose.paper.claims import Estimate, several, some
 
 
 def over_draws(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return one row a setting: means of score, theory and expected, and how sure they are.
+    """Return one row a setting: means of score, theory and expected, with their standard errors.
 
     Parameters
     ----------
@@ -28,20 +28,20 @@ def over_draws(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
     """
     rows = table.assign(gap=table["score"] - table["theory"])
     groups = rows.groupby([*by, "metric"], sort=False, dropna=False)
-    found = groups[["score", "theory", "expected", "gap"]].mean()
-    spread = groups[["score", "gap"]].std()
-    count = groups.size()
-    found["sd"] = spread["score"]
-    found["error"] = spread["score"] / np.sqrt(count)
-    found["gap_error"] = spread["gap"] / np.sqrt(count)
-    found["draws"] = count
-    return found.reset_index()
+    points = groups[["score", "theory", "expected", "gap"]].mean()
+    deviations = groups[["score", "gap"]].std()
+    draws = groups.size()
+    points["sd"] = deviations["score"]
+    points["error"] = deviations["score"] / np.sqrt(draws)
+    points["gap_error"] = deviations["gap"] / np.sqrt(draws)
+    points["draws"] = draws
+    return points.reset_index()
 
 
 def excess(means: pd.Series[float], errors: pd.Series[float]) -> Estimate:
     """Return the largest mean that three standard errors do not explain, as a distance from zero; 0 if they all do.
 
-    A single draw has no standard error, and explains nothing: the largest distance itself.
+    With a single draw, which has no standard error, it is the largest distance itself.
     """
     known = errors.fillna(0.0)
     return Estimate(
@@ -50,13 +50,13 @@ def excess(means: pd.Series[float], errors: pd.Series[float]) -> Estimate:
 
 
 def least(means: pd.Series[float], errors: pd.Series[float]) -> Estimate:
-    """Return the smallest mean, less three standard errors: what is left of all of them at least."""
+    """Return the smallest mean, less three standard errors."""
     known = errors.fillna(0.0)
     return Estimate(lambda allowed: float((means - allowed * known).min()))
 
 
 def most(means: pd.Series[float], errors: pd.Series[float]) -> Estimate:
-    """Return the largest mean, plus three standard errors: what all of them stay below."""
+    """Return the largest mean, plus three standard errors."""
     known = errors.fillna(0.0)
     return Estimate(lambda allowed: float((means + allowed * known).max()))
 
@@ -78,7 +78,7 @@ def spread(points: pd.DataFrame, by: Sequence[str]) -> Estimate:
 
 
 def apart(by: Sequence[str], first: str, second: str) -> Callable[[pd.DataFrame], float]:
-    """Return what gives the largest distance between means of two metrics of the same draws, beyond chance."""
+    """Return a function: table → the largest distance between means of two metrics of the same draws, beyond chance."""
 
     def number(table: pd.DataFrame) -> float:
         wide = table.pivot(index=[*by, "draw"], columns="metric", values="score")
@@ -89,7 +89,7 @@ def apart(by: Sequence[str], first: str, second: str) -> Callable[[pd.DataFrame]
 
 
 def gap(by: Sequence[str], metric: str) -> Callable[[pd.DataFrame], float]:
-    """Return what gives a table's largest distance of a metric's mean score from its theory, beyond chance."""
+    """Return a function: table → the largest distance of a metric's mean score from its theory, beyond chance."""
 
     def number(table: pd.DataFrame) -> float:
         return off_theory(over_draws(some(table[table["metric"] == metric], metric), by))
