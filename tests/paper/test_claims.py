@@ -57,8 +57,9 @@ def test_rows_that_are_there_pass_through():
 @pytest.mark.parametrize("draws", [2, 3, 5, 20])
 def test_a_true_claim_fails_no_more_often_with_few_draws_than_with_many(draws):
     """Of tables whose mean is 0, as many are beyond chance as lie beyond three standard errors of many draws."""
-    rng, tables = np.random.default_rng(draws), 400
-    found = [verdict(distance, scores(rng, draws), high=1e-6)[0] for _ in range(tables)]
+    rng, tables = np.random.default_rng(draws), 1000
+    mean = claim(lambda t: excess(pd.Series([t["score"].mean()]), pd.Series([t["score"].sem()])), high=1e-6)
+    found = [judge([mean], scores(rng, draws))["verdict"].item() for _ in range(tables)]
     assert found.count("does not hold") <= binom.ppf(0.999, tables, 0.0027)
     assert "holds" not in found
 

@@ -26,6 +26,7 @@ def part(tmp_path, monkeypatch):
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, spec.name, module)
     monkeypatch.setattr(paper, "part", module, raising=False)
+    monkeypatch.setattr(paper, "FIGURES", (*paper.FIGURES, "part"))
     spec.loader.exec_module(module)
     return module
 

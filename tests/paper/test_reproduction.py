@@ -16,6 +16,7 @@ from packaged import needs
 
 from superpose import cli, paper
 from superpose.examples.encoders import L3, L6
+from superpose.files import DataError
 from superpose.paper import FIGURES
 from superpose.paper.claims import Claim
 from superpose.paper.reproduction import figure, reproduce
@@ -153,6 +154,14 @@ def test_kill_at_any_moment_then_the_same_command(tmp_path, engine):
     assert kills > 0
     for suffix in (".csv", ".parquet", "-claims.csv"):
         assert (broken / f"figure2{suffix}").read_bytes() == (whole / f"figure2{suffix}").read_bytes()
+
+
+def test_an_unknown_figure_or_scale_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"a figure is 'figure9'; expected one of 'figure1', .*\. Did you mean"):
+        reproduce("figure9", tmp_path)
+    with pytest.raises(DataError, match="scale is 'huge'; expected one of 'smoke', 'laptop', 'paper'"):
+        reproduce("figure2", tmp_path, scale="huge")
+    assert not list(tmp_path.iterdir())
 
 
 def test_parts_of_the_tree_exist():

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from superpose.arrays import choose
 from superpose.paper.claims import Claim
 from superpose.studies.study import Study
 
@@ -39,6 +40,11 @@ class Figure:
     summary : callable, optional
         The table → a shorter one, which is kept beside it.
 
+    Raises
+    ------
+    DataError
+        By `settings` and `at`, for an unknown scale.
+
     Examples
     --------
     >>> import tempfile
@@ -61,7 +67,7 @@ class Figure:
 
     def settings(self, scale: str, **options: Any) -> dict[str, Any]:
         """Return the options of the study at a scale, with those given in place of the scale's."""
-        return {**self.scales[scale], **options}
+        return {**choose(self.scales, "scale", scale), **options}
 
     def at(self, scale: str, **options: Any) -> Study:
         """Return the study at a scale, with the options given in place of the scale's."""

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 import superpose.paper as paper
+from superpose.arrays import choose
 from superpose.files import whole
 from superpose.paper.claims import judge
 from superpose.paper.figure import Figure
@@ -23,8 +24,10 @@ from superpose.studies.study import Progress
 
 def figure(name: str) -> Figure:
     """Return what belongs to a figure, one of `superpose.paper.FIGURES`."""
-    found: Figure = getattr(paper, name).FIGURE
-    return found
+    record: Figure = getattr(
+        paper, choose(dict(zip(paper.FIGURES, paper.FIGURES, strict=True)), "a figure", name)
+    ).FIGURE
+    return record
 
 
 def predicted(name: str, *, scale: str = "laptop", options: Mapping[str, Any] | None = None) -> pd.DataFrame:
@@ -89,6 +92,13 @@ def reproduce(
     -------
     pandas.DataFrame
         As `superpose.paper.claims.judge` gives it.
+
+    Raises
+    ------
+    DataError
+        For an unknown figure or scale, or settings that cannot be.
+    CellError
+        If cells failed, after the others have finished.
 
     Examples
     --------
