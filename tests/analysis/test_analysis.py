@@ -223,7 +223,7 @@ def test_the_prediction_is_the_closed_form_on_the_matched_decoders(fitted):
 
 
 def test_training_never_sees_a_held_out_row(fitted):
-    """Re-pair the held-out rows: dictionaries and weights stay as they are to the last bit, scores do not."""
+    """Permute the held-out rows: dictionaries and weights stay as they are to the last bit, scores do not."""
     systems = two()
     first = analyse(systems, **QUICK)
     altered = {name: x.copy() for name, x in systems.items()}

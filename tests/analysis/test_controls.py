@@ -15,9 +15,9 @@ from superpose import analysis
 from superpose.analysis import nonlinear, spaces
 from superpose.analysis.job import Job, prepare
 from superpose.analysis.nonlinear import kernel_features
+from superpose.analysis.permuting import shuffled, within_labels
 from superpose.analysis.principal import largest_components
 from superpose.analysis.recovery import Recovered
-from superpose.analysis.repairing import shuffled, within_labels
 from superpose.analysis.scores import METRICS, predicted, scored
 from superpose.analysis.selection import shared_parts
 from superpose.dictionaries.diagnostics import fvu

@@ -43,7 +43,7 @@ def test_a_rise_never_stands_without_what_it_leaves_open():
         "0.800 (shuffled pairs: 0.002): it rises.",
         "A rise alone is no evidence of superposition: selecting shared content, a nonlinear encoder and the identity "
         "of the stimuli raise it too. Not run here: the nonlinear prediction, linear selection at equal variance "
-        "explained, independent dictionaries, and re-pairing within labels.",
+        "explained, independent dictionaries, and permutation within labels.",
     ]
 
 
@@ -195,7 +195,7 @@ def test_only_what_was_not_run_is_called_missing():
         "Not run here: linear selection at equal variance explained, and independent dictionaries."
     )
     run = [row("nonlinear", 0.6), row("linear_selection", 0.6), row("two_seeds", 0.6, system_b="a, second seed")]
-    assert risen(*run)[-1].endswith("Not run here: re-pairing within labels.")
+    assert risen(*run)[-1].endswith("Not run here: permutation within labels.")
     assert risen(*run, row("raw", 0.2, control="within_labels"))[-1].endswith("of the stimuli raise it too.")
 
 

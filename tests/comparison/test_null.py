@@ -1,4 +1,4 @@
-"""Nulls: unrelated systems score nothing, and re-paired scores are what chance gives."""
+"""Nulls: unrelated systems score nothing, and permuted scores are what chance gives."""
 
 import numpy as np
 import pytest

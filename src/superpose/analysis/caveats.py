@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 NEAR_ZERO = 0.03
 QUALITY = ["system", "fvu", "dead", "rare"]
-# A re-pairing within labels that keeps more than this share of a score shows that the label carries it.
+# A permutation within labels that keeps more than this share of a score shows that the label carries it.
 MOSTLY = 0.8
 # A joint dictionary that leaves more than this many times as much unexplained as one alone has dropped content.
 DROPPED = 1.1
@@ -68,12 +68,12 @@ def _controls(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _identity(table: pd.DataFrame) -> Iterator[str]:
-    """Say where re-pairing within labels keeps most of a score."""
+    """Say where permutation within labels keeps most of a score."""
     rows = table[(table.metric == "ridge_r") & table.space.isin(["raw", "latent"]) & table.score.notna()]
     kept = rows[rows.control == "within_labels"]
-    for (space, fit, a, b), repaired in kept.groupby(["space", "fit", "system_a", "system_b"], sort=False):
+    for (space, fit, a, b), permuted in kept.groupby(["space", "fit", "system_a", "system_b"], sort=False):
         same = (rows.space == space) & (rows.fit == fit) & (rows.system_a == a) & (rows.system_b == b)
-        own, left = rows[same & (rows.control == "none")].score.mean(), repaired.score.mean()
+        own, left = rows[same & (rows.control == "none")].score.mean(), permuted.score.mean()
         if own > 0 and left > MOSTLY * own:
             yield (
                 f"{a} to {b}: of r = {own:.3f} in the {space} space, {left:.3f} is left when rows meet others of the "

@@ -12,9 +12,9 @@ from superpose.analysis.copies import planted, rotated
 from superpose.analysis.job import Job
 from superpose.analysis.lines import RECOVERED, closed_form, latent_to_raw, linear_selection, packed_alike
 from superpose.analysis.nonlinear import nonlinear
+from superpose.analysis.permuting import shuffled, within_labels
 from superpose.analysis.principal import principal_codes
 from superpose.analysis.recovery import Line, recover
-from superpose.analysis.repairing import shuffled, within_labels
 from superpose.analysis.scores import described, noted, scored
 from superpose.analysis.spaces import FITS, Recipe, apart, untrained
 from superpose.arrays import choose
@@ -61,17 +61,17 @@ def _as_they_are(job: Job, recipe: Recipe, number: int, further: Sequence[Line])
 
 def _shuffled_fit(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
     """Refit on shuffled pairs: joint training alone must not make systems alike."""
-    if job.repairable:
-        common = partial(recover, lines=RECOVERED, control="shuffled_fit", repairing=shuffled)
+    if job.permutable:
+        common = partial(recover, lines=RECOVERED, control="shuffled_fit", permuting=shuffled)
         for names in _groups(job):
             yield partial(common, names=names, recipe=recipe, number=number)
 
 
 def _within_labels(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
-    """Re-pair rows of the same label, and refit: what is left is owed to the label."""
+    """Permute rows of the same label, and refit: what is left is owed to the label."""
     if job.design.labels is None:
         raise DataError(f"the control 'within_labels' needs a label a row; give {argument('labels')}, or leave it out.")
-    common = partial(recover, lines=RECOVERED, control="within_labels", repairing=within_labels)
+    common = partial(recover, lines=RECOVERED, control="within_labels", permuting=within_labels)
     for names in _groups(job):
         if number == 0:
             yield partial(_raw_within_labels, names=names)

@@ -57,8 +57,8 @@ class Job:
         return permutations(len(self.held_out), self.held_out.astype(np.int64), self.design.groups)
 
     @property
-    def repairable(self) -> bool:
-        """Whether there is enough to re-pair on either side of the split for a shuffled control to mean anything."""
+    def permutable(self) -> bool:
+        """Whether there is enough to permute on either side of the split for a shuffled control to mean anything."""
         return self.exchange.enough([0]) and self.exchange.enough([1])
 
     def within(self, names: Iterable[str]) -> list[tuple[str, str]]:

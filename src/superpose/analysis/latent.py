@@ -201,7 +201,7 @@ def _without_null(job: Job, asked: Sequence[str]) -> str:
     """Return why latent scores have no null, or nothing where they have one."""
     if "shuffled_fit" not in asked:
         return NOT_ASKED
-    return "" if job.repairable else UNPAIRED
+    return "" if job.permutable else UNPAIRED
 
 
 def _with_control_as_null(table: pd.DataFrame, fit: str, missing: str) -> pd.DataFrame:

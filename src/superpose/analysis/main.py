@@ -110,7 +110,7 @@ def analyse(
     controls : "all", or sequence of str
         What the latent scores are held against, each in rows of its own (`space` and `control` say which):
 
-        - "shuffled_fit": samples re-paired and the dictionaries refitted. Where systems share nothing, joint training
+        - "shuffled_fit": samples permuted and the dictionaries refitted. Where systems share nothing, joint training
           alone must not make them alike.
         - "nonlinear": raw activity predicted from raw activity by kernel ridge regression.
         - "linear_selection": what remains of two systems when each is reduced to its canonical variates with the
@@ -118,7 +118,7 @@ def analyse(
         - "latent_to_raw": raw activity predicted from the other system's latents, the same targets as raw scores have.
         - "closed_form": the CKA of reconstructions as Theorem 3.2 gives it from decoders and codes.
         - "untrained": latents of dictionaries drawn at random.
-        - "within_labels": samples re-paired with others of the same label, and the dictionaries refitted.
+        - "within_labels": samples permuted within labels, and the dictionaries refitted.
         - "independent": two dictionaries a system, each fitted on its own; their scores against each other (space
           "two_seeds"), and those of different systems with that noise divided out ("corrected"); the same of untrained
           ones.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from superpose.analysis.job import Job
 from superpose.analysis.kept import Dictionaries
-from superpose.analysis.repairing import Repairing, as_they_are
+from superpose.analysis.permuting import Permuting, as_they_are
 from superpose.analysis.scores import noted
 from superpose.analysis.spaces import FITS, Recipe, Trainer, decoded, encoded
 from superpose.dictionaries.diagnostics import fvu, l0, same_index_share
@@ -97,7 +97,7 @@ def recover(
     number: int,
     lines: Sequence[Line],
     control: str = "none",
-    repairing: Repairing = as_they_are,
+    permuting: Permuting = as_they_are,
     trainer: Trainer | None = None,
 ) -> pd.DataFrame:
     """Fit the dictionaries of one group of systems, and draw the lines asked for.
@@ -114,12 +114,12 @@ def recover(
         The scores, each a table made of what was recovered.
     control : str
         What the rows are called in the table's column of that name.
-    repairing : callable
-        How rows are re-paired before anything is fitted.
+    permuting : callable
+        How rows are permuted before anything is fitted.
     trainer : callable, optional
         What makes the dictionaries; None is the job's fit.
     """
-    altered = repairing(job.only(names))
+    altered = permuting(job.only(names))
     train = FITS[job.fit][1] if trainer is None else trainer
     heard = replace(recipe, progress=job.design.progress)
     dictionaries = train({name: x[: altered.training] for name, x in altered.arrays.items()}, heard)

@@ -24,7 +24,7 @@ HELD_AGAINST = {
     "the nonlinear prediction": ("space", "nonlinear"),
     "linear selection at equal variance explained": ("space", "linear_selection"),
     "independent dictionaries": ("space", "two_seeds"),
-    "re-pairing within labels": ("control", "within_labels"),
+    "permutation within labels": ("control", "within_labels"),
 }
 
 # What sentences are about.

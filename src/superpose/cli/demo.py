@@ -42,7 +42,7 @@ def demo(
     steps
         Training steps of a dictionary.
     permutations
-        Re-pairings behind the null of each raw score.
+        Permutations behind the null of each raw score.
     seed
         The seed that everything random is derived from.
     device

@@ -38,7 +38,7 @@ FLOAT = 8
 # Numbers kept of a row: of one pair's sum and of a regression's, and what one influence takes at a time.
 CROSSED, PREDICTED, INFLUENCE = 1, 4.5, 6
 # Numbers of a sample that its fold and permutations take, and those more while they, or the drawn samples, are made.
-DESIGNED, REPAIRED, DESIGNING = 1, 4, 4
+DESIGNED, PERMUTED, DESIGNING = 1, 4, 4
 # Squares, units × units, that a pair takes: kernels, and a regression beside the weights of all rounds.
 KERNEL, SOLVING = 8, 8
 # Operations of eigenvectors, of a matrix's units³.
@@ -491,7 +491,7 @@ def _sums_held(job: _Job) -> int:
 
 def _peak(job: _Job, sums: int) -> int:
     """The sums, the rows of a chunk, which allocators keep when they are done with, and what one pair takes."""
-    designed = FLOAT * (DESIGNED + (REPAIRED if job.permutations else 0)) * job.samples
+    designed = FLOAT * (DESIGNED + (PERMUTED if job.permutations else 0)) * job.samples
     widest = max(size.units for size in job.sizes.values())
     chunk = max(_chunk(job, some) for some in job.groups)
     rounds = job.rounds

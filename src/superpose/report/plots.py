@@ -34,7 +34,7 @@ SPACES = {
 CONTROLS = {
     "shuffled_fit": ("x", "shuffled pairing"),
     "untrained": ("+", "untrained dictionary"),
-    "within_labels": ("1", "re-paired within labels"),
+    "within_labels": ("1", "permuted within labels"),
     "rotated": ("2", "rotated copy"),
     "planted": ("3", "packed copies"),
 }

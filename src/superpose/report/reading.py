@@ -27,11 +27,11 @@ SPACES_READ = {
     ),
     "closed_form": "The CKA of reconstructions by theory, from decoders and codes: it must equal the measured one.",
     "shuffled_fit": (
-        "The same dictionaries, trained and scored after the samples of one system were re-paired at random. It should "
+        "The same dictionaries, trained and scored after the samples of one system were permuted at random. It should "
         "lie at zero."
     ),
     "untrained": "Dictionaries drawn at random.",
-    "within_labels": "Samples re-paired with others of the same label, and the dictionaries refitted.",
+    "within_labels": "Samples permuted within labels, and the dictionaries refitted.",
     "rotated": "Each system against a rotation of itself.",
     "planted": "Two Gaussian packings of each system's own codes.",
 }

@@ -66,7 +66,7 @@ def _apart(first: Line, second: Line, metric: str) -> Number:
 def _kept_within_labels(table: pd.DataFrame) -> float:
     sampled = _sampled(table)
     both = beside(scores(sampled, *RAW), scores(sampled, "raw", control="within_labels"))
-    return float((some(both, "samples re-paired within labels")["y"] / both["x"]).max())
+    return float((some(both, "samples permuted within labels")["y"] / both["x"]).max())
 
 
 def _dropped(table: pd.DataFrame) -> float:
@@ -147,7 +147,7 @@ CLAIMS = (
     Claim(
         "What a sample shows does not account for it: little alignment is left among samples of one label.",
         "beyond the paper",
-        "largest share of raw r that is left when samples are re-paired within labels (a word; a place and subject)",
+        "largest share of raw r that is left when samples are permuted within labels (a word; a place and subject)",
         _kept_within_labels,
         high=0.8,
     ),

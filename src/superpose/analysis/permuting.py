@@ -1,4 +1,4 @@
-"""Ways to re-pair the rows of systems on either side of the split, to see what a score owes to the right pairing."""
+"""Ways to permute the rows of systems on either side of the split, to see what a score owes to the right pairing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from superpose.analysis.job import Job
 from superpose.analysis.spaces import derived_seed
 from superpose.files import DataError
 
-Repairing = Callable[[Job], Job]
+Permuting = Callable[[Job], Job]
 
 
 def as_they_are(job: Job) -> Job:
@@ -35,17 +35,17 @@ def shuffled(job: Job) -> Job:
 
 
 def within_labels(job: Job) -> Job:
-    """Re-pair every system but the first with rows of the same label in other groups, on either side of the split.
+    """Permute every system but the first with rows of the same label in other groups, on either side of the split.
 
     Within a label, rows are ordered by group, the groups at random, and system number s takes the row s · m places
     on, with m the rows of the label's largest group: no row then meets a row of its own group. A label that has
-    fewer than m rows a system, such as one that occurs once, cannot be re-paired so, and its rows are left out.
+    fewer than m rows a system, such as one that occurs once, cannot be permuted so, and its rows are left out.
     Without labels all rows share one; without groups each row is its own.
 
     Raises
     ------
     DataError
-        If no label can be re-paired on one side of the split.
+        If no label can be permuted on one side of the split.
     """
     labels = job.design.labels if job.design.labels is not None else np.zeros(len(job.held_out), dtype=np.int64)
     count = len(job.arrays)
@@ -58,7 +58,7 @@ def within_labels(job: Job) -> Job:
         if not len(rows):
             raise DataError(
                 f"no label has rows in {count} or more groups of equal size among the {side} rows, so that nothing can "
-                "be re-paired within labels; give broader labels, or leave out the control 'within_labels'."
+                "be permuted within labels; give broader labels, or leave out the control 'within_labels'."
             )
     order = np.argsort(kept)
     arrays = {}
@@ -76,7 +76,7 @@ def _partners(
     count: int,
     generator: np.random.Generator,
 ) -> tuple[NDArray[np.int64], list[NDArray[np.int64]]]:
-    """Return the rows that can be re-paired, and for each of `count` systems the rows that it takes instead."""
+    """Return the rows that can be permuted, and for each of `count` systems the rows that it takes instead."""
     rank = generator.permutation(int(groups.max()) + 1)[groups[rows]]
     # By label, by group in random order, and in random order within a group.
     rows = rows[np.lexsort((generator.permutation(len(rows)), rank, labels[rows]))]
