@@ -2,14 +2,18 @@
 
 import csv
 import io
+import itertools
 import os
 import re
 import shutil
 
+import numpy as np
 import pytest
 from PIL import Image
+from plotted import scores
 from reports import invented
 
+import superpose as sp
 from superpose import report
 
 pytestmark = pytest.mark.browser
@@ -229,16 +233,67 @@ def test_every_control_can_be_used(opened, pages):
         page.wait_for_function("element => element.textContent === 'Copied'", arg=button.element_handle())
 
 
-def test_what_is_focused_is_named(opened, pages):
-    """Whatever takes the keyboard has a name for those who hear the page, and every table has a caption."""
-    page = opened(pages[2])
-    assert page.locator("table").count() == page.locator("table > caption").count()
-    names = page.locator("button, select, input, [tabindex='0'], summary, a").evaluate_all(
-        "all => all.map(e => e.getAttribute('aria-label') || e.labels?.[0]?.textContent || e.textContent.trim() || "
-        "document.getElementById(e.getAttribute('aria-labelledby'))?.textContent || '')"
+@pytest.fixture(scope="module")
+def complete(tmp_path_factory):
+    """Pages with every part that there is, of two systems and of eight, small enough to audit."""
+    folder = tmp_path_factory.mktemp("complete")
+    Image.new("RGB", (300, 200), "red").save(folder / "dog.png")
+    stimuli = {"dog": folder / "dog.png", "word 0": report.Passage("one word of many", 4, 8)}
+    draw = np.random.default_rng(0)
+    three = dict(zip("abc", draw.normal(size=(3, 60, 4)), strict=True))
+    differences = {"contrasts": sp.contrast(three, target="c"), "partition": sp.partition(three, target="c")}
+    written = {}
+    for count, names in {2: ["cortex", "network"], 8: [f"layer {i}" for i in range(8)]}.items():
+        parts = invented(names, features=8)
+        table = scores(itertools.combinations(names[:2], 2))
+        written[count] = report.write(
+            folder / f"{count}.html", **parts | {"table": table}, **differences, stimuli=stimuli
+        )
+    return written
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("systems", [2, 8])
+def test_an_audit_finds_no_fault(opened, complete, systems, theme):
+    """By axe-core: the rules of WCAG 2.2, A and AA, that a program can check, and good practice."""
+    audit = pytest.importorskip("axe_playwright_python.sync_playwright")
+    page = opened(complete[systems], theme=theme)
+    page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
+
+    def faults():
+        found = audit.Axe().run(page, options={"resultTypes": ["violations"]}).response
+        assert len(found["passes"]) > 30
+        return [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
+
+    assert faults() == []
+    # It notices a picture without words.
+    page.evaluate("['alt', 'title'].forEach(name => document.querySelector('img').removeAttribute(name))")
+    assert [fault for fault, _ in faults()] == ["image-alt"]
+
+
+@pytest.mark.parametrize("systems", [2, 8])
+def test_the_tab_key_reaches_everything_once_in_reading_order(opened, complete, systems):
+    """Whatever takes the keyboard is reached, has a name for those who hear the page, and shows that it is reached."""
+    page = opened(complete[systems])
+    everything = "a, button, select, input, summary, [tabindex='0']"
+    expected = page.evaluate(
+        """selector => [...document.querySelectorAll(selector)].filter(e => e.checkVisibility() && e.tabIndex >= 0)
+            .map((e, place) => { e.dataset.place = place; return place; })""",
+        everything,
     )
-    assert len(names) > 20
-    assert all(names)
+    page.evaluate("document.activeElement.blur()")
+    reached = []
+    for _ in expected:
+        page.keyboard.press("Tab")
+        reached.append(
+            page.evaluate("""() => { const e = document.activeElement; return {
+                place: Number(e.dataset.place), outline: getComputedStyle(e).outlineStyle,
+                name: e.getAttribute("aria-label") || e.labels?.[0]?.textContent || e.textContent.trim()}; }""")
+        )
+    assert [one["place"] for one in reached] == expected
+    assert len(expected) > 30
+    assert [one for one in reached if not one["name"] or one["outline"] == "none"] == []
+    assert page.locator("table").count() == page.locator("table > caption").count()
 
 
 class TestStimuli:
@@ -302,6 +357,31 @@ class TestMatrix:
         assert not pair.is_visible()
         cell.click()
         pair.wait_for(state="visible")
+
+    def test_arrows_go_from_cell_to_cell(self, opened, pages):
+        page = opened(pages[5])
+        matrix = page.locator(".matrix:visible")
+        assert matrix.locator("a[tabindex='0']").count() == 1
+        matrix.locator("a").first.focus()
+
+        def press(*keys):
+            for key in keys:
+                page.keyboard.press(key)
+            return page.evaluate(
+                "(e => [e.closest('tr').sectionRowIndex, e.closest('td').cellIndex - 1])(document.activeElement)"
+            )
+
+        assert press("ArrowRight") == [0, 2]
+        # The diagonal holds nothing: it is passed over, and so are the edges.
+        assert press("ArrowDown") == [1, 2]
+        assert press("ArrowDown") == [3, 2]
+        assert press("ArrowRight") == [3, 4]
+        assert press("ArrowRight", "ArrowDown") == [3, 4]
+        assert press("ArrowLeft", "ArrowUp") == [1, 2]
+        # The Tab key comes back to where it was.
+        page.keyboard.press("Tab")
+        page.keyboard.press("Shift+Tab")
+        assert matrix.locator("a[tabindex='0']:focus").count() == 1
 
     def test_of_many_systems_a_cell_shows_its_pair(self, opened, pages):
         page = opened(pages[36])

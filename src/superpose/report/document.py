@@ -28,8 +28,8 @@ from superpose.report.tables import table as table_of
 # Up to so many pairs are laid out in full, one below the other; sentences, at most, before the rest is folded.
 LAID_OUT, SAID = 3, 6
 LEGEND = (
-    "A cell opens what was found of its pair. Verdicts: = the same features, ⊂ one system's among the other's, "
-    "≈ shared in part, ≠ different, ? cannot tell."
+    "A cell opens what was found of its pair; arrow keys go from cell to cell. Verdicts: = the same features, ⊂ one "
+    "system's among the other's, ≈ shared in part, ≠ different, ? cannot tell."
 )
 HEALTH = (
     "Latent scores are about what dictionaries explain. A sound dictionary explains most of the variance of held-out "

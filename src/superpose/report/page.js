@@ -94,10 +94,31 @@ async function tools(grid) {
   update();
 }
 
+// One stop for the Tab key, and arrows from cell to cell: of 36 systems there are 1,260.
+const ARROWS = {ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0]};
+function steered(matrix) {
+  const links = [...matrix.querySelectorAll("a")];
+  const stop = link => links.forEach(other => { other.tabIndex = other === link ? 0 : -1; });
+  stop(links[0]);
+  matrix.addEventListener("focusin", event => { if (event.target.matches("a")) stop(event.target); });
+  matrix.addEventListener("keydown", event => {
+    const [down, right] = ARROWS[event.key] ?? [];
+    if (down === undefined || !event.target.matches("a")) return;
+    event.preventDefault();
+    const rows = matrix.querySelector("tbody").rows;
+    const cell = event.target.closest("td");
+    let [row, column] = [cell.parentElement.sectionRowIndex + down, cell.cellIndex + right];
+    // What is without a link, as the diagonal, is passed over.
+    while (rows[row]?.cells[column] && !rows[row].cells[column].querySelector("a")) [row, column] = [row + down, column + right];
+    rows[row]?.cells[column]?.querySelector("a")?.focus();
+  });
+}
+
 async function matrices() {
   const rest = document.getElementById("matrices-packed");
   if (rest) document.querySelector(".matrix").insertAdjacentHTML("afterend", await unpacked(rest));
   const all = [...document.querySelectorAll(".matrix")];
+  all.forEach(steered);
   if (all.length < 2) return;
   const select = make("select", {}, ...all.map((matrix, place) =>
     make("option", {value: place, textContent: matrix.dataset.name})));
