@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, chi2
 
 from superpose.cli.show import show_claims
 from superpose.paper.claims import Claim, Untested, judge, several, some
@@ -68,6 +68,15 @@ def test_a_true_claim_fails_no_more_often_with_few_draws_than_with_many(draws):
 def test_a_claim_that_is_far_off_fails_however_wide_its_standard_error(draws):
     table = scores(np.random.default_rng(0), draws, mean=50, settings=3)
     assert verdict(distance, table, high=0.001) == ("does not hold", "")
+
+
+@pytest.mark.parametrize("draws", [2, 4, 5, 20])
+def test_a_claim_seldom_holds_where_its_bound_is_below_the_true_standard_error(draws):
+    rng, tables = np.random.default_rng(draws), 1000
+    mean = claim(lambda t: excess(pd.Series([t["score"].mean()]), pd.Series([t["score"].sem()])), high=0.3 / draws**0.5)
+    found = [judge([mean], scores(rng, draws))["verdict"].item() for _ in range(tables)]
+    # Of five draws the standard error is below .3 of the true one with the chance that χ² of 4 is below 4 × .09.
+    assert found.count("holds") <= (0 if draws < 5 else binom.ppf(0.999, tables, chi2.cdf(4 * 0.3**2, 4)))
 
 
 def test_a_distance_that_the_draws_cannot_see_is_not_tested():

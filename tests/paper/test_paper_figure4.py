@@ -43,17 +43,17 @@ def measured(seed=0, **settings):
 
 
 def invented(r, units=figure4.UNITS, active=4, spread=0.001, **others):
-    """Return a table of three pairs whose scores are given as functions of the units, or as numbers."""
+    """Return a table of five pairs whose scores are given as functions of the units, or as numbers."""
     tables = []
     for kind, metrics in METRICS.items():
         for metric in metrics:
             score = r[kind] if metric in ("r", "r_train") else others.get(metric, 0.9)
-            sizes = {"latents": 64, "active": active, "units": np.repeat(units, 3), "steps": 3000}
+            sizes = {"latents": 64, "active": active, "units": np.repeat(units, 5), "steps": 3000}
             cells = pd.DataFrame({**sizes, "kind": kind})
             means = cells["units"].map(score) if callable(score) else score
-            draws = np.tile(range(3), len(units))
+            draws = np.tile(range(5), len(units))
             law = cells["units"].map(root) if kind.startswith("raw") else np.nan
-            scores = means + spread * (draws - 1)
+            scores = means + spread * (draws - 2)
             tables.append(cells.assign(draw=draws, metric=metric, score=scores, theory=law, expected=law))
     return pd.concat(tables, ignore_index=True)
 

@@ -12,6 +12,9 @@ from scipy.stats import t as student
 
 # Standard errors that a number allows for.
 ERRORS = 3.0
+# Draws that show at least that a distance is small. The standard error of five is below .3 of the true one in 1 % of
+# tables, that of two in 24 %.
+FEWEST = 5
 
 
 Rows = TypeVar("Rows", pd.DataFrame, "pd.Series[float]")
@@ -77,8 +80,9 @@ def judge(claims: Sequence[Claim], table: pd.DataFrame) -> pd.DataFrame:
 
     The verdict is "holds", "does not hold", or "not tested" for the reason in `why`: the table lacks the settings that
     the claim is about, or its draws are too few. They are too few where another number of standard errors would change
-    the verdict, either none or as many as make Student's t as rare as three of many draws; and where a standard error
-    is larger than the distance that the claim allows. A number that is not finite does not hold.
+    the verdict, either none or as many as make Student's t as rare as three of many draws; a distance is small only by
+    five draws or more, whose standard errors are no larger than the distance allowed. A number that is not finite does
+    not hold.
 
     Examples
     --------
@@ -140,6 +144,8 @@ def _chance(claim: Claim, number: Estimate, draws: int) -> str:
     if not claim.holds(number):
         return few if any(claim.holds(number.allowing(errors)) for errors in (0.0, rare)) else ""
     if not claim.holds(number.allowing(rare)):
+        return few
+    if draws < FEWEST and claim.high < float("inf"):
         return few
     if number.error > claim.high:
         return (
