@@ -51,7 +51,7 @@ class Figure:
     >>> from superpose.paper.claims import judge
     >>> from superpose.paper.figure2 import FIGURE
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     table = FIGURE.at("smoke", units=(4, 16), draws=4).run(folder)
+    ...     table = FIGURE.at("smoke", units=(4, 16), draws=8).run(folder)
     >>> picture = FIGURE.draw(table)
     >>> judge(FIGURE.claims, table).verdict[6]
     'holds'
