@@ -55,7 +55,7 @@ def written(table, **given):
 def table_rows(page, name="scores"):
     """Return a table of the page as a data frame of what its cells show."""
     start = page.index(f'data-name="{name}"')
-    body = page[page.index("<table>", start) : page.index("</table>", start)]
+    body = page[page.index("<table", start) : page.index("</table>", start)]
     cells = re.findall(r"<tr>(.*?)</tr>", body, flags=re.S)
     values = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", line, flags=re.S) for line in cells]
     return pd.DataFrame(values[1:], columns=values[0]).map(lambda cell: re.sub(r"<.*?>", "", cell))
@@ -210,7 +210,7 @@ class TestContent:
         page = report.page(**parts)
         held = parts["features"].groupby("system", sort=False).held.sum()
         for name, other in (("left", "right"), ("right", "left")):
-            assert f"40 features of {name}, {held[name]} of them held by {other} (dots), {40 - held[name]} not" in page
+            assert f"40 features of {name}: {held[name]} held by {other} (dots), {40 - held[name]} not" in page
         filled = re.findall(r'class="dots" d="(.*?)"', page)
         assert [path.count("M") for path in filled] == list(held)
 
@@ -239,7 +239,7 @@ class TestContent:
         assert names[3:] == ["Raw debiased CKA", "Raw held-out r, row predicts column"]
         for name in names:
             start = page.index(f'class="matrix" data-name="{name}"')
-            rows = re.findall(r"<tr><th scope=\"row\">(.*?)</tr>", page[start : page.index("</table>", start)])
+            rows = re.findall(r"<tr><th scope=\"row\"[^>]*>(.*?)</tr>", page[start : page.index("</table>", start)])
             targets = np.array([re.findall(r"<td.*?</td>", row) for row in rows])
             places = np.array([[re.findall(r"#pair-(\d+)", cell) for cell in row] for row in targets], dtype=object)
             couples = [(a, b) for a in range(4) for b in range(a + 1, 4)]
@@ -251,10 +251,17 @@ class TestContent:
         first = re.findall(r"<a[^>]*>(.*?)</a>", page[start : page.index("</table>", start)])[0]
         assert first == f"{held.held_by_b:.2f}".replace("0.", ".")
 
+    def test_heads_of_matrices_leave_out_what_all_names_begin_with(self):
+        page = report.page(**invented([f"a network of a long name, layer {i}" for i in range(4)]))
+        heads = re.findall(r'<tr><th scope="row" title="(.*?)">(.*?)</th>', page)[:4]
+        assert heads == [(f"a network of a long name, layer {i}", f"{i + 1}\u00a0layer {i}") for i in range(4)]
+        assert "Verdict; names are without “a network of a long name,”, with which all begin" in page
+        assert "names are without" not in report.page(**invented(["V1", "V2", "V4"]))
+
     def test_methods_say_what_was_done_and_cite_it(self, parts):
         text = "".join(Reader(report.page(**parts)).text)
         assert "Of 500 samples, 100 were held out" in text
-        assert "999 permutations, of which the smallest possible is 0.001" in text
+        assert "999 permutations; the smallest possible is 0.001" in text
         assert "Benjamini, Y. & Hochberg, Y. (1995)" in text
         assert "arXiv:2604.00208" in text
         raw = "".join(Reader(report.page(**parts | {"content": None, "features": None})).text)

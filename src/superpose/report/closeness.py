@@ -81,7 +81,7 @@ CONTRAST = (
     Column("Score of a", "with the target", figure("score_a")),
     Column("Score of b", "with the target", figure("score_b")),
     _p("p", "p", "two-sided, of no difference"),
-    _p("p_adjusted", "p, all rows", "the same for all rows of this metric at once (Holm)"),
+    _p("p_adjusted", "p, all rows", "adjusted for all rows of this metric (Holm)"),
     WHY,
 )
 PARTITION = (
@@ -97,6 +97,6 @@ PARTITION = (
     Column("Score", "the part in the metric's own units", figure("score")),
     INTERVAL,
     _p("p", "p", "one-sided, of no more than 0"),
-    _p("p_adjusted", "p, all rows", "the same for all parts beyond the rest at once (Holm)"),
+    _p("p_adjusted", "p, all rows", "adjusted for all parts beyond the rest (Holm)"),
     WHY,
 )

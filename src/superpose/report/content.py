@@ -38,7 +38,7 @@ def decomposition(row: Row) -> str:
     """Return raw = content × packing as a picture of four lines, each with its number."""
     lines: list[tuple[str, str, Any, tuple[Any, Any]]] = [
         ("content", "Content: CKA of the features alone", row["content"], (row["content_low"], row["content_high"])),
-        ("packed", "Content × packing: as they are packed", row["packed"], (None, None)),
+        ("packed", "Packed: CKA expected from content and packing", row["packed"], (None, None)),
         ("raw", "Raw: debiased CKA of the activity", row["raw"], (None, None)),
     ]
     body = "".join(
@@ -54,7 +54,7 @@ def decomposition(row: Row) -> str:
         for one, other in ("ab", "ba")
     )
     left = number(row["unexplained"], "+.2f")
-    rest = f" Raw less packed, left unexplained: {left}." if left else ""
+    rest = f" Unexplained, raw − packed: {left}." if left else ""
     return (
         f'<table class="decomposition"><caption>Raw = content × packing.{rest}</caption><tbody>{body}</tbody></table>'
     )
@@ -97,12 +97,14 @@ def _ranged(name: str, heading: str, meaning: str) -> Column:
 COLUMNS = (
     Column("Pair", "the two systems, a and b", lambda row: Cell(_pair(row)), "text"),
     Column("Verdict", "which features both hold", _verdict, "text", filtered=True),
-    Column("Packing", "how alike the shared features lie among the units", text("packing"), "text", filtered=True),
+    Column(
+        "Packing", "whether the shared features are packed alike in the units", text("packing"), "text", filtered=True
+    ),
     Column("Drawn", "content ▲ with its interval, packed ◆, raw ●, from 0 to 1", _drawn, "picture"),
     _ranged("content", "Content", "CKA of the features themselves"),
-    Column("Packed", "CKA that the packing of the features found gives (Theorem 3.2)", figure("packed", ".2f")),
+    Column("Packed", "CKA expected from the packing of the features found (Theorem 3.2)", figure("packed", ".2f")),
     Column("Raw", "debiased CKA of the activity", figure("raw", ".2f")),
-    Column("Unexplained", "raw less packed", figure("unexplained", "+.2f")),
+    Column("Unexplained", "raw − packed", figure("unexplained", "+.2f")),
     _ranged("shared", "Shared", "shared part of the features, the geometric mean of both shares"),
     Column("a's held by b", "share of a's features that b holds", figure("held_by_b", ".0%")),
     Column("b's held by a", "share of b's features that a holds", figure("held_by_a", ".0%")),
@@ -111,12 +113,16 @@ COLUMNS = (
     Column("a explained", "share of a's held-out variance that its features explain", figure("explained_a", ".0%")),
     Column("b explained", "share of b's held-out variance that its features explain", figure("explained_b", ".0%")),
     Column(
-        "Rest of a", "how well b predicts what a's features leave, over how well a does", figure("residual_a", ".0%")
+        "Rest of a",
+        "how well b predicts the residual of a's features, relative to a itself",
+        figure("residual_a", ".0%"),
     ),
     Column(
-        "Rest of b", "how well a predicts what b's features leave, over how well b does", figure("residual_b", ".0%")
+        "Rest of b",
+        "how well a predicts the residual of b's features, relative to b itself",
+        figure("residual_b", ".0%"),
     ),
-    Column("Why not more", "what kept a plain verdict from being given", text("why"), "note"),
+    Column("Why not more", "why no plain verdict was possible", text("why"), "note"),
 )
 
 

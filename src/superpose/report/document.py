@@ -203,7 +203,7 @@ def _counted(content: pd.DataFrame | None) -> str:
         return ""
     kinds = content["verdict"].map(lambda verdict: verdict if verdict in contents.SIGNS else "one among the other")
     counted = ", ".join(f"{count:,} {kind}" for kind, count in kinds.value_counts().items())
-    return f"<p>Features of {len(content):,} pairs: {escape(counted)}. Each pair is below.</p>"
+    return f"<p>Features of {len(content):,} pairs: {escape(counted)}. Each pair is shown below.</p>"
 
 
 def _said(sentences: Sequence[str]) -> str:
@@ -229,7 +229,7 @@ def _features(features: pd.DataFrame | None, stimulus: Shown, kept: Sequence[str
     table = table_of("features", "features", browser.COLUMNS, rows, kept)
     if len(shown) == len(features):
         return table
-    note = f"Shown are the strongest of {len(features):,} rows, a row a feature and other system."
+    note = f"The strongest features, of {len(features):,} rows in all: one row per feature and other system."
     return f"<p class='note'>{note}</p>{table}"
 
 

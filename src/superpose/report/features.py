@@ -64,20 +64,20 @@ def _samples(row: Row) -> Cell:
 
 
 COLUMNS = (
-    Column("Feature", "column of the dictionary, from the most variance down", figure("feature", ".0f")),
+    Column("Feature", "column of the dictionary, largest variance first", figure("feature", ".0f")),
     Column("System", "whose feature it is", text("system"), "text", filtered=True),
     Column(
         "Where",
-        "shared: the other system tells it at least half as well; private: it does not",
+        "shared: the other system predicts it at least half as well as its own; private: less well",
         text("where"),
         "text",
         filtered=True,
     ),
     Column("Strength", "share of the system's held-out variance that is lost without it", figure("variance", ".1%")),
-    Column("Strongest samples", "the samples with the largest code", _samples, "note"),
+    Column("Strongest samples", "samples with the largest code, either sign", _samples, "note"),
     Column(
         "Other",
-        "the system it is looked for in; of many, the one that tells it best",
+        "the system that may hold it; of many, the one that predicts it best",
         text("other"),
         "text",
         filtered=True,
@@ -91,13 +91,13 @@ COLUMNS = (
     Column("Stability", "cosine between the two halves' atoms", figure("halves", ".2f")),
     Column("r, own", "held-out correlation of its code with what its own system predicts", figure("r_self", ".2f")),
     Column("r, other", "the same, predicted from the other system", figure("r_other", ".2f")),
-    Column("Ratio", "the second over the first; held above .5", _ratio, "picture"),
+    Column("Ratio", "r, other divided by r, own; held above .5", _ratio, "picture"),
     Column("Within label", "the ratio for what it adds to the mean of its label", figure("within_label", ".2f")),
     Column("Partner", "the other's own feature that correlates best with it", _partner),
     Column("Effect there", "share of the other's variance that it carries", figure("effect", ".1%")),
     Column(
         "q",
-        "false discovery rate of: the other system is independent of it",
+        "false discovery rate of the test that the other system is independent of it",
         lambda row: Cell(escape(p_number(row.get("q"))), rounded(row.get("q"))),
     ),
 )

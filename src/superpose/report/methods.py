@@ -59,8 +59,8 @@ def paragraph(
     if content is not None and len(content):
         of_features = settings.get("features") or settings
         said.append(
-            "The features of each system were found without looking at any other: an atom that sparse dictionaries of "
-            "two disjoint halves of its training samples both learn (cosine over .9)."
+            "Features were estimated from each system alone: atoms that sparse dictionaries, trained on two disjoint "
+            "halves of its training samples, both contain (cosine above .9)."
         )
         if held_out := of_features.get("test_samples"):
             said.append(f"Of {of_features['samples']:,} samples, {held_out:,} were held out from all fitting.")
@@ -68,7 +68,7 @@ def paragraph(
             "A generic nonlinear regression predicted the code of each feature from the other system and, as its "
             "ceiling, from its own; a feature is held where the first held-out correlation is over half the second. "
             "Significance is by permutation with the false discovery rate controlled. Raw debiased CKA was decomposed "
-            "into the CKA of the features, what their packing makes of it, and a rest."
+            "into the CKA of the features, the change due to their packing, and a residual."
         )
     raw = table[table["space"] == "raw"] if "space" in table else table
     if len(raw):
@@ -80,7 +80,7 @@ def paragraph(
         said.append("Intervals are 95 %, from influence values.")
         if permutations := settings.get("permutations"):
             said.append(
-                f"p-values are from {permutations:,} permutations, of which the smallest possible is "
+                f"p-values are from {permutations:,} permutations; the smallest possible is "
                 f"{1 / (1 + permutations):.2g}."
             )
     if len(contrasts):
@@ -97,10 +97,10 @@ def paragraph(
         )
     if groups := settings.get("groups"):
         # A command records which file they were read from.
-        count = f"the {groups:,} " if isinstance(groups, int) else ""
-        said.append(f"Splits, intervals and permutations took {count}groups of samples whole.")
+        count = f"The {groups:,} groups" if isinstance(groups, int) else "Groups"
+        said.append(f"{count} of samples were never divided by splits, intervals or permutations.")
     if "seed" in settings:
-        said.append(f"Everything random was derived from the seed {settings['seed']}.")
+        said.append(f"The random seed was {settings['seed']}.")
     return " ".join(said)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
-from itertools import chain
+from itertools import chain, takewhile
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ POINTS, ALL_POINTS, TOP = 100, 100_000, 5
 LISTED = 12
 # Up to so many systems, every metric has its matrix; of more, the main ones.
 EVERY_MATRIX = 12
+# Letters from which on a start that all names share is left out of the heads of matrices.
+LONG = 8
 MAIN_MATRICES = ("Raw debiased CKA", "Raw held-out r, row")
 
 
@@ -113,8 +116,7 @@ def chosen(pairs: Pairs, shown: Shown) -> str:
         "panels": panels,
     }
     return (
-        "<noscript><p>The figures of each pair are shown by the script of this page, which does not run here. The "
-        "tables hold the same numbers.</p></noscript>"
+        "<noscript><p>Scripts are off: panels of pairs are not shown. The tables hold the same numbers.</p></noscript>"
         f'<div class="pair" id="pair" tabindex="-1" hidden></div>{packed(value, "pairs-packed")}'
     )
 
@@ -157,9 +159,9 @@ def _scatters(pairs: Pairs, pair: Couple) -> str:
         drawn.append(
             scatter(
                 shown,
-                f"{len(shown)} {strongest}features of {one}, {held} of them held by {other} (dots), "
-                f"{len(shown) - held} not (squares). "
-                f"Across: r predicted by {one} itself; up: by {other}; 0 to 1, held above the broken line.",
+                f"{len(shown)} {strongest}features of {one}: {held} held by {other} (dots), {len(shown) - held} not "
+                f"(squares). x: held-out r from {one} itself; y: from {other}; both 0 to 1. Above the dashed line, "
+                "y is over half of x: held.",
             )
         )
     return f'<div class="scatters">{"".join(drawn)}</div>' if drawn else ""
@@ -208,15 +210,33 @@ def _of_scores(pairs: Pairs) -> dict[str, dict[Couple, Any]]:
     return dict(sorted(found.items(), key=lambda item: not item[0].startswith(MAIN_MATRICES)))
 
 
+def shared_start(names: list[str]) -> str:
+    """Return the words that all names begin with, but for the last of them, where they are long enough to leave out.
+
+    Examples
+    --------
+    >>> from superpose.report.pairs import shared_start
+    >>> shared_start(["a deep network, layer 1", "a deep network, layer 12"]), shared_start(["V1", "V4"])
+    ('a deep network, ', '')
+    """
+    # What the first and last in order share, all in between do.
+    ends = zip(min(names), max(names), strict=False)
+    start = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], ends))
+    words = re.match(r"(.*[\W_])[^\W_]+[\W_]", start)
+    return words[1] if words and len(words[1]) >= LONG else ""
+
+
 def _matrix(name: str, values: Mapping[Couple, Any], systems: list[str], places: Mapping[Couple, int]) -> str:
     head = "".join(f'<th scope="col" title="{escape(one)}">{place}</th>' for place, one in enumerate(systems, start=1))
-    lines = []
+    lines, start = [], shared_start(systems)
+    left_out = f"; names are without “{escape(start.strip())}”, with which all begin" if start else ""
     for place, one in enumerate(systems, start=1):
         cells = "".join(_cell(one, other, values, places) for other in systems)
-        lines.append(f'<tr><th scope="row">{place}\u00a0{escape(one)}</th>{cells}</tr>')
+        short = escape(one.removeprefix(start))
+        lines.append(f'<tr><th scope="row" title="{escape(one)}">{place}\u00a0{short}</th>{cells}</tr>')
     return (
         f'<div class="matrix" data-name="{escape(name)}"><div class="scroll" role="region" aria-label="{escape(name)}" '
-        f'tabindex="0"><table><caption><span>{escape(name)}</span></caption><thead><tr><td></td>{head}</tr></thead>'
+        f'tabindex="0"><table><caption><span>{escape(name)}{left_out}</span></caption><thead><tr><td></td>{head}</tr></thead>'
         f"<tbody>{''.join(lines)}</tbody></table></div></div>"
     )
 

@@ -78,8 +78,8 @@ SYSTEMS = Column("Systems", "a → b: a predicts b; a – b: symmetric", lambda 
 METRIC = Column(
     "Metric", "what is measured", lambda row: Cell(escape(metric_name(str(row["metric"])))), "text", filtered=True
 )
-SPACE = Column("Space", "on what it is measured", text("space"), "text", filtered=True)
-LINK = Column("Control", "how the link between the systems was broken, if it was", _control, "text", filtered=True)
+SPACE = Column("Space", "raw units, reconstruction, predicted or latent", text("space"), "text", filtered=True)
+LINK = Column("Control", "how pairing or dictionaries were changed, for a control", _control, "text", filtered=True)
 DRAWN = Column(
     "Drawn",
     "the score from 0 to 1, its interval, the band of its null in grey, its ceiling",
@@ -89,7 +89,7 @@ DRAWN = Column(
 NUMBERS = (
     Column("Score", "rounded to three decimals", _score),
     Column("Interval", "95 % interval of the score", lambda row: Cell(interval(row.get("low"), row.get("high")))),
-    _with_range("ceiling", "Ceiling", "the most that noise lets the score be, and its interval"),
+    _with_range("ceiling", "Ceiling", "noise ceiling and its interval"),
     _with_range("null", "Null", "mean of the permutation null and its interval"),
     _p("p", "p", "permutation p-value"),
 )
@@ -114,14 +114,14 @@ COLUMNS = (
     LINK,
     DRAWN,
     *NUMBERS,
-    _p("p_adjusted", "p, all pairs", "the same for all pairs of this metric at once"),
+    _p("p_adjusted", "p, all pairs", "adjusted for all pairs of this metric"),
     Column("FVU a, b", "fraction of variance that the dictionaries leave unexplained", pair_of("fvu", ".3f")),
     Column("Dead a, b", "share of dictionary latents that are never active", pair_of("dead", ".1%")),
     Column("L0 a, b", "mean number of active latents", pair_of("l0", ".1f")),
     Column("Same index", "share of matched latents with the same index in both codes", figure("same_index")),
     NOTE,
     Column("Kind of null", "what the score is compared with", text("null_kind"), "text"),
-    Column("Split", "how samples are split into fitted and scored ones", text("split"), "text"),
+    Column("Split", "training and test samples", text("split"), "text"),
     Column("Fit", "how the dictionaries were trained", text("fit"), "text"),
     Column("Seed", "of the dictionaries", figure("seed", ".0f")),
     Column("Units a, b", "units of the two systems in this space", pair_of("units", ",.0f")),
@@ -129,7 +129,7 @@ COLUMNS = (
     Column("Samples", "samples that are scored", figure("samples", ",.0f")),
     Column(
         "Training samples",
-        "samples that dictionaries and regressions are fitted on",
+        "samples that dictionaries and regressions are trained on",
         figure("training_samples", ",.0f"),
     ),
 )

@@ -47,23 +47,21 @@ def table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row
     ]
     kept = lines[:ROWS]
     fitting = sum(size <= BYTES for size in accumulate(len(line.encode()) for line in kept))
+    longest = max((len(cell.html) for cell in filled[0][1]), default=0)
     meanings = "".join(
         f"<dt>{escape(column.heading)}</dt><dd>{escape(column.meaning)}</dd>" for column, _ in shown if column.meaning
     )
-    explained = (
-        f"<details class='meanings'><summary>What the columns of these {escape(caption)} are</summary>"
-        f"<dl>{meanings}</dl></details>"
-    )
+    explained = f"<details class='meanings'><summary>What the columns mean</summary><dl>{meanings}</dl></details>"
     count = _counted(len(kept), len(lines), caption)
     said = escape(count[0].upper() + count[1:]) + _kept(files, whole=len(kept) == len(lines))
     rest = ""
     if fitting < len(kept):
-        note = f"The script of this page does not run here: these are the first {fitting:,} of {count}."
+        note = f"Scripts are off: these are the first {fitting:,} of {count}."
         rest = f"<noscript><p class='note'>{escape(note)}</p></noscript>{packed(''.join(kept[fitting:]))}"
     return (
         f'<div class="grid" data-name="{escape(name)}">'
         f'<div class="scroll" role="region" aria-label="{escape(count)}" tabindex="0">'
-        f"<table><caption><span>{said}</span></caption><thead><tr>{head}</tr></thead>\n"
+        f'<table style="--head:{longest}ch"><caption><span>{said}</span></caption><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{chr(10).join(kept[:fitting])}\n</tbody></table></div>{rest}{explained if meanings else ''}</div>"
     )
 
