@@ -19,7 +19,7 @@ from reports import invented
 import superpose as sp
 from superpose import report
 from superpose.files import DataError
-from superpose.report import differences, tables
+from superpose.report import differences, pairs, tables
 
 HOSTILE = '</script><script>console.error("run")</script><img src=x onerror=console.error(1)>"\'&'
 
@@ -364,10 +364,32 @@ def test_copies_that_controls_make_are_no_systems():
     assert 'class="matrix"' not in written(table)
 
 
-@pytest.mark.parametrize(("systems", "features"), [(2, 40), (2, 2_000), (36, 40), (36, 200)])
-def test_size(systems, features, tmp_path):
+def crowded(systems, features):
+    """Return tables in which no number repeats, as those of measurements, with all default metrics."""
     names = [f"a network of a long name, layer {i}" for i in range(systems)]
-    path = report.write(tmp_path / "report.html", **invented(names, features=features))
+    parts, draw = invented(names, features=features), np.random.default_rng(1)
+    for table, columns in (
+        (parts["features"], ["active", "halves", "partner_r", "effect", "within_label", "p", "q"]),
+        (parts["content"], ["explained_a", "explained_b", "residual_a", "residual_b", "unexplained"]),
+    ):
+        table[columns] = draw.uniform(size=(len(table), len(columns)))
+    sides = parts["features"]
+    own = {name: draw.integers(0, 20_000, (features, 5)).astype(str).tolist() for name in names}
+    sides["samples"] = [own[name][feature] for name, feature in zip(sides.system, sides.feature, strict=True)]
+    table = pd.concat([parts["table"].assign(metric=lambda rows, i=i: rows.metric + "_more" * i) for i in range(3)])
+    numbers = ["score", "low", "high", "null", "null_low", "null_high", "p"]
+    table[numbers] = draw.uniform(size=(len(table), len(numbers)))
+    return parts | {"table": table}
+
+
+@pytest.mark.parametrize("told", [False, True])
+@pytest.mark.parametrize(("systems", "features"), [(2, 40), (2, 2_000), (36, 200)])
+def test_size(systems, features, told, tmp_path):
+    """At most 2 MB, also where each sample is a text of its own."""
+    draw = np.random.default_rng(0)
+    texts = [" ".join(f"word{i}" for i in draw.integers(0, 3_000, 20)) for _ in range(20_000)] if told else []
+    stimuli = {str(i): report.Passage(text, 40, 47) for i, text in enumerate(texts)}
+    path = report.write(tmp_path / "report.html", **crowded(systems, features), stimuli=stimuli)
     assert path.stat().st_size <= 2_000_000
     assert os.listdir(tmp_path) == ["report.html"]
 
@@ -425,7 +447,10 @@ class TestStimuli:
     def test_of_many_systems_too(self, stimuli, tmp_path):
         page = report.write(tmp_path / "page.html", **invented([f"layer {i}" for i in range(8)]), stimuli=stimuli)
         (value,) = unpacked(page.read_text(encoding="utf-8"), "pairs-packed")
-        assert all(panel.count('src="page-files/0000.webp"') == 2 for panel in value["panels"])
+        assert value["samples"][0].count('src="page-files/0000.webp"') == 1
+        # Each list of samples is there once, and shown in every panel that has its feature.
+        assert len(value["samples"]) == 5
+        assert all(panel.count('data-kept="0"') == 2 for panel in value["panels"])
 
     def test_without_any_it_is_one_file(self, parts, tmp_path):
         page = report.write(tmp_path / "page.html", **parts)
@@ -449,6 +474,17 @@ def test_pairs_of_many_systems_are_packed_whole():
         assert list(strongest["Feature"]) == [*"01234"] * 2
 
 
+def test_panels_that_take_too_much_hold_less(monkeypatch):
+    parts = invented([f"layer {i}" for i in range(8)], features=120)
+    (full,) = unpacked(report.page(**parts), "pairs-packed")
+    assert full["panels"][0].count("h0") == 200
+    monkeypatch.setattr(pairs, "PANELS", 1_000)
+    (less,) = unpacked(report.page(**parts), "pairs-packed")
+    assert "10 strongest features of layer 0" in less["panels"][0]
+    assert less["panels"][0].count("h0") == 20
+    assert "strongest features of this pair" not in less["panels"][0]
+
+
 def test_rows_beyond_the_first_are_packed(monkeypatch):
     table = scores([(f"the first network, layer {i}", f"the second network, layer {i}") for i in range(200)])
     table = table.drop(columns=["fvu_a", "fvu_b"])
@@ -461,6 +497,13 @@ def test_rows_beyond_the_first_are_packed(monkeypatch):
     page = written(table)
     assert len(table_rows(page)) + "".join(unpacked(page)).count("<tr>") == 1_000
     assert f"The first 1,000 of {len(table):,} scores; the table that this page was written from holds all." in page
+    monkeypatch.setattr(tables, "PACKED", 3_000)
+    page = written(table)
+    (data,) = re.findall(r'class="packed">(.*?)</script>', page)
+    assert 2_000 < len(data) <= 3_000
+    held = len(table_rows(page)) + "".join(unpacked(page)).count("<tr>")
+    assert shown < held < 1_000
+    assert f"The first {held} of {len(table):,} scores;" in page
 
 
 def test_tables_beside_the_page_are_linked(parts):

@@ -134,7 +134,7 @@ const asked = () => Number(location.hash.match(/^#pair-(\d+)$/)?.[1] ?? NaN);
 async function pairs() {
   const source = document.getElementById("pairs-packed");
   if (!source) return () => {};
-  const {systems, couples, panels} = await unpacked(source);
+  const {systems, couples, panels, samples} = await unpacked(source);
   const box = document.getElementById("pair");
   const [one, other] = [make("select"), make("select")];
   const placeOf = (a, b) => couples.findIndex(pair => pair.includes(a) && pair.includes(b));
@@ -147,6 +147,7 @@ async function pairs() {
     fill(one, [...systems.keys()], a);
     fill(other, partners(a), b);
     box.innerHTML = panels[place];
+    box.querySelectorAll("[data-kept]").forEach(element => { element.innerHTML = samples[element.dataset.kept]; });
     box.hidden = false;
     box.querySelectorAll(".grid").forEach(tools);
   };

@@ -20,14 +20,16 @@ from superpose.report.marks import scatter
 from superpose.report.packed import packed
 from superpose.report.plots import comparable
 from superpose.report.scores import MAIN_METRICS, OF_PAIR, metric_name
-from superpose.report.stimuli import Shown, illustrated
+from superpose.report.stimuli import Kept, Shown, illustrated, samples
 from superpose.report.tables import table
 
 Couple = tuple[str, str]
 Point = tuple[float, float, bool]
 
-# Points of a scatter, at most; of many pairs, so many in all. Rows of the strongest features of a pair, each way.
-POINTS, ALL_POINTS, TOP = 100, 100_000, 5
+# Points of a scatter, and rows of a pair's strongest features each way: the most, and what is tried in turn until all
+# panels together, packed, take less than so many bytes.
+POINTS = 100
+DETAILS, PANELS = ((POINTS, 5), (50, 5), (20, 2), (10, 0)), 850_000
 # Up to so many pairs are on the page as they are; more are packed, and shown one at a time.
 LISTED = 12
 # Up to so many systems, every metric has its matrix; of more, the main ones.
@@ -76,7 +78,7 @@ def pairs_of(content: pd.DataFrame | None, scores: pd.DataFrame, features: pd.Da
         return Pairs(couples, systems, known, scored, {}, {})
     by_strength = placed(features.sort_values("variance", ascending=False, kind="stable"))
     strongest: dict[Couple, list[Row]] = {}
-    for row in by_strength.groupby(["system", "other"], sort=False).head(TOP).to_dict("records"):
+    for row in by_strength.groupby(["system", "other"], sort=False).head(DETAILS[0][1]).to_dict("records"):
         strongest.setdefault((str(row["system"]), str(row["other"])), []).append(row)
     return Pairs(couples, systems, known, scored, _points(by_strength), strongest)
 
@@ -99,26 +101,40 @@ def listed(pairs: Pairs, *, opened: bool) -> str:
     """Return all that was found of each pair, as parts of the page that open."""
     return "\n".join(
         f'<details class="pair"{" open" if opened else ""}><summary><h3>{_head(pairs, pair)}</h3></summary>'
-        f'<div id="pair-{place}" tabindex="-1">{_found(pairs, pair)}</div></details>'
+        f'<div id="pair-{place}" tabindex="-1">{_found(pairs, pair, POINTS)}</div></details>'
         for place, pair in enumerate(pairs.couples)
     )
 
 
 def chosen(pairs: Pairs, shown: Shown) -> str:
     """Return all that was found of each pair, packed: the script shows the pair that is chosen."""
-    numbers = {name: place for place, name in enumerate(pairs.systems)}
-    panels = [
-        f"<h3>{_head(pairs, pair)}</h3>{_found(pairs, pair)}{_strongest(pairs, pair, shown)}" for pair in pairs.couples
-    ]
-    value = {
-        "systems": pairs.systems,
-        "couples": [[numbers[name] for name in pair] for pair in pairs.couples],
-        "panels": panels,
-    }
+    for points, top in DETAILS:
+        data = packed(_panels(pairs, shown, points, top), "pairs-packed")
+        if len(data) <= PANELS:
+            break
     return (
         "<noscript><p>Scripts are off: panels of pairs are not shown. The tables hold the same numbers.</p></noscript>"
-        f'<div class="pair" id="pair" tabindex="-1" hidden></div>{packed(value, "pairs-packed")}'
+        f'<div class="pair" id="pair" tabindex="-1" hidden></div>{data}'
     )
+
+
+def _panels(pairs: Pairs, shown: Shown, points: int, top: int) -> dict[str, Any]:
+    """Return the panel of each pair, with so many points a scatter and strongest features each way."""
+    numbers = {name: place for place, name in enumerate(pairs.systems)}
+    # A feature is strongest in the same samples whatever the other system is: each list of them is kept once.
+    lists: dict[str, int] = {}
+    panels = [
+        "".join(
+            [
+                f"<h3>{_head(pairs, pair)}</h3>",
+                _found(pairs, pair, points),
+                _strongest(pairs, pair, shown, top, lists),
+            ]
+        )
+        for pair in pairs.couples
+    ]
+    couples = [[numbers[name] for name in pair] for pair in pairs.couples]
+    return {"systems": pairs.systems, "couples": couples, "panels": panels, "samples": list(lists)}
 
 
 def _head(pairs: Pairs, pair: Couple) -> str:
@@ -127,28 +143,28 @@ def _head(pairs: Pairs, pair: Couple) -> str:
     return name if row is None else f"{name} {badge(row)}"
 
 
-def _found(pairs: Pairs, pair: Couple) -> str:
+def _found(pairs: Pairs, pair: Couple, points: int) -> str:
     row = pairs.content.get(pair)
     parts = []
     if row is not None:
         parts += [f"<p>{escape(text)}</p>" for text in row.get("told", ())]
         if not missing(row["content"]):
             parts.append(decomposition(row))
-        parts.append(_scatters(pairs, pair))
+        parts.append(_scatters(pairs, pair, points))
     if rows := pairs.scores_of(pair):
         main = [one for one in rows if one["metric"] in MAIN_METRICS] or rows
         parts.append(table(f"scores of {pair[0]} and {pair[1]}", "scores of this pair", OF_PAIR, main))
     return "".join(parts)
 
 
-def _strongest(pairs: Pairs, pair: Couple, shown: Shown) -> str:
-    rows = illustrated([row for side in (pair, pair[::-1]) for row in pairs.strongest.get(side, ())], shown)
+def _strongest(pairs: Pairs, pair: Couple, shown: Shown, top: int, lists: dict[str, int]) -> str:
+    rows = illustrated([row for side in (pair, pair[::-1]) for row in pairs.strongest.get(side, [])[:top]], shown)
+    rows = [row | {"samples": Kept(lists.setdefault(samples(row), len(lists)))} for row in rows]
     name = f"features of {pair[0]} and {pair[1]}"
     return table(name, "strongest features of this pair", FEATURES_OF_PAIR, rows) if rows else ""
 
 
-def _scatters(pairs: Pairs, pair: Couple) -> str:
-    most = max(10, min(POINTS, ALL_POINTS // (2 * len(pairs.couples))))
+def _scatters(pairs: Pairs, pair: Couple, most: int) -> str:
     drawn = []
     for one, other in (pair, pair[::-1]):
         if not (points := pairs.points.get((one, other))):

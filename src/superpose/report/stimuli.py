@@ -36,6 +36,12 @@ class Thumbnail(NamedTuple):
     height: int
 
 
+class Kept(NamedTuple):
+    """The number of what stands elsewhere on the page, where the script takes it from."""
+
+    number: int
+
+
 Shown = Callable[[str], Passage | Thumbnail | None]
 
 
@@ -92,7 +98,9 @@ def illustrated(rows: list[Row], shown: Shown) -> list[Row]:
 
 def samples(row: Row) -> str:
     """Return the strongest samples of a feature as HTML: pictures in a line, texts one below the other."""
-    found = list(row.get("samples", ()))
+    found = row.get("samples", ())
+    if isinstance(found, Kept):
+        return f'<span data-kept="{found.number}"></span>'
     if all(isinstance(one, str) for one in found):
         return escape(", ".join(found))
     items = "".join(f"<li>{_html(one)}</li>" for one in found)

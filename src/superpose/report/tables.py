@@ -11,14 +11,14 @@ from superpose.report.cells import Cell, Column, Row
 from superpose.report.packed import packed
 
 FILTER = " data-filter"
-# Bytes of the rows that stand in a table as they are, and how many it has at most; those between are packed.
-BYTES, ROWS = 150_000, 3_000
+# Bytes of the rows that stand in a table as they are, and of those behind them that are packed; rows at most.
+BYTES, PACKED, ROWS = 120_000, 200_000, 3_000
 
 
 def table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row], files: Sequence[str] = ()) -> str:
     """Return rows as a table under a caption, which says if some are left out.
 
-    Rows beyond the first `BYTES` are packed, and added by the page's script. The page never holds more than `ROWS`.
+    Rows beyond the first `BYTES` are packed, as many as `PACKED` bytes hold, and added by the page's script.
 
     Parameters
     ----------
@@ -45,8 +45,8 @@ def table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row
         + "</tr>"
         for i in range(len(rows))
     ]
-    kept = lines[:ROWS]
-    fitting = sum(size <= BYTES for size in accumulate(len(line.encode()) for line in kept))
+    fitting = sum(size <= BYTES for size in accumulate(len(line.encode()) for line in lines[:ROWS]))
+    kept, behind = _packed(lines[:ROWS], fitting)
     longest = max((len(cell.html) for cell in filled[0][1]), default=0)
     meanings = "".join(
         f"<dt>{escape(column.heading)}</dt><dd>{escape(column.meaning)}</dd>" for column, _ in shown if column.meaning
@@ -57,13 +57,20 @@ def table(name: str, caption: str, columns: Sequence[Column], rows: Sequence[Row
     rest = ""
     if fitting < len(kept):
         note = f"Scripts are off: these are the first {fitting:,} of {count}."
-        rest = f"<noscript><p class='note'>{escape(note)}</p></noscript>{packed(''.join(kept[fitting:]))}"
+        rest = f"<noscript><p class='note'>{escape(note)}</p></noscript>{behind}"
     return (
         f'<div class="grid" data-name="{escape(name)}">'
         f'<div class="scroll" role="region" aria-label="{escape(count)}" tabindex="0">'
         f'<table style="--head:{longest}ch"><caption><span>{said}</span></caption><thead><tr>{head}</tr></thead>\n'
         f"<tbody>\n{chr(10).join(kept[:fitting])}\n</tbody></table></div>{rest}{explained if meanings else ''}</div>"
     )
+
+
+def _packed(lines: list[str], first: int) -> tuple[list[str], str]:
+    """Return as many lines as fit onto the page, and those of them behind the first, packed."""
+    while len(data := packed("".join(lines[first:]))) > PACKED:
+        lines = lines[: first + int(0.95 * (len(lines) - first) * PACKED / len(data))]
+    return lines, data
 
 
 def _cell(column: Column, cell: Cell, *, head: bool) -> str:
