@@ -256,12 +256,15 @@ def complete(tmp_path_factory):
 @pytest.mark.parametrize("systems", [2, 8])
 def test_an_audit_finds_no_fault(opened, complete, systems, theme):
     """By axe-core: the rules of WCAG 2.2, A and AA, that a program can check, and good practice."""
-    audit = pytest.importorskip("axe_playwright_python.sync_playwright")
+    try:
+        from axe_playwright_python.sync_playwright import Axe
+    except ImportError:
+        missing("no axe-core found: pip install axe-playwright-python")
     page = opened(complete[systems], theme=theme)
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true; })")
 
     def faults():
-        found = audit.Axe().run(page, options={"resultTypes": ["violations"]}).response
+        found = Axe().run(page, options={"resultTypes": ["violations"]}).response
         assert len(found["passes"]) > 30
         return [(one["id"], one["nodes"][0]["html"]) for one in found["violations"]]
 
@@ -296,18 +299,19 @@ def test_the_tab_key_reaches_everything_once_in_reading_order(opened, complete, 
     assert page.locator("table").count() == page.locator("table > caption").count()
 
 
-class TestStimuli:
-    @pytest.fixture(scope="class")
-    def illustrated(self, tmp_path_factory):
-        """A page of many systems, whose features are strongest in pictures and in a text."""
-        folder = tmp_path_factory.mktemp("illustrated")
-        stimuli = {"dog": report.Passage("the dog barks", 4, 7)}
-        for i in range(40):
-            stimuli[f"word {i}"] = folder / f"{i}.png"
-            Image.new("RGB", (300, 200), (6 * i, 100, 50)).save(folder / f"{i}.png")
-        parts = invented(LAYERS[:8])
-        return report.write(folder / "page.html", **parts, stimuli=stimuli)
+@pytest.fixture(scope="module")
+def illustrated(tmp_path_factory):
+    """A page of many systems, whose features are strongest in pictures and in a text."""
+    folder = tmp_path_factory.mktemp("illustrated")
+    stimuli = {"dog": report.Passage("the dog barks", 4, 7)}
+    for i in range(40):
+        stimuli[f"word {i}"] = folder / f"{i}.png"
+        Image.new("RGB", (300, 200), (6 * i, 100, 50)).save(folder / f"{i}.png")
+    parts = invented(LAYERS[:8])
+    return report.write(folder / "page.html", **parts, stimuli=stimuli)
 
+
+class TestStimuli:
     @pytest.mark.parametrize("width", WIDTHS)
     def test_pictures_are_shown(self, opened, illustrated, width):
         page = opened(illustrated, width)
