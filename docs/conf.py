@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
     "claims",
+    "notebooks",
     "plans",
     "proofs",
 ]

@@ -356,18 +356,10 @@ def nested():
     return measure
 
 
-def of_main():
-    def measure(seed):
-        return {}
-
-    measure.__module__, measure.__qualname__ = "__main__", "measure"
-    return measure
-
-
 @pytest.mark.parametrize(
     "measure",
-    [lambda seed: {}, nested(), of_main(), studies.functools.partial(studies.seeded, a=1), "studies:seeded"],
-    ids=["lambda", "nested", "__main__", "partial", "text"],
+    [lambda seed: {}, nested(), studies.functools.partial(studies.seeded, a=1), "studies:seeded"],
+    ids=["lambda", "nested", "partial", "text"],
 )
 def test_measures_that_other_processes_cannot_import(measure):
     with pytest.raises(DataError, match="expected a function that other processes can import: define it at the top"):
@@ -733,3 +725,43 @@ def test_a_command_whose_cell_ends_its_process_each_time_has_status_one(tmp_path
     assert cli.main(["study"]) == 1
     assert "superpose: 1 of 6 cells of dying failed; the others are kept. First: {'index': 3" in capsys.readouterr().err
     assert study.kept(tmp_path / "kept") == 5
+
+
+SCRIPT = """
+import sys
+from superpose.studies.study import Study, grid
+
+def measure(seed, *, a):
+    print("measured", a)
+    return {"b": a + 1}
+
+table = Study("script", measure, grid(a=[1, 2])).run(sys.argv[1], engine=sys.argv[2])
+print(table.b.tolist())
+"""
+
+
+class TestFunctionsOfScripts:
+    """A notebook or a script defines its measure itself: this process measures, and a changed text measures again."""
+
+    def run(self, tmp_path, text=SCRIPT, engine="serial"):
+        (tmp_path / "script.py").write_text(text)
+        command = [sys.executable, "script.py", "kept", engine]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+
+    def test_they_resume(self, tmp_path):
+        assert self.run(tmp_path).stdout.split("\n")[:3] == ["measured 1", "measured 2", "[2, 3]"]
+        assert self.run(tmp_path).stdout == "[2, 3]\n"
+
+    def test_another_text_is_another_function(self, tmp_path):
+        self.run(tmp_path)
+        again = self.run(tmp_path, SCRIPT.replace("a + 1", "a + 2"))
+        assert again.stdout.split("\n")[:3] == ["measured 1", "measured 2", "[3, 4]"]
+
+    def test_other_processes_cannot_import_them(self, tmp_path):
+        refused = self.run(tmp_path, engine="local:2")
+        assert "defined in a notebook or script, which other processes cannot import; move it" in refused.stderr
+        assert not (tmp_path / "kept").exists()
+
+    def test_a_function_whose_text_cannot_be_read(self):
+        refused = subprocess.run([sys.executable, "-c", SCRIPT, "kept", "serial"], capture_output=True, text=True)
+        assert "expected a function that other processes can import" in refused.stderr

@@ -80,6 +80,13 @@ class Analysis:
         """The table with each score's mean over the seeds of its dictionaries, and an interval of both errors."""
         return over_seeds(self.table)
 
+    @property
+    def methods(self) -> str:
+        """A methods paragraph on what was done, and the works it cites, to be pasted into a paper."""
+        from superpose.report.methods import to_paste
+
+        return to_paste(**self.reported)
+
     def plot(self) -> Figure:
         """Draw the scores of each pair with their intervals and nulls, as `superpose.report.plots.alignment` does."""
         from superpose.report.plots import alignment

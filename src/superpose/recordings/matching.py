@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.messages.notebook import counted, html
 from superpose.recordings.columns import counts
 from superpose.recordings.labels import LABELS
 from superpose.recordings.likeness import alike, look_alikes
@@ -21,11 +22,21 @@ from superpose.recordings.unpacking import filled, tiles
 
 
 class Matched(NamedTuple):
-    """Systems whose rows are the same stimuli in the same order."""
+    """Systems whose rows are the same stimuli in the same order; every call that takes systems takes it."""
 
     systems: dict[str, NDArray[Any]]
     stimuli: NDArray[Any]
     groups: NDArray[Any] | None
+
+    def __repr__(self) -> str:
+        """Return the sizes, in words."""
+        grouped = "" if self.groups is None else f" in {counted(len(np.unique(self.groups)), 'group')}"
+        units = ", ".join(f"{name} ({counted(x.shape[-1], 'unit')})" for name, x in self.systems.items())
+        return f"{len(self.stimuli):,} stimuli{grouped} of {units}\n.systems .stimuli .groups"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: the sizes."""
+        return html(repr(self).split("\n")[0], ())
 
 
 def match(recordings: Iterable[Recording]) -> Matched:

@@ -16,7 +16,7 @@ from superpose.messages.cautions import warn
 from superpose.recordings.axes import role, samples_by_units
 from superpose.recordings.columns import Level, check_no_counter, columns_of, index_stimuli, title_of
 from superpose.recordings.labels import LABELS, plain
-from superpose.recordings.matching import joined
+from superpose.recordings.matching import Matched, joined
 from superpose.recordings.recording import Recording
 
 Array = NDArray[Any]
@@ -37,7 +37,7 @@ def named(systems: Any, others: Sequence[Any] = ()) -> Any:
     >>> list(named([[1.0]], [[[2.0]]])), list(named([[[1.0]], [[2.0]], [[3.0]], [[4.0]]]))
     (['x', 'y'], ['system 1', 'system 2', 'system 3', 'system 4'])
     """
-    if isinstance(systems, Mapping):
+    if isinstance(systems, Mapping | Matched):
         if others:
             raise DataError("expected systems as one mapping {name: array}, or one after the other; not both.")
         return systems
@@ -65,7 +65,7 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_row
 
     Parameters
     ----------
-    systems : mapping of str to array, tensor, Recording, pandas.DataFrame or xarray.DataArray
+    systems : mapping of str to array, tensor, Recording, pandas.DataFrame or xarray.DataArray; or what `match` returns
         Labels of a frame are its index and its columns of the names of `superpose.recordings.LABELS`; those of an
         xarray array are its coordinates.
     groups : array-like, optional
@@ -93,6 +93,10 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_row
 
 def paired_with_stimuli(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_rows: Any) -> tuple[Any, ...]:
     """Return the stimuli of the paired rows, or None where these are paired by position, and what `paired` does."""
+    if isinstance(systems, Matched):
+        grouped = systems.groups if groups is None else _in_order("groups", groups, systems.stimuli)
+        ordered = (_in_order(name, values, systems.stimuli) for name, values in of_rows.items())
+        return systems.stimuli, dict(systems.systems), grouped, *ordered
     if not isinstance(systems, Mapping):
         # Refused by what takes them, in its own words.
         return None, systems, groups, *of_rows.values()
@@ -136,6 +140,8 @@ def stimuli_of(systems: Any, samples: int) -> list[str] | None:
     >>> stimuli_of({"a": frame, "b": frame[::-1]}, 3), stimuli_of({"a": np.eye(3)}, 3)
     (['cat', 'dog', 'owl'], None)
     """
+    if isinstance(systems, Matched):
+        return [str(stimulus) for stimulus in systems.stimuli]
     if not isinstance(systems, Mapping) or not systems:
         return None
     name, first = next(iter(systems.items()))

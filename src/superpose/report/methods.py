@@ -104,6 +104,19 @@ def paragraph(
     return " ".join(said)
 
 
+def to_paste(
+    *,
+    table: pd.DataFrame,
+    settings: Mapping[str, Any],
+    content: pd.DataFrame | None = None,
+    **others: Any,
+) -> str:
+    """Return a methods paragraph with the works it cites, of what a report shows."""
+    nothing = pd.DataFrame()
+    told = paragraph(content, table, settings, nothing, nothing)
+    return "\n".join([told, "", *citations(told)])
+
+
 def caption(content: pd.DataFrame | None) -> str:
     """Return a caption for the picture of content, or nothing where there is none."""
     if content is None or not len(content):

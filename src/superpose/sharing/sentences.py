@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from superpose.sharing.verdict import FEWEST
+
 # What features leave of a system is told where it is more than this part of the variance.
 LITTLE = 0.05
 PACKED = {
@@ -53,6 +55,8 @@ def _decomposition(row: Any) -> str:
     if not np.isfinite(row.content):
         return ""
     a, b = row.system_a, row.system_b
+    if min(row.features_a, row.features_b) < FEWEST:
+        return f"{a} and {b}: raw debiased CKA is {row.raw:.2f}; too few features to say what packing makes of it."
     left = [
         f"{_percent(held)} of what its features leave of {name} ({_percent(1 - explained)})"
         for name, explained, held in ((a, row.explained_a, row.residual_a), (b, row.explained_b, row.residual_b))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import itertools
 import json
 import math
@@ -70,7 +71,8 @@ class Study:
         What progress is shown under.
     measure : callable
         `measure(seed, **cell)` → a row or a list of rows, dicts of numbers, text and None. Importable by name, as
-        other processes must find it.
+        other processes must find it. One that a notebook or a script defines is measured by this process alone, with
+        the engine "serial", and again once its text has changed.
     cells : sequence of mapping
         The settings of each cell: numbers, text, None, or tuples of them. `grid` makes them.
     version : str
@@ -113,7 +115,8 @@ class Study:
 
     def __post_init__(self) -> None:
         source = _source(self.measure)
-        if source.startswith("__main__:") or _imported(source) is not self.measure:
+        here = source.startswith("__main__:") and _text(self.measure) is not None
+        if not here and (source.startswith("__main__:") or _imported(source) is not self.measure):
             raise DataError(
                 f"measure is {source!r}; expected a function that other processes can import: define it at the top "
                 "level of a module."
@@ -176,6 +179,11 @@ class Study:
         import pandas as pd  # the processes that measure would spend a second on it
 
         run_on = engine_named(engine, self.threads)
+        if engine != "serial" and _source(self.measure).startswith("__main__:"):
+            raise DataError(
+                f"engine is {engine!r}, and measure is defined in a notebook or script, which other processes cannot "
+                "import; move it to a module, or use engine='serial'."
+            )
         jobs = self.jobs()
         own = {job.key: job for group in shared(by_seed(jobs), shard) for job in group}
         kept = {key: content for key, content in read(folder).items() if key in own}
@@ -212,6 +220,8 @@ class Study:
         """Return every cell with its key and its seed."""
         source = _source(self.measure)
         contents = {str(path): _content_digest(path) for path in self.inputs}
+        # What a notebook defines may be another function the next time.
+        text = [_text(self.measure)] if source.startswith("__main__:") else []
         jobs: dict[str, Job] = {}
         for given in self.cells:
             cell = {name: _plain(name, value) for name, value in given.items()}
@@ -219,7 +229,7 @@ class Study:
             seed = int(_digest([source, self.seed, drawn])[:15], 16)
             # The same files may lie elsewhere on another machine.
             read = [list(contents.values())] if contents else []
-            key = _digest([source, self.version, self.threads, seed, cell, *read])
+            key = _digest([source, self.version, self.threads, seed, cell, *read, *text])
             if key in jobs:
                 raise DataError(f"the cell {cell} occurs twice in {self.name}; expected every cell once.")
             jobs[key] = Job(key, seed, cell, contents)
@@ -250,6 +260,16 @@ class Job(NamedTuple):
 
 def _source(measure: Measure) -> str:
     return f"{getattr(measure, '__module__', '?')}:{getattr(measure, '__qualname__', repr(measure))}"
+
+
+def _text(measure: Measure) -> str | None:
+    """Return the text of a function that is defined at the top level, or None where there is none to be read."""
+    if not inspect.isfunction(measure) or measure.__qualname__ != measure.__name__ or measure.__name__ == "<lambda>":
+        return None
+    try:
+        return inspect.getsource(measure)
+    except OSError:
+        return None
 
 
 def _imported(source: str) -> Any:
