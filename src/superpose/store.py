@@ -41,7 +41,7 @@ def build(
     *,
     progress: Progress = lambda done, total: None,
 ) -> dict[str, NDArray[Any]]:
-    """Build a store of `count` chunks, or go on where it stopped, and read it.
+    """Build a store of `count` chunks, or resume where it stopped, and read it.
 
     Files of the store that are missing or damaged are named in a warning, and only their chunks are made again. Where
     a chunk fails, what was made before is kept for the same settings; under other ones it gives way, in a warning. A
@@ -120,7 +120,7 @@ def build(
 
 
 def _after(error: BaseException, folder: Path, manifest: dict[str, Any], made: list[Path]) -> None:
-    """Leave of a store that came to an end whatever the same settings can go on from, and nothing else.
+    """Leave of a store that came to an end whatever the same settings can resume from, and nothing else.
 
     What was interrupted goes on under the same settings alone; what failed gives way to others.
     """

@@ -203,7 +203,7 @@ def test_only_what_was_not_run_is_called_missing():
 def test_a_corrected_score_stands_beside_its_untrained_twin(untrained, near):
     twin = {"fit": "independent"}
     said = risen(row("corrected", 0.9, **twin), row("corrected", untrained, control="untrained", **twin))
-    ending = ": the correction tells nothing of what training found." if near else "."
+    ending = ": the correction does not depend on training." if near else "."
     assert said[1] == (
         "a and b: independent dictionaries, their own noise divided out, give 0.900, untrained ones "
         f"{untrained:.3f}{ending}"

@@ -152,7 +152,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("options", "words"),
         [
-            ({"metrics": [CKA_RBF]}, "cka_rbf.* is no function of moments, so its cost is not known"),
+            ({"metrics": [CKA_RBF]}, "cka_rbf.* cannot be computed from moments, so its cost is unknown"),
             ({"cv": 1}, "cv is 1; expected an integer of at least 2, or None"),
             ({"cv": np.arange(5)}, "cv is .*; expected an integer"),
             ({"permutations": -1}, "permutations is -1; expected an integer of at least 0"),

@@ -97,7 +97,7 @@ class World:
 
 
 def covered(scenario, samples, experiments):
-    """Return the share of intervals that hold the truth, by metric."""
+    """Return the coverage of the intervals, by metric."""
     world = World.of(scenario)
     intervals, fitted = {metric.name: [] for metric in METRICS}, []
     for number in range(experiments):

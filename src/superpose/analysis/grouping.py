@@ -16,7 +16,7 @@ from superpose.metrics.metric import is_constant
 
 Array = NDArray[Any]
 
-# From as many groups the bias is small beside the interval: of groups of four, those hold the truth in 93 %.
+# From as many groups the bias is small beside the interval: of groups of four, coverage is 93 %.
 MANY = 500
 # A score of so many rows is known well enough to warn, and those of two systems can be held.
 ROWS = 10_000

@@ -79,7 +79,7 @@ def analyse(
         The share of samples, drawn at random by `seed` in whole groups, that is held out; or those that are.
     groups : array-like, (samples,), optional
         Which samples belong together (sentence, trial, photograph): the split, intervals, permutations and the
-        shuffled control take groups whole.
+        shuffled control never split groups.
     labels : array-like, (samples,), optional
         What a sample shows (a word, a class), for the control "within_labels"; the folds of the training samples, on
         which penalties are chosen, get an equal share of each.

@@ -140,7 +140,7 @@ def _correction(a: str, b: str, rows: pd.DataFrame) -> list[str]:
     if corrected is None or untrained is None:
         return []
     near = abs(corrected.score - untrained.score) <= NEAR_UNTRAINED
-    ending = ": the correction tells nothing of what training found." if near else "."
+    ending = ": the correction does not depend on training." if near else "."
     return [
         f"{a} and {b}: independent dictionaries, their own noise divided out, give {corrected.score:.3f}, untrained "
         f"ones {untrained.score:.3f}{ending}"

@@ -111,7 +111,7 @@ def compare(
         anything else. Those of held-out rows are among them; nothing of one file enters another's.
     groups
         File of one label a row (.npy, or text with a label a line), in the order of the (matched) rows: rows of a
-        group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls take groups whole.
+        group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls never split groups.
     labels
         File of one label a row, as groups: what the row shows (a word, a class). For the control within_labels.
     pictures
@@ -150,7 +150,7 @@ def compare(
     latents
         Features a dictionary has; by default 4 x the widest file's units, fewer where rows are scarce.
     active
-        Features that one row may use; by default 32, at most latents / 16.
+        Active latents (k); by default 32, at most latents / 16.
     fit
         Nothing by default. pairwise: one dictionary a pair, trained on both so that feature i means the same in both;
         all: one for all files; independent: one a file, on its own.

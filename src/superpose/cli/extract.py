@@ -1,4 +1,4 @@
-"""`superpose extract`: what layers of a saved model do on pictures, sentences or arrays."""
+"""`superpose extract`: activations of layers of a saved model on pictures, sentences or arrays."""
 
 from __future__ import annotations
 
@@ -49,11 +49,11 @@ def extract(
     length: int = 128,
     stimuli: Path | None = None,
 ) -> None:
-    """Write what layers of a model do: one .npy a layer, (rows, units), as `superpose compare` and `train` take them.
+    """Save activations of model layers: one .npy a layer, (rows, units), as `superpose compare` and `train` take them.
 
     Beside them: groups.npy (the sample of every row), ids.npy (its token id, or -1), stimuli.txt (the file or sentence
     of every sample, a line each), spans.npy (of sentences, where the token of every row begins and ends, or -1),
-    extract.json and manifest.json (settings, digests). A run that was stopped goes on where it was; a file that is
+    extract.json and manifest.json (settings, digests). A run that was stopped resumes where it stopped; a file that is
     damaged later is named when the same command is given again, and mended.
 
     Parameters

@@ -52,7 +52,7 @@ def train(
     latents
         Features of a dictionary; by default 4 x the widest file's units.
     active
-        Features that one row may use; by default 32, at most latents / 16.
+        Active latents (k); by default 32, at most latents / 16.
     steps
         Training steps.
     batch

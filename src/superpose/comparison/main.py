@@ -73,7 +73,7 @@ def compare(
         share of samples, drawn at random, that is scored.
     groups : array-like, (samples,), optional
         Which samples belong together (sentence, trial, photograph, session): folds, intervals and
-        permutations take groups whole. A pandas.Series of these, of labels, test or cv is matched by the labels of
+        permutations never split groups. A pandas.Series of these, of labels, test or cv is matched by the labels of
         rows, where systems have them.
     labels : array-like, (samples,), optional
         What each sample shows (a category, a word): every fold gets an equal share of each.

@@ -170,7 +170,7 @@ def predict(
     Raises
     ------
     DataError
-        For unpaired sizes, or a metric that is no function of moments.
+        For unpaired sizes, or a metric that cannot be computed from moments.
 
     Examples
     --------
@@ -197,7 +197,7 @@ def predict(
     planned = planned_for_rounds(tuple(metrics), 1)
     unknown = [metric.name for metric in planned if not isinstance(metric, MomentMetric)]
     if unknown:
-        raise DataError(f"{', '.join(unknown)} is no function of moments, so its cost is not known; leave it out.")
+        raise DataError(f"{', '.join(unknown)} cannot be computed from moments, so its cost is unknown; leave it out.")
     through = [m.name for m in metrics if isinstance(m, PartialLeastSquaresMetric)]
     if through:
         warn(

@@ -1,4 +1,4 @@
-"""The file that training goes on from: parameters, moments and progress, whole, verified, and bound to its settings."""
+"""The file that training resumes from: parameters, moments and progress, whole, verified, and bound to its settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], settings:
     path : path-like
         Where; an existing file is replaced.
     tensors : mapping
-        What training goes on from.
+        What training resumes from.
     settings : mapping
         All that determines the result, as text. `read` refuses the file to anything else.
 

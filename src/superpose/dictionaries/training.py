@@ -89,7 +89,7 @@ def fit(
     progress : callable, optional
         Called after each step with the number of steps done and the losses, one value a repeat.
     checkpoint : path-like, optional
-        A safetensors file, written every `every` steps and at the end. The same call goes on from it, whatever the
+        A safetensors file, written every `every` steps and at the end. The same call resumes from it, whatever the
         parameters of the module that it is given, and ends in the same bits as one that was never interrupted, on
         the same machine with as many threads; finished training returns at once.
     held_out : sequence of array-like, optional

@@ -32,7 +32,7 @@ def language(folder: str | os.PathLike[str], *, progress: Progress = lambda what
     """Return activations per token of all-MiniLM-L6 and paraphrase-MiniLM-L3 over English prose.
 
     The first call runs both encoders and keeps the activations in `folder`; later calls map them from there.
-    An interrupted call goes on where it stopped. [CLS], [SEP] and padding are left out.
+    An interrupted call resumes where it stopped. [CLS], [SEP] and padding are left out.
 
     Parameters
     ----------

@@ -125,7 +125,7 @@ def language_layers(
     """Return activations per token of every layer of packaged language encoders.
 
     The first call runs the encoders and keeps the activations in `folder`; later calls map them from there. An
-    interrupted call goes on where it stopped. [CLS], [SEP] and padding are left out.
+    interrupted call resumes where it stopped. [CLS], [SEP] and padding are left out.
 
     Parameters
     ----------

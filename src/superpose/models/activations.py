@@ -66,7 +66,7 @@ def activations(
     store: str | os.PathLike[str] | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Activations:
-    """Record what layers of a model do on inputs.
+    """Record activations of model layers.
 
     A torch module runs where its parameters are, in evaluation mode and without gradients; hooks and the
     training mode are put back, also after an error. An ONNX graph runs on the CPU, with as many threads as
@@ -99,7 +99,7 @@ def activations(
     precision : {"float32", "bfloat16", "float16"}
         What a torch module computes in, where it is safe: torch's automatic mixed precision if not "float32".
     store : path-like, optional
-        A folder for the results: an interrupted run goes on from there, a finished one is read back,
+        A folder for the results: an interrupted run resumes from there, a finished one is read back,
         memory-mapped.
     progress : callable, optional
         Called with (chunks done, chunks).

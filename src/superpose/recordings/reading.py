@@ -58,7 +58,7 @@ def read(
 
     Nothing is ever unpickled. A .npy file, and a dataset that lies in one piece of an HDF5 file (.h5, .hdf5, .nc, .nwb,
     .h5ad, .mat of version 7.3), stay on disk, memory-mapped; what is kept in chunks or packed is read whole or, beyond
-    256 MiB, unpacked into a nameless file in the folder of temporary files (TMPDIR), which is gone when the array is.
+    256 MiB, unpacked into an anonymous temporary file in TMPDIR, which is gone when the array is.
     A file of several arrays gives the one named `responses`, its only matrix, or the one asked for as "file.npz:name",
     "file.h5:group/name"; "file.h5:group" looks in a group.
 

@@ -21,7 +21,7 @@ def standardised(x: ArrayLike, name: str = "x") -> Array:
 
     Means and deviations are those of all samples, held-out ones among them: a scaling of each unit that knows nothing
     of another system. It changes which units weigh in a score. What does not vary is 0. Large responses are written to
-    a nameless file in the folder of temporary files, by chunks.
+    an anonymous temporary file in TMPDIR, by chunks.
 
     Parameters
     ----------

@@ -86,7 +86,7 @@ def unpacked(
     convert: Callable[[Any], Array] = np.asarray,
     place: Place | None = None,
 ) -> Array:
-    """Return an array of a file in memory or, where it is large, in a nameless file that is gone when nobody uses it.
+    """Return an array of a file in memory or, where it is large, in an anonymous temporary file that is gone when nobody uses it.
 
     Parameters
     ----------
@@ -141,12 +141,12 @@ def filled(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) 
 
 
 def spread(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
-    """Return a large array that a function fills, mapped from a nameless file, or one that stands for it."""
+    """Return a large array that a function fills, mapped from a temporary file, or one that stands for it."""
     return _place.get()(what, shape, dtype, fill)
 
 
 def on_disk(what: str, shape: tuple[int, ...], dtype: np.dtype[Any], fill: Fill) -> Array:
-    """Return an array that a function fills, mapped from a nameless file: no end of this process leaves it behind.
+    """Return an array that a function fills, mapped from a temporary file: no end of this process leaves it behind.
 
     It is an ordinary array over the mapping: a `numpy.memmap` whose file has no name cannot be sent by joblib.
     """

@@ -172,7 +172,7 @@ def _dumped(what: Any, **options: Any) -> bytes:
 
 @contextmanager
 def _written(function: Callable[[Any], Any]) -> Iterator[IO[bytes]]:
-    """Yield a nameless file of a function and the large arrays that it holds, for `_read` in other processes."""
+    """Yield a temporary file of a function and the large arrays that it holds, for `_read` in other processes."""
     large: list[pickle.PickleBuffer] = []
 
     def small(buffer: pickle.PickleBuffer) -> bool:

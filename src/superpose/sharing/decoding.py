@@ -106,7 +106,7 @@ def side(
         Its activity in a second repeat of the same stimuli. Codes are then those of `x`, predicted from `repeat`:
         what a repeat does not share with another is noise, and lowers own and other prediction alike.
     groups : array-like, (samples,), optional
-        Which samples belong together: permutations take groups whole.
+        Which samples belong together: permutations never split groups.
     labels : array-like, (samples,), optional
         What each sample shows (word, category, place), for what remains within a label.
     seed : int

@@ -45,7 +45,7 @@ def content_errors(table: pd.DataFrame) -> pd.Series[float]:
 
 
 def covered(table: pd.DataFrame, of: str, truth: str) -> float:
-    """Return the share of intervals that hold the truth, of pairs that share part of their features."""
+    """Return the coverage of the intervals, of pairs that share part of their features."""
     inside = partial(table, of)
     low, high = inside[f"{of}_low"] - 1e-9, inside[f"{of}_high"] + 1e-9
     return float(inside[truth].between(low, high).mean())

@@ -101,7 +101,7 @@ CLAIMS = (
     Claim(
         "90 % intervals of the shared fraction hold it.",
         SOURCE,
-        "core, truths of .1 to .95: share of intervals that hold the truth",
+        "core, truths of .1 to .95: coverage of the intervals",
         _core(lambda table: covered(table, "shared", "truth")),
         low=0.86,
     ),
@@ -115,7 +115,7 @@ CLAIMS = (
     Claim(
         "90 % intervals of the CKA of latents hold it.",
         SOURCE,
-        "core, truths of .1 to .95: share of intervals that hold the truth",
+        "core, truths of .1 to .95: coverage of the intervals",
         _core(lambda table: covered(table, "content", "truth_content")),
         low=0.86,
     ),
