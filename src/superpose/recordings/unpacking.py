@@ -86,7 +86,7 @@ def unpacked(
     convert: Callable[[Any], Array] = np.asarray,
     place: Place | None = None,
 ) -> Array:
-    """Return an array of a file in memory or, where it is large, in an anonymous temporary file that is gone when nobody uses it.
+    """Return an array of a file in memory or, where it is large, in a temporary file that goes with its last user.
 
     Parameters
     ----------
