@@ -12,7 +12,8 @@ import superpose as sp
 from superpose.arrays import group_folds, shuffled_folds
 from superpose.files import DataError
 from superpose.metrics import PLS_R, RIDGE_R, RIDGE_R2, RIDGE_UNIT_R, RIDGE_UNIT_R2, RIDGE_UNIT_R_UNITS, pls, ridge
-from superpose.metrics.ridge import GRID, RidgeMetric, _choices
+from superpose.metrics.ridge import RidgeMetric, _choices
+from superpose.metrics.spectrum import GRID
 from superpose.metrics.splits import split_of
 from superpose.moments import of_pair
 

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.linalg import eigh
 
 from superpose.arrays import choose, like_input
 from superpose.messages.deprecation import renamed
@@ -18,30 +17,23 @@ from superpose.metrics.prediction import (
     Fit,
     Fitted,
     RegressionSums,
-    Training,
     dimensions,
     evaluated,
     fitted_sums,
     is_rough,
     over,
-    training_of,
-    training_rows,
 )
 from superpose.metrics.regression import PredictiveMetric, fitted_weights, predictive_score
 from superpose.metrics.solving import BLUR, TINY
+from superpose.metrics.spectrum import GRID, LOST, Spectrum, coordinates, inner, spectrum_of, turned
 from superpose.metrics.splits import Plan
-from superpose.moments import Moments, Own
+from superpose.moments import Moments
 
 Array = NDArray[Any]
 
-# Penalties, as fractions of the predictors' mean variance: from none to speak of to all but the mean, by quarters of a
-# decade. Between half-decades a choice fell one way or the other, which widened the spread of R² by a quarter.
-GRID = tuple(10.0 ** (power / 4) for power in range(-36, 13))
 # Penalties whose errors on each fold differ by less, as shares of y², are as good as one another where rounding cannot
 # tell which is better.
 EQUAL = BLUR / 10
-# Eigenvalues of so many roundings of the largest are noise.
-LOST = 8
 
 
 @renamed(folds="cv")
@@ -156,18 +148,9 @@ class Choice:
     certain: bool
 
 
-def _inner(plan: Plan) -> dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]]:
-    """Return the folds of each inner fit, with the folds it is tried on and the training folds that these are of."""
-    uses: dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]] = {}
-    for _, training in plan.rounds:
-        for left_out in training if len(training) > 1 else ():
-            uses.setdefault(tuple(f for f in training if f != left_out), []).append((left_out, training))
-    return uses
-
-
 def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[tuple[int, ...], Choice]:
     """Return what is chosen for each set of training folds: what is left without two folds serves two rounds."""
-    uses = _inner(plan)
+    uses = inner(plan)
     found: dict[tuple[int, ...], list[Array]] = {}
     for rest, cases in uses.items():
         # Sums in float32 may overflow, which then leaves the choice to float64.
@@ -189,92 +172,6 @@ def _best(errors: Array, fractions: Array) -> Choice:
     return Choice(fractions[best[0]], certain)
 
 
-@dataclass(frozen=True)
-class Spectrum:
-    """The predictors of some training rows: eigenvalues and vectors of X'X, and the unit of its penalties.
-
-    Without directions in which rows do not vary but for rounding; `least` is the least eigenvalue that the rows have.
-    """
-
-    rows: Training
-    values: Array
-    vectors: Array
-    unit: Array
-    least: Array
-
-    @property
-    def nbytes(self) -> int:
-        """What is held, to speak of."""
-        return int(self.vectors.nbytes)
-
-    def shrinkage(self, fractions: Array) -> Array:
-        """Return 1/(eigenvalue + penalty) for penalties (penalties, …): (penalties, …, directions)."""
-        sums = self.values + (fractions * self.unit)[..., None]
-        return np.where(sums > 0, 1 / np.where(sums > 0, sums, 1.0), 0.0)
-
-
-def spectrum_of(x: Own, folds: tuple[int, ...]) -> Spectrum:
-    """Return the spectrum of the predictors over some folds, kept for further partners."""
-    by_rows = x.rows is not None and int(over(x.samples, folds)) <= x.square.shape[-1]
-    return x.keep_for_partners((spectrum_of, folds), partial(_of_rows if by_rows else _of_units, x, folds))
-
-
-def _of_units(x: Own, folds: tuple[int, ...]) -> Spectrum:
-    rows, gram = training_rows(x, folds)
-    vectors = gram.astype(x.precision)
-    values = np.empty(vectors.shape[:-1])
-    for index in np.ndindex(values.shape[:-1]):
-        values[index], vectors[index] = eigh(vectors[index], driver="evd", check_finite=False)
-    values = np.maximum(values, 0)
-    unit = np.einsum("...ii->...", gram) / rows.dimensions
-    return Spectrum(rows, values, vectors, unit, values.min(-1))
-
-
-def _of_rows(x: Own, folds: tuple[int, ...]) -> Spectrum:
-    """Return the spectrum of fewer rows than units by that of XX': with its vectors U, those of X'X are X'U/√λ."""
-    rows = training_of(x, folds)
-    about = _about(x, rows, folds)
-    values, vectors = eigh(about @ about.T, driver="evd", overwrite_a=True, check_finite=False)
-    values = np.maximum(values.astype(np.float64), 0)
-    unit = values.sum() / rows.dimensions
-    # Rows about their mean leave one direction empty.
-    first = max(1, int((values <= LOST * np.finfo(x.precision).eps * values[-1]).sum()))
-    kept = slice(min(first, len(values) - 1), None)
-    scale = np.sqrt(np.where(values[kept] > 0, values[kept], 1.0)).astype(x.precision)
-    return Spectrum(rows, values[kept], about.T @ (vectors[:, kept] / scale), unit, values[1:2].sum())
-
-
-def _about(x: Own, rows: Training, folds: tuple[int, ...]) -> Array:
-    """Return rows of some folds about the mean of training rows, 0 for predictors that are constant in these."""
-    assert x.rows is not None
-    values = x.rows.of(folds)
-    values -= rows.mean.astype(values.dtype)
-    values[:, rows.still] = 0
-    return values
-
-
-def _coordinates(x: Own, s: Spectrum, folds: tuple[int, ...]) -> Array:
-    """Return rows of some folds, about the mean of training rows, in the directions of those: kept as they are."""
-    return x.keep_for_partners((_coordinates, s.rows.folds, folds), lambda: _about(x, s.rows, folds) @ s.vectors)
-
-
-def _turned(x: Own, s: Spectrum, left_out: int) -> Array:
-    """Return V'X'X V of the rows of one fold about the mean of others, in the directions of those, kept as they are."""
-
-    def made() -> Array:
-        if x.rows is not None:
-            coordinates = _coordinates(x, s, (left_out,))
-            return coordinates.T @ coordinates
-        u, n = s.rows.mean.astype(x.precision), int(x.samples[left_out])
-        total = x.total[left_out].astype(x.precision)
-        gram = x.square[left_out].astype(x.precision)
-        gram -= u[..., :, None] * total[..., None, :] + (total - n * u)[..., :, None] * u[..., None, :]
-        found: Array = np.swapaxes(s.vectors, -1, -2) @ gram @ s.vectors
-        return found
-
-    return x.keep_for_partners((_turned, s.rows.folds, left_out), made)
-
-
 def _trained(moments: Moments, s: Spectrum) -> Array:
     """Return V'X'Y of the training rows about their means."""
     x, partners = moments.x, moments.cross.partners
@@ -283,7 +180,7 @@ def _trained(moments: Moments, s: Spectrum) -> Array:
         return found
     # About their mean, coordinates add up to nothing: targets need not be.
     targets = partners[0][np.isin(x.rows.folds, s.rows.folds)]
-    return _coordinates(x, s, s.rows.folds).T @ targets
+    return coordinates(x, s, s.rows.folds).T @ targets
 
 
 def _linear(moments: Moments, s: Spectrum, left_out: int, trained: Array, mean_y: Array) -> Array:
@@ -291,7 +188,7 @@ def _linear(moments: Moments, s: Spectrum, left_out: int, trained: Array, mean_y
     x, y, partners = moments.x, moments.y, moments.cross.partners
     if x.rows is not None and partners is not None:
         targets = partners[0][x.rows.folds == left_out] - mean_y.astype(trained.dtype)
-        return np.einsum("ij,ij->i", trained, _coordinates(x, s, (left_out,)).T @ targets).astype(np.float64)
+        return np.einsum("ij,ij->i", trained, coordinates(x, s, (left_out,)).T @ targets).astype(np.float64)
     u, n, total_x, total_y = s.rows.mean, x.samples[left_out], x.total[left_out], y.total[left_out]
     back = np.swapaxes(s.vectors, -1, -2)
     joint = back @ moments.cross.product[left_out].astype(x.precision)
@@ -323,7 +220,7 @@ def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], f
         n, total_y = x.samples[left_out], y.total[left_out]
         target = np.maximum((y.diagonal[left_out] - 2 * w * total_y + n * w**2).sum(-1), TINY)
         linear = _linear(moments, s, left_out, trained, w)
-        quadratic = _turned(x, s, left_out) * squares
+        quadratic = turned(x, s, left_out) * squares
         within = np.moveaxis(np.moveaxis(d, 0, -2).astype(kind) @ quadratic, -2, 0)
         fit = np.einsum("p...i,...i->p...", d, linear)
         error = target - 2 * fit + np.einsum("p...i,p...i->p...", within, d)
@@ -346,7 +243,7 @@ def permuted_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> 
         s = spectrum_of(x, training)
         shrunk = s.shrinkage(choices[training].fractions[None])[0]
         weights = shrunk[:, None].astype(x.precision) * _trained(moments, s)
-        predicted, target = _coordinates(x, s, (held_out,)) @ weights, partners[0][x.rows.folds == held_out]
+        predicted, target = coordinates(x, s, (held_out,)) @ weights, partners[0][x.rows.folds == held_out]
         target = target - (over(y.total, training) / s.rows.samples).astype(target.dtype)
         parts.append(evaluated(predicted, target, y.diagonal[held_out], y.resolution))
     agreement, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
@@ -390,7 +287,7 @@ class RidgeMetric(PredictiveMetric):
 
     def inner_fits(self, plan: Plan) -> tuple[int, int]:
         """Return how many fits choose the penalties of a plan, and on how many folds they are tried."""
-        uses = _inner(plan)
+        uses = inner(plan)
         return len(uses), sum(map(len, uses.values()))
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from superpose.metrics.metric import InParts, MomentMetric
 from superpose.metrics.prediction import Fit, Fitted, Pull, counted_units, is_rough, over
 from superpose.metrics.regression import PredictiveMetric
-from superpose.metrics.ridge import GRID, LOST, Spectrum, _inner, _turned, spectrum_of
+from superpose.metrics.spectrum import GRID, LOST, Spectrum, inner, spectrum_of, turned
 from superpose.metrics.splits import Plan
 from superpose.moments import Moments
 
@@ -60,7 +60,7 @@ def _shrinkage(s: Spectrum, penalties: Array) -> Array:
 def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[Folds, Array]:
     """Return the best fraction of each target for each set of training folds, (…, units_y)."""
     found: dict[Folds, Array] = {}
-    for rest, cases in _inner(plan).items():
+    for rest, cases in inner(plan).items():
         errors = _errors(moments, rest, [left_out for left_out, _ in cases], fractions)
         for (_, training), error in zip(cases, errors, strict=True):
             found[training] = found[training] + error if training in found else error
@@ -84,7 +84,7 @@ def _errors(moments: Moments, rest: Folds, left_outs: Sequence[int], fractions: 
         joint = back @ moments.cross.product[left_out].astype(trained.dtype)
         for by_x, by_y in ((u, total_y), (total_x - n * u, w)):
             joint -= (back @ by_x[..., None]) * by_y[..., None, :]
-        square = _turned(x, s, left_out)
+        square = turned(x, s, left_out)
         yield np.stack([np.sum(one * (square @ one - 2 * joint), axis=-2) for one in shrunk])
 
 
@@ -113,7 +113,7 @@ class UnitRidgeMetric(PredictiveMetric):
 
     def inner_fits(self, plan: Plan) -> tuple[int, int]:
         """Return how many fits choose the penalties of a plan, and on how many folds they are tried."""
-        uses = _inner(plan)
+        uses = inner(plan)
         return len(uses), sum(map(len, uses.values()))
 
     def planned(self, plan: Plan) -> MomentMetric:
