@@ -378,6 +378,7 @@ def test_tensors_lists_and_float32_are_taken():
     assert_allclose(single.score, expected.score, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_raw_scores_of_several_processes_are_those_of_one():
     systems = small()
     together = raw(systems, permutations=19, engine="local:2").table

@@ -47,6 +47,7 @@ def test_a_missing_score_is_missing():
     assert np.isnan([row.score, row.low, row.high]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("of_samples", "of_seeds"), [(0.02, 0.02), (0.005, 0.03), (0.03, 0.005)])
 def test_intervals_hold_the_truth(of_samples, of_seeds):
     draw = np.random.default_rng(0)

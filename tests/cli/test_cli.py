@@ -87,6 +87,7 @@ def run(tmp_path_factory):
     return folder, out, err
 
 
+@pytest.mark.slow
 class TestDigits:
     def test_the_folder(self, run):
         folder, _, err = run
@@ -556,6 +557,7 @@ class TestFailures:
         assert re.fullmatch("superpose: interrupted; [^\n]+\n", capsys.readouterr().err)
         assert os.listdir("out") == ["alignment.parquet"]
 
+    @pytest.mark.slow
     def test_control_c_in_long_work(self, here):
         settings = ["--latents", "8", "--active", "2", "--steps", "1000000", "--permutations", "0"]
         process = started("compare", "x.npy", "y.npy", "--out", "out", *settings)
@@ -569,6 +571,7 @@ class TestFailures:
         assert err.splitlines()[-1].startswith("superpose: interrupted")
         assert sorted(os.listdir()) == ["x.npy", "y.npy"]
 
+    @pytest.mark.slow
     def test_a_reader_that_goes_away(self, here):
         process = started("compare", "x.npy", "y.npy", "--out", "out", *RAW)
         process.stdout.close()

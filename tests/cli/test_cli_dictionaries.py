@@ -26,6 +26,7 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_train_then_encode(here, capsys):
     assert cli.main(["train", "a.npy", "b.npy", "--out", "kept", *SMALL]) == 0
     header, *rows = capsys.readouterr().out.splitlines()

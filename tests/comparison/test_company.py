@@ -24,7 +24,7 @@ def numbers(table, metric):
     return table[table.metric == metric.name][NUMBERS].to_numpy(dtype=float)
 
 
-@pytest.fixture(scope="module", params=[0, 9], ids=["exact null", "permutations"])
+@pytest.fixture(scope="module", params=[0, pytest.param(9, marks=pytest.mark.slow)], ids=["exact null", "permutations"])
 def permutations(request):
     return request.param
 

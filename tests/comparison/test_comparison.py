@@ -374,6 +374,7 @@ def test_tiles_give_the_scores_of_one_pass():
     assert_frame_equal(sp.compare(systems, memory="1B", **options), whole, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_a_tile_reads_each_of_its_systems_and_keeps_none(tmp_path):
     """Nothing of the size of the data is allocated, whatever is scored."""
     draw = np.random.default_rng(0)
@@ -410,6 +411,7 @@ def test_files_that_are_mapped_give_the_table_of_arrays(tmp_path):
 
 
 class TestWorkers:
+    @pytest.mark.slow
     def test_scores_of_several_processes_are_those_of_one(self):
         draw = np.random.default_rng(0)
         z = draw.normal(size=(120, 4))

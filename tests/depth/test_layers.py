@@ -250,6 +250,7 @@ class TestTimes:
         still = draw.normal(size=(SAMPLES, 4))
         return np.stack([still, *signals], axis=-1) + draw.normal(size=(3, SAMPLES, 4, 4))
 
+    @pytest.mark.slow
     def test_each_time_is_a_target_of_its_own(self, data, moving):
         layers, _ = data
         result = sp.layers(layers, target=moving, times=[0, 50, 100, 150], permutations=19)
@@ -386,6 +387,7 @@ def test_pictures_and_sentences(found):
         assert words in text
 
 
+@pytest.mark.slow
 def test_the_numbers_of_the_page_are_computed():
     page = Path(__file__).parents[2] / "docs" / "layers.rst"
     found = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)

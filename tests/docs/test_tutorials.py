@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PAGES = Path(__file__).parents[2] / "docs" / "tutorials"
-SLOW = {"models"}
+SLOW = {"models", "recordings"}
 
 
 @pytest.mark.parametrize(

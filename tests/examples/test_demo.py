@@ -34,6 +34,7 @@ def small(monkeypatch):
     monkeypatch.setattr(demo, "in_context", lambda inputs: [f"word {i}" for i in range(len(inputs.tokens))])
 
 
+@pytest.mark.slow
 def test_the_main_job_on_two_pairs_of_layers(small, tmp_path):
     found = demo.run(tmp_path, tmp_path / "cache", latents=16, steps=3, permutations=2)
     assert sorted(os.listdir(tmp_path)) == FILES

@@ -58,6 +58,7 @@ def test_penalties_of_one_fixed_split_are_chosen_over_five_folds_of_its_training
     assert (row.split, row.samples) == ("test", mask.sum())
 
 
+@pytest.mark.slow
 def test_the_penalty_differs_and_is_not_chosen_on_the_held_out_fold():
     """A fault the test above must catch: other penalties, hence other scores, where the held-out fold chooses."""
     taken, honest, leaking = set(), [], []

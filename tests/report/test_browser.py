@@ -16,7 +16,7 @@ from reports import invented
 import superpose as sp
 from superpose import report
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 WIDTHS, THEMES = (1280, 768, 360), ("light", "dark")
 HOSTILE = '</script><script>console.error("run")</script><img src=x onerror=console.error(1)>"\'&$c_1$'

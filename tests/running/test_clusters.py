@@ -179,6 +179,7 @@ def check_worker_and_scheduler_deaths(tmp_path, monkeypatch, cells):
     return time.monotonic() - started
 
 
+@pytest.mark.slow
 def test_workers_and_the_scheduler_die_and_the_table_is_that_of_serial(tmp_path, monkeypatch):
     check_worker_and_scheduler_deaths(tmp_path, monkeypatch, cells=60)
 
@@ -206,6 +207,7 @@ def test_a_scheduler_without_workers_is_told(tmp_path, monkeypatch):
     assert said[0] == "2 tasks wait for a worker of the Dask scheduler"
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_stays_away(tmp_path, monkeypatch):
     monkeypatch.setattr(clusters, "PATIENCE", 1.0)
     study = Study("deaths", studies.kills_its_worker_once, grid(index=range(60)))
@@ -320,3 +322,14 @@ def test_lost_cells_are_named_once_each(tmp_path):
     with pytest.raises(LostError) as caught:
         list(engine("dask:1", 1)(studies.deadly, [(cell, str(tmp_path / "log")) for cell in (1, 2, 4)]))
     assert [cell for cell, _ in caught.value.cells] == [2]
+
+
+def test_a_client_that_lost_its_scheduler_is_gone():
+    """Between its loss and its end it answers, but of no workers."""
+
+    class Client:
+        def scheduler_info(self):
+            return {}
+
+    with pytest.raises(clusters.Gone):
+        clusters._slots(Client())

@@ -36,6 +36,7 @@ def test_the_array_asks_slurm_for_what_it_needs():
     assert re.fullmatch(r"1-\d+", asked["array"])  # shares are counted from 1
 
 
+@pytest.mark.slow
 def test_the_array_task_by_task(tmp_path, monkeypatch):
     """What SLURM would do: each task once, with its number in the environment."""
     bin = tmp_path / "bin"

@@ -209,6 +209,7 @@ def on_host(name, *arguments):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_two_hosts_one_folder(tmp_path):
     """Two processes with names and networks of their own, where this machine lets them, each with its own share."""
     figure = ["reproduce", "figure2", "--scale", "smoke", "--engine", "serial"]

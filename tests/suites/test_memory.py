@@ -53,6 +53,7 @@ def compared(folder, samples, units):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="RssAnon is read from /proc")
 class TestMemory:
+    @pytest.mark.slow
     def test_more_input_than_is_held(self, tmp_path):
         small, _ = compared(tmp_path, 20_000, 512)
         large, size = compared(tmp_path, 120_000, 512)

@@ -73,7 +73,8 @@ def _extracted(own: Extracted, needed: Collection[str], *, labelled: bool) -> St
     inputs, samples = lines(sources), own.samples
     rows = _rows(own, needed, labelled=labelled)
     if location.suffix.lower() == ".txt":
-        spans = np.load(own.folder / SPANS) if (own.folder / SPANS).is_file() else np.full((len(samples), 2), -1)
+        kept = (own.folder / SPANS).is_file()
+        spans = np.load(own.folder / SPANS, allow_pickle=False) if kept else np.full((len(samples), 2), -1)
         return {name: Passage(inputs[samples[row]], *map(int, np.maximum(spans[row], 0))) for name, row in rows.items()}
     places = {name: location / inputs[samples[row]] for name, row in rows.items()}
     return {name: path for name, path in places.items() if path.is_file()}

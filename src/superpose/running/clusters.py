@@ -159,7 +159,8 @@ def _answer(future: Any) -> tuple[float, list[Any]] | None:
 def _slots(client: Client) -> int:
     try:
         return len(client.scheduler_info()["workers"])
-    except (OSError, TimeoutError, ValueError) as error:
+    # A client that lost its scheduler a moment ago knows of no workers, not even of none.
+    except (OSError, TimeoutError, ValueError, KeyError) as error:
         raise Gone from error
 
 
