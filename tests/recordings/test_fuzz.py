@@ -13,7 +13,7 @@ from proof import proved
 
 from superpose.recordings import READERS
 
-SECONDS = 2  # for a refusal, whatever was done to the file
+SECONDS = 120  # a guard against hanging: a refusal takes about two, whatever was done to the file
 WHOLE = [name for name in KINDS if name not in ("checkpoint", "activation store", "results", "labels")]
 every_kind = pytest.mark.parametrize("name", KINDS)
 

@@ -9,6 +9,7 @@ import pytest
 
 import superpose as sp
 from superpose.files import DataError
+from superpose.report.plots import save
 from superpose.sharing.packing import Packing
 from superpose.sharing.picture import picture
 from superpose.sharing.sentences import sentences
@@ -239,7 +240,7 @@ class TestTextAndPicture:
         figure = found.plot()
         assert [axes.get_xlabel() for axes in figure.axes] == ["CKA", "share of features held"]
         assert len(figure.axes[0].get_yticklabels()) == len(found.table)
-        sp.plots.save(picture(found.table), tmp_path / "content")
+        save(picture(found.table), tmp_path / "content")
 
     def test_report(self, found, tmp_path):
         page = found.report(tmp_path / "content.html", title="Five systems").read_text(encoding="utf-8")
