@@ -112,3 +112,10 @@ def test_pickled_features_give_the_same_codes(results):
     x = np.random.default_rng(1).normal(size=(5, 14))
     features = results["features"]
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(features)).codes(x), features.codes(x))
+
+
+def test_methods_are_to_be_pasted(results):
+    told, _, *works = results["analysis"].methods.split("\n")
+    assert told.startswith("Alignment was measured with superpose ")
+    assert "permutations" in told
+    assert works[0].startswith("Liu, S.")

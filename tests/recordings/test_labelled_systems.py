@@ -11,7 +11,7 @@ from superpose.analysis import raw, with_ceilings
 from superpose.files import DataError
 from superpose.metrics import CKA
 from superpose.recordings import Recording
-from superpose.recordings.systems import paired
+from superpose.recordings.systems import paired, stimuli_of
 
 DRAW = np.random.default_rng(0)
 X = DRAW.normal(size=(60, 5))
@@ -258,3 +258,43 @@ def test_joint_dictionaries_refuse_labels_in_another_order():
     pair = torch.nn.ModuleList(sp.SparseAutoencoder(x.shape[1], 4, sp.TopK(2)) for x in (X, Y))
     with pytest.raises(DataError, match=r"label.* rows .*; put them in one order"):
         sp.fit(pair, joint, as_index(X, IDS), ordered(as_index, Y), steps=1)
+
+
+OF_MATCHED = {
+    "compare": lambda systems, **how: sp.compare(systems, metrics=[CKA], permutations=9, **how),
+    "raw": lambda systems, **how: raw(systems, metrics=[CKA], permutations=9, **how).table,
+    "contrast": lambda systems, **how: sp.contrast(systems, target="b", metrics=[CKA], **how),
+    "partition": lambda systems, **how: sp.partition(systems, target="b", **how),
+    "layers": lambda systems, **how: sp.layers(systems, target="b", metrics=[CKA], permutations=9, **how).table,
+}
+
+
+class TestMatched:
+    """What `match` returns goes where systems go: paired already, with the groups and the names of its rows."""
+
+    @pytest.fixture
+    def matched(self):
+        groups = np.arange(60) // 3
+        first = Recording("a", X, IDS, groups=groups)
+        second = Recording("b", Y[ORDER], np.array(IDS)[ORDER], groups=groups[ORDER])
+        return sp.match([first, second, Recording("c", Y[:, :4], IDS, groups=groups)])
+
+    @pytest.mark.parametrize("call", OF_MATCHED.values(), ids=OF_MATCHED)
+    def test_it_is_its_systems_with_their_groups(self, matched, call):
+        pd.testing.assert_frame_equal(call(matched), call(matched.systems, groups=matched.groups))
+        other = call(matched, groups=np.arange(60))
+        assert not other.equals(call(matched))
+
+    def test_features_name_its_stimuli(self, matched):
+        assert stimuli_of(matched, 60) == IDS
+
+    def test_it_says_its_sizes(self, matched):
+        assert repr(matched).startswith("60 stimuli in 20 groups of a (5 units), b (6 units), c (4 units)")
+        assert matched._repr_html_().startswith("<p><b>60 stimuli in 20 groups")
+
+    def test_series_are_matched_by_its_stimuli(self, matched):
+        labels = pd.Series(np.arange(60) % 2, index=IDS)
+        expected = sp.compare(matched, metrics=[CKA], permutations=0, labels=labels.to_numpy())
+        pd.testing.assert_frame_equal(
+            sp.compare(matched, metrics=[CKA], permutations=0, labels=labels.sample(frac=1, random_state=0)), expected
+        )

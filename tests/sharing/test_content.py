@@ -236,6 +236,18 @@ class TestTextAndPicture:
         (told,) = sentences(row)
         assert "cannot tell whether they hold the same features (too little)" in told
 
+    def test_too_few_features_are_not_decomposed(self, found):
+        row = found.table.iloc[[0]].assign(verdict="cannot tell", why="few", features_b=2)
+        _, told = sentences(row)
+        assert told.endswith("too few features to say what packing makes of it.")
+        assert f"{row.raw.iloc[0]:.2f}" in told
+
+    def test_a_packing_that_is_not_known_is_not_told(self, found):
+        row = found.table.iloc[[0]].assign(packed=np.nan, unexplained=np.nan)
+        _, told = sentences(row)
+        assert "nan" not in told
+        assert "packed as they are" not in told
+
     def test_picture(self, found, tmp_path):
         figure = found.plot()
         assert [axes.get_xlabel() for axes in figure.axes] == ["CKA", "share of features held"]

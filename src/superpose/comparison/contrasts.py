@@ -111,8 +111,8 @@ def contrast(
     >>> row.system_a, bool(row.difference < 0), bool(row.p < 0.001)
     ('layer 5', True, True)
     """
-    _check_target(systems, target)
     systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
+    _check_target(systems, target)
     found = _scored(
         _of_one_repeat(systems), target, resolved(metrics), cv=cv, test=test, groups=groups, labels=labels, seed=seed,
         interval_samples=interval_samples, memory=memory, progress=progress,
@@ -191,6 +191,7 @@ def partition(
     >>> found.score.round(1).tolist()[2:4]
     [1.0, 1.0]
     """
+    systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
     _check_target(systems, target)
     names = [str(name) for name in systems if str(name) != target]
     regressions = resolved(metrics)
@@ -200,7 +201,6 @@ def partition(
                 f"{metric.name} predicts nothing, so that there are no parts of it; expected regressions, such as "
                 "ridge_r2, ridge_r or ols_r2."
             )
-    systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
     arrays = _of_one_repeat(systems)
     check_paired(arrays)
     alike = {name: _of_unit_variance(arrays[name]) for name in names}
