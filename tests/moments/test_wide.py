@@ -255,9 +255,14 @@ class TestMemory:
         for number, units in enumerate((700, 40)):
             files.append(tmp_path / f"{number}.npy")
             np.save(files[-1], np.random.default_rng(number).standard_normal((600, units), dtype=np.float32))
-        taken = told(CHILD, ",".join(metrics), *files)["taken"]
         planned = planned_for(resolved(metrics), design_of(600))
         said = bytes_of_pair({"a": 600, "b": 40}, ("a", "b"), planned, design_of(600))
+        # Memory is sampled, and on a busy machine a short peak falls between two samples: the highest of some runs.
+        taken = 0
+        for _ in range(5):
+            taken = max(taken, told(CHILD, ",".join(metrics), *files)["taken"])
+            if taken > 0.4 * said:
+                break
         assert 0.4 * said < taken < said + 16 * 2**20
 
 
