@@ -26,10 +26,11 @@ QUICK = ["--scale", "smoke", "--engine", "serial"]
 
 
 # Figure 5 records networks whose weights are packages of their own.
-NEEDS = {"figure5": needs(L6, L3)}
+# Of some figures the smallest scale takes more than ten seconds.
+MARKS = {"figure5": [*needs(L6, L3), pytest.mark.slow], "content": [pytest.mark.slow]}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=NEEDS.get(name, [])) for name in FIGURES])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, [])) for name in FIGURES])
 class TestEveryFigure:
     def test_has_a_study_at_three_scales_a_drawing_and_claims(self, name):
         record = figure(name)

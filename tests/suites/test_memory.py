@@ -62,6 +62,7 @@ class TestMemory:
         # Beyond what chunks take, a few numbers a row are held.
         assert large - small < size / 8
 
+    @pytest.mark.slow
     def test_penalties_of_wide_systems(self, tmp_path):
         """Spectra of many folds, 768 × 768 each, are held only where partners will ask for them."""
         assert compared(tmp_path, 40_000, 768)[0] < LIMIT
