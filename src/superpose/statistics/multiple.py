@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from superpose.statistics.intervals import Array
@@ -124,11 +126,7 @@ def holm(p: Array) -> Array:
     >>> holm(np.array([0.01, 0.04, 0.03, np.nan])).round(2)
     array([0.03, 0.06, 0.06,  nan])
     """
-    p = np.asarray(p, dtype=np.float64)
-    found = np.full(p.shape, np.nan)
-    order = np.argsort(p)[: np.isfinite(p).sum()]
-    found[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(order), 0, -1)), 1)
-    return found
+    return _adjusted(p, lambda known: np.minimum(np.maximum.accumulate(known * np.arange(len(known), 0, -1)), 1))
 
 
 def false_discovery(p: Array) -> Array:
@@ -149,9 +147,19 @@ def false_discovery(p: Array) -> Array:
     >>> false_discovery(np.array([0.01, 0.04, 0.03, np.nan])).round(3)
     array([0.03, 0.04, 0.04,  nan])
     """
+    return _adjusted(p, _q_values)
+
+
+def _q_values(known: Array) -> Array:
+    count = len(known)
+    falling: Array = np.minimum.accumulate(known[::-1] * count / np.arange(count, 0, -1))
+    return falling[::-1]
+
+
+def _adjusted(p: Array, adjust: Callable[[Array], Array]) -> Array:
+    """Return adjusted p-values, of those that are known in rising order; NaN where there was no test."""
     p = np.asarray(p, dtype=np.float64)
     found = np.full(p.shape, np.nan)
-    count = int(np.isfinite(p).sum())
-    order = np.argsort(p)[:count][::-1]
-    found[order] = np.minimum.accumulate(p[order] * count / np.arange(count, 0, -1))
+    order = np.argsort(p)[: np.isfinite(p).sum()]
+    found[order] = adjust(p[order])
     return found
