@@ -298,3 +298,7 @@ class TestMatched:
         pd.testing.assert_frame_equal(
             sp.compare(matched, metrics=[CKA], permutations=0, labels=labels.sample(frac=1, random_state=0)), expected
         )
+
+    def test_a_target_without_labels_is_not_paired_by_position(self, matched):
+        with pytest.raises(DataError, match="label both, or pass both as arrays"):
+            sp.layers(matched, target=Y)

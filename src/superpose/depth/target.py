@@ -14,8 +14,7 @@ from superpose.ceilings import Trials, as_trials, trials_of
 from superpose.comparison import Systems
 from superpose.files import DataError, argument
 from superpose.recordings import Recording
-from superpose.recordings.matching import Matched
-from superpose.recordings.systems import paired_with_stimuli, recorded
+from superpose.recordings.systems import by_name, paired_with_stimuli, recorded
 
 Array = NDArray[Any]
 
@@ -44,11 +43,7 @@ class Paired(NamedTuple):
 
 
 def paired_with_target(
-    systems: Systems | Matched,
-    target: Any,
-    times: Sequence[Any] | None,
-    groups: ArrayLike | None,
-    **of_rows: Any,
+    systems: Systems, target: Any, times: Sequence[Any] | None, groups: ArrayLike | None, **of_rows: Any
 ) -> Paired:
     """Return layers and the target, paired as `superpose.compare` pairs systems.
 
@@ -57,10 +52,7 @@ def paired_with_target(
     DataError
         For a target that is not there, fewer than two layers, layers with repeats, or times that do not fit.
     """
-    if isinstance(systems, Matched):
-        groups = systems.groups if groups is None else groups
-        systems = systems.systems
-    layers, name, responses = _parted(systems, target)
+    layers, name, responses = _parted(by_name(systems), target)
     at = _at_times(responses, times, name)
     goals = {time: name if time is None else f"{name} at {time}" for time in at}
     if taken := [goal for goal in goals.values() if goal in layers]:

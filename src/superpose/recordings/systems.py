@@ -56,6 +56,22 @@ def named(systems: Any, others: Sequence[Any] = ()) -> Any:
     return dict(zip(names, every, strict=True))
 
 
+def by_name(systems: Any) -> Any:
+    """Return what `superpose.match` gave as recordings by name, and everything else as it is.
+
+    Examples
+    --------
+    >>> from superpose.recordings import Recording, match
+    >>> from superpose.recordings.systems import by_name
+    >>> by_name(match([Recording("V1", [[1.0], [2.0]], ["cat", "dog"])]))
+    {'V1': Recording V1: 2 rows of 1 unit; 2 stimuli}
+    """
+    if not isinstance(systems, Matched):
+        return systems
+    stimuli, groups = systems.stimuli, systems.groups
+    return {name: Recording(name, x, stimuli, groups=groups) for name, x in systems.systems.items()}
+
+
 def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_rows: Any) -> tuple[Any, ...]:
     """Return systems as arrays whose rows are paired, the groups of these rows, and what else is said of them.
 
@@ -93,10 +109,7 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_row
 
 def paired_with_stimuli(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_rows: Any) -> tuple[Any, ...]:
     """Return the stimuli of the paired rows, or None where these are paired by position, and what `paired` does."""
-    if isinstance(systems, Matched):
-        grouped = systems.groups if groups is None else _in_order("groups", groups, systems.stimuli)
-        ordered = (_in_order(name, values, systems.stimuli) for name, values in of_rows.items())
-        return systems.stimuli, dict(systems.systems), grouped, *ordered
+    systems = by_name(systems)
     if not isinstance(systems, Mapping):
         # Refused by what takes them, in its own words.
         return None, systems, groups, *of_rows.values()
@@ -140,8 +153,7 @@ def stimuli_of(systems: Any, samples: int) -> list[str] | None:
     >>> stimuli_of({"a": frame, "b": frame[::-1]}, 3), stimuli_of({"a": np.eye(3)}, 3)
     (['cat', 'dog', 'owl'], None)
     """
-    if isinstance(systems, Matched):
-        return [str(stimulus) for stimulus in systems.stimuli]
+    systems = by_name(systems)
     if not isinstance(systems, Mapping) or not systems:
         return None
     name, first = next(iter(systems.items()))
