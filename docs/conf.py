@@ -26,6 +26,9 @@ extensions = [
 ]
 exclude_patterns = ["_build"]
 default_role = "code"
+# Every cross reference resolves; shapes of arrays are types of no page.
+nitpicky = True
+nitpick_ignore_regex = [("py:class", r"jaxtyping\..*")]
 html_theme = "pydata_sphinx_theme"
 html_title = "superpose"
 html_theme_options = {
