@@ -136,6 +136,31 @@ class TestPairs:
         assert (there.held_by_a, there.residual_a) == (back.held_by_b, back.residual_b)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_systems_of_known_truth_get_their_sentence(seed):
+    """64 features in 28 units, 8 % of them active, noise of .3: the edge of where features can be found."""
+    draw = np.random.default_rng(seed)
+    z = (draw.random((SAMPLES, 128)) < 0.08) * draw.random((SAMPLES, 128))
+
+    def recorded(features):
+        x = z[:, features] @ draw.normal(size=(64, 28))
+        return (x + 0.3 * x.std() * draw.normal(size=x.shape)).astype(np.float32)
+
+    a = recorded(slice(0, 64))
+    rotation = np.linalg.qr(draw.normal(size=(28, 28)))[0].astype(np.float32)
+    expected = {
+        "same": (recorded(slice(0, 64)), "the same features, packed differently."),
+        "half": (recorded(slice(32, 96)), "features shared in part (0."),
+        "other": (recorded(slice(64, 128)), "different features."),
+        "rotated": (a @ rotation, "the same features, packed alike."),
+    }
+    systems = {"a": a} | {name: x for name, (x, _) in expected.items()}
+    told = sp.content(systems, pairs=[("a", name) for name in expected], permutations=0).sentences
+    for name, (_, sentence) in expected.items():
+        assert any(text.startswith(f"a and {name}: {sentence}") for text in told), told
+
+
 class TestWhatCannotBeTold:
     def test_dense_systems(self):
         draw = np.random.default_rng(0)
