@@ -14,7 +14,7 @@ from .analysis import analyse as analyse
 from .comparison import compare as compare
 from .comparison import matrix as matrix
 from .comparison.contrasts import contrast as contrast
-from .comparison.contrasts import partition as partition
+from .comparison.partitions import partition as partition
 from .depth import Layers as Layers
 from .depth import layers as layers
 from .dictionaries import coding as coding

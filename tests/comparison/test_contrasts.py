@@ -9,7 +9,8 @@ from numpy.testing import assert_allclose
 from scipy.stats import kstest
 
 import superpose as sp
-from superpose.comparison.contrasts import COLUMNS, METRICS, PARTS
+from superpose.comparison.contrasts import COLUMNS, METRICS
+from superpose.comparison.partitions import PARTS
 from superpose.files import DataError
 from superpose.metrics import (
     CCA,

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 import superpose as sp
-from superpose.comparison.contrasts import COLUMNS, PARTS
+from superpose.comparison.contrasts import COLUMNS
+from superpose.comparison.partitions import PARTS
 from superpose.files import DataError
 from superpose.report.differences import contrast_picture, contrast_sentences, partition_picture, partition_sentences
 

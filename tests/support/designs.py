@@ -10,7 +10,7 @@ import numpy as np
 
 import superpose as sp
 from superpose.arrays import contiguous_folds, group_folds
-from superpose.comparison.contrasts import _scored
+from superpose.comparison.targets import scored_with
 from superpose.metrics import CKA_DEBIASED, CKA_GROUPED, OLS_R, OLS_R2, RSA
 from superpose.statistics import two_sided_p
 
@@ -99,7 +99,7 @@ def measured(experiment, metrics, seeds):
     """Return what `compare` and `contrast` say of data sets with such seeds, by metric."""
     found = {metric.name: [] for metric in metrics}
     for seed in seeds:
-        result = _scored(
+        result = scored_with(
             experiment.draw(seed), "units", metrics, cv=5, test=None, groups=experiment.groups, memory=None,
             progress=None,
         )  # fmt: skip

@@ -10,6 +10,7 @@ from superpose.arrays.responses import (
     chunks,
     is_mapped,
     like_input,
+    of_one_repeat,
 )
 
 __all__ = [
@@ -25,5 +26,6 @@ __all__ = [
     "is_mapped",
     "like_input",
     "meant",
+    "of_one_repeat",
     "shuffled_folds",
 ]

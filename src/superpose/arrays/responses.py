@@ -151,6 +151,15 @@ def check_paired(systems: Mapping[str, NDArray[Any]]) -> int:
     return samples
 
 
+def of_one_repeat(systems: Mapping[str, ArrayLike]) -> dict[str, NDArray[Any]]:
+    """Return systems of samples × units alone, or raise a DataError that names one of more axes."""
+    arrays = {str(name): as_responses(x, str(name)) for name, x in systems.items()}
+    for name, x in arrays.items():
+        if x.ndim > 2:
+            raise DataError(f"{name} has shape {x.shape}; expected (samples, units). Pass one repeat at a time.")
+    return arrays
+
+
 def chunks(x: NDArray[Any], rows: int | None = None) -> Iterator[tuple[int, NDArray[Any]]]:
     """Yield (first row, view) over the samples axis; by default about 8 MiB a chunk, as float32 at least."""
     samples = x.shape[-2]

@@ -128,7 +128,8 @@ def partition(
     out
         Directory of the results; it must not hold another run.
     metrics
-        Regressions to score by, separated by commas: names as in tables. Parts of r do not add up.
+        Regressions to score by, separated by commas: names as in tables. Parts of r do not add up. banded_r2 gives each
+        file a penalty of its own.
     groups
         File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
     cv
@@ -147,7 +148,7 @@ def partition(
     """
     check_files(files, fewest=2)
 
-    from superpose.comparison.contrasts import partition as partitioned
+    from superpose.comparison.partitions import partition as partitioned
     from superpose.report.differences import partition_picture, partition_sentences
 
     settings = {"target": target, "metrics": metrics.split(","), "cv": cv, "seed": seed, "memory": memory}

@@ -1,7 +1,8 @@
 """Alignment metrics: functions of two arrays, and objects that say what they measure.
 
 `DEFAULT` is what `compare` takes unless told otherwise, `ALL` the linear metrics around it, `MORE` those of other
-families. :doc:`/metrics` says what each ignores and what it costs.
+families, `TOGETHER` those of several systems together, for `partition`. :doc:`/metrics` says what each ignores and what
+it costs.
 """
 
 import warnings
@@ -10,6 +11,7 @@ from typing import Any
 
 from superpose.arrays import choose
 from superpose.files import DataError
+from superpose.metrics.banded import BANDED_R, BANDED_R2, BandedRidgeMetric, banded_ridge
 from superpose.metrics.canonical import PWCCA, SVCCA, pwcca, svcca
 from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
@@ -66,8 +68,13 @@ MORE: tuple[Metric, ...] = (
     CKA_GROUPED,
 )
 
+# For several systems together: `superpose.partition`.
+TOGETHER: tuple[Metric, ...] = (BANDED_R, BANDED_R2)
+
 __all__ = [
     "ALL",
+    "BANDED_R",
+    "BANDED_R2",
     "CCA",
     "CKA",
     "CKA_DEBIASED",
@@ -100,6 +107,8 @@ __all__ = [
     "RSA_KENDALL",
     "SHAPE",
     "SVCCA",
+    "TOGETHER",
+    "BandedRidgeMetric",
     "Metric",
     "MomentMetric",
     "PairwiseMetric",
@@ -108,6 +117,7 @@ __all__ = [
     "RegressionMetric",
     "RidgeMetric",
     "UnitRidgeMetric",
+    "banded_ridge",
     "cca",
     "check_metric",
     "cka",
@@ -131,7 +141,7 @@ __all__ = [
     "svcca",
 ]
 
-NAMES: dict[str, Metric] = {metric.name: metric for metric in (*ALL, *MORE)}
+NAMES: dict[str, Metric] = {metric.name: metric for metric in (*ALL, *MORE, *TOGETHER)}
 
 
 def resolved(metrics: Sequence[Any]) -> list[Metric]:

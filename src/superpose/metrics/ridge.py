@@ -34,6 +34,7 @@ Array = NDArray[Any]
 # Penalties whose errors on each fold differ by less, as shares of y², are as good as one another where rounding cannot
 # tell which is better.
 EQUAL = BLUR / 10
+NONE_TO_CHOOSE_ON = "one training fold leaves none to choose the penalty on; use more folds"
 
 
 @renamed(folds="cv")
@@ -116,8 +117,7 @@ def settled_ridge(moments: Moments, plan: Plan, *, choices: Mapping[tuple[int, .
     for _, training in plan.rounds:
         if len(training) < 2:
             shape = moments.cross.product.shape[1:]
-            why = "one training fold leaves none to choose the penalty on; use more folds"
-            yield Fitted(np.full(shape, np.nan), why)
+            yield Fitted(np.full(shape, np.nan), NONE_TO_CHOOSE_ON)
             continue
         choice = choices[training]
         share = Share(tuple(choice.fractions.ravel().tolist()), choice.fractions.shape)
@@ -155,7 +155,7 @@ def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[tuple[int, 
     for rest, cases in uses.items():
         # Sums in float32 may overflow, which then leaves the choice to float64.
         with np.errstate(over="ignore", invalid="ignore"):
-            errors = _errors(moments, rest, [left_out for left_out, _ in cases], fractions)
+            errors = errors_left_out(moments, rest, [left_out for left_out, _ in cases], fractions)
         for (_, training), error in zip(cases, errors, strict=True):
             found.setdefault(training, []).append(error)
     return {training: _best(np.stack(errors), fractions) for training, errors in found.items()}
@@ -198,7 +198,7 @@ def _linear(moments: Moments, s: Spectrum, left_out: int, trained: Array, mean_y
     return linear
 
 
-def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], fractions: Array) -> list[Array]:
+def errors_left_out(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], fractions: Array) -> list[Array]:
     """Return the squared error on each of some folds of weights from others, its rounding, and y²: (3, penalties, …).
 
     With weights W = V D V'X'Y the error is y² − 2 d·b + d'M d, quadratic in the diagonal d of D. Rounding of X'X and
