@@ -78,14 +78,25 @@ def test_pictures_show_every_row_and_its_score(parts):
     for axes, metric in zip(figure.axes, ("rsa", "ridge_r"), strict=True):
         rows = table[table.metric == metric]
         shown = [text.get_text() for text in axes.texts]
-        assert shown == [f"{row.score_a:.2f} − {row.score_b:.2f}" for row in rows.itertuples()]
+        told = [f"{row.score_a:.2f} − {row.score_b:.2f}" for row in rows.itertuples()]
+        assert shown == [words.replace("-0.00", "0.00").replace("-", "−") for words in told]
         markers = [line for line in axes.lines if line.get_marker() == "o"]
         assert [float(line.get_xdata()[0]) for line in markers] == rows.difference.tolist()
         full = [line.get_markerfacecolor() != "white" for line in markers]
         assert full == (rows.p_adjusted <= 0.05).tolist()
+    assert figure.get_figwidth() == 3.5
     figure = partition_picture(sp.partition(parts, target="V4", metrics=["ridge_r2"]))
     assert figure.axes[0].get_xlabel() == "held-out $R^2$"
     assert len(figure.axes[0].texts) == 6
+
+
+def test_many_metrics_take_the_width_of_a_page_or_more():
+    widths = [
+        contrast_picture(contrasted(**{f"metric {i}": (0.3, 0.2, 0.4) for i in range(n)})).get_figwidth()
+        for n in (2, 4, 9)
+    ]
+    assert widths[:2] == [3.5, 7.0]
+    assert widths[2] > 9
 
 
 def test_a_score_that_there_is_not_and_a_table_without_rows():

@@ -277,6 +277,9 @@ class TestTextAndPicture:
         figure = found.plot()
         assert [axes.get_xlabel() for axes in figure.axes] == ["CKA", "share of features held"]
         assert len(figure.axes[0].get_yticklabels()) == len(found.table)
+        beside = [text.get_text() for text in figure.axes[1].texts]
+        assert beside[0] == "same\npacked differently"
+        assert beside[-1] == "other\namong half\npacked differently"
         save(picture(found.table), tmp_path / "content")
 
     def test_report(self, found, tmp_path):

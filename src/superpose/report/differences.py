@@ -20,8 +20,10 @@ LEVEL = 0.05
 BEYOND_THE_REST = " beyond the rest"
 # Okabe and Ito (2008): what a system explains alone, with the others, and beyond them.
 ALONE, TOGETHER, BEYOND, SHARED = "#0072B2", "#000000", "#D55E00", "#009E73"
-# Inches: of a panel and the names beside it, of a row, and of what is above and below the rows.
-PANEL, LETTER, ROW, HEAD, FOOT = 1.9, 0.054, 0.3, 0.3, 0.42
+# Inches: of a letter of the names beside panels, of a row, and of what is above and below the rows.
+LETTER, ROW, HEAD, FOOT = 0.054, 0.3, 0.3, 0.42
+# Inches of a column of a two-column page, which two panels fit into, of the page, and of the narrowest panel.
+COLUMN, PAGE, PANEL = 3.5, 7.0, 1.1
 
 
 def contrast_sentences(table: pd.DataFrame) -> list[str]:
@@ -143,11 +145,9 @@ def contrast_picture(table: pd.DataFrame) -> Figure:
         for row in _rows(rows):
             y = pairs.index((row.system_a, row.system_b))
             significant = row.p_adjusted <= LEVEL
-            scores = f"{row.score_a:.2f} − {row.score_b:.2f}"
+            scores = f"{_short(row.score_a)} − {_short(row.score_b)}"
             _point(axes, y, row.difference, row, ALONE, full=significant, words=scores)
-    figure.suptitle(
-        f"Closer to {shorten(str(table.target.iloc[0]))}: difference of two scores", fontsize=8, y=1, va="top"
-    )
+    _title(figure, f"Closer to {_target(table)}: difference of two scores (filled: p ≤ {LEVEL:g})")
     return figure
 
 
@@ -185,7 +185,7 @@ def partition_picture(table: pd.DataFrame) -> Figure:
         axes.set_xlabel(METRICS.get(metric, metric), fontsize=7)
         for row in _rows(rows):
             full = (row.p_adjusted if row.part.endswith(BEYOND_THE_REST) else row.p) <= LEVEL
-            _point(axes, parts.index(row.part), row.score, row, colours[row.part], full=full, words=f"{row.score:.2f}")
+            _point(axes, parts.index(row.part), row.score, row, colours[row.part], full=full, words=_short(row.score))
     _title(figure, f"What explains {_target(table)} (filled: p ≤ {LEVEL:g})")
     return figure
 
@@ -207,7 +207,8 @@ def _panels(table: pd.DataFrame, names: Sequence[str]) -> tuple[Figure, list[tup
         raise DataError("the table has no row; expected that of superpose.contrast or superpose.partition.")
     metrics = [(str(metric), rows) for (metric,), rows in _grouped(table, ["metric"])]
     left = 0.15 + LETTER * max(len(line) for name in names for line in name.split("\n"))
-    height, width = HEAD + ROW * len(names) + FOOT, left + PANEL * len(metrics) + 0.1
+    height = HEAD + ROW * len(names) + FOOT
+    width = COLUMN if len(metrics) <= 2 else max(PAGE, left + PANEL * len(metrics) + 0.1)
     figure = Figure(figsize=(width, height))
     grid: Any = figure.subplots(1, len(metrics), sharey=True, squeeze=False)
     figure.subplots_adjust(left / width, FOOT / height, 1 - 0.1 / width, 1 - HEAD / height, wspace=0.12)
@@ -233,6 +234,11 @@ def _point(axes: Axes, y: int, value: float, row: Any, colour: str, *, full: boo
     axes.plot([row.low, row.high], [y, y], color=colour, lw=1.2)
     axes.plot(value, y, "o", color=colour, markersize=4, markerfacecolor=colour if full else "white", mew=0.8)
     axes.annotate(words, (value, y), (0, 3.5), textcoords="offset points", ha="center", fontsize=5.5, color="#444444")
+
+
+def _short(score: float) -> str:
+    """Return two decimals, with a minus as long as that between scores; what rounds to zero has no sign."""
+    return f"{round(score, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def _grouped(table: pd.DataFrame, keys: list[str]) -> Iterator[tuple[tuple[Any, ...], pd.DataFrame]]:

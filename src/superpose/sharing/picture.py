@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 CONTENT, PACKED, RAW = ("^", "#D55E00"), ("D", "#009E73"), ("o", "#0072B2")
 BARS = ("#56B4E9", "#E69F00")
 ROW, HEAD, FOOT = 0.46, 0.68, 0.5
+SMALL = 8
+# Letters of a name that fit beside the bars.
+LONGEST = 16
 TICKS = (0.0, 0.5, 1.0)
 
 
@@ -60,7 +63,8 @@ def picture(table: pd.DataFrame, *, width: float = 7.0) -> Figure:
     rows = table.to_dict("records")
     _draw_scores(scores, rows)
     _draw_shares(shares, rows)
-    scores.set_yticks(range(len(rows)), [f"{shorten(r['system_a'])}\n{shorten(r['system_b'])}" for r in rows])
+    names = [f"{shorten(row['system_a'])}\n{shorten(row['system_b'])}" for row in rows]
+    scores.set_yticks(range(len(rows)), names, fontsize=SMALL, parse_math=False)
     scores.set_ylim(len(rows) - 0.5, -0.5)
     for place, row in enumerate(rows):
         shares.annotate(
@@ -68,10 +72,11 @@ def picture(table: pd.DataFrame, *, width: float = 7.0) -> Figure:
             (1.02, place),
             xycoords=("axes fraction", "data"),
             va="center",
-            fontsize=8,
+            fontsize=SMALL,
             annotation_clip=False,
+            parse_math=False,
         )
-    legend: dict[str, Any] = {"frameon": False, "fontsize": 8, "labelspacing": 0.2}
+    legend: dict[str, Any] = {"frameon": False, "fontsize": SMALL, "labelspacing": 0.2}
     figure.legend(*scores.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.18, 1), **legend)
     figure.legend(*shares.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.53, 1), **legend)
     return figure
@@ -111,4 +116,4 @@ def _draw_shares(axes: Axes, rows: list[dict[Any, Any]]) -> None:
 
 def _told(row: dict[Any, Any]) -> str:
     packing = {"": "", "cannot tell": "\npacking: cannot tell"}.get(row["packing"], f"\npacked {row['packing']}")
-    return f"{row['verdict']}{packing}"
+    return "\namong ".join(shorten(part, LONGEST) for part in row["verdict"].split(" among ", 1)) + packing

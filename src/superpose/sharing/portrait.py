@@ -40,6 +40,7 @@ def portrait(found: Features, *, width: float = 7.0) -> Figure:
     ['held-out variance lost without it', 'share of samples that have it']
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import SymmetricalLogLocator
 
     figure = Figure(figsize=(width, 0.42 * width), layout="constrained")
     strength, stability = figure.subplots(1, 2)
@@ -50,7 +51,10 @@ def portrait(found: Features, *, width: float = 7.0) -> Figure:
     stability.plot(table.halves, table.active, ".", color=STABILITY)
     stability.set_xlabel("cosine between the two halves")
     stability.set_ylabel("share of samples that have it")
+    # Shares run over decades, and one of a feature that no held-out sample has is 0.
     stability.set_yscale("symlog", linthresh=1e-3)
+    stability.yaxis.set_major_locator(SymmetricalLogLocator(base=10, linthresh=1e-3, subs=(1, 2, 3, 5, 7)))
+    stability.yaxis.set_major_formatter("{x:g}")
     for axes in (strength, stability):
         axes.grid(color="0.9")
         axes.spines[["top", "right"]].set_visible(False)
