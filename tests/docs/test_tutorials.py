@@ -1,4 +1,4 @@
-"""The tutorials: their numbers are computed, their code is what notebooks hold."""
+"""The tutorials and the short answers: their numbers are computed; the code of tutorials is what notebooks hold."""
 
 import doctest
 import json
@@ -12,18 +12,18 @@ SLOW = {"models", "recordings"}
 
 
 @pytest.mark.parametrize(
-    "name",
+    "page",
     [
-        pytest.param(page.stem, marks=[pytest.mark.slow] if page.stem in SLOW else [])
-        for page in sorted(PAGES.glob("*.rst"))
+        pytest.param(page, id=page.stem, marks=[pytest.mark.slow] if page.stem in SLOW else [])
+        for page in [PAGES.parent / "howto.rst", *sorted(PAGES.glob("*.rst"))]
         if page.stem != "index"
     ],
 )
 @pytest.mark.filterwarnings("ignore")
-def test_the_numbers_of_a_tutorial_are_computed(name, tmp_path, monkeypatch):
+def test_the_numbers_of_a_page_are_computed(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     flags = doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL
-    found = doctest.testfile(str(PAGES / f"{name}.rst"), module_relative=False, optionflags=flags)
+    found = doctest.testfile(str(page), module_relative=False, optionflags=flags)
     assert found.attempted > 8
     assert found.failed == 0
 
