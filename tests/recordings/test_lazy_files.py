@@ -374,6 +374,7 @@ def test_interrupted(tmp_path, lazily):
         raise KeyboardInterrupt
 
     path = written(tmp_path, "HDF5, rows")
+    gc.collect()
     before = len(os.listdir("/proc/self/fd"))
     with pytest.raises(KeyboardInterrupt):
         read(path, progress=interrupt)
