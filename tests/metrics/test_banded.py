@@ -1,19 +1,18 @@
-"""Banded ridge against scikit-learn on every weight, against himalaya, and ridge on what is weighed beforehand."""
+"""Banded ridge against scikit-learn on every weight, against himalaya, and what partition says of them."""
 
 import numpy as np
 import pandas as pd
 import pytest
-from jackknives import influence
 from numpy.testing import assert_allclose
 from oracles import QUARTER_DECADES, centred, chosen_by_loops, mean_score
 
 import superpose as sp
 from superpose.arrays import shuffled_folds
 from superpose.files import DataError
-from superpose.metrics import BANDED_R, BANDED_R2, banded_ridge, ridge
-from superpose.metrics.banded import REACH, BandedRidgeMetric, _Search
-from superpose.metrics.ridge import RidgeMetric
+from superpose.metrics import BANDED_R2, banded_ridge, ridge
+from superpose.metrics.banded import REACH, _Search
 from superpose.metrics.splits import Plan
+from superpose.report.differences import partition_sentences
 
 
 def spaces(seed, widths=(4, 30), samples=60):
@@ -102,26 +101,11 @@ def test_scores_are_those_of_others_under_the_penalties_that_are_chosen(peer):
             assert_allclose(banded_ridge(both, y, score=score, average=average), expected, atol=1e-7)
 
 
-def test_influences_are_those_of_ridge_on_predictors_that_are_weighed_beforehand(monkeypatch):
-    systems, y = spaces(3)
-    label, levels, fraction = shuffled_folds(60, 5), (0.0, -1.5), 0.1
-    rounds = tuple((fold, tuple(f for f in range(5) if f != fold)) for fold in range(5))
-    monkeypatch.setattr(_Search, "best", lambda self, training: (levels, fraction))
-    x = weighed(systems, levels)
-    for score in ("r", "r2"):
-        kind = (score, "pooled")
-        banded = BandedRidgeMetric("banded", kind, tuple(part.shape[1] for part in systems)).planned(Plan(rounds))
-        plain = RidgeMetric("plain", kind, (fraction,)).planned(Plan(rounds))
-        ours = influence(banded, np.hstack(systems), y, label, range(5))
-        assert_allclose(ours, influence(plain, x, y, label, range(5)), rtol=1e-7, atol=1e-9)
-
-
 def test_one_system_is_ridge():
     systems, y = spaces(4)
     assert_allclose(banded_ridge({"a": systems[1]}, y), ridge(systems[1], y, score="r2"), rtol=1e-9)
-    table = sp.compare({"x": systems[0], "y": y}, metrics=[BANDED_R, BANDED_R2], permutations=9, targets=["y"])
-    plain = sp.compare({"x": systems[0], "y": y}, metrics=["ridge_r", "ridge_r2"], permutations=9, targets=["y"])
-    assert_allclose(table[["score", "error", "p"]], plain[["score", "error", "p"]], rtol=1e-7)
+    with pytest.raises(DataError, match="banded_r2 is of several systems together; expected ridge_r2"):
+        sp.compare({"x": systems[0], "y": y}, metrics=[BANDED_R2])
 
 
 @pytest.mark.parametrize("split", [{"test": np.arange(60) % 4 == 0}, {"cv": np.arange(60) % 3}], ids=["test", "folds"])
@@ -142,7 +126,14 @@ def test_parts_with_a_penalty_each():
     costs = {metric: -scores[metric, "noise beyond the rest"] for metric in ("ridge_r2", "banded_r2")}
     assert 0 < 4 * costs["banded_r2"] < costs["ridge_r2"]
     assert scores["banded_r2", "shape + noise"] == pytest.approx(scores["banded_r2", "shape"], abs=0.02)
-    assert table.set_index(["metric", "part"]).p["banded_r2", "noise beyond the rest"] > 0.05
+    rows = table.set_index(["metric", "part"]).loc["banded_r2"]
+    assert rows[["low", "p"]].notna().all(axis=1).tolist() == [True, True, False, False, False, False]
+    assert rows.why[2:].str.contains("shape + noise: no interval: how the penalties", regex=False).all()
+    pd.testing.assert_frame_equal(rows[:2], table.set_index(["metric", "part"]).loc["ridge_r2"][:2], rtol=1e-9)
+    said = partition_sentences(table)[1]
+    assert "noise adds -0.0" in said
+    assert "beyond the rest (no p-value)" in said
+    assert "no interval: how the penalties" in said
     for model, of in {"shape + noise": ["shape", "noise"], "all but noise": ["shape"]}.items():
         part = model if model in scores["banded_r2"] else "shape"
         assert_allclose(scores["banded_r2", part], banded_ridge({name: systems[name] for name in of}, systems["V4"]))

@@ -5,16 +5,32 @@ import warnings
 import numpy as np
 import pytest
 from conftest import related
+from jackknives import influence
 from numpy.testing import assert_allclose
 from oracles import chosen_by_loops, mean_score
+from sklearn.cross_decomposition import PLSRegression
+from sklearn.linear_model import LinearRegression
 
 import superpose as sp
 from superpose.arrays import group_folds, shuffled_folds
 from superpose.files import DataError
-from superpose.metrics import PLS_R, RIDGE_R, RIDGE_R2, RIDGE_UNIT_R, RIDGE_UNIT_R2, RIDGE_UNIT_R_UNITS, pls, ridge
+from superpose.metrics import (
+    PCR_R,
+    PLS_CHOSEN_R,
+    PLS_R,
+    RIDGE_R,
+    RIDGE_R2,
+    RIDGE_UNIT_R,
+    RIDGE_UNIT_R2,
+    RIDGE_UNIT_R_UNITS,
+    PrincipalComponentsMetric,
+    pcr,
+    pls,
+    ridge,
+)
 from superpose.metrics.ridge import RidgeMetric, _choices
 from superpose.metrics.spectrum import GRID
-from superpose.metrics.splits import split_of
+from superpose.metrics.splits import Plan, split_of
 from superpose.moments import of_pair
 
 SEEDS = range(10)
@@ -101,8 +117,6 @@ def test_grids_of_ones_own(pair):
 
 
 def by_scikit(x, y, label, components):
-    from sklearn.cross_decomposition import PLSRegression
-
     for fold in np.unique(label):
         train = label != fold
         model = PLSRegression(components, scale=False, tol=1e-28, max_iter=3000)
@@ -138,9 +152,94 @@ def test_all_components_are_least_squares(pair):
     assert PLS_R(x, y) == pls(x, y, components=10)
 
 
+def principal(x, y, components):
+    mean = x.mean(0)
+    directions = np.linalg.svd(x - mean, full_matrices=False)[2][:components].T
+    fitted = LinearRegression().fit((x - mean) @ directions, y)
+    return lambda rows: fitted.predict((rows - mean) @ directions)
+
+
+def partial_least(x, y, components):
+    with warnings.catch_warnings(action="ignore"):
+        return PLSRegression(components, scale=False, tol=1e-28, max_iter=3000).fit(x, y).predict
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize(("measure", "peer"), [(pcr, principal), (pls, partial_least)], ids=["pcr", "pls"])
+def test_the_number_of_components_against_a_search_of_all(measure, peer, seed):
+    """43 samples in 5 folds of unequal size, more predictors than samples among the draws."""
+    x, y = noisy(seed)
+    label = shuffled_folds(43, 5)
+    parts, taken = [], set()
+    for fold in range(5):
+        train = label != fold
+        inner = [(train & (label != other), label == other) for other in range(5) if other != fold]
+        most = min(30, x.shape[1], *(rows.sum() - 1 for rows, _ in inner))
+        counts = range(1, most + 1)
+        errors = [sum(((peer(x[r], y[r], k)(x[out]) - y[out]) ** 2).sum() for r, out in inner) for k in counts]
+        best = counts[int(np.argmin(errors))]
+        taken.add(best)
+        parts.append((y[~train], peer(x[train], y[train], best)(x[~train])))
+    assert len(taken) > 1
+    for score in ("r", "r2"):
+        for average in ("pooled", "units", None):
+            found = measure(x, y, components="chosen", score=score, average=average)
+            assert_allclose(found, mean_score(parts, score, average), atol=1e-7)
+    assert_allclose(measure(x, y, components=best), mean_score(by_folds(peer, x, y, label, best)), atol=1e-8)
+
+
+def by_folds(peer, x, y, label, components):
+    for fold in np.unique(label):
+        train = label != fold
+        yield y[~train], peer(x[train], y[train], components)(x[~train])
+
+
+@pytest.mark.parametrize("metric", [PCR_R, PLS_CHOSEN_R], ids=lambda m: m.name)
+def test_a_number_that_is_chosen_at_the_doors(metric):
+    x, y = noisy(0, samples=150, units=20)
+    assert_allclose(metric(x, y), {"pcr_r": pcr, "pls_chosen_r": pls}[metric.name](x, y, components="chosen"))
+    table = sp.compare({"x": x, "y": y}, metrics=[metric], permutations=19, targets=["y"])
+    assert_allclose(table.score, metric(x, y), rtol=1e-9)
+    assert table.p[0] == 0.05
+    few = sp.compare({"x": x, "y": y}, metrics=[metric], permutations=0, cv=2)
+    assert few.why.str.contains("none to choose the number of components on; use more folds").all()
+
+
+@pytest.mark.parametrize("units", [12, 60], ids=["few units", "more units than samples"])
+@pytest.mark.parametrize("kind", [("r", "pooled"), ("r2", "pooled")], ids=["r", "r2"])
+def test_influence_through_components_against_finite_differences(kind, units):
+    """A sample that weighs a little more, in training and where it is scored, moves the score by its influence."""
+    x, y = noisy(1, samples=40, units=units)
+    label = np.arange(40) % 4
+    metric = PrincipalComponentsMetric("three", kind, 3)
+    rounds = tuple((fold, tuple(f for f in range(4) if f != fold)) for fold in range(4))
+    ours = influence(metric.planned(Plan(rounds)), x, y, label, range(4))
+
+    def score(weight):
+        parts = []
+        for fold in range(4):
+            train, w = label != fold, weight[label != fold][:, None]
+            mean_x, mean_y = (w * x[train]).sum(0) / w.sum(), (w * y[train]).sum(0) / w.sum()
+            about, target = (x[train] - mean_x) * np.sqrt(w), (y[train] - mean_y) * np.sqrt(w)
+            kept = np.linalg.svd(about, full_matrices=False)[2][:3].T
+            fit = kept @ np.linalg.lstsq(about @ kept, target, rcond=None)[0]
+            v = weight[~train][:, None]
+            p, t = (x[~train] - mean_x) @ fit, y[~train] - mean_y
+            residual = (v * (t - p) ** 2).sum()
+            p, t = (z - (v * z).sum(0) / v.sum() for z in (p, t))
+            r = (v * p * t).sum() / np.sqrt((v * p**2).sum() * (v * t**2).sum())
+            parts.append(r if kind[0] == "r" else 1 - residual / (v * t**2).sum())
+        return np.mean(parts)
+
+    step, ones = 1e-4, np.ones(40)
+    moved = [(score(ones + step * unit) - score(ones - step * unit)) / (2 * step) for unit in np.eye(40)]
+    exact = 40 * np.array(moved)
+    assert_allclose(ours - ours.mean(), exact - exact.mean(), atol=1e-3 * np.abs(exact).max())
+
+
 @pytest.mark.parametrize("value", [0, 2.5, True, None])
 def test_components_that_are_none(pair, value):
-    with pytest.raises(DataError, match=r"components is .*; expected an integer of at least 1"):
+    with pytest.raises(DataError, match=r"components is .*; expected an integer of at least 1, or 'chosen'"):
         pls(*pair, components=value)
 
 

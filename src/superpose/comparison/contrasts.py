@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from superpose.arrays import of_one_repeat
 from superpose.comparison import INTERVALS, Progress, Systems
 from superpose.comparison.targets import Scored, check_target, scored_with
+from superpose.files import DataError
 from superpose.messages.deprecation import renamed
 from superpose.metrics import CKA_DEBIASED, RIDGE_R, RIDGE_R2, RSA, Metric, MomentMetric, PairwiseMetric, resolved
 from superpose.recordings.systems import paired
@@ -87,6 +88,9 @@ def contrast(
         of_one_repeat(systems), target, resolved(metrics), cv=cv, test=test, groups=groups, labels=labels, seed=seed,
         interval_samples=interval_samples, memory=memory, progress=progress,
     )  # fmt: skip
+    for metric in found.metrics:
+        if not isinstance(metric, MomentMetric | PairwiseMetric) or metric.influence is None:
+            raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
     rows = [
         _row(target, one, other, metric, found)
         for metric in found.metrics

@@ -134,7 +134,8 @@ def outcome_of(pair: Pair, metric: Any, originals: tuple[Array, Array], design: 
         return Outcome(score, None, why)
     influence: Array | None = None
     if isinstance(metric, MomentMetric):
-        have, fewest = design.drawn.count, metric.influence.fewest_groups if metric.influence else 0
+        needed = metric.influence.fewest_groups if metric.influence else None
+        have, fewest = design.drawn.count, needed(sums_of(pair, metric)) if needed else 0
         if have < fewest:
             why = f"no interval: this takes {fewest} independent samples or groups; have {have}"
             return Outcome(score, None, why)

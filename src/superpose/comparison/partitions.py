@@ -54,7 +54,8 @@ def partition(
         The system that is predicted from the others.
     metrics : sequence of Metric or str
         Regressions scored by R², as "ridge_r2", or by r: the parts of those do not add up. "banded_r2" and "banded_r"
-        give each system a penalty of its own (`superpose.metrics.banded_ridge`).
+        give each system a penalty of its own (`superpose.metrics.banded_ridge`); what several explain together has no
+        interval then, and `why` says so.
     cv, test, groups, labels, seed, interval_samples, memory, progress
         As in `superpose.compare`.
 
@@ -151,7 +152,8 @@ def _banded(
     found = []
     for model, of in models.items():
         x, bands = np.hstack([apart[name][0] for name in of]), sum((apart[name][1] for name in of), ())
-        found.append(scored_with({model: x, target: arrays[target]}, target, [metric.over(bands)], **how))
+        one = metric.over(bands) if len(bands) > 1 else metric.alone
+        found.append(scored_with({model: x, target: arrays[target]}, target, [one], **how))
     return replace(found[0], outcomes={model: one for scores in found for model, one in scores.outcomes.items()})
 
 
@@ -164,11 +166,11 @@ def _part(target: str, part: str, weights: dict[str, int], metric: str, found: S
         "samples": found.design.count,
     }
     row["why"] = "; ".join(f"{model}: {outcome.why}" for model, outcome in outcomes.items() if outcome.why)
-    known = [(weights[model], outcome.score, outcome.influence) for model, outcome in outcomes.items()]
-    terms = [(weight * score, weight * influence) for weight, score, influence in known if influence is not None]
-    if len(terms) < len(known):
-        return row
-    scores = [term for term, _ in terms]
+    scores = [weights[model] * outcome.score for model, outcome in outcomes.items()]
     score = found.known(float(sum(scores)), scores)
-    sure = found.design.drawn.uncertainty(score, np.sum([term for _, term in terms], axis=0), (-np.inf, np.inf))
+    known = [(weights[model], outcome.influence) for model, outcome in outcomes.items()]
+    moved = [weight * influence for weight, influence in known if influence is not None]
+    if len(moved) < len(known):
+        return row | {"score": score}
+    sure = found.design.drawn.uncertainty(score, np.sum(moved, axis=0), (-np.inf, np.inf))
     return row | {"score": score, "p": one_sided_p(score, sure.error, sure.groups)} | sure.columns

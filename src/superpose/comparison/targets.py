@@ -22,7 +22,7 @@ from superpose.comparison import (
     warn_of_order,
 )
 from superpose.files import DataError, argument
-from superpose.metrics import Metric, MomentMetric, PairwiseMetric
+from superpose.metrics import Metric
 from superpose.moments import working_type
 
 # So many roundings of a product may part two scores that are equal.
@@ -63,9 +63,6 @@ def scored_with(systems: Systems, target: str, metrics: Sequence[Metric], **how:
     design = design_of(check_paired(arrays), one_way=True, **how)
     warn_of_order(arrays, design)
     planned = planned_for(metrics, design)
-    for metric in planned:
-        if not isinstance(metric, MomentMetric | PairwiseMetric) or metric.influence is None:
-            raise DataError(f"{metric.name} has no interval, so that its differences have none; leave it out.")
     found: dict[str, dict[str, Outcome]] = {name: {} for name, _ in couples}
     for part in over_pairs(Responses(arrays), couples, planned, design):
         for metric, _ in part.metrics:

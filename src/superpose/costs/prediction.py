@@ -29,7 +29,14 @@ from superpose.costs.steps import Steps, plan_of, planned_for_rounds, race
 from superpose.files import DataError, argument, in_python
 from superpose.messages.cautions import warn
 from superpose.messages.deprecation import renamed
-from superpose.metrics import DEFAULT, Metric, MomentMetric, PartialLeastSquaresMetric, PredictiveMetric
+from superpose.metrics import (
+    DEFAULT,
+    Metric,
+    MomentMetric,
+    PartialLeastSquaresMetric,
+    PredictiveMetric,
+    PrincipalComponentsMetric,
+)
 from superpose.metrics.splits import INNER, Plan
 from superpose.moments import rows_of
 from superpose.statistics.sampling import GROUPS
@@ -198,7 +205,7 @@ def predict(
     unknown = [metric.name for metric in planned if not isinstance(metric, MomentMetric)]
     if unknown:
         raise DataError(f"{', '.join(unknown)} cannot be computed from moments, so its cost is unknown; leave it out.")
-    through = [m.name for m in metrics if isinstance(m, PartialLeastSquaresMetric)]
+    through = [m.name for m in metrics if isinstance(m, PartialLeastSquaresMetric | PrincipalComponentsMetric)]
     if through:
         warn(
             f"{', '.join(through)}: counted as least squares; components, in float64, take several times the time and "

@@ -21,7 +21,8 @@ from superpose.metrics.matching import MATCHING_HARD, MATCHING_SOFT, matching_ha
 from superpose.metrics.metric import Metric, MomentMetric
 from superpose.metrics.neighbours import CKNNA, MUTUAL_KNN, cknna, mutual_knn
 from superpose.metrics.pairwise import PairwiseMetric
-from superpose.metrics.pls import PLS_R, PartialLeastSquaresMetric, pls
+from superpose.metrics.pcr import PCR_R, PrincipalComponentsMetric, pcr
+from superpose.metrics.pls import PLS_CHOSEN_R, PLS_R, PartialLeastSquaresMetric, pls
 from superpose.metrics.rbf import CKA_RBF, CKA_RBF_DEBIASED, cka_rbf
 from superpose.metrics.regression import (
     OLS_R,
@@ -60,6 +61,8 @@ MORE: tuple[Metric, ...] = (
     RIDGE_UNIT_R2_UNITS,
     OLS_R2_UNITS,
     PLS_R,
+    PLS_CHOSEN_R,
+    PCR_R,
     MUTUAL_KNN,
     CKNNA,
     CKA_RBF,
@@ -92,6 +95,8 @@ __all__ = [
     "OLS_R2",
     "OLS_R2_UNITS",
     "OLS_R_UNITS",
+    "PCR_R",
+    "PLS_CHOSEN_R",
     "PLS_R",
     "PROCRUSTES",
     "PWCCA",
@@ -114,6 +119,7 @@ __all__ = [
     "PairwiseMetric",
     "PartialLeastSquaresMetric",
     "PredictiveMetric",
+    "PrincipalComponentsMetric",
     "RegressionMetric",
     "RidgeMetric",
     "UnitRidgeMetric",
@@ -128,6 +134,7 @@ __all__ = [
     "matching_hard",
     "matching_soft",
     "mutual_knn",
+    "pcr",
     "pls",
     "procrustes",
     "pwcca",
@@ -178,10 +185,10 @@ def _resolved(metric: Any) -> Metric:
 
 
 _FUNCTIONS: tuple[tuple[Any, Metric], ...] = (
-    (cka, CKA), (rsa, RSA), (regression, OLS_R), (ridge, RIDGE_R), (pls, PLS_R), (cca, CCA), (svcca, SVCCA),
-    (pwcca, PWCCA), (procrustes, PROCRUSTES), (shape_distance, SHAPE), (matching_hard, MATCHING_HARD),
-    (matching_soft, MATCHING_SOFT), (mutual_knn, MUTUAL_KNN), (cknna, CKNNA), (cka_rbf, CKA_RBF),
-    (rsa_kendall, RSA_KENDALL),
+    (cka, CKA), (rsa, RSA), (regression, OLS_R), (ridge, RIDGE_R), (pls, PLS_R), (pcr, PCR_R), (cca, CCA),
+    (svcca, SVCCA), (pwcca, PWCCA), (procrustes, PROCRUSTES), (shape_distance, SHAPE),
+    (matching_hard, MATCHING_HARD), (matching_soft, MATCHING_SOFT), (mutual_knn, MUTUAL_KNN), (cknna, CKNNA),
+    (cka_rbf, CKA_RBF), (rsa_kendall, RSA_KENDALL),
 )  # fmt: skip
 _OLD: dict[str, Metric] = {"regression_r": OLS_R, "regression_r2": OLS_R2, "regression_r_units": OLS_R_UNITS}
 _RENAMED = {"REGRESSION_R": "OLS_R", "REGRESSION_R2": "OLS_R2", "REGRESSION_R_UNITS": "OLS_R_UNITS"}

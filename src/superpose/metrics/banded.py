@@ -12,10 +12,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import check_paired, choose, like_input, of_one_repeat
+from superpose.files import DataError
 from superpose.metrics.metric import MomentMetric
-from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, fitted_sums
+from superpose.metrics.prediction import FINISH, Fit, Fitted, fitted_sums, unchosen
 from superpose.metrics.regression import PredictiveMetric, fitted_weights
-from superpose.metrics.ridge import NONE_TO_CHOOSE_ON, Share, errors_left_out
+from superpose.metrics.ridge import RidgeMetric, Share, errors_left_out
 from superpose.metrics.spectrum import GRID, inner
 from superpose.metrics.splits import Plan, split_of
 from superpose.moments import Moments, of_pair
@@ -28,6 +29,8 @@ Levels = tuple[float, ...]
 
 # The search for weights: steps in decades, halved from the first to the last, and how far two systems may be apart.
 FIRST, LAST, REACH = 2.0, 0.25, 5.0
+# Over 113 data sets of 300 images, the standard error of what noise adds was a third of its spread.
+NO_INTERVAL = "no interval: how the penalties of several systems are chosen moves a score more than its samples do"
 # A step must lower the error by more than rounding does.
 LOWER = 1 - 1e-9
 
@@ -121,15 +124,15 @@ def of_unit_variance(x: Array) -> Array:
 
 def banded(moments: Moments, plan: Plan, *, bands: tuple[int, ...], grid: tuple[float, ...]) -> Iterator[Fitted]:
     """Yield each round's weights under the penalties of bands of predictors that predict its training folds best."""
-    bands = bands or moments.x.total.shape[-1:]
     search = _Search(moments, plan, bands, grid)
     for _, training in plan.rounds:
         if len(training) < 2:
-            yield Fitted(np.full(moments.cross.product.shape[1:], np.nan), NONE_TO_CHOOSE_ON)
+            yield unchosen(moments, "penalties")
             continue
         levels, fraction = search.best(training)
         scale = _scale(levels, bands)
-        yield _unscaled(fitted_weights(_weighed(moments, scale), training, Share((fraction,), ())), scale)
+        fitted = fitted_weights(_weighed(moments, scale), training, Share((fraction,), ()))
+        yield Fitted(scale[:, None] * fitted.weights, blurred=fitted.blurred)
 
 
 class _Search:
@@ -144,7 +147,7 @@ class _Search:
         """Return the levels from which no step lowers the error, and the fraction of the penalty there."""
         at: Levels = (0.0,) * len(self.bands)
         error, fraction = self.tried(training, at)
-        step = FIRST if len(self.bands) > 1 else 0.0
+        step = FIRST
         while step >= LAST:
             moved = False
             for band, by in product(range(len(self.bands)), (step, -step)):
@@ -196,18 +199,6 @@ def _weighed(moments: Moments, scale: Array) -> Moments:
     return Moments(own, moments.y, replace(moments.cross, product=moments.cross.product * scale[:, None]))
 
 
-def _unscaled(fitted: Fitted, scale: Array) -> Fitted:
-    """Return weights of scaled predictors as those of the predictors as they are."""
-    pulled = fitted.adjoint
-    assert pulled is not None
-
-    def adjoint(slope: Array) -> Pull:
-        pull = pulled(scale[:, None] * slope)
-        return Pull(scale[:, None] * pull.joint, rest=(np.diag(pull.trace * scale**2), np.eye(len(scale))))
-
-    return replace(fitted, weights=scale[:, None] * fitted.weights, adjoint=adjoint, shrunk=True)
-
-
 @cache
 def _chosen(bands: tuple[int, ...], grid: tuple[float, ...]) -> Fit:
     return partial(banded, bands=bands, grid=grid)
@@ -215,10 +206,7 @@ def _chosen(bands: tuple[int, ...], grid: tuple[float, ...]) -> Fit:
 
 @dataclass(frozen=True)
 class BandedRidgeMetric(PredictiveMetric):
-    """Held-out banded ridge regression, for `superpose.partition`, which says how many columns each system has.
-
-    Of one system it is ridge regression, in float64.
-    """
+    """Held-out banded ridge regression, for `superpose.partition`, which says how many columns each system has."""
 
     bands: tuple[int, ...] = ()
     grid: tuple[float, ...] = GRID
@@ -227,6 +215,11 @@ class BandedRidgeMetric(PredictiveMetric):
     def over(self, bands: tuple[int, ...]) -> BandedRidgeMetric:
         """Return the metric for systems side by side of so many columns each."""
         return replace(self, bands=bands)
+
+    @property
+    def alone(self) -> RidgeMetric:
+        """The same of one system: ridge regression."""
+        return RidgeMetric(self.name, self.kind, self.grid)
 
     @property
     def fit(self) -> Fit:
@@ -240,7 +233,9 @@ class BandedRidgeMetric(PredictiveMetric):
 
     def planned(self, plan: Plan) -> MomentMetric:
         """Return the metric for the folds of `plan`: of predictors as they are, each system apart."""
-        return replace(super().planned(plan), in_parts=None)
+        if not self.bands:
+            raise DataError(f"{self.name} is of several systems together; expected ridge_r2 or ridge_r for one.")
+        return replace(super().planned(plan), in_parts=None, influence=None, no_interval=NO_INTERVAL)
 
 
 BANDED_R = BandedRidgeMetric("banded_r", ("r", "pooled"))

@@ -104,14 +104,14 @@ class Influence:
     own : callable or None
         Own sums → x → what each row adds to the sums of one system, a dataclass of arrays; equal functions are
         evaluated once a system.
-    fewest_groups : int
-        Over fewer independent samples, or groups of them, there is no interval.
+    fewest_groups : callable or None
+        Sums → over how many independent samples, or groups of them, there is an interval.
     """
 
     rows: Callable[..., Any]
     values: Callable[[Any, Any], Array] = of_shares
     own: Callable[..., Any] | None = None
-    fewest_groups: int = 0
+    fewest_groups: Callable[[Any], int] | None = None
 
 
 @dataclass(frozen=True)

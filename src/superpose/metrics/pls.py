@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, ClassVar
@@ -11,9 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
-from superpose.files import DataError
 from superpose.messages.deprecation import renamed
-from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, is_rough, training_rows
+from superpose.metrics.components import CHOSEN, Components, as_components, counts_of, through
+from superpose.metrics.prediction import (
+    FINISH,
+    Fit,
+    Fitted,
+    Pull,
+    about_training,
+    is_rough,
+    training_rows,
+)
 from superpose.metrics.regression import PredictiveMetric, predictive_score
 from superpose.metrics.splits import Plan
 from superpose.moments import Moments
@@ -24,6 +32,8 @@ Array = NDArray[Any]
 EXHAUSTED = 1e-12
 # Groups a component: of three to six, standard errors were 1.2 to 1.4 times the spread over data sets.
 GROUPS = 10
+# Components among which a number is chosen.
+MOST = 30
 
 
 @renamed(folds="cv")
@@ -31,7 +41,7 @@ def pls(
     x: ArrayLike,
     y: ArrayLike,
     *,
-    components: int = 10,
+    components: int | str = 10,
     cv: int | ArrayLike | None = 5,
     test: float | ArrayLike | None = None,
     score: str = "r",
@@ -41,7 +51,8 @@ def pls(
     """Predict y from x through a few directions of x that covary most with y, and score held out (PLS2 regression).
 
     The predictions of scikit-learn's `PLSRegression(components, scale=False)`, from second moments. Where the
-    components that x can give are fewer, all are taken: least squares then. Products run in float64.
+    components that x can give are fewer, all are taken: least squares then. A number that is chosen is the one from 1
+    to 30 with the least squared error on left-out training folds, all units of y together. Products run in float64.
 
     Parameters
     ----------
@@ -49,7 +60,7 @@ def pls(
         Predictors.
     y : array or tensor, (…, samples, units_y)
         Targets.
-    components : int
+    components : int or "chosen"
         How many directions.
     cv, test
         As in `regression`.
@@ -63,7 +74,7 @@ def pls(
     Returns
     -------
     array or tensor, (…) or (…, units_y) for `average=None`
-        NaN where a target does not vary.
+        NaN where a target does not vary, or where one training fold leaves none to choose on.
 
     Raises
     ------
@@ -84,32 +95,51 @@ def pls(
     True
     """
     finish = choose(FINISH, "(score, average)", (score, average))
-    if isinstance(components, bool) or not isinstance(components, int | np.integer) or components < 1:
-        raise DataError(f"components is {components!r}; expected an integer of at least 1.")
     how = {"cv": cv, "test": test, "seed": seed}
-    return like_input(predictive_score)(x, y, how, _through(int(components)), finish)
+    return like_input(predictive_score)(x, y, how, _through(as_components(components)), finish)
 
 
-def partial_least_squares(moments: Moments, plan: Plan, *, components: int) -> Iterator[Fitted]:
-    """Yield each round's weights through the given number of components."""
-    for _, training in plan.rounds:
-        yield _fitted(moments, training, components)
+def partial_least_squares(moments: Moments, plan: Plan, *, components: Components) -> Iterator[Fitted]:
+    """Yield each round's weights through a number of components that is given, or chosen in its training folds."""
+    return through(counts_of(components, plan, partial(_errors, moments)), moments, plan, _fitted)
 
 
-def _fitted(moments: Moments, training: tuple[int, ...], components: int) -> Fitted:
+def _errors(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int]) -> Iterator[Array]:
+    """Yield the squared error on some folds through 1, 2, … components of others, (components, …), less y²."""
+    rows, gram = training_rows(moments.x, rest)
+    joint = rows.joint(moments)
+    repeats = gram.shape[:-2]
+    fits = {index: _steps(gram[index], joint[index], MOST) for index in np.ndindex(repeats)}
+    for left_out in left_outs:
+        square, product = about_training(moments, rows, left_out)
+        errors = np.zeros((MOST, *repeats))
+        for index, steps in fits.items():
+            directions = np.column_stack([step.direction for step in steps])
+            targets = np.column_stack([step.target for step in steps])
+            linear = np.einsum("ij,ij->j", directions, product[index] @ targets)
+            within = (directions.T @ square[index] @ directions) * (targets.T @ targets)
+            found = np.cumsum(np.cumsum(within, axis=0), axis=1).diagonal() - 2 * np.cumsum(linear)
+            # Where x has no more components, all are taken.
+            errors[:, *index] = found[np.minimum(np.arange(MOST), len(found) - 1)]
+        yield errors
+
+
+def _fitted(moments: Moments, training: tuple[int, ...], components: int | Array) -> Fitted:
     rows, gram = training_rows(moments.x, training)
     joint = rows.joint(moments)
     weights = np.zeros_like(joint)
+    counts = np.broadcast_to(components, gram.shape[:-2])
     for index in np.ndindex(weights.shape[:-2]):
-        weights[index] = sum(step.weights for step in _steps(gram[index], joint[index], components))
+        weights[index] = sum(step.weights for step in _steps(gram[index], joint[index], int(counts[index])))
 
     def adjoint(slope: Array) -> Pull:
         # Taken again: they are few products, and would be held for what may never ask for them.
         rows, gram = training_rows(moments.x, training)
         joint = rows.joint(moments)
-        return _adjoint(gram, _steps(gram, joint, components), slope)
+        return _adjoint(gram, _steps(gram, joint, int(counts)), slope)
 
-    return Fitted(weights, blurred=is_rough(moments), adjoint=adjoint)
+    # As many groups that each is no large part of what turns a direction.
+    return Fitted(weights, blurred=is_rough(moments), adjoint=adjoint, fewest_groups=GROUPS * int(counts.max()))
 
 
 @dataclass(frozen=True)
@@ -218,7 +248,7 @@ def _leading(matrix: Array) -> Array:
 
 
 @cache
-def _through(components: int) -> Fit:
+def _through(components: Components) -> Fit:
     return partial(partial_least_squares, components=components)
 
 
@@ -226,7 +256,7 @@ def _through(components: int) -> Fit:
 class PartialLeastSquaresMetric(PredictiveMetric):
     """Held-out partial least squares as a metric."""
 
-    components: int = 10
+    components: Components = 10
     exact: ClassVar[bool] = True
     settles: ClassVar[bool] = False
 
@@ -235,10 +265,6 @@ class PartialLeastSquaresMetric(PredictiveMetric):
         """Least squares through that many components."""
         return _through(self.components)
 
-    @property
-    def fewest_groups(self) -> int:
-        """As many that each is no large part of what turns a direction."""
-        return GROUPS * self.components
-
 
 PLS_R = PartialLeastSquaresMetric("pls_r", ("r", "pooled"))
+PLS_CHOSEN_R = PartialLeastSquaresMetric("pls_chosen_r", ("r", "pooled"), CHOSEN)

@@ -21,6 +21,7 @@ class Fitted:
 
     `adjoint` takes a score's derivative by the weights, (units_x, units_y), to what training rows add to the score.
     `shrunk`: a penalty keeps the leverage of groups below 1, so that held-out residuals tell how far it shrinks theirs.
+    `fewest_groups`: as in `RegressionSums`.
     """
 
     weights: Array
@@ -28,6 +29,7 @@ class Fitted:
     blurred: bool = False
     adjoint: Callable[[Array], Pull] | None = None
     shrunk: bool = False
+    fewest_groups: int = 0
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class RegressionSums:
     """Per held-out fold and unit of y, about the fold's means: prediction·target, prediction², target², residual².
 
     Each is (rounds, …, units_y), of `samples` rows in all; `reason` says why they are NaN, if they are. `blurred`: the
-    rounding of float32 products hides some direction of x; products in float64 would show it.
+    rounding of float32 products hides some direction of x; products in float64 would show it. `fewest_groups`: how many
+    independent samples, or groups of them, an interval takes where what is scored trains as well.
     """
 
     fit: Array
@@ -58,6 +61,13 @@ class RegressionSums:
     samples: int
     reason: str
     blurred: bool
+    fewest_groups: int = 0
+
+
+def unchosen(moments: Moments, what: str) -> Fitted:
+    """Return weights that are not known, where one training fold leaves none to choose something on."""
+    why = f"one training fold leaves none to choose the {what} on; use more folds"
+    return Fitted(np.full(moments.cross.product.shape[1:], np.nan), why)
 
 
 # Moments and a plan → the weights of each round.
@@ -81,7 +91,8 @@ def fitted_sums(moments: Moments, *, plan: Plan, fit: Fit) -> RegressionSums:
             parts.append(_evaluated(moments, held_out, training, fitted.weights))
     agreement, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
     samples = int(over(moments.x.samples, plan.held_out))
-    return RegressionSums(agreement, prediction, target, residual, tuple(fits), samples, reason, blurred)
+    fewest = max(fitted.fewest_groups for fitted in fits)
+    return RegressionSums(agreement, prediction, target, residual, tuple(fits), samples, reason, blurred, fewest)
 
 
 @dataclass(frozen=True)
@@ -175,6 +186,18 @@ def about_means(moments: Moments, fold: int) -> tuple[Array, Array]:
     return about(square, n, mean_x, mean_x), about(product, n, mean_x, mean_y)
 
 
+def about_training(moments: Moments, rows: Training, fold: int) -> tuple[Array, Array]:
+    """Return X'X and X'Y of a fold's rows about the means of training rows, 0 for predictors constant in these."""
+    x, y, n = moments.x, moments.y, int(moments.x.samples[fold])
+    mean_y = over(y.total, rows.folds) / rows.samples
+    found = []
+    for products, total, mean in ((x.square, x.total, rows.mean), (moments.cross.product, y.total, mean_y)):
+        moved = products[fold] - rows.mean[..., :, None] * total[fold][..., None, :]
+        moved -= (x.total[fold] - n * rows.mean)[..., :, None] * mean[..., None, :]
+        found.append(np.where(rows.still[..., :, None], 0.0, moved))
+    return found[0], found[1]
+
+
 def about(products: Array, samples: int, mean_x: Array, mean_y: Array) -> Array:
     """Return the sums of products of so many rows about their means."""
     # Memory that was never written costs as much as the arithmetic: one array holds what is subtracted, and the result.
@@ -252,7 +275,13 @@ def joined_units(parts: Sequence[RegressionSums]) -> RegressionSums:
         samples=parts[0].samples,
         reason=next((part.reason for part in parts if part.reason), ""),
         blurred=any(part.blurred for part in parts),
+        fewest_groups=max(part.fewest_groups for part in parts),
     )
+
+
+def groups_needed(sums: RegressionSums) -> int:
+    """Return how many independent samples or groups an interval takes."""
+    return sums.fewest_groups
 
 
 def counted_units(sums: RegressionSums) -> int:

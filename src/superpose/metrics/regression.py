@@ -24,6 +24,7 @@ from superpose.metrics.prediction import (
     Training,
     counted_units,
     fitted_sums,
+    groups_needed,
     is_rough,
     training_rows,
     why_not,
@@ -239,11 +240,6 @@ class PredictiveMetric:
         return 0, 0
 
     @property
-    def fewest_groups(self) -> int:
-        """How many groups an interval takes where what is scored trains as well."""
-        return 0
-
-    @property
     def invariances(self) -> frozenset[str]:
         """Those of the predictors that hold for the targets too: pooled scores do not see a rotation of y's units."""
         rotations = {"rotation"} if self.kind[1] == "pooled" else set()
@@ -264,7 +260,7 @@ class PredictiveMetric:
             score=FINISH[self.kind],
             why=why_not,
             influence=Influence(
-                _planned_rows(plan, self.fit, self.kind), fewest_groups=self.fewest_groups if plan.in_turn else 0
+                _planned_rows(plan, self.fit, self.kind), fewest_groups=groups_needed if plan.in_turn else None
             ),
             bounds=BOUNDS[self.kind[0]],
             in_parts=self._in_parts(plan) if self.kind[1] == "units" else None,

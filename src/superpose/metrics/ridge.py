@@ -22,10 +22,20 @@ from superpose.metrics.prediction import (
     fitted_sums,
     is_rough,
     over,
+    unchosen,
 )
 from superpose.metrics.regression import PredictiveMetric, fitted_weights, predictive_score
-from superpose.metrics.solving import BLUR, TINY
-from superpose.metrics.spectrum import GRID, LOST, Spectrum, coordinates, inner, spectrum_of, turned
+from superpose.metrics.solving import BLUR
+from superpose.metrics.spectrum import (
+    GRID,
+    LOST,
+    by_training,
+    coordinates,
+    inner,
+    left_out_errors,
+    spectrum_of,
+    trained,
+)
 from superpose.metrics.splits import Plan
 from superpose.moments import Moments
 
@@ -34,7 +44,6 @@ Array = NDArray[Any]
 # Penalties whose errors on each fold differ by less, as shares of y², are as good as one another where rounding cannot
 # tell which is better.
 EQUAL = BLUR / 10
-NONE_TO_CHOOSE_ON = "one training fold leaves none to choose the penalty on; use more folds"
 
 
 @renamed(folds="cv")
@@ -116,8 +125,7 @@ def settled_ridge(moments: Moments, plan: Plan, *, choices: Mapping[tuple[int, .
     """Yield each round's weights under a penalty that is chosen."""
     for _, training in plan.rounds:
         if len(training) < 2:
-            shape = moments.cross.product.shape[1:]
-            yield Fitted(np.full(shape, np.nan), NONE_TO_CHOOSE_ON)
+            yield unchosen(moments, "penalty")
             continue
         choice = choices[training]
         share = Share(tuple(choice.fractions.ravel().tolist()), choice.fractions.shape)
@@ -150,14 +158,9 @@ class Choice:
 
 def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[tuple[int, ...], Choice]:
     """Return what is chosen for each set of training folds: what is left without two folds serves two rounds."""
-    uses = inner(plan)
-    found: dict[tuple[int, ...], list[Array]] = {}
-    for rest, cases in uses.items():
-        # Sums in float32 may overflow, which then leaves the choice to float64.
-        with np.errstate(over="ignore", invalid="ignore"):
-            errors = errors_left_out(moments, rest, [left_out for left_out, _ in cases], fractions)
-        for (_, training), error in zip(cases, errors, strict=True):
-            found.setdefault(training, []).append(error)
+    # Sums in float32 may overflow, which then leaves the choice to float64.
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = by_training(plan, lambda rest, left_outs: errors_left_out(moments, rest, left_outs, fractions))
     return {training: _best(np.stack(errors), fractions) for training, errors in found.items()}
 
 
@@ -172,60 +175,27 @@ def _best(errors: Array, fractions: Array) -> Choice:
     return Choice(fractions[best[0]], certain)
 
 
-def _trained(moments: Moments, s: Spectrum) -> Array:
-    """Return V'X'Y of the training rows about their means."""
-    x, partners = moments.x, moments.cross.partners
-    if x.rows is None or partners is None:
-        found: Array = np.swapaxes(s.vectors, -1, -2) @ s.rows.joint(moments)
-        return found
-    # About their mean, coordinates add up to nothing: targets need not be.
-    targets = partners[0][np.isin(x.rows.folds, s.rows.folds)]
-    return coordinates(x, s, s.rows.folds).T @ targets
-
-
-def _linear(moments: Moments, s: Spectrum, left_out: int, trained: Array, mean_y: Array) -> Array:
-    """Return the diagonal of V'X'Y Z', of rows of one fold about the means of the training rows, with Z = `trained`."""
-    x, y, partners = moments.x, moments.y, moments.cross.partners
-    if x.rows is not None and partners is not None:
-        targets = partners[0][x.rows.folds == left_out] - mean_y.astype(trained.dtype)
-        return np.einsum("ij,ij->i", trained, coordinates(x, s, (left_out,)).T @ targets).astype(np.float64)
-    u, n, total_x, total_y = s.rows.mean, x.samples[left_out], x.total[left_out], y.total[left_out]
-    back = np.swapaxes(s.vectors, -1, -2)
-    joint = back @ moments.cross.product[left_out].astype(x.precision)
-    linear: Array = np.einsum("...ij,...ij->...i", trained, joint).astype(np.float64)
-    for by_x, by_y in ((u, total_y), (total_x - n * u, mean_y)):
-        linear -= _times(back, by_x) * _times(trained, by_y)
-    return linear
-
-
 def errors_left_out(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], fractions: Array) -> list[Array]:
     """Return the squared error on each of some folds of weights from others, its rounding, and y²: (3, penalties, …).
 
-    With weights W = V D V'X'Y the error is y² − 2 d·b + d'M d, quadratic in the diagonal d of D. Rounding of X'X and
-    X'Y by parts ε moves it by ε (√s |W| + |y|)², with s the largest eigenvalue.
+    Rounding of X'X and X'Y by parts ε moves the error by ε (√s |W| + |y|)², with s the largest eigenvalue.
     """
-    x, y, kind = moments.x, moments.y, moments.x.precision
-    s = spectrum_of(x, rest)
-    w = over(y.total, rest) / s.rows.samples
-    trained = _trained(moments, s)
-    squares = trained @ np.swapaxes(trained, -1, -2)
+    kind = moments.x.precision
+    s = spectrum_of(moments.x, rest)
+    fit = trained(moments, s)
     penalties = fractions.reshape(-1, *(1,) * np.ndim(s.unit)) * np.ones_like(s.unit)
     d = s.shrinkage(penalties)
     eps, largest = np.finfo(kind).eps, s.values.max(-1)
-    length = largest * np.einsum("p...i,...ii->p...", d**2, squares)
+    length = largest * np.einsum("p...i,...i->p...", d**2, np.square(fit).sum(-1))
     # Of directions that small no digit is left.
     lost = LOST * eps * largest > s.least + penalties * s.unit
     found = []
-    for left_out in left_outs:
-        n, total_y = x.samples[left_out], y.total[left_out]
-        target = np.maximum((y.diagonal[left_out] - 2 * w * total_y + n * w**2).sum(-1), TINY)
-        linear = _linear(moments, s, left_out, trained, w)
-        quadratic = turned(x, s, left_out) * squares
-        within = np.moveaxis(np.moveaxis(d, 0, -2).astype(kind) @ quadratic, -2, 0)
-        fit = np.einsum("p...i,...i->p...", d, linear)
-        error = target - 2 * fit + np.einsum("p...i,p...i->p...", within, d)
-        rounding = np.where(lost, np.inf, eps * (np.sqrt(length) + np.sqrt(target)) ** 2)
-        found.append(np.stack([error, rounding, np.broadcast_to(target, error.shape)]))
+    for one in left_out_errors(moments, s, fit, left_outs):
+        within = np.moveaxis(np.moveaxis(d, 0, -2).astype(kind) @ one.square, -2, 0)
+        fitted = np.einsum("p...i,...i->p...", d, one.linear)
+        error = one.target - 2 * fitted + np.einsum("p...i,p...i->p...", within, d)
+        rounding = np.where(lost, np.inf, eps * (np.sqrt(length) + np.sqrt(one.target)) ** 2)
+        found.append(np.stack([error, rounding, np.broadcast_to(one.target, error.shape)]))
     return found
 
 
@@ -242,18 +212,12 @@ def permuted_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> 
     for held_out, training in plan.rounds:
         s = spectrum_of(x, training)
         shrunk = s.shrinkage(choices[training].fractions[None])[0]
-        weights = shrunk[:, None].astype(x.precision) * _trained(moments, s)
+        weights = shrunk[:, None].astype(x.precision) * trained(moments, s)
         predicted, target = coordinates(x, s, (held_out,)) @ weights, partners[0][x.rows.folds == held_out]
         target = target - (over(y.total, training) / s.rows.samples).astype(target.dtype)
         parts.append(evaluated(predicted, target, y.diagonal[held_out], y.resolution))
     agreement, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
     return RegressionSums(agreement, prediction, target, residual, (), int(over(x.samples, plan.held_out)), "", False)
-
-
-def _times(matrix: Array, vector: Array) -> Array:
-    """Return matrix · vector, repeats apart."""
-    product: Array = (matrix @ vector.astype(matrix.dtype)[..., None])[..., 0]
-    return product
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,8 +17,9 @@ from superpose.metrics.prediction import (
     training_of,
     training_rows,
 )
+from superpose.metrics.solving import TINY
 from superpose.metrics.splits import Plan
-from superpose.moments import Own
+from superpose.moments import Moments, Own
 
 Array = NDArray[Any]
 
@@ -36,6 +38,20 @@ def inner(plan: Plan) -> dict[tuple[int, ...], list[tuple[int, tuple[int, ...]]]
         for left_out in training if len(training) > 1 else ():
             uses.setdefault(tuple(f for f in training if f != left_out), []).append((left_out, training))
     return uses
+
+
+def by_training(
+    plan: Plan, errors: Callable[[tuple[int, ...], Sequence[int]], Iterable[Array]]
+) -> dict[tuple[int, ...], list[Array]]:
+    """Return, for each set of training folds, the errors on each of its folds of fits on its others.
+
+    `errors` gives them from the folds of a fit and those that it is tried on: two rounds share it.
+    """
+    found: dict[tuple[int, ...], list[Array]] = {}
+    for rest, cases in inner(plan).items():
+        for (_, training), error in zip(cases, errors(rest, [left_out for left_out, _ in cases]), strict=True):
+            found.setdefault(training, []).append(error)
+    return found
 
 
 @dataclass(frozen=True)
@@ -122,3 +138,55 @@ def turned(x: Own, s: Spectrum, left_out: int) -> Array:
         return found
 
     return x.keep_for_partners((turned, s.rows.folds, left_out), made)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """The squared error on left-out rows of weights V D V'X'Y: `target` − 2 d·`linear` + d'`square` d, D = diag(d)."""
+
+    target: Array
+    linear: Array
+    square: Array
+
+
+def left_out_errors(moments: Moments, s: Spectrum, fit: Array, left_outs: Sequence[int]) -> Iterator[LeftOut]:
+    """Yield the error on some folds of weights from others, of spectrum `s` and of `fit` = `trained` of them."""
+    x, y = moments.x, moments.y
+    w = over(y.total, s.rows.folds) / s.rows.samples
+    squares = fit @ np.swapaxes(fit, -1, -2)
+    for left_out in left_outs:
+        n, total_y = x.samples[left_out], y.total[left_out]
+        target = np.maximum((y.diagonal[left_out] - 2 * w * total_y + n * w**2).sum(-1), TINY)
+        yield LeftOut(target, _linear(moments, s, left_out, fit, w), turned(x, s, left_out) * squares)
+
+
+def trained(moments: Moments, s: Spectrum) -> Array:
+    """Return V'X'Y of the training rows about their means."""
+    x, partners = moments.x, moments.cross.partners
+    if x.rows is None or partners is None:
+        found: Array = np.swapaxes(s.vectors, -1, -2) @ s.rows.joint(moments)
+        return found
+    # About their mean, coordinates add up to nothing: targets need not be.
+    targets = partners[0][np.isin(x.rows.folds, s.rows.folds)]
+    return coordinates(x, s, s.rows.folds).T @ targets
+
+
+def _linear(moments: Moments, s: Spectrum, left_out: int, fit: Array, mean_y: Array) -> Array:
+    """Return the diagonal of V'X'Y Z', of rows of one fold about the means of the training rows, with Z = `fit`."""
+    x, y, partners = moments.x, moments.y, moments.cross.partners
+    if x.rows is not None and partners is not None:
+        targets = partners[0][x.rows.folds == left_out] - mean_y.astype(fit.dtype)
+        return np.einsum("ij,ij->i", fit, coordinates(x, s, (left_out,)).T @ targets).astype(np.float64)
+    u, n, total_x, total_y = s.rows.mean, x.samples[left_out], x.total[left_out], y.total[left_out]
+    back = np.swapaxes(s.vectors, -1, -2)
+    joint = back @ moments.cross.product[left_out].astype(x.precision)
+    linear: Array = np.einsum("...ij,...ij->...i", fit, joint).astype(np.float64)
+    for by_x, by_y in ((u, total_y), (total_x - n * u, mean_y)):
+        linear -= _times(back, by_x) * _times(fit, by_y)
+    return linear
+
+
+def _times(matrix: Array, vector: Array) -> Array:
+    """Return matrix · vector, repeats apart."""
+    product: Array = (matrix @ vector.astype(matrix.dtype)[..., None])[..., 0]
+    return product

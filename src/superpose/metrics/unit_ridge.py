@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.metrics.metric import InParts, MomentMetric
-from superpose.metrics.prediction import Fit, Fitted, Pull, counted_units, is_rough, over
+from superpose.metrics.prediction import Fit, Fitted, Pull, counted_units, is_rough, over, unchosen
 from superpose.metrics.regression import PredictiveMetric
-from superpose.metrics.spectrum import GRID, LOST, Spectrum, inner, spectrum_of, turned
+from superpose.metrics.spectrum import GRID, LOST, Spectrum, by_training, inner, spectrum_of, turned
 from superpose.metrics.splits import Plan
 from superpose.moments import Moments
 
@@ -26,9 +26,7 @@ def unit_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> Iter
     choices = _choices(moments, plan, np.array(grid))
     for _, training in plan.rounds:
         if len(training) < 2:
-            shape = moments.cross.product.shape[1:]
-            why = "one training fold leaves none to choose the penalties on; use more folds"
-            yield Fitted(np.full(shape, np.nan), why)
+            yield unchosen(moments, "penalties")
             continue
         yield _fitted(moments, training, choices[training])
 
@@ -59,12 +57,8 @@ def _shrinkage(s: Spectrum, penalties: Array) -> Array:
 
 def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[Folds, Array]:
     """Return the best fraction of each target for each set of training folds, (…, units_y)."""
-    found: dict[Folds, Array] = {}
-    for rest, cases in inner(plan).items():
-        errors = _errors(moments, rest, [left_out for left_out, _ in cases], fractions)
-        for (_, training), error in zip(cases, errors, strict=True):
-            found[training] = found[training] + error if training in found else error
-    return {training: fractions[np.argmin(errors, axis=0)] for training, errors in found.items()}
+    found = by_training(plan, lambda rest, left_outs: _errors(moments, rest, left_outs, fractions))
+    return {training: fractions[np.argmin(sum(errors), axis=0)] for training, errors in found.items()}
 
 
 def _errors(moments: Moments, rest: Folds, left_outs: Sequence[int], fractions: Array) -> Iterator[Array]:

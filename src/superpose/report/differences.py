@@ -98,16 +98,21 @@ def _partitioned(target: str, metric: str, rows: pd.DataFrame) -> str:
     if np.isnan(together.score):
         return f"{target}: {metric} could not be computed ({together.why})."
     opening = f"{target} from {_listed(names)} together: {metric} is {together.score:.3f}"
+    sure = np.isfinite(together.low)
+    opening += f" ({together.low:.3f} to {together.high:.3f})" if sure else ""
     adding = _listed([_added(name, parts[name + BEYOND_THE_REST]) for name in names])
     shared: Any = parts["shared"]
     ending = "" if np.isnan(shared.score) or not metric.endswith("r2") else f"; {shared.score:.3f} is shared"
-    return f"{opening} ({together.low:.3f} to {together.high:.3f}); {adding}{ending}."
+    ending += "" if sure else f" ({together.why})"
+    return f"{opening}; {adding}{ending}."
 
 
 def _added(name: str, row: Any) -> str:
     p = row.p if np.isnan(row.p_adjusted) else row.p_adjusted
     if np.isnan(row.score):
         return f"what {name} adds could not be computed ({row.why})"
+    if np.isnan(p):
+        return f"{name} adds {row.score:.3f}{BEYOND_THE_REST} (no p-value)"
     if p <= LEVEL:
         return f"{name} adds {row.score:.3f}{BEYOND_THE_REST} ({_p(p)})"
     return f"{name} adds nothing significant ({row.score:.3f}, {_p(p)})"
