@@ -1,11 +1,13 @@
 """Content of pairs of known truth: which features both hold, what their packing makes of it, and the verdict."""
 
 import html
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import superpose as sp
 from superpose.files import DataError
@@ -281,6 +283,27 @@ class TestTextAndPicture:
         assert beside[0] == "same\npacked differently"
         assert beside[-1] == "other\namong half\npacked differently"
         save(picture(found.table), tmp_path / "content")
+
+    @pytest.mark.parametrize("width", [3.5, 7.0])
+    def test_words_of_the_picture_stay_in_it_and_apart(self, found, width):
+        names = {"other": "a network of many letters, 2", "half": "another one of many letters"}
+        table = found.table.replace({"system_a": names, "system_b": names})
+        told = [
+            f"{names['other']} among {names['half']}" if " among " in verdict else verdict for verdict in table.verdict
+        ]
+        figure = picture(table.assign(verdict=told), width=width)
+        FigureCanvasAgg(figure).draw()
+        scores, shares = figure.axes
+        beside = [text.get_window_extent() for text in shares.texts]
+        named = [label.get_window_extent() for label in scores.get_yticklabels()]
+        keys = figure.legends[0].get_window_extent()
+        page = figure.bbox
+        for box in [*beside, *named, keys]:
+            assert page.x0 <= box.x0 <= box.x1 <= page.x1
+            assert page.y0 <= box.y0 <= box.y1 <= page.y1
+        assert keys.y0 >= scores.bbox.y1
+        assert all(upper.y0 >= lower.y1 for upper, lower in itertools.pairwise(beside))
+        assert not scores.xaxis.label.get_window_extent().overlaps(shares.xaxis.label.get_window_extent())
 
     def test_report(self, found, tmp_path):
         page = found.report(tmp_path / "content.html", title="Five systems").read_text(encoding="utf-8")

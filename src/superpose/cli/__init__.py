@@ -65,7 +65,7 @@ app.command(
 app.command(
     "superpose.cli.sweep:app",
     name="sweep",
-    help="Look after folders of results: what is finished, whether it is intact, several brought together.",
+    help="Inspect, verify and merge result folders.",
 )
 app.command(doctor, help_epilogue="Example: superpose doctor")
 app.command(demo, help_epilogue="Example: superpose demo --out demo-results")

@@ -14,7 +14,7 @@ from superpose.files import PartError
 
 app = App(
     name="sweep",
-    help="Look after folders of results: what is finished, whether it is intact, several brought together.",
+    help="Inspect, verify and merge result folders.",
     help_format="markdown",
     help_epilogue="Example: superpose sweep status figures/cells",
     result_action="return_none",

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 # Colours of Okabe and Ito (2008); the marker says the same again.
 CONTENT, PACKED, RAW = ("^", "#D55E00"), ("D", "#009E73"), ("o", "#0072B2")
 BARS = ("#56B4E9", "#E69F00")
-ROW, HEAD, FOOT = 0.46, 0.68, 0.5
-SMALL = 8
-# Letters of a name that fit beside the bars.
-LONGEST = 16
+# Inches: of a row, below all rows, beside names, and from which width on a figure has the letters of a page.
+ROW, FOOT, MARGIN, WIDE = 0.46, 0.5, 0.2, 5.0
+# The mean width of a letter in its size, and the letters of a name beside the bars.
+LETTER, LONGEST = 0.57, 16
 TICKS = (0.0, 0.5, 1.0)
 
 
@@ -35,7 +35,7 @@ def picture(table: pd.DataFrame, *, width: float = 7.0) -> Figure:
     table : pandas.DataFrame
         Of `superpose.content`.
     width : float
-        In inches.
+        In inches: 7 for the width of a page, 3.5 for a column.
 
     Returns
     -------
@@ -53,32 +53,59 @@ def picture(table: pd.DataFrame, *, width: float = 7.0) -> Figure:
     """
     from matplotlib.figure import Figure
 
-    height = HEAD + ROW * len(table) + FOOT
+    rows = table.to_dict("records")
+    names = [f"{shorten(row['system_a'])}\n{shorten(row['system_b'])}" for row in rows]
+    told = [_told(row) for row in rows]
+    wide = width >= WIDE
+    points, columns = (8, 2) if wide else (6.5, 1)
+    letter = LETTER * points / 72
+    left, right = (
+        MARGIN + letter * max(len(line) for text in texts for line in text.split("\n")) for texts in (names, told)
+    )
+    head = 0.2 + (3 if wide else 5) * 1.3 * points / 72
+    height = head + ROW * len(rows) + FOOT
     figure = Figure(figsize=(width, height))
     grid = figure.add_gridspec(
-        1, 2, left=0.2, right=0.78, bottom=FOOT / height, top=1 - HEAD / height, wspace=0.16, width_ratios=(3, 2)
+        1,
+        2,
+        left=left / width,
+        right=1 - right / width,
+        bottom=FOOT / height,
+        top=1 - head / height,
+        wspace=0.16,
+        width_ratios=(3, 2),
     )
     scores = figure.add_subplot(grid[0])
     shares = figure.add_subplot(grid[1], sharey=scores)
-    rows = table.to_dict("records")
     _draw_scores(scores, rows)
     _draw_shares(shares, rows)
-    names = [f"{shorten(row['system_a'])}\n{shorten(row['system_b'])}" for row in rows]
-    scores.set_yticks(range(len(rows)), names, fontsize=SMALL, parse_math=False)
+    scores.set_xlabel("CKA", fontsize=points)
+    shares.set_xlabel("share of features held" if wide else "share of\nfeatures held", fontsize=points)
+    scores.set_yticks(range(len(rows)), names, parse_math=False)
     scores.set_ylim(len(rows) - 0.5, -0.5)
-    for place, row in enumerate(rows):
+    for axes in (scores, shares):
+        axes.tick_params(labelsize=points)
+        axes.set_xticks(TICKS, [f"{tick:g}" for tick in TICKS])
+    for place, words in enumerate(told):
         shares.annotate(
-            _told(row),
+            words,
             (1.02, place),
             xycoords=("axes fraction", "data"),
             va="center",
-            fontsize=SMALL,
+            fontsize=points,
             annotation_clip=False,
             parse_math=False,
         )
-    legend: dict[str, Any] = {"frameon": False, "fontsize": SMALL, "labelspacing": 0.2}
-    figure.legend(*scores.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.18, 1), **legend)
-    figure.legend(*shares.get_legend_handles_labels(), loc="upper left", bbox_to_anchor=(0.53, 1), **legend)
+    figure.legend(
+        handles=[handle for axes in (scores, shares) for handle in axes.get_legend_handles_labels()[0]],
+        loc="upper left",
+        bbox_to_anchor=(left / width, 1),
+        ncols=columns,
+        frameon=False,
+        fontsize=points,
+        labelspacing=0.2,
+        borderpad=0.2,
+    )
     return figure
 
 
@@ -96,8 +123,6 @@ def _draw_scores(axes: Axes, rows: list[dict[Any, Any]]) -> None:
     ):
         axes.scatter(value[name], places, marker=marker, color=colour, s=28, label=label, zorder=3)
     axes.set_xlim(-0.05, 1.05)
-    axes.set_xticks(TICKS)
-    axes.set_xlabel("CKA")
     axes.grid(axis="x", color="0.9")
 
 
@@ -109,8 +134,6 @@ def _draw_shares(axes: Axes, rows: list[dict[Any, Any]]) -> None:
     ):
         axes.barh(places + shift, [row[name] for row in rows], height=0.3, color=colour, label=label)
     axes.set_xlim(0, 1)
-    axes.set_xticks(TICKS)
-    axes.set_xlabel("share of features held")
     axes.tick_params(labelleft=False)
 
 
