@@ -46,8 +46,8 @@ class TestEveryFigure:
     def test_documents_every_option(self, name):
         for function in (figure(name).study, figure(name).draw):
             for option in inspect.signature(function).parameters:
-                header = rf"^    (\w+, )*{option}(, \w+)* : "
-                assert re.search(header, function.__doc__, re.M), f"{function.__name__}: {option}"
+                header = rf"^(\w+, )*{option}(, \w+)* : "
+                assert re.search(header, inspect.getdoc(function), re.M), f"{function.__name__}: {option}"
 
     def test_is_one_command(self, name, tmp_path, capsys):
         out = tmp_path / "figures"
