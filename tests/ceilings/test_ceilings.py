@@ -796,7 +796,7 @@ class TestOfPairs:
         assert found.ceiling_why["procrustes"] == UNKNOWN
         assert set(found.index[found.ceiling.notna()]) == {
             *("cka_debiased", "cka_grouped", "rsa", "ols_r", "ols_r2", "ols_r_units", "ols_r2_units"),
-            *("ridge_r", "ridge_r2", "ridge_r_units", "ridge_r2_units", "pls_r"),
+            *("ridge_r", "ridge_r2", "ridge_r_units", "ridge_r2_units", "pls_r", "pls_chosen_r", "pcr_r"),
             *("ridge_unit_r", "ridge_unit_r2", "ridge_unit_r_units", "ridge_unit_r2_units"),
         }
 

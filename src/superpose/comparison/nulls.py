@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from superpose.moments import Cross, Moments, RowReader
 from superpose.statistics import p_value
 
 Array = NDArray[Any]
+
+# Permutations whose products are worked on at once, and the bytes that those may take.
+MOST_AT_ONCE, BYTES_AT_ONCE = 64, 2**23
 
 
 @dataclass(frozen=True)
@@ -58,32 +62,67 @@ def _permuted(part: Part, metrics: Sequence[tuple[Any, Sequence[int]]], design: 
     few = any(own.rows is not None for own in (pair.moments.x, pair.moments.y)) if pair.over else False
     every = [_all_rows(take, pair) for take in pair.read] if few else []
     scores: dict[Way, list[float]] = {}
-    for number, index in enumerate(design.exchange.draw(design.permutations, design.seed)):
-        cross = _crossed(pair, index, norms[0], norms[1][index])
-        if few:
-            back = np.empty_like(index)
-            back[index] = np.arange(len(index))
-            cross = replace(cross, partners=(every[1][index], every[0][back]))
-        moments = Moments(pair.moments.x, pair.moments.y, cross)
-        # Permutations inside folds leave the systems' own sums as they are.
-        scored = Moments(pair.scored.x, pair.scored.y, cross.merged(design.plan.held_out))
-        forward = (moments, scored)
-        backward = (moments.swapped(), scored.swapped())
-        for way, (direction, (whole, held_out)) in enumerate(zip(directions, (forward, backward), strict=True)):
-            shared: dict[Any, Any] = {}
-            for metric in (m for m, ways in metrics if way in ways):
-                if isinstance(metric, MomentMetric):
-                    family = metric.family
-                    if family not in shared:
-                        terms = whole if family.split else held_out
-                        shared[family] = family.permuted(sums_of(direction, metric), terms)
-                    value = float(metric.score(shared[family]))
-                else:
-                    again = (originals[0][design.scored], originals[1][index][design.scored])
-                    value = float(metric(*(again[::-1] if way else again)))
-                scores.setdefault((metric.name, way), []).append(value)
-        design.progress(f"null {pair.names[0]} {pair.names[1]}", number + 1, design.permutations)
+    for some in _batches(design, pair):
+        crosses = [_crossed(pair, index, norms, every) for index in some]
+        for way, direction in enumerate(directions):
+            asked = [metric for metric, ways in metrics if way in ways]
+            several = [metric for metric in asked if isinstance(metric, MomentMetric) and metric.family.several]
+            found = _together(direction, several, _moments(pair.moments, _stacked(crosses), way)) if several else {}
+            alone = [metric for metric in asked if metric.name not in found]
+            for index, cross in zip(some, crosses, strict=True) if alone else ():
+                again = (originals[0][design.scored], originals[1][index][design.scored])
+                # Permutations inside folds leave the systems' own sums as they are.
+                whole = _moments(pair.moments, cross, way)
+                scored = _moments(pair.scored, cross.merged(design.plan.held_out), way)
+                for name, value in _one(direction, alone, whole, scored, again[::-1] if way else again).items():
+                    found.setdefault(name, []).append(value)
+            for name, values in found.items():
+                scores.setdefault((name, way), []).extend(values)
+        done = len(next(iter(scores.values()))) if scores else design.permutations
+        design.progress(f"null {pair.names[0]} {pair.names[1]}", done, design.permutations)
     return {key: np.array(values) for key, values in scores.items()}
+
+
+def _batches(design: Design, pair: Pair) -> Iterator[list[NDArray[np.int64]]]:
+    """Yield permutations, so many at once that their products lie in cache, whatever they are taken for."""
+    folds, p, q = pair.moments.cross.product.shape
+    one = 8 * max(folds * p * q, len(design.folds) * (p + q))
+    size = max(1, min(MOST_AT_ONCE, BYTES_AT_ONCE // one))
+    draws = design.exchange.draw(design.permutations, design.seed)
+    while some := list(islice(draws, size)):
+        yield some
+
+
+def _moments(of: Moments, cross: Cross, way: int) -> Moments:
+    moments = Moments(of.x, of.y, cross)
+    return moments.swapped() if way else moments
+
+
+def _together(pair: Pair, metrics: Sequence[MomentMetric], moments: Moments) -> dict[str, list[float]]:
+    """Return each metric's scores over several permutations at once."""
+    first = {metric.family: metric for metric in metrics}
+    sums = {family: family.permuted(sums_of(pair, metric), moments) for family, metric in first.items()}
+    count = moments.cross.product.shape[1]
+    # Where there is no score, it is one NaN for all.
+    scores = {metric.name: np.broadcast_to(metric.score(sums[metric.family]), count) for metric in metrics}
+    return {name: values.tolist() for name, values in scores.items()}
+
+
+def _one(
+    pair: Pair, metrics: Sequence[Any], whole: Moments, scored: Moments, responses: tuple[Array, Array]
+) -> dict[str, float]:
+    """Return each metric's score over one permutation, from the sums of all folds or of those scored, or from rows."""
+    sums: dict[Any, Any] = {}
+    found = {}
+    for metric in metrics:
+        if not isinstance(metric, MomentMetric):
+            found[metric.name] = float(metric(*responses))
+            continue
+        family = metric.family
+        if family not in sums:
+            sums[family] = family.permuted(sums_of(pair, metric), whole if family.split else scored)
+        found[metric.name] = float(metric.score(sums[family]))
+    return found
 
 
 def _all_rows(take: RowReader, pair: Pair) -> Array:
@@ -95,16 +134,27 @@ def _all_rows(take: RowReader, pair: Pair) -> Array:
     return rows
 
 
-def _crossed(pair: Pair, index: NDArray[np.int64], norm_x: Array, norm_y: Array) -> Cross:
+def _crossed(pair: Pair, index: NDArray[np.int64], norms: Sequence[Array], every: Sequence[Array]) -> Cross:
     """Return the crossed products of permuted rows by fold; centred rows need no other crossed sum."""
+    norm_x, norm_y = norms[0], norms[1][index]
     crossed = np.zeros_like(pair.moments.cross.product)
-    norms = np.zeros(len(crossed))
+    both = np.zeros(len(crossed))
     take_x, take_y = pair.read
     for fold, rows in pair.blocks:
         crossed[fold] += take_x(rows).T @ take_y(index[rows])
-        norms[fold] += np.multiply(norm_x[rows], norm_y[rows], dtype=np.float64).sum()
+        both[fold] += np.multiply(norm_x[rows], norm_y[rows], dtype=np.float64).sum()
     empty = np.zeros((len(crossed), 0))
-    return Cross(crossed, norms, empty, empty)
+    back = np.empty_like(index)
+    back[index] = np.arange(len(index))
+    return Cross(crossed, both, empty, empty, (every[1][index], every[0][back]) if every else None)
+
+
+def _stacked(crosses: Sequence[Cross]) -> Cross:
+    """Return the products and partners of several permutations along an axis of their own."""
+    product = np.stack([cross.product for cross in crosses], axis=1)
+    partners = [cross.partners for cross in crosses if cross.partners is not None]
+    both = (np.stack([one for one, _ in partners]), np.stack([other for _, other in partners])) if partners else None
+    return Cross(product, crosses[0].norms, crosses[0].norm_y, crosses[0].norm_x, both)
 
 
 def null_columns(null: Null, sign: float, design: Design) -> dict[str, Any]:

@@ -62,6 +62,8 @@ class Family:
         Moments → sums.
     permuted : callable
         (sums, moments) → the sums after y's rows were permuted within folds, both about their means.
+    several : bool
+        Whether `permuted` takes the products of several permutations at once, along an axis behind the folds.
     split : bool
         Whether something is fitted on some folds and scored on others, and so needs the moments of all.
     exact : bool
@@ -72,6 +74,7 @@ class Family:
 
     sums: Callable[[Moments], Any]
     permuted: Callable[[Any, Moments], Any]
+    several: bool = False
     split: bool = False
     exact: bool = False
     squares: bool = True

@@ -163,13 +163,14 @@ def _evaluated(
 
 
 def evaluated(predicted: Array, target: Array, square: Array, resolution: float) -> tuple[Array, Array, Array, Array]:
-    """Return the four sums of `RegressionSums` from predictions and targets about one point, (rows, units).
+    """Return the four sums of `RegressionSums` from predictions and targets about one point, (…, rows, units).
 
     `square` is the sum of squares that targets are a difference from, in products of that `resolution`.
     """
-    n = len(predicted)
-    mean_p, mean_t = (part.mean(axis=0, dtype=np.float64) for part in (predicted, target))
-    products = (np.einsum("ij,ij->j", a, b) for a, b in ((predicted, target), (predicted, predicted), (target, target)))
+    n = predicted.shape[-2]
+    mean_p, mean_t = (part.mean(axis=-2, dtype=np.float64) for part in (predicted, target))
+    pairs = ((predicted, target), (predicted, predicted), (target, target))
+    products = (np.einsum("...ij,...ij->...j", a, b) for a, b in pairs)
     fit, prediction, variation = (part.astype(np.float64) for part in products)
     fit -= n * mean_p * mean_t
     prediction -= n * mean_p**2
@@ -202,7 +203,7 @@ def about(products: Array, samples: int, mean_x: Array, mean_y: Array) -> Array:
     """Return the sums of products of so many rows about their means."""
     # Memory that was never written costs as much as the arithmetic: one array holds what is subtracted, and the result.
     out = (samples * mean_x)[..., :, None] * mean_y[..., None, :]
-    return np.subtract(products, out, out=out)
+    return np.subtract(products, out, out=out if out.shape == products.shape else None)
 
 
 def over(sums: Array, folds: tuple[int, ...]) -> Array:

@@ -12,29 +12,34 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
 from superpose.messages.deprecation import renamed
+from superpose.metrics.metric import MomentMetric
 from superpose.metrics.prediction import (
     FINISH,
     Fit,
     Fitted,
     RegressionSums,
+    about_means,
     dimensions,
     evaluated,
     fitted_sums,
     is_rough,
     over,
     unchosen,
+    varies,
 )
 from superpose.metrics.regression import PredictiveMetric, fitted_weights, predictive_score
 from superpose.metrics.solving import BLUR
 from superpose.metrics.spectrum import (
     GRID,
     LOST,
+    Spectrum,
     by_training,
     coordinates,
     inner,
     left_out_errors,
     spectrum_of,
     trained,
+    turned,
 )
 from superpose.metrics.splits import Plan
 from superpose.moments import Moments
@@ -189,6 +194,8 @@ def errors_left_out(moments: Moments, rest: tuple[int, ...], left_outs: Sequence
     length = largest * np.einsum("p...i,...i->p...", d**2, np.square(fit).sum(-1))
     # Of directions that small no digit is left.
     lost = LOST * eps * largest > s.least + penalties * s.unit
+    # Several permutations have one spectrum.
+    lost = lost.reshape(*lost.shape, *(1,) * (length.ndim - lost.ndim))
     found = []
     for one in left_out_errors(moments, s, fit, left_outs):
         within = np.moveaxis(np.moveaxis(d, 0, -2).astype(kind) @ one.square, -2, 0)
@@ -200,24 +207,39 @@ def errors_left_out(moments: Moments, rest: tuple[int, ...], left_outs: Sequence
 
 
 def permuted_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> RegressionSums:
-    """Return the sums of permuted rows, where these are few: predictions by the spectra that permutations share.
-
-    With coordinates C of rows in the directions of training rows, the held-out fold is predicted by C D C'Y.
-    """
-    x, y, partners = moments.x, moments.y, moments.cross.partners
+    """Return the sums of permuted rows, of one permutation or several, in the directions that permutations share."""
+    x = moments.x
     choices = _choices(moments, plan, np.array(grid))
-    if x.rows is None or partners is None or any(training not in choices for _, training in plan.rounds):
+    if any(training not in choices for _, training in plan.rounds):
         return fitted_sums(moments, plan=plan, fit=partial(settled_ridge, choices=choices))
     parts: list[tuple[Array, Array, Array, Array]] = []
     for held_out, training in plan.rounds:
         s = spectrum_of(x, training)
-        shrunk = s.shrinkage(choices[training].fractions[None])[0]
-        weights = shrunk[:, None].astype(x.precision) * trained(moments, s)
-        predicted, target = coordinates(x, s, (held_out,)) @ weights, partners[0][x.rows.folds == held_out]
-        target = target - (over(y.total, training) / s.rows.samples).astype(target.dtype)
-        parts.append(evaluated(predicted, target, y.diagonal[held_out], y.resolution))
+        weights = s.shrinkage(choices[training].fractions)[..., None].astype(x.precision) * trained(moments, s)
+        parts.append(_evaluated(moments, s, held_out, weights))
     agreement, prediction, target, residual = (np.stack(part) for part in zip(*parts, strict=True))
     return RegressionSums(agreement, prediction, target, residual, (), int(over(x.samples, plan.held_out)), "", False)
+
+
+def _evaluated(moments: Moments, s: Spectrum, held_out: int, weights: Array) -> tuple[Array, Array, Array, Array]:
+    """Return the four sums of `RegressionSums` over the rows of a held-out fold, of weights in directions."""
+    x, y, partners = moments.x, moments.y, moments.cross.partners
+    mean_y = over(y.total, s.rows.folds) / s.rows.samples
+    if x.rows is not None and partners is not None:
+        target = partners[0][..., x.rows.folds == held_out, :] - mean_y.astype(x.precision)
+        return evaluated(coordinates(x, s, (held_out,)) @ weights, target, y.diagonal[held_out], y.resolution)
+    n, test_y = int(x.samples[held_out]), y.total[held_out] / x.samples[held_out]
+    back = s.vectors.T
+    across = back @ (x.total[held_out] / n - s.rows.mean).astype(x.precision)
+    joint = back @ about_means(moments, held_out)[1]
+    fit = np.einsum("...ij,...ij->...j", weights, joint)
+    from_training = np.einsum("...ij,...ij->...j", weights, turned(x, s, held_out) @ weights)
+    shift = np.einsum("i,...ij->...j", across, weights)
+    prediction = from_training - n * shift**2
+    target = np.maximum(y.diagonal[held_out] - n * test_y**2, 0.0)
+    residual = target - 2 * fit + prediction + n * (test_y - mean_y - shift) ** 2
+    target = np.where(varies(target, y.diagonal[held_out], y.resolution), target, 0.0)
+    return fit, prediction, np.broadcast_to(target, fit.shape), residual
 
 
 @cache
@@ -244,6 +266,11 @@ class RidgeMetric(PredictiveMetric):
     def permuted(self, plan: Plan) -> Callable[[Any, Moments], RegressionSums]:
         """Return what gives the sums of permuted rows."""
         return _permuted(plan, self.grid)
+
+    def planned(self, plan: Plan) -> MomentMetric:
+        """Return the metric for the folds of `plan`: permutations come several at once."""
+        planned = super().planned(plan)
+        return replace(planned, family=replace(planned.family, several=True))
 
     def settled(self, moments: Moments, plan: Plan) -> Fit:
         """Return ridge regression under the penalties that predict all targets best."""

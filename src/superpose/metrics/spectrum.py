@@ -167,7 +167,7 @@ def trained(moments: Moments, s: Spectrum) -> Array:
         found: Array = np.swapaxes(s.vectors, -1, -2) @ s.rows.joint(moments)
         return found
     # About their mean, coordinates add up to nothing: targets need not be.
-    targets = partners[0][np.isin(x.rows.folds, s.rows.folds)]
+    targets = partners[0][..., np.isin(x.rows.folds, s.rows.folds), :]
     return coordinates(x, s, s.rows.folds).T @ targets
 
 
@@ -175,8 +175,8 @@ def _linear(moments: Moments, s: Spectrum, left_out: int, fit: Array, mean_y: Ar
     """Return the diagonal of V'X'Y Z', of rows of one fold about the means of the training rows, with Z = `fit`."""
     x, y, partners = moments.x, moments.y, moments.cross.partners
     if x.rows is not None and partners is not None:
-        targets = partners[0][x.rows.folds == left_out] - mean_y.astype(fit.dtype)
-        return np.einsum("ij,ij->i", fit, coordinates(x, s, (left_out,)).T @ targets).astype(np.float64)
+        targets = partners[0][..., x.rows.folds == left_out, :] - mean_y.astype(fit.dtype)
+        return np.einsum("...ij,...ij->...i", fit, coordinates(x, s, (left_out,)).T @ targets).astype(np.float64)
     u, n, total_x, total_y = s.rows.mean, x.samples[left_out], x.total[left_out], y.total[left_out]
     back = np.swapaxes(s.vectors, -1, -2)
     joint = back @ moments.cross.product[left_out].astype(x.precision)
