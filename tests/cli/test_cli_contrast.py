@@ -69,8 +69,13 @@ class TestTable:
     def test_a_terminal_gets_what_is_known(self, here, capsys, monkeypatch, name):
         arguments, _ = COMMANDS[name]
         monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-        assert cli.main([name, *FILES, *arguments]) == 0
-        assert "layer5" in capsys.readouterr().out
+        monkeypatch.setenv("COLUMNS", "80")
+        assert cli.main([name, *FILES, *arguments, "--metrics", "ridge_r,ridge_r2"]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        rows = [line for line in lines if line.startswith(("layer5", "held-out")) and "[" in line]
+        # Each row is one line, and ends in a p-value as papers write it.
+        assert len(rows) == len(COMMANDS[name][1](metrics=["ridge_r", "ridge_r2"]))
+        assert all(re.search(r" (< )?[.]\d+$| 1$", row.rstrip()) for row in rows)
 
     def test_an_unknown_name(self, here, capsys, name):
         arguments, _ = COMMANDS[name]

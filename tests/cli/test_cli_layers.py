@@ -1,5 +1,6 @@
 """`superpose layers`, and `compare` of layers with a target: from extracted folders and labelled recordings."""
 
+import html
 import io
 import json
 
@@ -89,7 +90,7 @@ class TestLayers:
             f"{name}.{ending}" for name in ("layers", "best", "differences", "units") for ending in ("csv", "parquet")
         ]
         assert sorted(path.name for path in (here / "results").iterdir()) == sorted(
-            [*names, "layers.png", "layers.svg", "run.json"]
+            [*names, "layers.png", "layers.svg", "report.html", "run.json"]
         )
         units = pd.read_parquet("results/units.parquet")
         assert len(units) == len(LAYERS) * UNITS
@@ -97,6 +98,10 @@ class TestLayers:
         assert record["settings"]["target"] == "V4"
         assert record["inputs"]["V4"]["sha256"]
         assert record["sentences"][0].startswith("conv2 is the best")
+        page = (here / "results/report.html").read_text()
+        assert html.escape(record["sentences"][0]) in page
+        assert "permutation of the maximum over layers (19 permutations" in page
+        assert "noise ceilings are from explainable variance" in page
         status, _, err = run(capsys, *arguments)
         assert status == 2
         assert "already holds a run" in err

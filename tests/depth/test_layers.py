@@ -387,6 +387,25 @@ def test_pictures_and_sentences(found):
         assert words in text
 
 
+def test_methods_say_what_was_done_and_no_more(found, data):
+    methods, _, works = found.methods.partition("\n\n")
+    assert "The 5 layers were scored on target (" in methods
+    assert "the correlation of held-out ridge predictions and debiased CKA, with 5-fold" in methods
+    assert "permutation of the maximum over layers" in methods
+    assert "Westfall" in works
+    assert "Hsu" in works
+    without = sp.layers(data[0], target=data[1].mean(axis=0), permutations=0).methods
+    assert "permutation" not in without
+    assert "ceiling" not in without
+    assert "Westfall" not in without
+
+
+def test_a_page_has_a_row_a_layer(found, tmp_path):
+    page = found.report(tmp_path / "layers.html").read_text()
+    assert all(f">{layer}<" in page for layer in found.table.layer)
+    assert "Methods, to paste" in page
+
+
 @pytest.mark.slow
 def test_the_numbers_of_the_page_are_computed():
     page = Path(__file__).parents[2] / "docs" / "layers.rst"

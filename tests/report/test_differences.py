@@ -22,16 +22,16 @@ def contrasted(**rows):
 @pytest.mark.parametrize(
     ("rows", "words"),
     [
-        ({"rsa": (0.5, 0.3, 0.01)}, "one is closer to V4 than two is by rsa (0.500 against 0.300, p = 0.010)."),
-        ({"rsa": (0.3, 0.5, 1e-9)}, "two is closer to V4 than one is by rsa (0.500 against 0.300, p < 0.001)."),
+        ({"rsa": (0.5, 0.3, 0.01)}, "one is closer to V4 than two by RSA (0.500 against 0.300, p = .01)."),
+        ({"rsa": (0.3, 0.5, 1e-9)}, "two is closer to V4 than one by RSA (0.500 against 0.300, p < .001)."),
         # For a distance the lesser is the closer.
-        ({"shape": (0.3, 0.5, 0.01)}, "one is closer to V4 than two is by shape (0.300 against 0.500, p = 0.010)."),
+        ({"shape": (0.3, 0.5, 0.01)}, "one is closer to V4 than two by shape (0.300 against 0.500, p = .01)."),
         (
             {"rsa": (0.3, 0.31, 0.4), "cka": (0.3, 0.31, 0.5)},
-            "one and two are not told apart in how close they are to V4 by rsa (0.300 and 0.310, p = 0.400) and cka "
-            "(0.300 and 0.310, p = 0.500).",
+            "one and two do not differ significantly in closeness to V4 by RSA (0.300 and 0.310, p = .4) and CKA "
+            "(0.300 and 0.310, p = .5).",
         ),
-        ({"rsa": (0.3, np.nan, np.nan)}, "not computed: rsa (few)."),
+        ({"rsa": (0.3, np.nan, np.nan)}, "not computed: RSA (few)."),
     ],
 )
 def test_who_is_closer(rows, words):
@@ -40,8 +40,8 @@ def test_who_is_closer(rows, words):
 
 def test_metrics_that_disagree_are_both_said():
     (found,) = contrast_sentences(contrasted(rsa=(0.5, 0.3, 0.01), ridge_r=(0.3, 0.5, 0.01)))
-    assert found.startswith("one is closer to V4 than two is by rsa (")
-    assert "; two is closer to V4 than one is by ridge_r (" in found
+    assert found.startswith("one is closer to V4 than two by RSA (")
+    assert "; two is closer to V4 than one by held-out r (" in found
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_what_each_adds(parts):
     table = sp.partition(parts, target="V4", metrics=["ridge_r2", "ridge_r"])
     squared, correlated = partition_sentences(table)
     score = table.score.iloc[2]
-    assert squared.startswith(f"V4 from shape and colour together: ridge_r2 is {score:.3f} (")
+    assert squared.startswith(f"V4 from shape and colour together: held-out R² is {score:.3f} (")
     assert "colour adds nothing significant (" in squared
     assert squared.endswith(" is shared.")
     # Parts of r do not add up.

@@ -286,8 +286,8 @@ class TestContrasts:
         contrasted().to_parquet(tmp_path / "contrast.parquet")
         page = written(None, contrasts=tmp_path / "contrast.parquet", beside={"contrast": ["contrast.parquet"]})
         text = "".join(Reader(page).text)
-        assert "one is closer to V4 than two is by rsa (0.500 against 0.300, p = 0.010)." in text
-        assert "one and three are not told apart" in text
+        assert "one is closer to V4 than two by RSA (0.500 against 0.300, p = .01)." in text
+        assert "one and three do not differ significantly in closeness" in text
         shown = table_rows(page, "contrast")
         assert list(shown["Systems"]) == ["one − two", "one − three"]
         assert list(shown["Difference"]) == ["+0.200", "−0.050"]

@@ -54,7 +54,7 @@ class Analysis:
 
     def __repr__(self) -> str:
         """Return what was found, in words."""
-        members = ".table .content .sentences .warnings .settings .over_seeds .plot() .report(path)"
+        members = ".table .content .sentences .warnings .methods .settings .over_seeds .plot() .report(path)"
         return text(self._head, self.sentences, members)
 
     def _repr_html_(self) -> str:

@@ -21,10 +21,6 @@ from superpose.running.progress import Progress
 if TYPE_CHECKING:
     import pandas as pd
 
-# What fits on a terminal.
-CONTRAST = ("system_a", "system_b", "metric", "score_a", "score_b", "difference", "low", "high", "p_adjusted")
-PARTITION = ("metric", "part", "score", "low", "high", "p")
-
 Flag = Annotated[bool, Parameter(negative="")]
 # Options of one version ago.
 Old = Annotated[str | None, Parameter(show=False)]
@@ -81,6 +77,7 @@ def contrast(
     """
     check_files(files, fewest=2)
 
+    from superpose.cli.terminal import differences
     from superpose.comparison.contrasts import contrast as contrasted
     from superpose.report.differences import contrast_picture, contrast_sentences
 
@@ -94,7 +91,7 @@ def contrast(
     if folder is not None:
         page = {"title": f"Which is closer to {settings['target']}?", "sentences": sentences, "contrasts": table}
         write_table(folder, "contrast", table, contrast_picture(table), {**record, "sentences": sentences}, page)
-    show_table(table, CONTRAST, sentences, as_json=json)
+    show_table(table, differences(table), sentences, as_json=json)
 
 
 def partition(
@@ -148,6 +145,7 @@ def partition(
     """
     check_files(files, fewest=2)
 
+    from superpose.cli.terminal import parts
     from superpose.comparison.partitions import partition as partitioned
     from superpose.report.differences import partition_picture, partition_sentences
 
@@ -159,7 +157,7 @@ def partition(
     if folder is not None:
         page = {"title": f"What explains {settings['target']}?", "sentences": sentences, "partition": table}
         write_table(folder, "partition", table, partition_picture(table), {**record, "sentences": sentences}, page)
-    show_table(table, PARTITION, sentences, as_json=json)
+    show_table(table, parts(table), sentences, as_json=json)
 
 
 def _measured(
@@ -184,7 +182,8 @@ def _measured(
     record = {
         "settings": settings,
         "inputs": found.inputs,
-        "notes": [*found.notes.labels, *found.notes.averaged, *found.notes.lost],
+        "notes": [*found.notes.labels, *found.notes.averaged],
+        "warnings": found.notes.lost,
         "seconds": round(time.perf_counter() - started, 1),
     }
     if groups is not None:

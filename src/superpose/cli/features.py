@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from superpose.cli.folder import write_tables
 from superpose.cli.reading import Axes, Missing, check_files, told
-from superpose.cli.show import show_table
+from superpose.cli.show import short, show_table
 from superpose.files import sha256, whole
 from superpose.running.folders import check_free
 from superpose.running.progress import Progress
@@ -103,8 +103,8 @@ def features(
     head = f"{file.stem}: {repr(found).splitlines()[0]}."
     if found.settings["reduced"]:
         head += f" Units were reduced to {found.settings['components']} components, since {found.settings['reduced']}."
-    shown = table.assign(samples=table.samples.map(", ".join))
-    show_table(shown.head(20) if sys.stdout.isatty() else shown, SHOWN, [head], as_json=json)
+    joined = table.assign(samples=table.samples.map(", ".join))
+    show_table(joined, joined.head(20)[list(SHOWN)].map(short), [head], as_json=json)
     print(
         f"Written to {out}: features.csv, .parquet, .png, .svg, path.csv, dictionary.npy and run.json", file=sys.stderr
     )

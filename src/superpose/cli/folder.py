@@ -56,8 +56,8 @@ def write_tables(
     content = {**record, "versions": versions(), "threads": threads()}
     if page is not None:
         beside = {name: [f"{name}.csv", f"{name}.parquet"] for name in tables}
-        settings = {name: value for name, value in content.items() if name not in ("sentences", "notes")}
+        settings = {name: value for name, value in content.items() if name not in ("sentences", "notes", "warnings")}
         settings = {**settings.pop("settings"), **settings}
-        write(folder / "report.html", warnings=record["notes"], settings=settings, beside=beside, **page)
+        write(folder / "report.html", warnings=record["warnings"], settings=settings, beside=beside, **page)
     with whole(folder / RECORD) as temporary:
         temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

@@ -48,8 +48,8 @@ def layers(
     ceiling where the target's file labels repeats, score over ceiling, and which layers may be the best; then what they
     mean. The best of many layers scores high by chance: its p-value is that of the highest score over permutations.
     With --out, writes layers, best, differences (of neighbouring layers) and units (each unit's score, ceiling and
-    score over ceiling), each as .parquet and .csv, layers.png and .svg, and run.json (settings, versions, digests of
-    the files).
+    score over ceiling), each as .parquet and .csv, layers.png and .svg, report.html (with a methods paragraph), and
+    run.json (settings, versions, digests of the files).
 
     Parameters
     ----------
@@ -108,12 +108,12 @@ def layers(
     with warnings.catch_warnings(record=True) as caught, Progress() as progress:
         warnings.simplefilter("always")
         found: Layers = scored(systems, groups=belonging, progress=progress, **settings)
-    said = [*found.warnings, *(str(one.message) for one in caught)]
+    said = [*found.warnings, *(str(one.message) for one in caught), *read.notes.lost]
     if folder is not None:
         record: dict[str, Any] = {
             "settings": settings | {"zscore": zscore},
             "inputs": read.inputs,
-            "notes": [*read.notes.labels, *read.notes.averaged, *read.notes.lost],
+            "notes": [*read.notes.labels, *read.notes.averaged],
             "seconds": round(time.perf_counter() - started, 1),
             "sentences": found.sentences,
             "warnings": said,
@@ -121,7 +121,10 @@ def layers(
         if groups is not None:
             record["groups"] = {"path": str(groups), "sha256": sha256(groups)}
         tables = {"layers": found.table, "best": found.best, "differences": found.differences, "units": found.units}
-        write_tables(folder, tables, found.plot(), record)
+        page = {"title": f"Which layer predicts {target}?", "sentences": found.sentences, "layers": found.table}
+        write_tables(folder, tables, found.plot(), record, page)
     show_layers(found, said, as_json=json)
     if folder is not None:
-        print(f"Written to {folder}: layers.png shows score against depth", file=sys.stderr)
+        print(
+            f"Written to {folder}: open {folder / 'report.html'}; layers.png shows score against depth", file=sys.stderr
+        )

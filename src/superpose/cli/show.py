@@ -82,8 +82,8 @@ def show_costs(costs: pd.DataFrame) -> None:
         )
 
 
-def show_table(table: pd.DataFrame, shown: Sequence[str], sentences: Sequence[str], *, as_json: bool) -> None:
-    """Print a table and what it means: the columns `shown` for a reader on a terminal, else all of them.
+def show_table(table: pd.DataFrame, shown: pd.DataFrame, sentences: Sequence[str], *, as_json: bool) -> None:
+    """Print a table and what it means: the texts `shown` for a reader on a terminal, else all of it.
 
     Into a pipe tab-separated, with the sentences behind "#"; or as JSON.
     """
@@ -100,8 +100,7 @@ def show_table(table: pd.DataFrame, shown: Sequence[str], sentences: Sequence[st
         from superpose.cli.terminal import paragraphs
 
         paragraphs(sentences)
-        texts = table[list(shown)].map(_short)
-        show_rows([dict(zip(shown, row, strict=True)) for row in texts.itertuples(index=False)], as_json=False)
+        show_rows([dict(zip(map(str, shown), row, strict=True)) for row in shown.to_numpy()], as_json=False)
 
 
 def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool) -> None:
@@ -115,7 +114,7 @@ def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool) -> Non
         return
     lines = [*found.sentences, *(f"Warning: {text}" for text in warnings)]
     if not sys.stdout.isatty():
-        return show_table(found.table, (), lines, as_json=False)
+        return show_table(found.table, found.table, lines, as_json=False)
     from superpose.cli.terminal import paragraphs
 
     paragraphs(lines)
@@ -153,7 +152,7 @@ def show_comparison(costs: Costs, *, as_json: bool) -> None:
 
         print(json.dumps({"work": rows, "reads": costs.reads, "groups": costs.groups, **total}, indent=2))
         return
-    show_rows([{str(key): _short(value) for key, value in row.items()} for row in rows], as_json=False)
+    show_rows([{str(key): short(value) for key, value in row.items()} for row in rows], as_json=False)
     print(
         f"{costs.flops:.3g} floating-point operations and {costs.bytes:.3g} bytes read: about {costs.seconds:.2g} "
         f"seconds of one core of this machine, within {costs.memory / 1e9:.2g} GB beside the files, each read up to "
@@ -162,7 +161,8 @@ def show_comparison(costs: Costs, *, as_json: bool) -> None:
     )
 
 
-def _short(value: Any) -> Any:
+def short(value: Any) -> Any:
+    """Return a number to three digits, and anything else as it is."""
     return f"{value:.3g}" if isinstance(value, float) else value
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from superpose.messages.wording import p_number
-from superpose.report.plots import METRICS, comparable
+from superpose.report.plots import comparable, metric_name, shorten
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -98,16 +98,13 @@ def scores(table: pd.DataFrame, *, wide: bool = False) -> pd.DataFrame:
                 f"{a} {'→' if directed else '–'} {b}"
                 for a, b, directed in zip(rows.system_a, rows.system_b, rows.directed, strict=True)
             ],
-            "score of": [METRICS.get(name, name).replace("$", "").replace("^2", "²") for name in rows.metric],
+            "score of": [metric_name(name) for name in rows.metric],
             "space": [
                 space if control == "none" else f"{space}, {control}"
                 for space, control in zip(rows.space, rows.control, strict=True)
             ],
             "score": [_number(value) or "–" for value in rows.score],
-            "95 % interval": [
-                f"[{_number(low)}, {_number(high)}]" if low == low else ""
-                for low, high in zip(rows.low, rows.high, strict=True)
-            ],
+            "95 % interval": _intervals(rows),
             "ceiling": [_number(value) for value in rows.get("ceiling", pd.Series(float("nan"), rows.index))],
             "p": [p_number(value) for value in rows.p],
         },
@@ -118,6 +115,43 @@ def scores(table: pd.DataFrame, *, wide: bool = False) -> pd.DataFrame:
             found[name] = [_number(value) if isinstance(value, float) else str(value) for value in rows[name]]
     found = found.loc[:, [bool((found[name] != "").any()) for name in found]]
     return found.drop(columns="space") if set(found.get("space", ())) <= {"raw"} and not wide else found
+
+
+def differences(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what a terminal shows of a table of contrasts, as text; both scores stand in the sentences."""
+    return pd.DataFrame(
+        {
+            "systems": [
+                f"{shorten(str(a))} − {shorten(str(b))}" for a, b in zip(table.system_a, table.system_b, strict=True)
+            ],
+            "score of": map(metric_name, table.metric),
+            "difference": map(_number, table.difference),
+            "95 % interval": _intervals(table),
+            "p": map(p_number, table.p_adjusted),
+        },
+        dtype=object,
+    )
+
+
+def parts(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what a terminal shows of a table of a partition, as text."""
+    return pd.DataFrame(
+        {
+            "score of": map(metric_name, table.metric),
+            "part": table.part,
+            "score": map(_number, table.score),
+            "95 % interval": _intervals(table),
+            "p": map(p_number, table.p),
+        },
+        dtype=object,
+    )
+
+
+def _intervals(table: pd.DataFrame) -> list[str]:
+    return [
+        f"[{_number(low)}, {_number(high)}]" if low == low else ""
+        for low, high in zip(table.low, table.high, strict=True)
+    ]
 
 
 def _number(value: float) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,6 +13,9 @@ from superpose.messages.notebook import counted, html, text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+SHOWN = ".table .best .differences .units .sentences .warnings .methods .plot() .report(path)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +44,7 @@ class Layers:
 
     def __repr__(self) -> str:
         """Return what was found, in words."""
-        return text(self._head, self.sentences, ".table .best .differences .units .sentences .warnings .plot()")
+        return text(self._head, self.sentences, SHOWN)
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows: what was found, and the best layer of each metric."""
@@ -55,6 +60,22 @@ class Layers:
         from superpose.depth.sentences import sentences
 
         return sentences(self.table, self.best, self.differences)
+
+    @property
+    def methods(self) -> str:
+        """A methods paragraph on what was done, and the works it cites, to be pasted into a paper."""
+        from superpose.report.methods import paragraph, with_citations
+
+        nothing = pd.DataFrame()
+        return with_citations(paragraph(None, nothing, {}, nothing, nothing, self.table))
+
+    def report(self, path: str | os.PathLike[str], title: str = "Layers") -> Path:
+        """Write one self-contained HTML page: the best layer, every layer's score, methods."""
+        from superpose.report import write
+
+        return write(
+            path, title=title, sentences=self.sentences, warnings=self.warnings, settings={}, layers=self.table
+        )
 
     def plot(self) -> Figure:
         """Draw score against depth with intervals and ceiling, a panel a metric; over times, depth × time."""

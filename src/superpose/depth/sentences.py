@@ -10,7 +10,7 @@ import pandas as pd
 
 from superpose.messages.wording import p_value
 from superpose.metrics import NAMES
-from superpose.report.plots import METRICS
+from superpose.report.plots import metric_name
 
 LEVEL = 0.05
 # So many layers or steps are named, the others counted.
@@ -34,7 +34,7 @@ def sentences(table: pd.DataFrame, best: pd.DataFrame, differences: pd.DataFrame
 
 
 def _of_choice(row: Any, best_p: float) -> list[str]:
-    name = _spoken(row.metric)
+    name = metric_name(row.metric)
     ceiling = f", {_percent(row.ratio)} of its ceiling of {row.ceiling:.3f}" if np.isfinite(row.ratio) else ""
     score = f"{name} {row.score:.3f}{_interval(row)}{ceiling}"
     if not np.isfinite(row.p):
@@ -79,16 +79,16 @@ def _of_steps(row: Any, differences: pd.DataFrame) -> list[str]:
     if differences.p_adjusted.isna().all():
         return []
     if known.empty:
-        return [f"No two neighbouring layers differ in {_spoken(row.metric)} (Holm)."]
+        return [f"No two neighbouring layers differ in {metric_name(row.metric)} (Holm)."]
     steps = [
         f"{step.layer_a} to {step.layer_b} ({step.difference:+.3f}, {p_value(step.p_adjusted)})"
         for step in map(_any, known.itertuples())
     ]
-    return [f"Neighbouring layers that differ in {_spoken(row.metric)}: {_listed(steps)}."]
+    return [f"Neighbouring layers that differ in {metric_name(row.metric)}: {_listed(steps)}."]
 
 
 def _over_times(metric: str, best: pd.DataFrame) -> list[str]:
-    name, target = _spoken(metric), best.target.iloc[0]
+    name, target = metric_name(metric), best.target.iloc[0]
     closer = getattr(NAMES.get(metric), "higher_is_closer", True)
     place = int(np.argmax((1 if closer else -1) * best.score.to_numpy(dtype=float)))
     top: Any = best.iloc[place]
@@ -127,10 +127,6 @@ def _runs(times: Sequence[Any], kept: set[Any]) -> str:
 
 def _any(row: Any) -> Any:
     return row
-
-
-def _spoken(metric: str) -> str:
-    return METRICS.get(metric, metric).replace("$", "").replace("R^2", "R²")
 
 
 def _percent(share: float) -> str:

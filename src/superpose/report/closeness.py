@@ -11,7 +11,7 @@ from superpose.messages.wording import p_number
 from superpose.report.cells import Cell, Column, Row, figure, interval, missing, rounded, text
 from superpose.report.differences import LEVEL, contrast_sentences, partition_sentences
 from superpose.report.marks import scale, signed
-from superpose.report.scores import metric_name
+from superpose.report.plots import metric_name
 from superpose.report.tables import table as table_of
 
 
@@ -32,6 +32,11 @@ def partition(table: pd.DataFrame, said: Sequence[str], files: Sequence[str]) ->
     return _told(partition_sentences(table), said) + table_of("partition", "parts", PARTITION, rows, files)
 
 
+def layers(table: pd.DataFrame, files: Sequence[str]) -> str:
+    """Return a table of `superpose.layers` as a part of the page."""
+    return "" if table.empty else table_of("layers", "layers", LAYERS, table.to_dict("records"), files)
+
+
 def _told(sentences: Sequence[str], said: Sequence[str]) -> str:
     return "".join(f"<p>{escape(text)}</p>" for text in sentences if text not in said)
 
@@ -44,6 +49,18 @@ def _difference(row: Row) -> Cell:
 def _part(row: Row) -> Cell:
     kind = "raw" if row["p"] <= LEVEL else "other"
     return Cell(scale([(kind, row["score"])], span=(row["low"], row["high"])))
+
+
+def _layer(row: Row) -> Cell:
+    kind = "raw" if row["best_p"] > LEVEL else "other"
+    return Cell(
+        scale(
+            [(kind, row["score"])],
+            span=(row["low"], row["high"]),
+            null=(row["null_low"], row["null_high"]),
+            ceiling=row["ceiling"],
+        )
+    )
 
 
 def _p(name: str, heading: str, meaning: str) -> Column:
@@ -82,6 +99,26 @@ CONTRAST = (
     Column("Score of b", "with the target", figure("score_b")),
     _p("p", "p", "two-sided, of no difference"),
     _p("p_adjusted", "p, all rows", "adjusted for all rows of this metric (Holm)"),
+    WHY,
+)
+LAYERS = (
+    Column("Layer", "in the order of depth", text("layer"), "text"),
+    Column("Time", "of the target", text("time"), "text"),
+    TARGET,
+    METRIC,
+    Column(
+        "Drawn",
+        "the score from 0 to 1, its interval, the band of the permutation null, and the noise ceiling as a stroke; "
+        "filled where the layer may be the best",
+        _layer,
+        "picture",
+    ),
+    Column("Score", "of the layer with the target", figure("score")),
+    INTERVAL,
+    Column("Ceiling", "noise ceiling: the most that the score can be expected to reach", figure("ceiling")),
+    Column("Ratio", "score over ceiling", figure("ratio")),
+    _p("p_adjusted", "p, all layers", "permutation p-value, for all layers at once"),
+    _p("best_p", "p, best", "of no other layer being better: a layer above .05 may be the best"),
     WHY,
 )
 PARTITION = (

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from superpose.files import DataError
+from superpose.messages.wording import p_value
 from superpose.metrics import NAMES
-from superpose.report.plots import METRICS, shorten
+from superpose.report.plots import METRICS, metric_name, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -42,7 +43,7 @@ def contrast_sentences(table: pd.DataFrame) -> list[str]:
     >>> v4 = draw.normal(size=(300, 20))
     >>> layers = {f"layer{i}": v4 + spread * draw.normal(size=v4.shape) for i, spread in ((5, 2.0), (7, 1.0))}
     >>> print(*contrast_sentences(sp.contrast({"V4": v4, **layers}, target="V4", metrics=["rsa"])))
-    layer7 is closer to V4 than layer5 is by rsa (0.492 against 0.207, p < 0.001).
+    layer7 is closer to V4 than layer5 by RSA (0.492 against 0.207, p < .001).
     """
     return [
         _contrasted(str(target), str(a), str(b), rows)
@@ -56,15 +57,16 @@ def _contrasted(target: str, a: str, b: str, rows: pd.DataFrame) -> str:
         p = row.p if np.isnan(row.p_adjusted) else row.p_adjusted
         closer = a if (row.difference > 0) == getattr(NAMES.get(row.metric), "higher_is_closer", True) else b
         scores = (row.score_a, row.score_b) if closer == a else (row.score_b, row.score_a)
-        both = f"{row.metric} ({scores[0]:.3f} against {scores[1]:.3f}, {_p(p)})"
+        name = metric_name(row.metric)
+        both = f"{name} ({scores[0]:.3f} against {scores[1]:.3f}, {p_value(p)})"
         if np.isnan(p):
-            said.setdefault("not computed: ", []).append(f"{row.metric} ({row.why})")
+            said.setdefault("not computed: ", []).append(f"{name} ({row.why})")
         elif p <= LEVEL:
             other = b if closer == a else a
-            said.setdefault(f"{closer} is closer to {target} than {other} is by ", []).append(both)
+            said.setdefault(f"{closer} is closer to {target} than {other} by ", []).append(both)
         else:
-            both = f"{row.metric} ({row.score_a:.3f} and {row.score_b:.3f}, {_p(p)})"
-            said.setdefault(f"{a} and {b} are not told apart in how close they are to {target} by ", []).append(both)
+            both = f"{name} ({row.score_a:.3f} and {row.score_b:.3f}, {p_value(p)})"
+            said.setdefault(f"{a} and {b} do not differ significantly in closeness to {target} by ", []).append(both)
     return "; ".join(f"{opening}{_listed(metrics)}" for opening, metrics in said.items()) + "."
 
 
@@ -84,7 +86,7 @@ def partition_sentences(table: pd.DataFrame) -> list[str]:
     >>> shape, colour, noise = draw.normal(size=(3, 400, 4))
     >>> found = sp.partition({"shape": shape, "colour": colour, "V4": shape + 0.05 * noise}, target="V4")
     >>> print(partition_sentences(found)[0].split("; ")[1])
-    shape adds 1.004 beyond the rest (p < 0.001) and colour adds nothing significant (-0.000, p = 0.996)
+    shape adds 1.004 beyond the rest (p < .001) and colour adds nothing significant (-0.000, p = 1)
     """
     return [
         _partitioned(str(target), str(metric), rows) for (target, metric), rows in _grouped(table, ["target", "metric"])
@@ -96,8 +98,8 @@ def _partitioned(target: str, metric: str, rows: pd.DataFrame) -> str:
     names = [part.removesuffix(BEYOND_THE_REST) for part in parts if part.endswith(BEYOND_THE_REST)]
     together: Any = parts[" + ".join(names)]
     if np.isnan(together.score):
-        return f"{target}: {metric} could not be computed ({together.why})."
-    opening = f"{target} from {_listed(names)} together: {metric} is {together.score:.3f}"
+        return f"{target}: {metric_name(metric)} could not be computed ({together.why})."
+    opening = f"{target} from {_listed(names)} together: {metric_name(metric)} is {together.score:.3f}"
     sure = np.isfinite(together.low)
     opening += f" ({together.low:.3f} to {together.high:.3f})" if sure else ""
     adding = _listed([_added(name, parts[name + BEYOND_THE_REST]) for name in names])
@@ -114,8 +116,8 @@ def _added(name: str, row: Any) -> str:
     if np.isnan(p):
         return f"{name} adds {row.score:.3f}{BEYOND_THE_REST} (no p-value)"
     if p <= LEVEL:
-        return f"{name} adds {row.score:.3f}{BEYOND_THE_REST} ({_p(p)})"
-    return f"{name} adds nothing significant ({row.score:.3f}, {_p(p)})"
+        return f"{name} adds {row.score:.3f}{BEYOND_THE_REST} ({p_value(p)})"
+    return f"{name} adds nothing significant ({row.score:.3f}, {p_value(p)})"
 
 
 def contrast_picture(table: pd.DataFrame) -> Figure:
@@ -256,7 +258,3 @@ def _rows(table: pd.DataFrame) -> list[Any]:
 
 def _listed(words: Sequence[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
-
-
-def _p(p: float) -> str:
-    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"

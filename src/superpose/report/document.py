@@ -90,6 +90,7 @@ def page(
     features: pd.DataFrame | None = None,
     contrasts: pd.DataFrame | str | os.PathLike[str] | None = None,
     partition: pd.DataFrame | str | os.PathLike[str] | None = None,
+    layers: pd.DataFrame | None = None,
     beside: Mapping[str, Sequence[str]] = MappingProxyType({}),
     shown: Shown | None = None,
 ) -> str:
@@ -117,9 +118,11 @@ def page(
         One row a feature and other system, `features` of `superpose.content`.
     contrasts, partition : pandas.DataFrame or path-like, optional
         The tables of `superpose.contrast` and `superpose.partition`, or the .parquet files that hold them.
+    layers : pandas.DataFrame, optional
+        One row a layer and metric, the table of `superpose.layers`.
     beside : mapping of str to sequence of str, optional
         Names of the files beside the page that hold its whole tables, for links: "scores", "content", "features",
-        "contrast", "partition".
+        "contrast", "partition", "layers".
     shown : callable, optional
         Returns what shows a sample by its name, a `Passage`, a `Thumbnail` or None, for the samples in which features
         are strongest.
@@ -147,8 +150,8 @@ def page(
     pairs = pairs_of(content, rows, features)
     laid_out = len(pairs.couples) <= LAID_OUT
     panels = listed(pairs, opened=laid_out) if len(pairs.couples) <= LISTED else chosen(pairs, shown or _unknown)
-    closer, explained = _read(contrasts), _read(partition)
-    said = methods.paragraph(content, rows, settings, closer, explained)
+    closer, explained, depth = _read(contrasts), _read(partition), _read(layers)
+    said = methods.paragraph(content, rows, settings, closer, explained, depth)
     script = _part("page.js")
     parts = [
         _section("Systems × systems", matrices(pairs), LEGEND, name="matrices"),
@@ -156,6 +159,7 @@ def page(
         _section("Content of pairs", _content(content, beside.get("content", ()))),
         _section("Which system is closer", closeness.contrasts(closer, sentences, beside.get("contrast", ()))),
         _section("What each explains", closeness.partition(explained, sentences, beside.get("partition", ()))),
+        _section("Layers, in the order of depth", closeness.layers(depth, beside.get("layers", ()))),
         _section("Features, shared and private", _features(features, shown or _unknown, beside.get("features", ()))),
         _section("Scores", _scores(rows, beside.get("scores", ()))),
         _section("Dictionaries", health.section(rows), HEALTH),

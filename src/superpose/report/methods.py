@@ -28,6 +28,14 @@ WORKS = {
         "revisited. ICML. Debiased: Song, L., Smola, A., Gretton, A., Bedo, J. & Borgwardt, K. (2012). Feature "
         "selection via dependence maximization. Journal of Machine Learning Research 13, 1393–1434."
     ),
+    "permutation of the maximum": (
+        "Westfall, P. H. & Young, S. S. (1993). Resampling-Based Multiple Testing: Examples and Methods for p-Value "
+        "Adjustment. Wiley."
+    ),
+    "comparisons with the best": (
+        "Hsu, J. C. (1984). Constrained simultaneous confidence intervals for multiple comparisons with the best. "
+        "Annals of Statistics 12, 1136–1144."
+    ),
     "Holm's": (
         "Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
         "6, 65–70."
@@ -53,6 +61,7 @@ def paragraph(
     settings: Mapping[str, Any],
     contrasts: pd.DataFrame,
     partition: pd.DataFrame,
+    layers: pd.DataFrame,
 ) -> str:
     """Return what was measured and how, for a methods section; tables without rows were not asked for."""
     said = [f"Alignment was measured with superpose {_version()}."]
@@ -78,6 +87,7 @@ def paragraph(
             how = f"{folds}-fold cross-validation" if folds.isdigit() else "held-out samples"
             said.append(f"Regressions chose their penalty inside the training samples of {how}.")
         said.append("Intervals are 95 %, from influence values.")
+        said += _ceilings(raw)
         if permutations := settings.get("permutations"):
             said.append(
                 f"p-values are from {permutations:,} permutations; the smallest possible is "
@@ -95,6 +105,8 @@ def paragraph(
             f"from all but one; parts of {_names(partition)} have 95 % intervals and one-sided p-values from each "
             "sample's influence, those beyond the rest corrected by Holm's method."
         )
+    if len(layers):
+        said.append(_of_layers(layers))
     if groups := settings.get("groups"):
         # A command records which file they were read from.
         count = f"The {groups:,} groups" if isinstance(groups, int) else "Groups"
@@ -113,8 +125,45 @@ def to_paste(
 ) -> str:
     """Return a methods paragraph with the works it cites, of what a report shows."""
     nothing = pd.DataFrame()
-    told = paragraph(content, table, settings, nothing, nothing)
+    told = paragraph(content, table, settings, nothing, nothing, nothing)
+    return with_citations(told)
+
+
+def with_citations(told: str) -> str:
+    """Return a methods paragraph with the works that it cites below."""
     return "\n".join([told, "", *citations(told)])
+
+
+def _of_layers(layers: pd.DataFrame) -> str:
+    """Return how layers were held against a target."""
+    first = layers.iloc[0]
+    folds = str(first["split"]).removeprefix("cv=")
+    split = f"{folds}-fold cross-validation" if folds.isdigit() else "one held-out split"
+    said = [
+        f"The {layers['layer'].nunique()} layers were scored on {first['target']} ({first['target_units']} units, "
+        f"{first['samples']:,} samples) by {_names(layers)}, with {split}; 95 % intervals are from each "
+        "sample's influence."
+    ]
+    said += _ceilings(layers)
+    if first["null_kind"]:
+        said.append(
+            f"The best layer was tested by permutation of the maximum over layers ({first['null_kind']}), the same "
+            "permutations for all layers."
+        )
+    if layers["best_p"].notna().any():
+        said.append(
+            "Layers that may be the best were identified by multiple comparisons with the best; differences between "
+            "neighbouring layers are corrected by Holm's method."
+        )
+    return " ".join(said)
+
+
+def _ceilings(table: pd.DataFrame) -> list[str]:
+    """Return that trials were averaged, and what ceilings are from, where a table has any."""
+    if "ceiling" not in table or table["ceiling"].isna().all():
+        return []
+    kinds = table.loc[table["ceiling"].notna(), "ceiling_kind"]
+    return [f"Trials were averaged; noise ceilings are from {_listed([*dict.fromkeys(map(str, kinds))])}."]
 
 
 def caption(content: pd.DataFrame | None) -> str:

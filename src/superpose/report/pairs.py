@@ -18,8 +18,8 @@ from superpose.report.features import OF_PAIR as FEATURES_OF_PAIR
 from superpose.report.features import placed
 from superpose.report.marks import scatter
 from superpose.report.packed import packed
-from superpose.report.plots import comparable
-from superpose.report.scores import MAIN_METRICS, OF_PAIR, metric_name
+from superpose.report.plots import comparable, metric_name
+from superpose.report.scores import MAIN_METRICS, OF_PAIR
 from superpose.report.stimuli import Kept, Shown, illustrated, samples
 from superpose.report.tables import table
 

@@ -230,6 +230,11 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~apart] if len(beside) else rows
 
 
+def metric_name(metric: str) -> str:
+    """Return what a metric is called in text."""
+    return METRICS.get(metric, metric).replace("$", "").replace("^2", "²")
+
+
 def shorten(name: str, longest: int = 20) -> str:
     """Return a name on one line, its middle left out where it is too long to fit beside a figure."""
     name = " ".join(name.split())

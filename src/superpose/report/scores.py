@@ -9,7 +9,7 @@ import pandas as pd
 from superpose.messages.wording import p_number
 from superpose.report.cells import Cell, Column, Row, figure, interval, number, pair_name, pair_of, rounded, text
 from superpose.report.marks import scale
-from superpose.report.plots import METRICS, SPACES
+from superpose.report.plots import SPACES, metric_name
 
 MAIN_METRICS = ("cka_debiased", "ridge_r")
 CONTROL = "control"
@@ -30,11 +30,6 @@ def arranged(rows: pd.DataFrame) -> pd.DataFrame:
         }
     )
     return rows.loc[keys.sort_values([*map(str, keys)], kind="stable").index]
-
-
-def metric_name(metric: str) -> str:
-    """Return what a metric is called in text."""
-    return METRICS.get(metric, metric).replace("$", "").replace("^2", "²")
 
 
 def drawn(row: Row) -> str:
