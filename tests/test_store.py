@@ -1,3 +1,4 @@
+import errno
 import json
 from typing import ClassVar
 
@@ -78,6 +79,26 @@ def test_an_interrupted_build_goes_on_and_ends_alike(tmp_path, last):
     assert calls == [0, 1, 2, 3]
     assert seen == [(i, 4) for i in range(last, 5)]
     assert files(tmp_path / "torn") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("failing", range(1, 6))
+def test_a_disk_that_is_full_when_the_manifest_is_written_costs_one_chunk_at_most(tmp_path, monkeypatch, failing):
+    """The first manifest is written before any chunk, the last when all are joined."""
+    save, times = store._save, []
+
+    def full(folder, manifest):
+        times.append(manifest)
+        if len(times) > failing:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(folder, manifest)
+
+    monkeypatch.setattr(store, "_save", full)
+    with pytest.raises(OSError, match="No space left"):
+        build(tmp_path / "a", SETTINGS, 4, chunk)
+    monkeypatch.undo()
+    calls = []
+    check(build(tmp_path / "a", SETTINGS, 4, stop_at(None, calls)))
+    assert calls == list(range(failing - 1, 4))
 
 
 def test_a_damaged_or_lost_shard_is_made_again(tmp_path):

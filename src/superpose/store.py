@@ -200,9 +200,11 @@ def _complete(
         _save(folder, manifest)
     files = _file_names(shards["0"])
     arrays = {name: _join(folder / files[name], name, [shards[str(i)][name] for i in range(count)]) for name in files}
-    manifest |= {"arrays": arrays, "shards": {}}
-    manifest.pop("failed", None)
-    _save(folder, manifest)
+    finished = {**manifest, "arrays": arrays, "shards": {}}
+    finished.pop("failed", None)
+    # Until that is kept, the chunks are what there is.
+    _save(folder, finished)
+    manifest |= finished
 
 
 def _fallen(folder: Path, shard: Mapping[str, Mapping[str, str]]) -> list[Path]:

@@ -114,7 +114,7 @@ def _fitted(moments: Moments, training: Folds, count: int | Array) -> Fitted:
     joint = s.rows.joint(moments)
     w = s.vectors @ (shrinkage[..., None] * (np.swapaxes(s.vectors, -1, -2) @ joint))
     adjoint = partial(_adjoint, moments.x, training, joint, shrinkage)
-    return Fitted(w, blurred=is_rough(moments), adjoint=adjoint)
+    return Fitted(w, blurred=is_rough(moments), adjoint=adjoint, shrunk=True)
 
 
 def _adjoint(x: Own, training: Folds, joint: Array, shrinkage: Array, slope: Array) -> Pull:

@@ -112,7 +112,8 @@ def _axes(file: Path, name: str, variable: Variable) -> tuple[str, Sequence[str]
     if len(samples) > 2 or (len(samples) == 2 and len(repeats) != 1):
         raise DataError(
             f"{file}: {name} has the axes {shown}; expected presentations, or stimuli and repetitions, and units (one "
-            f"of {', '.join(UNITS)}). Select one time bin, or average over it, and write that."
+            f"of {', '.join(UNITS)}). Select one time bin, or average over it, and write that; in Python, "
+            "superpose.layers takes an array of xarray with its times."
         )
     return units, samples
 
