@@ -228,6 +228,22 @@ class TestPairing:
         assert "conv1: stimuli are names of files without folders and endings." in err
         assert after == before
 
+    def test_arrays_with_their_stimuli_in_a_text_beside_them(self, here, capsys):
+        files = [f"mine/{name}.npy" for name in LAYERS]
+        command = ("V4.parquet", "--target", "V4", "--permutations", 0)
+        _, expected, _ = run(capsys, "layers", "net", *command)
+        (here / "mine").mkdir()
+        for file in files:
+            np.save(file, np.load(file.replace("mine", "net"))[::-1])
+        status, _, err = run(capsys, "layers", *files, *command)
+        assert status == 2
+        assert "write one id a line to mine/stimuli.txt" in err
+        names = (here / "net/stimuli.txt").read_text().splitlines()
+        (here / "mine/stimuli.txt").write_text("\n".join(names[::-1]))
+        status, found, _ = run(capsys, "layers", *files, *command)
+        assert status == 0
+        assert_allclose(table_of(found).score, table_of(expected).score, atol=0.05)
+
     def test_other_labels_are_refused(self, here, capsys):
         self.relabelled(lambda name: f"other {name}")
         status, _, err = run(capsys, "layers", "net", "V4.parquet", "--target", "V4")

@@ -216,7 +216,9 @@ def test_scores_of_two_refuse_labels_in_another_order(score):
     np.testing.assert_allclose(call(pd.DataFrame(X), Y), call(X, Y), rtol=1e-12)
     with pytest.raises(DataError, match=r"x labels its rows image0, image1, image2 …, and y image.*; put them in"):
         call(as_index(X, IDS), ordered(as_index, Y))
-    with pytest.raises(DataError, match=r"x labels its rows \(image0.*\) and y does not; label both"):
+    with pytest.raises(
+        DataError, match=r"x labels its rows \(image0.*\) and y does not; label both, as superpose.Recording"
+    ):
         call(as_index(X, IDS), Y)
     with pytest.raises(DataError, match=r"x has the column 'image_id' of labels among its units; make it the index"):
         call(as_column(X, list(range(60))), Y)
@@ -300,5 +302,5 @@ class TestMatched:
         )
 
     def test_a_target_without_labels_is_not_paired_by_position(self, matched):
-        with pytest.raises(DataError, match="label both, or pass both as arrays"):
+        with pytest.raises(DataError, match=r"label both, as .* or pass both as arrays"):
             sp.layers(matched, target=Y)

@@ -60,6 +60,28 @@ def test_every_format_gives_the_numbers_back(tmp_path, suffix):
     assert np.asarray(read(str(path))).shape == (6, 3)
 
 
+def test_npy_takes_its_stimuli_from_the_text_beside_it(tmp_path):
+    x = np.arange(6.0).reshape(3, 2)
+    np.save(tmp_path / "conv1.npy", x)
+    (tmp_path / "stimuli.txt").write_text("owl\ncat\n007\n")
+    found = read(tmp_path / "conv1.npy")
+    assert found.stimuli.tolist() == ["owl", "cat", "007"]
+    np.testing.assert_array_equal(found.responses, x)
+    (tmp_path / "stimuli.txt").write_text("owl\n")
+    with pytest.raises(
+        DataError, match=r"stimuli.txt has 1 line\(s\) and .*conv1.npy has shape \(3, 2\); expected one sti"
+    ):
+        read(tmp_path / "conv1.npy")
+    # Of a store, a line is a sample, not a row.
+    (tmp_path / "manifest.json").write_text("{}")
+    np.testing.assert_array_equal(read(tmp_path / "conv1.npy"), x)
+
+
+def test_a_folder_of_somebody_elses_says_what_to_give(tmp_path):
+    with pytest.raises(DataError, match=r"a folder that superpose extract did not write; give its files instead"):
+        read(tmp_path)
+
+
 def test_npy_stays_on_disk_and_read_only(tmp_path):
     np.save(tmp_path / "a.npy", VALUES.astype(np.float32))
     array = read(tmp_path / "a.npy")

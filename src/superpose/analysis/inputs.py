@@ -64,9 +64,10 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     bare = {name: np.asarray(x) for name, x in contents.items() if not isinstance(x, Recording)}
     labelled = [recording.name for recording in recordings if not recording.numbered]
     if bare and labelled:
+        without = [path for name, path in zip(contents, files, strict=True) if name in bare]
         raise DataError(
-            f"{', '.join(bare)} has no stimulus ids but {labelled[0]} has; give all files ids, or none, to pair rows "
-            f"by position.{unnamed(files)}"
+            f"{', '.join(bare)} {'has' if len(bare) == 1 else 'have'} no stimulus ids but {labelled[0]} has; give all "
+            f"files ids, or none, to pair rows by position.{unnamed(without)}"
         )
     matched, notes = joined(recordings)
     notes = notes._replace(labels=[*renamed, *notes.labels], lost=[*left_out, *notes.lost])

@@ -49,7 +49,8 @@ def check_rows(systems: Mapping[str, Any]) -> None:
     bare = [name for name in labels if name not in known]
     if bare:
         raise DataError(
-            f"{first} labels its rows ({_some(own)}) and {bare[0]} does not; label both, or pass both as arrays "
+            f"{first} labels its rows ({_some(own)}) and {bare[0]} does not; label both, as "
+            "superpose.Recording(name, array, stimuli) does, or pass both as arrays "
             "(.to_numpy()) of the same stimuli in the same order."
         )
     for name, other in others:

@@ -320,7 +320,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, st
         with safe_open(path, "pt") as file:
             return {key: file.get_tensor(key) for key in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except FileNotFoundError:
-        raise DataError(f"{path} does not exist; expected a file that superpose.save wrote.") from None
+        raise DataError(
+            f"{path} does not exist; expected a file that superpose.save wrote, or another package's folder."
+        ) from None
     except (SafetensorError, OSError) as error:
         raise DataError(
             f"{path} is not a whole safetensors file ({error}); expected one that superpose.save wrote. Pickled files "

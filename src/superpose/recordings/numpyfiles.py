@@ -10,18 +10,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.files import DataError
+from superpose.files import DataError, lines
 from superpose.recordings.choice import choose
+from superpose.recordings.labels import written
 from superpose.recordings.unpacking import is_large, kept, report, spread, tiles
+
+# The stimulus of each row of the .npy files beside it. In a store, which has a manifest, a line is a sample, which may
+# have several rows: `superpose.analysis.extracted` reads those.
+STIMULI, MANIFEST = "stimuli.txt", "manifest.json"
 
 
 def read_npy(file: Path, key: str | None) -> dict[str, Any]:
-    """Read a .npy, mapped."""
+    """Read a .npy, mapped, and the stimuli of its rows from a stimuli.txt beside it."""
     array = np.lib.format.open_memmap(file, mode="r")
     announced, size = array.offset + array.nbytes, file.stat().st_size
     if announced != size:
         raise DataError(f"{file} has {size} bytes where its header announces {announced}; write it again.")
-    return {"responses": array}
+    beside = file.with_name(STIMULI)
+    if not beside.is_file() or file.with_name(MANIFEST).exists():
+        return {"responses": array}
+    stimuli = written(lines(beside), what=str(beside))
+    if len(stimuli) not in array.shape:
+        raise DataError(
+            f"{beside} has {len(stimuli)} line(s) and {file} has shape {array.shape}; expected one stimulus a row. "
+            f"Rename {STIMULI} if it is not about this file."
+        )
+    return {"responses": array, "stimuli": stimuli}
 
 
 def read_npz(file: Path, key: str | None) -> dict[str, Any]:

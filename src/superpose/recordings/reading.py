@@ -132,6 +132,11 @@ def existing(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
     """
     file, key = _split_key(path)
     suffix = file.suffix.lower()
+    if suffix not in READERS and file.is_dir():
+        raise DataError(
+            f"{file} is a folder that superpose extract did not write; give its files instead, layers in the order of "
+            f"depth: {file / '*.npy'}."
+        )
     if suffix not in READERS:
         raise DataError(f"{file} has the suffix {suffix!r}; expected one of {', '.join(READERS)}.")
     if not os.path.exists(file):

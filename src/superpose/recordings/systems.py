@@ -120,7 +120,8 @@ def paired_with_stimuli(systems: Mapping[str, Any], groups: ArrayLike | None = N
     if labelled and bare:
         raise DataError(
             f"{labelled[0].name} labels its rows ({', '.join(labelled[0].stimuli[:3])} …) and {bare[0]} does not; "
-            "label both, or pass both as arrays (.to_numpy()) of the same stimuli in the same order."
+            "label both, as superpose.Recording(name, array, stimuli) does, or pass both as arrays (.to_numpy()) of "
+            "the same stimuli in the same order."
         )
     if not labelled and all(recording.repeats is None and recording.groups is None for recording in recordings):
         arrays = {name: x.responses if isinstance(x, Recording) else x for name, x in contents.items()}
