@@ -10,7 +10,7 @@ from extracting import extracted
 from PIL import Image
 
 from superpose import cli
-from superpose.analysis.stimuli import pictures_of, stimuli_of
+from superpose.analysis.stimuli import pictures_of, row_names, stimuli_of
 from superpose.examples import demo
 from superpose.files import DataError
 from superpose.report import Passage
@@ -33,6 +33,16 @@ def recorded(folder, inputs, names=(), spans=None, record=None):
         np.save(folder / "spans.npy", np.array(spans, dtype=np.int32))
     (folder / "extract.json").write_text(json.dumps(record))
     return [folder / "first.npy", folder / "second.npy"]
+
+
+def test_rows_are_called_by_stimulus_else_by_number_and_label(tmp_path):
+    files, labels = [tmp_path / "a.npy", tmp_path / "b.npy"], np.array(["cat", "dog"])
+    assert row_names(files, ["s1", "s2"], labels) == ["s1", "s2"]
+    assert row_names(files, None, labels) == ["0: cat", "1: dog"]
+    assert row_names(files, None, None) is None
+    # Extracted layers know the passage of each row by its number.
+    extracted(tmp_path / "net", 2, names=False)
+    assert row_names([tmp_path / "net"], None, labels) is None
 
 
 NAMES = ["a/cat.png", "a/dog.jpg", "b/cat.png"]

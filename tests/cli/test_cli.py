@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,21 @@ class TestTerminal:
     def test_warnings_come_once(self, here, terminal):
         np.save("y.npy", np.column_stack([np.load("y.npy"), np.ones(60)]))
         assert terminal(*RAW).count("constant over the samples") == 1
+
+    def test_rows_of_given_dictionaries_and_of_the_held_out_samples_are_told_apart(self):
+        from superpose.cli import terminal
+
+        draw = np.random.default_rng(0)
+        found = raw({name: draw.normal(size=(60, 2)) for name in "ab"}, permutations=0)
+        fitted = found.table.assign(space="latent", fit="pairwise", split="test")
+        tables = [found.table, found.table.assign(split="test"), fitted, fitted.assign(fit="given")]
+        table = pd.concat(tables, ignore_index=True)
+        rows = terminal.scores(table[table.metric == "cka_debiased"])
+        assert rows.space.tolist() == ["raw", "latent", "latent, given"]
+        assert "; 5-fold cross-validation of raw scores" in terminal.basis(found)
+        assert "; scores on the held-out samples (alignment.csv adds 5-fold" in terminal.basis(
+            replace(found, table=table)
+        )
 
     def test_many_pairs_are_cut_and_say_so(self, capsys, monkeypatch):
         from superpose.cli import terminal

@@ -51,6 +51,23 @@ def test_samples_are_named_by_their_stimuli_and_trials_stay_together(here, capsy
     assert shown["sentences"][0].startswith(f"labelled: {len(found)} features")
 
 
+def test_samples_are_named_by_their_labels(here, capsys):
+    tokens = [f"token{i % 7}" for i in range(2_000)]
+    Path("tokens.txt").write_text("\n".join(tokens))
+    assert cli.main(["features", "V1.npy", "--labels", "tokens.txt", "--out", "out"]) == 0
+    table = pd.read_parquet("out/features.parquet")
+    assert all(
+        name == f"{row}: {tokens[int(row)]}"
+        for names in table.samples
+        for name in names
+        for row in [name.split(":")[0]]
+    )
+    Path("tokens.txt").write_text("\n".join(tokens[:5]))
+    capsys.readouterr()
+    assert cli.main(["features", "V1.npy", "--labels", "tokens.txt", "--out", "again"]) == 2
+    assert "tokens.txt has 5 labels; expected one a row of V1.npy, 2000." in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

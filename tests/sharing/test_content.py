@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import superpose as sp
 from superpose.files import DataError
+from superpose.report import page
 from superpose.report.plots import save
 from superpose.sharing.packing import Packing
 from superpose.sharing.picture import picture
@@ -262,6 +263,25 @@ class TestTextAndPicture:
         row = found.table.iloc[[0]].assign(verdict="cannot tell", why="too little", content=np.nan)
         (told,) = sentences(row)
         assert "cannot tell whether they hold the same features (too little)" in told
+
+    def test_given_features_are_not_said_to_be_found(self, truth):
+        systems, atoms, _, _ = truth
+        both = {name: systems[name] for name in ("a", "half")}
+        told = sp.content(both, dictionaries={"half": atoms["half"]}, permutations=0)
+        assert "features found in both halves of a (" in told.sentences[0]
+        assert " and 40 given for half (" in told.sentences[0]
+        paragraph = page(title="", sentences=[], warnings=[], **told.reported)
+        assert "Features of half were those of a dictionary trained beforehand." in paragraph
+        assert "Features of the others were estimated" in paragraph
+
+    def test_what_features_leave_is_told_of_each_system_that_it_is_much_of(self, found):
+        row = found.table.iloc[[0]].assign(explained_a=0.7, residual_a=0.25, explained_b=0.99)
+        assert sentences(row)[1].endswith(
+            " Of the variance that features leave unexplained (30% of a), the other system predicts 25% of what can be "
+            "predicted."
+        )
+        row = row.assign(explained_b=0.8, residual_b=0.5)
+        assert "(30% of a and 20% of same), the other system predicts 25% and 50% of what" in sentences(row)[1]
 
     def test_too_few_features_are_not_decomposed(self, found):
         row = found.table.iloc[[0]].assign(verdict="cannot tell", why="few", features_b=2)

@@ -6,13 +6,16 @@ import json
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superpose.analysis.extracted import INPUTS, RECORD, SPANS, STIMULI, Extracted, around, expanded
 from superpose.files import lines
 from superpose.report import Passage
 
+Array = NDArray[Any]
 Stimuli = dict[str, Path | Passage]
 
 
@@ -32,6 +35,13 @@ def pictures_of(folder: Path) -> dict[str, Path]:
         count = Counter(map(shorter, paths))
         found |= {shorter(path): path for path in paths if count[shorter(path)] == 1}
     return found
+
+
+def row_names(files: Sequence[Path], stimuli: list[str] | None, labels: Array | None) -> list[str] | None:
+    """Return what a report calls rows: their stimuli, else number and label; None where layers know their inputs."""
+    if stimuli is not None or labels is None or any(around(path) is not None for path in expanded(files)[0]):
+        return stimuli
+    return [f"{row}: {label}" for row, label in enumerate(labels)]
 
 
 def stimuli_of(

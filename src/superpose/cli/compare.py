@@ -113,7 +113,8 @@ def compare(
         File of one label a row (.npy, or text with a label a line), in the order of the (matched) rows: rows of a
         group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls never split groups.
     labels
-        File of one label a row, as groups: what the row shows (a word, a class). For the control within_labels.
+        File of one label a row, as groups: what the row shows (a word, a class). Names the samples that features are
+        strongest in, where files label no stimuli; needed by the control within_labels.
     pictures
         Folder of the pictures that rows show, named by their stimulus ids: the report shows small ones beside each
         feature. Layers that superpose extract wrote know their pictures or sentences without it.
@@ -191,7 +192,7 @@ def compare(
     from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems, zscored
     from superpose.analysis.results import write
     from superpose.analysis.scores import METRICS
-    from superpose.analysis.stimuli import pictures_of, stimuli_of
+    from superpose.analysis.stimuli import pictures_of, row_names, stimuli_of
     from superpose.analysis.toward import toward
     from superpose.metrics import resolved
 
@@ -237,7 +238,7 @@ def compare(
             if raw
             else analyses.analyse(
                 systems,
-                stimuli=stimuli,
+                stimuli=row_names(files, stimuli, shown),
                 latents=latents,
                 active=active,
                 fit=fit,

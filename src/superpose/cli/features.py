@@ -12,7 +12,7 @@ from cyclopts import Parameter
 from superpose.cli.folder import write_tables
 from superpose.cli.reading import Axes, Missing, check_files, told
 from superpose.cli.show import short, show_table
-from superpose.files import sha256, whole
+from superpose.files import DataError, sha256, whole
 from superpose.running.folders import check_free
 from superpose.running.progress import Progress
 
@@ -27,6 +27,7 @@ def features(
     *,
     out: Path,
     groups: Path | None = None,
+    labels: Path | None = None,
     test: float = 0.2,
     seed: int = 0,
     device: str = "cpu",
@@ -54,6 +55,9 @@ def features(
         Directory of the results; it must not hold another run.
     groups
         File of one label a row: rows of a group (sentence, trial, photograph) stay on one side of every split.
+    labels
+        File of one label a row, as groups: what the row shows (a token, a class). Names the samples that features are
+        strongest in, where the file labels no stimuli.
     test
         The share of rows, drawn at random in whole groups, that nothing is fitted on.
     seed
@@ -72,6 +76,7 @@ def features(
     import pandas as pd
 
     from superpose.analysis.inputs import read_groups
+    from superpose.analysis.stimuli import row_names
     from superpose.arrays.tensors import checked_device
     from superpose.recordings import Recording, read
     from superpose.sharing import features as found_in
@@ -84,7 +89,12 @@ def features(
         content: Any = read(file, progress=reading, **told(axes, missing))
     labelled = isinstance(content, Recording)
     x = content.responses if labelled else content
-    names: Any = content.stimuli if labelled else range(len(x))
+    shown_as = None if labels is None else read_groups(labels, "--labels", missing)
+    names: Any = row_names([file], content.stimuli.tolist() if labelled else None, shown_as)
+    if names is None:
+        names = range(len(x))
+    elif len(names) != len(x):
+        raise DataError(f"{labels} has {len(names)} labels; expected one a row of {file}, {len(x)}.")
     own = None if not labelled else content.stimuli if content.groups is None else content.groups
     belonging = own if groups is None else read_groups(groups, missing=missing)
     found = found_in(x, groups=belonging, test=test, seed=seed, device=place)
@@ -94,8 +104,9 @@ def features(
         "inputs": {file.stem: {"path": str(file), "sha256": sha256(_file(file)), "shape": list(x.shape)}},
         "seconds": round(time.perf_counter() - started, 1),
     }
-    if groups is not None:
-        record["groups"] = {"path": str(groups), "sha256": sha256(groups)}
+    for option, path in (("groups", groups), ("labels", labels)):
+        if path is not None:
+            record[option] = {"path": str(path), "sha256": sha256(path)}
     out.mkdir(parents=True, exist_ok=True)
     with whole(out / "dictionary.npy") as temporary:
         np.save(temporary, found.dictionary)

@@ -82,7 +82,10 @@ def basis(analysis: Analysis) -> str:
         parts.append(f"{groups:,} groups, never split")
     split = str(settings.get("split", ""))
     folds = split.removeprefix("cv=")
-    parts.append(f"{folds}-fold cross-validation of raw scores" if folds.isdigit() else "raw scores on one split")
+    how = f"{folds}-fold cross-validation of raw scores" if folds.isdigit() else "raw scores on one split"
+    if folds.isdigit() and "test" in set(analysis.table.get("split", ())):
+        how = f"scores on the held-out samples (alignment.csv adds {how})"
+    parts.append(how)
     if permutations := settings.get("permutations"):
         parts.append(f"{permutations:,} permutations: no p below {p_number(1 / (1 + permutations))}")
     return f"Rests on: {'; '.join(parts)}."
@@ -100,8 +103,8 @@ def scores(table: pd.DataFrame, *, wide: bool = False) -> pd.DataFrame:
             ],
             "score of": [metric_name(name) for name in rows.metric],
             "space": [
-                space if control == "none" else f"{space}, {control}"
-                for space, control in zip(rows.space, rows.control, strict=True)
+                ", ".join([space, *(["given"] if fit == "given" else []), *([control] if control != "none" else [])])
+                for space, fit, control in zip(rows.space, rows.fit, rows.control, strict=True)
             ],
             "score": [_number(value) or "–" for value in rows.score],
             "95 % interval": _intervals(rows),

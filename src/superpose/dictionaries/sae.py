@@ -169,6 +169,10 @@ class SparseAutoencoder(nn.Module):
         """
         return self._apply_rows(lambda rows: self._infer(self.standardise(rows)).dense(), x, self.units, "units")
 
+    def extra_repr(self) -> str:
+        """Return its sizes, for `repr`."""
+        return f"{self.units} units, {self.latents} latents" + (f", repeats {self.repeats}" if self.repeats else "")
+
     def decode(self, z: Activity) -> Activity:
         """Return the activity that codes stand for.
 

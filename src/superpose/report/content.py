@@ -108,8 +108,8 @@ COLUMNS = (
     _ranged("shared", "Shared", "shared part of the features, the geometric mean of both shares"),
     Column("a's held by b", "share of a's features that b holds", figure("held_by_b", ".0%")),
     Column("b's held by a", "share of b's features that a holds", figure("held_by_a", ".0%")),
-    Column("Features of a", "found in both halves of a's samples", figure("features_a", ",.0f")),
-    Column("Features of b", "found in both halves of b's samples", figure("features_b", ",.0f")),
+    Column("Features of a", "found in both halves of a's samples, or given", figure("features_a", ",.0f")),
+    Column("Features of b", "found in both halves of b's samples, or given", figure("features_b", ",.0f")),
     Column("a explained", "share of a's held-out variance that its features explain", figure("explained_a", ".0%")),
     Column("b explained", "share of b's held-out variance that its features explain", figure("explained_b", ".0%")),
     Column(

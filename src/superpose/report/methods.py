@@ -67,10 +67,15 @@ def paragraph(
     said = [f"Alignment was measured with superpose {_version()}."]
     if content is not None and len(content):
         of_features = settings.get("features") or settings
-        said.append(
-            "Features were estimated from each system alone: atoms that sparse dictionaries, trained on two disjoint "
-            "halves of its training samples, both contain (cosine above .9)."
-        )
+        sources = {name: of.get("source", "found") for name, of in of_features.get("systems", {}).items()}
+        given = [name for name, source in sources.items() if source == "given"]
+        if given:
+            said.append(f"Features of {_listed(given)} were those of a dictionary trained beforehand.")
+        if not given or len(given) < len(sources):
+            said.append(
+                f"Features {'of the others ' if given else ''}were estimated from each system alone: atoms that sparse "
+                "dictionaries, trained on two disjoint halves of its training samples, both contain (cosine above .9)."
+            )
         if held_out := of_features.get("test_samples"):
             said.append(f"Of {of_features['samples']:,} samples, {held_out:,} were held out from all fitting.")
         said.append(

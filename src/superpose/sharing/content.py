@@ -82,7 +82,11 @@ class Content:
     @property
     def sentences(self) -> list[str]:
         """What the table means: the verdict on each pair, and what it rests on."""
-        return sentences(self.table)
+        return sentences(self.table, self._given)
+
+    @property
+    def _given(self) -> list[str]:
+        return [name for name, of in self.found.items() if of.settings["source"] == "given"]
 
     def plot(self) -> Figure:
         """Draw each pair: raw score, what packing makes of it, content, and the shares of features that are held."""
@@ -93,7 +97,7 @@ class Content:
     @property
     def reported(self) -> dict[str, Any]:
         """What a report shows of it: the parts that `superpose.report.page` takes."""
-        told = [sentences(self.table.iloc[[place]]) for place in range(len(self.table))]
+        told = [sentences(self.table.iloc[[place]], self._given) for place in range(len(self.table))]
         return {
             "content": self.table.assign(told=pd.Series(told, index=self.table.index, dtype=object)),
             "features": self.features,

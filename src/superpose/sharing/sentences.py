@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -18,22 +19,25 @@ PACKED = {
 }
 
 
-def sentences(table: pd.DataFrame) -> list[str]:
+def sentences(table: pd.DataFrame, given: Collection[str] = ()) -> list[str]:
     """Return two sentences a pair: the verdict with the features behind it, and raw = content × packing.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Of `superpose.content`.
+    given : collection of str
+        The systems whose features were given, not found.
     """
-    return [text for row in table.itertuples() for text in (_verdict(row), _decomposition(row)) if text]
+    return [text for row in table.itertuples() for text in (_verdict(row, given), _decomposition(row)) if text]
 
 
-def _verdict(row: Any) -> str:
+def _verdict(row: Any, given: Collection[str]) -> str:
     a, b = row.system_a, row.system_b
+    origin_a, origin_b = ("given for" if name in given else "found in both halves of" for name in (a, b))
     found = (
-        f"{row.features_a} features found in both halves of {a} ({_percent(row.explained_a)} of its variance) and "
-        f"{row.features_b} of {b} ({_percent(row.explained_b)})"
+        f"{row.features_a} features {origin_a} {a} ({_percent(row.explained_a)} of its variance) and "
+        f"{row.features_b} {'of' if origin_b == origin_a else origin_b} {b} ({_percent(row.explained_b)})"
     )
     packing = f", {PACKED[row.packing]}" if row.packing else ""
     if row.verdict == "cannot tell":
@@ -58,11 +62,17 @@ def _decomposition(row: Any) -> str:
     if min(row.features_a, row.features_b) < FEWEST:
         return f"{a} and {b}: raw debiased CKA is {row.raw:.2f}; too few features to say what packing makes of it."
     left = [
-        f"{_percent(held)} of what its features leave of {name} ({_percent(1 - explained)})"
+        (f"{_percent(1 - explained)} of {name}", _percent(held))
         for name, explained, held in ((a, row.explained_a, row.residual_a), (b, row.explained_b, row.residual_b))
         if 1 - explained > LITTLE
     ]
-    rest = f" The other system predicts {' and '.join(left)}, of what can be." if left else ""
+    unexplained, predicted = (" and ".join(texts) for texts in zip(*left, strict=True)) if left else ("", "")
+    rest = (
+        f" Of the variance that features leave unexplained ({unexplained}), the other system predicts {predicted} of "
+        "what can be predicted."
+        if left
+        else ""
+    )
     packed = (
         f", and packed as they are {row.packed:.2f}, which leaves {_left(row.unexplained)}"
         if np.isfinite(row.packed)
