@@ -148,10 +148,10 @@ class Design:
         """The samples that are scored, as a slice where these are all: rows are then read in place."""
         return slice(0, len(self.folds)) if self.count == len(self.folds) else self.tested
 
-    @property
+    @cached_property
     def count(self) -> int:
         """How many samples are scored."""
-        return len(self.tested)
+        return int(np.isin(self.folds, self.plan.held_out).sum())
 
     @property
     def training(self) -> int:
