@@ -37,7 +37,7 @@ def pcr(
 
     The components are those of the training samples. Their number is chosen inside these, as the penalty of `ridge` is:
     from 1 to as many as x has there, the one with the least squared error on left-out training folds, all units of y
-    together. Products run in float64.
+    together. Components of equal variance are taken together. Products run in float64.
 
     Parameters
     ----------
@@ -97,7 +97,8 @@ def _errors(moments: Moments, rest: Folds, left_outs: Sequence[int]) -> Iterator
         linear = np.cumsum((inverse * one.linear)[..., ::-1], axis=-1)
         square = (inverse[..., :, None] * inverse[..., None, :] * one.square)[..., ::-1, ::-1]
         within = np.einsum("...ii->...i", np.cumsum(np.cumsum(square, axis=-1), axis=-2))
-        yield np.moveaxis(one.target[..., None] - 2 * linear + within, -1, 0)
+        error = one.target[..., None] - 2 * linear + within
+        yield np.moveaxis(np.take_along_axis(error, _with_equals(s) - 1, axis=-1), -1, 0)
 
 
 def _inverse(s: Spectrum) -> Array:
@@ -106,10 +107,21 @@ def _inverse(s: Spectrum) -> Array:
     return np.where(known, 1 / np.where(known, s.values, 1.0), 0.0)
 
 
+def _with_equals(s: Spectrum) -> NDArray[np.int64]:
+    """Return how many components 1, 2, … are with those of equal variance: of these no one comes first."""
+    values = s.values[..., ::-1]
+    number = np.arange(1, values.shape[-1] + 1)
+    apart = values[..., :-1] - values[..., 1:] > LOST * np.finfo(s.vectors.dtype).eps * values[..., :1]
+    ends = np.where(np.append(apart, np.ones((*values.shape[:-1], 1), dtype=bool), axis=-1), number, number[-1])
+    return np.minimum.accumulate(ends[..., ::-1], axis=-1)[..., ::-1]
+
+
 def _fitted(moments: Moments, training: Folds, count: int | Array) -> Fitted:
     s = spectrum_of(moments.x, training)
+    together = _with_equals(s)
+    count = np.take_along_axis(together, np.minimum(np.asarray(count)[..., None], together.shape[-1]) - 1, axis=-1)
     # Eigenvalues ascend.
-    leading = np.arange(s.values.shape[-1])[::-1] < np.asarray(count)[..., None]
+    leading = np.arange(s.values.shape[-1])[::-1] < count
     shrinkage = np.where(leading, _inverse(s), 0.0)
     joint = s.rows.joint(moments)
     w = s.vectors @ (shrinkage[..., None] * (np.swapaxes(s.vectors, -1, -2) @ joint))
