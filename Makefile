@@ -20,7 +20,10 @@ test: .venv/core.stamp
 slow: .venv/encoders.stamp
 	$(PYTEST) -n 2 -m 'slow and not prove' tests
 
-check: lint slow test docs
+# One run of all tests: two would load everything twice, and end with one process waiting for the other twice.
+check: .venv/encoders.stamp .venv/docs.stamp
+	$(MAKE) --output-sync=target -j 2 lint docs
+	$(PYTEST) -n 2 --dist worksteal -m 'not prove' --doctest-modules src tests
 
 coverage: .venv/encoders.stamp
 	$(PYTEST) -n 2 -m 'not slow and not prove' --cov=superpose --cov-branch --cov-report=term:skip-covered --cov-fail-under=90 tests

@@ -383,7 +383,7 @@ def crowded(systems, features):
 
 
 @pytest.mark.parametrize("told", [False, True])
-@pytest.mark.parametrize(("systems", "features"), [(2, 40), (2, 2_000), (36, 200)])
+@pytest.mark.parametrize(("systems", "features"), [(2, 40), (2, 2_000), pytest.param(36, 200, marks=pytest.mark.slow)])
 def test_size(systems, features, told, tmp_path):
     """At most 2 MB, also where each sample is a text of its own."""
     draw = np.random.default_rng(0)

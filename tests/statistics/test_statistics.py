@@ -440,6 +440,7 @@ def test_intervals_of_few_samples_are_near_those_of_all():
     assert (part.low != whole.low).all()
 
 
+@pytest.mark.slow
 def test_errors_of_debiased_scores_near_zero_are_those_of_the_jackknife():
     """Rows of one size in both systems: the terms that make HSIC unbiased are then as large as what is left of it."""
     ratios = []
