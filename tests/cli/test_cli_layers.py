@@ -283,3 +283,63 @@ class TestPairing:
         recordings = {"fc": sp.Recording("fc", layers["fc"], NAMES), "V4": sp.read("V4.parquet")}
         ceilings = sp.ceilings.of_pairs(recordings, metrics=[sp.metrics.RIDGE_R])
         assert_allclose(found.ceiling, ceilings.ceiling[ceilings.system_b == "V4"].item(), rtol=1e-9)
+
+
+class TestTimes:
+    """A target with an axis of times, as BrainIO writes it, beside layers that name their stimuli in another order."""
+
+    STARTS = (0, 50, 100)
+
+    @pytest.fixture
+    def moving(self, here):
+        """Three times of the trials: noise alone, then the target, then the target with less of its noise."""
+        import xarray
+
+        layers, trials = model()
+        noise = np.random.default_rng(3).normal(size=(*trials.shape, 2))
+        rows = np.stack([noise[..., 0], trials, trials + noise[..., 1]], axis=-1).reshape(-1, UNITS, 3)
+        array = xarray.DataArray(rows, dims=("presentation", "neuroid", "time_bin"))
+        array = array.assign_coords(
+            image_id=("presentation", np.tile(NAMES, REPEATS)),
+            repetition=("presentation", np.repeat(np.arange(REPEATS), SAMPLES)),
+            time_bin_start=("time_bin", list(self.STARTS)),
+        )
+        array.to_netcdf(here / "IT.nc")
+        return layers, rows.reshape(REPEATS, SAMPLES, UNITS, 3)
+
+    @pytest.mark.parametrize("kind", ["folder", "tables"])
+    def test_each_is_what_python_gives(self, here, moving, kind, capsys):
+        layers, rows = moving
+        for number, (name, x) in enumerate(layers.items()):
+            table = pd.DataFrame(x, columns=[f"u{i}" for i in range(x.shape[1])])
+            table.insert(0, "image_id", NAMES)
+            table.sample(frac=1, random_state=number).to_csv(here / f"{name}.csv", index=False)
+        files = ["net"] if kind == "folder" else [f"{name}.csv" for name in layers]
+        how = ["--target", "IT", "--permutations", "9", "--out", "out"]
+        status, _, err = run(capsys, "layers", *files, "IT.nc", *how)
+        assert status == 0, err
+        table = pd.read_parquet("out/layers.parquet")
+        assert table[["time", "layer"]].drop_duplicates().values.tolist() == [
+            [time, layer] for time in self.STARTS for layer in LAYERS
+        ]
+        assert table.ceiling.notna().sum() >= 6
+        if kind == "folder":
+            expected = sp.layers(layers, target=rows, times=list(self.STARTS), permutations=9).table
+            assert_allclose(table[["score", "p"]], expected[["score", "p"]], rtol=1e-6)
+        assert json.loads((here / "out/run.json").read_text())["inputs"]["IT"]["shape"] == [360, UNITS, 3]
+        best = pd.read_parquet("out/best.parquet")
+        assert best.set_index("time").layer[50] == "conv2"
+
+    def test_elsewhere_one_time_is_expected(self, here, moving, capsys):
+        status, _, err = run(capsys, "compare", "net", "IT.nc", "--raw", "--out", "out")
+        assert status == 2
+        assert "superpose layers takes all times of its target" in err
+
+    def test_a_time_that_comes_twice(self, here, moving, capsys):
+        import xarray
+
+        with xarray.open_dataarray(here / "IT.nc") as array:
+            array.load().assign_coords(time_bin_start=("time_bin", [0, 50, 50])).to_netcdf(here / "MT.nc")
+        status, _, err = run(capsys, "layers", "net", "MT.nc", "--target", "MT")
+        assert status == 2
+        assert "MT.nc names a time twice; expected each once." in err

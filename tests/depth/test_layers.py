@@ -274,6 +274,14 @@ class TestTimes:
         for target in (mapped, named):
             assert_frame_equal(sp.layers(layers, target=target, permutations=0).table, plain.table)
 
+    def test_of_unrelated_responses_no_time_is_told_from_chance(self, data):
+        layers, _ = data
+        noise = np.random.default_rng(8).normal(size=(SAMPLES, 4, 2))
+        result = sp.layers(layers, target=noise, times=[0, 50], permutations=9)
+        assert result.sentences[1] == (
+            "At no time is the best layer closer to target than chance takes the best of 5 layers and 2 times."
+        )
+
     def test_sentences_and_picture(self, data, moving):
         layers, _ = data
         result = sp.layers(layers, target=moving, times=[0, 50, 100, 150], permutations=19)

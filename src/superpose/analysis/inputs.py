@@ -22,6 +22,7 @@ from superpose.files import DataError, lines, sha256, sha256_of_folder
 from superpose.recordings import Recording, read
 from superpose.recordings.labels import labelled, written
 from superpose.recordings.matching import Notes, joined, named_labels
+from superpose.recordings.reading import read_times
 from superpose.recordings.scaling import standardised
 from superpose.recordings.unpacking import Progress
 
@@ -29,7 +30,10 @@ Array = NDArray[Any]
 
 
 class Systems(NamedTuple):
-    """Paired files: means over trials, their groups and names, what to record and to say, and trials if any repeat."""
+    """Paired files: means over trials, their groups and names, what to record and to say, and trials if any repeat.
+
+    `times` are the arrays of the file that was asked for at all its times, {time: name}.
+    """
 
     arrays: dict[str, Array]
     groups: Array | None
@@ -37,12 +41,15 @@ class Systems(NamedTuple):
     trials: dict[str, Trials] | None
     notes: Notes
     stimuli: list[str] | None
+    times: dict[Any, str]
 
 
-def read_systems(files: Sequence[Path], progress: Progress | None = None, **how: Any) -> Systems:
+def read_systems(
+    files: Sequence[Path], progress: Progress | None = None, *, timed: str | None = None, **how: Any
+) -> Systems:
     """Return the systems that files hold, paired by stimulus id or by position; progress is told of unpacking.
 
-    `how` is what `superpose.read` is told of the files.
+    `how` is what `superpose.read` is told of the files; the file of the name `timed` may have an axis of times.
 
     Raises
     ------
@@ -52,15 +59,26 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     files, left_out = expanded(files)
     if len(files) < 2:
         raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")
-    contents, inputs = _read(files, progress, how)
+    contents: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
+    places: dict[str, Path] = {}
+    times: dict[Any, str] = {}
+    for name, path in zip(names_of(files), files, strict=True):
+        once = {} if name == timed else {None: read(path, progress=progress, **how)}
+        found = once or read_times(path, progress=progress, **how)
+        of = {time: name if time is None else f"{name} at {time}" for time in found}
+        times |= of if name == timed else {}
+        contents |= {of[time]: content for time, content in found.items()}
+        places |= dict.fromkeys(of.values(), path)
+        inputs[name] = _record(path, list(found.values()))
     renamed: list[str] = []
     if any(isinstance(content, Recording) and not content.numbered for content in contents.values()):
-        contents, renamed = _with_names(contents, files)
+        contents, renamed = _with_names(contents, places)
     recordings = [replace(r, name=name) for name, r in contents.items() if isinstance(r, Recording)]
     if not recordings:
         arrays = {name: np.asarray(x) for name, x in contents.items()}
         groups, used = handed_on(files)
-        return Systems(arrays, groups, inputs, None, Notes(used, [], left_out), _named(named(files[0])))
+        return Systems(arrays, groups, inputs, None, Notes(used, [], left_out), _named(named(files[0])), times)
     bare = {name: np.asarray(x) for name, x in contents.items() if not isinstance(x, Recording)}
     labelled = [recording.name for recording in recordings if not recording.numbered]
     if bare and labelled:
@@ -73,7 +91,7 @@ def read_systems(files: Sequence[Path], progress: Progress | None = None, **how:
     notes = notes._replace(labels=[*renamed, *notes.labels], lost=[*left_out, *notes.lost])
     arrays = {name: bare[name] if name in bare else matched.systems[name] for name in contents}
     trials = _trials(recordings, matched.stimuli, arrays)
-    return Systems(arrays, matched.groups, inputs, trials, notes, _named(matched.stimuli if labelled else None))
+    return Systems(arrays, matched.groups, inputs, trials, notes, _named(matched.stimuli if labelled else None), times)
 
 
 def _named(stimuli: Array | None) -> list[str] | None:
@@ -92,7 +110,7 @@ def zscored(
     }
 
 
-def _with_names(contents: Mapping[str, Any], files: Sequence[Path]) -> tuple[dict[str, Any], list[str]]:
+def _with_names(contents: Mapping[str, Any], places: Mapping[str, Path]) -> tuple[dict[str, Any], list[str]]:
     """Return extracted layers as recordings of the samples that their folder names, to be paired with others', and why.
 
     Where others label pictures without folders and endings, layers are paired under such names.
@@ -101,8 +119,8 @@ def _with_names(contents: Mapping[str, Any], files: Sequence[Path]) -> tuple[dic
         stimulus for x in contents.values() if isinstance(x, Recording) and not x.numbered for stimulus in x.stimuli
     }
     found, said = dict(contents), []
-    for (name, content), path in zip(contents.items(), files, strict=True):
-        names = None if isinstance(content, Recording) else named(path)
+    for name, content in contents.items():
+        names = None if isinstance(content, Recording) else named(places[name])
         if names is None:
             continue
         stems = np.array([Path(one).stem for one in names.tolist()])
@@ -134,7 +152,8 @@ def read_files(
     files, left_out = expanded(files)
     if not files:
         raise DataError("no file given; expected at least one file of activity, (samples, units).")
-    contents, inputs = _read(files, progress, how)
+    contents = {name: read(path, progress=progress, **how) for name, path in zip(names_of(files), files, strict=True)}
+    inputs = {name: _record(path, [contents[name]]) for name, path in zip(contents, files, strict=True)}
     arrays = {name: c.responses if isinstance(c, Recording) else c for name, c in contents.items()}
     made = [note for c in contents.values() if isinstance(c, Recording) for note in named_labels(c)]
     return {name: as_responses(x, name) for name, x in arrays.items()}, inputs, Notes(made, [], left_out)
@@ -190,15 +209,10 @@ def read_groups(path: Path, option: str = "--groups", missing: Collection[str] |
     return labelled(stored, len(stored), what)
 
 
-def _read(
-    files: Sequence[Path], progress: Progress | None, how: Mapping[str, Any]
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    contents = {name: read(path, progress=progress, **how) for name, path in zip(names_of(files), files, strict=True)}
-    inputs = {
-        name: {"path": str(path), "sha256": _digest(_file(path)), "shape": _shape(content)}
-        for (name, content), path in zip(contents.items(), files, strict=True)
-    }
-    return contents, inputs
+def _record(path: Path, contents: Sequence[Array | Recording]) -> dict[str, Any]:
+    """Return what is recorded of a file: its shape with the number of times, where there are several."""
+    shape = _shape(contents[0]) + ([len(contents)] if len(contents) > 1 else [])
+    return {"path": str(path), "sha256": _digest(_file(path)), "shape": shape}
 
 
 def _digest(path: Path) -> str:

@@ -208,7 +208,7 @@ def compare(
     shown_pictures = {} if pictures is None else pictures_of(pictures)
     started = time.perf_counter()
     with Progress() as reading:
-        systems, found_groups, inputs, trials, notes, stimuli = read_systems(files, reading, **told(axes, missing))
+        systems, found_groups, inputs, trials, notes, stimuli, _ = read_systems(files, reading, **told(axes, missing))
     show_notes(notes)
     if zscore:
         systems, trials = zscored(systems, trials)

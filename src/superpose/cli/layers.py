@@ -56,7 +56,7 @@ def layers(
     files
         The layers in the order of depth, and the target: files of (samples, units), as superpose compare takes them, or
         a folder that superpose extract wrote, which stands for its layers. Rows are paired by stimulus id where files
-        have them.
+        have them. A target with an axis of times (xarray's netCDF or zarr, BrainIO's time_bin) is predicted at each.
     target
         The name of the file that the layers predict, without its ending; needed.
     out
@@ -98,12 +98,13 @@ def layers(
     folder = None if out is None else check_free(out, overwrite=overwrite)
     started = time.perf_counter()
     with Progress() as reading:
-        read = read_systems(files, reading, **told(axes, missing))
+        read = read_systems(files, reading, timed=target, **told(axes, missing))
     show_notes(read.notes)
     arrays, trials = zscored(read.arrays, read.trials) if zscore else (read.arrays, read.trials)
-    systems: dict[str, Any] = dict(arrays)
-    if trials and target in trials:
-        systems[target] = trials[target]
+    at = {time: (trials or {}).get(name, arrays[name]) for time, name in read.times.items()}
+    systems: dict[str, Any] = {name: x for name, x in arrays.items() if name not in read.times.values()}
+    if at:
+        systems[target] = at.get(None, at)
     belonging = read.groups if groups is None else read_groups(groups, missing=missing)
     with warnings.catch_warnings(record=True) as caught, Progress() as progress:
         warnings.simplefilter("always")

@@ -84,7 +84,7 @@ def train(
         if joint is None or len(files) < 2:
             systems, inputs, notes = read_files(files, reading, **told(axes, missing))
         else:
-            systems, own, inputs, _, notes, _ = read_systems(files, reading, **told(axes, missing))
+            systems, own, inputs, _, notes, _, _ = read_systems(files, reading, **told(axes, missing))
             known = own if known is None else known
     show_notes(notes)
     widest = max(x.shape[-1] for x in systems.values())

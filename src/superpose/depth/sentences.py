@@ -99,10 +99,10 @@ def _over_times(metric: str, best: pd.DataFrame) -> list[str]:
     if best.p_adjusted.notna().any():
         sure = best[best.p_adjusted <= LEVEL]
         chance = f"closer to {target} than chance takes the best of {top.layers} layers and {len(best)} times"
-        times = _runs(best.time.tolist(), set(sure.time))
-        found.append(
-            f"The best layer is {chance} at {times}." if len(sure) else f"At no time is the best layer {chance}."
-        )
+        if len(sure):
+            found.append(f"The best layer is {chance} at {_runs(best.time.tolist(), set(sure.time))}.")
+        else:
+            found.append(f"At no time is the best layer {chance}.")
         path = [
             f"{layer} ({_runs(best.time.tolist(), set(rows.time))})"
             for layer, rows in sure.groupby("layer", sort=False)

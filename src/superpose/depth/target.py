@@ -14,14 +14,10 @@ from superpose.ceilings import Trials, as_trials, trials_of
 from superpose.comparison import Systems
 from superpose.files import DataError, argument
 from superpose.recordings import Recording
+from superpose.recordings.axes import STARTS, TIMES
 from superpose.recordings.systems import by_name, paired_with_stimuli, recorded
 
 Array = NDArray[Any]
-
-# What an axis of times is called in arrays of xarray.
-TIMES = ("time", "times", "time_bin", "time_bins", "time_bin_id", "latency")
-# Where each bin starts, in BrainIO's assemblies.
-STARTS = "time_bin_start"
 
 
 class Paired(NamedTuple):

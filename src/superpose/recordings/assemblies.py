@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from superpose.arrays.labels import UNITS
 from superpose.files import DataError
-from superpose.recordings.axes import are_told, role, two_dimensional
+from superpose.recordings.axes import STARTS, TIMES, are_told, role, two_dimensional
 from superpose.recordings.choice import choose, chosen, listed
 from superpose.recordings.labels import KINDS, LABELS, plain
 
@@ -36,6 +37,13 @@ class Variable(NamedTuple):
     @property
     def sizes(self) -> dict[str, int]:
         return dict(zip(self.axes, self.shape, strict=True))
+
+
+class Times(NamedTuple):
+    """The times of responses whose last axis they are, and what is said where one time is expected."""
+
+    labels: list[Any]
+    refusal: str
 
 
 def picked(file: Path, key: str | None, variables: Mapping[str, Variable]) -> dict[str, Any]:
@@ -69,11 +77,13 @@ def picked(file: Path, key: str | None, variables: Mapping[str, Variable]) -> di
 
 def _assembly(file: Path, name: str, variables: Mapping[str, Variable]) -> dict[str, Any]:
     variable = variables[name]
-    units, samples = _axes(file, name, variable)
-    order = [variable.axes.index(axis) for axis in (*samples, units)]
+    times = next((axis for axis in variable.axes if axis.lower() in TIMES and variable.sizes[axis] > 1), None)
+    units, samples = _axes(file, name, variable, times)
+    last = (units,) if times is None else (units, times)
+    order = [variable.axes.index(axis) for axis in (*samples, *last)]
     # What is left out has length 1.
     rest = [i for i in range(len(variable.axes)) if i not in order]
-    responses = variable.numbers([*order, *rest]).reshape(-1, variable.sizes[units])
+    responses = variable.numbers([*order, *rest]).reshape(-1, *(variable.sizes[axis] for axis in last))
     group = name.rpartition("/")[0]
     sizes = {axis: variable.sizes[axis] for axis in samples}
     beside = {
@@ -82,7 +92,14 @@ def _assembly(file: Path, name: str, variables: Mapping[str, Variable]) -> dict[
         if other != name and other.rpartition("/")[0] == group
     }
     coordinates = {leaf: found for leaf, found in beside.items() if set(found.axes) <= set(samples)}
-    return {"responses": responses, **_labels(coordinates, sizes)}
+    found = {"responses": responses, **_labels(coordinates, sizes)}
+    if times is None:
+        return found
+    named = next((beside[leaf] for leaf in (STARTS, times.lower()) if leaf in beside), None)
+    labels = np.arange(variable.sizes[times]) if named is None else named.labels()
+    if labels.shape != (variable.sizes[times],):
+        raise DataError(f"{file}: {times} has labels of shape {labels.shape}; expected ({variable.sizes[times]},).")
+    return {**found, "times": Times([_number(one) for one in plain(labels)], _refusal(file, name, variable))}
 
 
 def _along(file: Path, name: str, variable: Variable, samples: Mapping[str, int]) -> Variable:
@@ -98,23 +115,39 @@ def _along(file: Path, name: str, variable: Variable, samples: Mapping[str, int]
     return variable._replace(axes=tuple(samples))
 
 
-def _axes(file: Path, name: str, variable: Variable) -> tuple[str, Sequence[str]]:
+def _number(label: Any) -> Any:
+    """Return a time that is written as a number as this number."""
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(label)
+    return str(label)
+
+
+def _shown(variable: Variable) -> str:
+    return " × ".join(f"{listed([axis])} ({size})" for axis, size in zip(variable.axes, variable.shape, strict=True))
+
+
+def _refusal(file: Path, name: str, variable: Variable) -> str:
+    return (
+        f"{file}: {name} has the axes {_shown(variable)}; expected presentations, or stimuli and "
+        f"repetitions, and units (one of {', '.join(UNITS)}). Select one time bin, or average over it, and write that; "
+        "superpose layers takes all times of its target."
+    )
+
+
+def _axes(file: Path, name: str, variable: Variable, times: str | None) -> tuple[str, Sequence[str]]:
     """Return the axis of units, and those of samples: presentations, or stimuli and repetitions."""
     sizes = variable.sizes
-    shown = " × ".join(f"{listed([axis])} ({size})" for axis, size in zip(variable.axes, variable.shape, strict=True))
+    shown = _shown(variable)
     named = [axis for axis in sizes if role(axis) == "units"]
     if len(named) > 1 or len(sizes) < 2 or len(sizes) < len(variable.axes):
         raise DataError(f"{file}: {name} has the axes {shown}; expected samples and units, once each.")
-    units = named[0] if named else variable.axes[-1]
-    others = [axis for axis in sizes if axis != units]
+    units = named[0] if named else [axis for axis in variable.axes if axis != times][-1]
+    others = [axis for axis in sizes if axis not in (units, times)]
     samples = [axis for axis in others if sizes[axis] > 1] or others[:1]
     repeats = [axis for axis in samples if _stands_for(axis) == "repeats"]
     if len(samples) > 2 or (len(samples) == 2 and len(repeats) != 1):
-        raise DataError(
-            f"{file}: {name} has the axes {shown}; expected presentations, or stimuli and repetitions, and units (one "
-            f"of {', '.join(UNITS)}). Select one time bin, or average over it, and write that; in Python, "
-            "superpose.layers takes an array of xarray with its times."
-        )
+        raise DataError(_refusal(file, name, variable))
     return units, samples
 
 

@@ -19,6 +19,9 @@ from superpose.recordings.unpacking import unpacked
 # With or without an s.
 SAMPLES = ("sample", "presentation", "condition")
 AXES = ("stimuli", "repeats", "units")
+# What an axis of times is called in arrays of xarray, and where each bin starts in BrainIO's assemblies.
+TIMES = ("time", "times", "time_bin", "time_bins", "time_bin_id", "latency")
+STARTS = "time_bin_start"
 REMEDY = (
     "If one axis is of repeats, say what each is, in their order: "
     + in_python("axes=('stimuli', 'repeats', 'units').")

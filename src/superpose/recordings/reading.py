@@ -106,20 +106,86 @@ def read(
     ...     read(f"{folder}/layer.npy").shape
     (5, 3)
     """
+    with _columns(path, axes, missing, progress) as (file, columns):
+        if "times" in columns:
+            raise DataError(columns["times"].refusal)
+        return _recording(file, columns)
+
+
+def read_times(
+    path: str | os.PathLike[str],
+    *,
+    axes: Sequence[str] | None = None,
+    missing: Collection[str] | None = None,
+    progress: Progress | None = None,
+) -> dict[Any, NDArray[Any] | Recording]:
+    """Read responses by time, from an assembly with an axis of times; under None from any other file.
+
+    Parameters
+    ----------
+    path, axes, missing, progress
+        As in `read`.
+
+    Returns
+    -------
+    dict
+        What `read` would return of each time alone, by the coordinate of the axis: the start of a bin where there is
+        "time_bin_start", its number where there is none.
+
+    Raises
+    ------
+    DataError
+        As `read`; and for a time that comes twice.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, xarray
+    >>> from superpose.recordings.reading import read_times
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     moving = xarray.DataArray(np.zeros((5, 3, 2)), dims=("presentation", "neuroid", "time"))
+    ...     moving.assign_coords(time=[50, 100]).to_netcdf(f"{folder}/V4.nc")
+    ...     {time: rows.shape for time, rows in read_times(f"{folder}/V4.nc").items()}
+    {50: (5, 3), 100: (5, 3)}
+    """
+    with _columns(path, axes, missing, progress) as (file, columns):
+        times = columns.pop("times", None)
+        if times is None:
+            return {None: _recording(file, columns)}
+        if len(set(times.labels)) < len(times.labels):
+            raise DataError(f"{file} names a time twice; expected each once.")
+        rows = columns.pop("responses")
+        return {
+            time: _recording(file, {**columns, "responses": np.ascontiguousarray(rows[..., place])})
+            for place, time in enumerate(times.labels)
+        }
+
+
+@contextmanager
+def _columns(
+    path: str | os.PathLike[str],
+    axes: Sequence[str] | None,
+    missing: Collection[str] | None,
+    progress: Progress | None,
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Give a file and what its reader found in it; what goes wrong meanwhile is said of the file."""
     file, key = existing(path)
     with told(progress), spelled(missing), named(axes), readable(file):
         columns = READERS[file.suffix.lower()](file, key)
         columns["responses"] = as_responses(_kept(file, columns["responses"]), str(file))
-        columns = samples_by_units(file, columns, columns.pop("axes", None))
-        responses = two_dimensional(columns.pop("responses"), str(file))
-        sources = columns.pop("sources", {})
-        if not columns:
-            return responses
-        if "stimuli" not in columns:
-            if "repeats" in columns:
-                raise DataError(f"{file} labels repeats but no stimuli; add a stimulus column.")
-            columns["stimuli"], sources["stimuli"] = np.arange(len(responses)), ""
-        return Recording(file.stem, responses, sources=sources, **columns)
+        yield file, columns
+
+
+def _recording(file: Path, columns: dict[str, Any]) -> NDArray[Any] | Recording:
+    columns = samples_by_units(file, columns, columns.pop("axes", None))
+    responses = two_dimensional(columns.pop("responses"), str(file))
+    sources = columns.pop("sources", {})
+    if not columns:
+        return responses
+    if "stimuli" not in columns:
+        if "repeats" in columns:
+            raise DataError(f"{file} labels repeats but no stimuli; add a stimulus column.")
+        columns["stimuli"], sources["stimuli"] = np.arange(len(responses)), ""
+    return Recording(file.stem, responses, sources=dict(sources), **columns)
 
 
 def existing(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
