@@ -762,6 +762,20 @@ class TestFunctionsOfScripts:
         assert "defined in a notebook or script, which other processes cannot import; move it" in refused.stderr
         assert not (tmp_path / "kept").exists()
 
+    def test_a_changed_module_is_said_and_not_measured_again(self, tmp_path):
+        module, (_, _, run) = SCRIPT.partition("table =")[0], SCRIPT.partition("table =")
+        runner = f"import sys\nfrom superpose.studies.study import Study, grid\nfrom mine import measure\ntable ={run}"
+        (tmp_path / "mine.py").write_text(module)
+        assert "Warning" not in self.run(tmp_path, runner).stderr
+        assert "Warning" not in self.run(tmp_path, runner).stderr
+        (tmp_path / "mine.py").write_text(module.replace("a + 1", "a + 20"))
+        again = self.run(tmp_path, runner)
+        assert again.stdout == "[2, 3]\n"
+        assert "script: 2 of 2 kept results were measured before the text of mine:measure changed." in again.stderr
+        raised = self.run(tmp_path, runner.replace("grid(a=[1, 2])", "grid(a=[1, 2]), version='2'"))
+        assert raised.stdout.split("\n")[2] == "[21, 22]"
+        assert "Warning" not in raised.stderr
+
     def test_a_function_whose_text_cannot_be_read(self):
         made = f"exec(compile({SCRIPT!r}, '<made>', 'exec'))"
         refused = subprocess.run([sys.executable, "-c", made, "kept", "serial"], capture_output=True, text=True)

@@ -54,13 +54,13 @@ def analyse(
     keep: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Analysis:
-    """Say which features systems share and how much of their raw scores is packing; then score them, raw and, if asked.
+    """Say which features systems share and how much of their raw scores is packing; then score them, raw and latent.
 
     The features of each system are found, and looked for in the others (`superpose.content`). Raw scores are those of
-    `superpose.compare`, over all samples (`split` "cv=5"). With `fit`, dictionaries are fitted on the training rows of
-    one fixed split, and what is made of them is scored on rows that neither they nor regressions saw; raw scores of
-    those rows (`split` "test") stand beside. A latent score above the raw one is not by itself evidence of
-    superposition: `controls` names what it is held against.
+    `superpose.compare`, over all samples (`split` "cv=5"). With `fit`, dictionaries are trained on the training samples
+    of one fixed split; their latents and reconstructions are scored on its test samples, and so are raw scores beside
+    them (`split` "test"). A latent score above the raw one is not by itself evidence of superposition: `controls` names
+    the controls to compare it with.
 
     Parameters
     ----------
@@ -69,8 +69,8 @@ def analyse(
     pairs : sequence of (name, name), optional
         The pairs to compare; None is all of them.
     targets : sequence of str, optional
-        Compare every other system with each of these alone, in place of `pairs`; raw regressions predict the target,
-        and not the other way.
+        Compare every other system with each of these alone, in place of `pairs`; raw regressions predict the target
+        only.
     metrics : sequence of Metric
         What every space is scored by, as in `superpose.compare`.
     cv : int, integer array (samples,) or None
@@ -89,15 +89,16 @@ def analyse(
     permutations : int
         Permutations behind the null of each raw score, as in `superpose.compare`, which says what they cost.
     interval_samples : int, optional
-        From how many held-out rows the width of intervals is estimated, as in `superpose.compare`; None takes all.
+        Number of test samples used for interval widths, as in `superpose.compare`; None takes all.
     fit : {"pairwise", "all", "independent"}, optional
-        One joint dictionary a pair, one for all systems, or one a system on its own. None fits none, unless something
-        else is said of dictionaries (latents, active, mode, training, seeds, controls, dictionaries): then one a pair.
+        One joint dictionary a pair, one for all systems, or one a system on its own. None fits none, unless another
+        option of dictionaries is set (latents, active, mode, training, seeds, controls, dictionaries), which implies
+        "pairwise".
     latents : int, optional
         Latents of each dictionary. None is four times the widest system, less where training rows are scarce
         (a sixteenth of them), but never fewer than the widest system's units.
     active : int, optional
-        Latents a sample may use. None is 32, at most a sixteenth of the latents.
+        Active latents k. None is 32, at most a sixteenth of the latents.
     mode : {"detached", "cross", "separate", "agreement"}
         The cross terms of joint dictionaries, as in `superpose.losses.joint`.
     training : mapping, optional
@@ -108,7 +109,7 @@ def analyse(
         How many times the dictionaries are fitted from other seeds, each in rows of its own; `Analysis.over_seeds`
         brings them together. Intervals of single rows take their dictionaries as given.
     controls : "all", or sequence of str
-        What the latent scores are held against, each in rows of its own (`space` and `control` say which):
+        Controls for the latent scores, each in rows of its own (`space` and `control` say which):
 
         - "shuffled_fit": samples permuted and the dictionaries refitted. Where systems share nothing, joint training
           alone must not make them alike.
@@ -126,11 +127,11 @@ def analyse(
         - "rotated": each system against a rotation of itself.
         - "planted": two Gaussian packings of each system's own codes, and what the closed form says of them.
     dictionaries : mapping of str to SparseAutoencoder, optional
-        Dictionaries that exist already (`superpose.load`, `superpose.formats.read`), by system, of any sizes and
-        sparsities. Pairs of which both have one get rows with `fit` "given", beside those of the dictionaries fitted
-        here. Whether these have seen the held-out rows, only their makers know.
+        Existing dictionaries (`superpose.load`, `superpose.formats.read`), by system, of any sizes and sparsities.
+        Pairs of which both have one get rows with `fit` "given", beside those of the dictionaries fitted here. Whether
+        they were trained on the test samples is not known here.
     seed : int
-        The one seed that everything random is derived from.
+        Random seed.
     memory : int or str, optional
         How many bytes the sums behind scores may take, as in `superpose.compare`.
     device : str
@@ -139,15 +140,15 @@ def analyse(
         Where dictionaries are fitted and scored: "serial", or "local:N" for N processes that share the cores.
         Sums depend on the number of threads in their last digits.
     keep : path-like, optional
-        A folder for every dictionary that is finished: an analysis that was interrupted, of the same rows and
-        settings, takes those that it holds.
+        Folder that keeps each finished dictionary: an interrupted analysis of the same samples and settings resumes
+        from these.
     progress : callable, optional
         Called with (what, done, total); None is as in `superpose.compare`.
 
     Returns
     -------
     Analysis
-        `.table`, `.warnings`, `.sentences`, `.settings` and `.report(path)`.
+        `.table`, `.content`, `.warnings`, `.sentences`, `.methods`, `.settings` and `.report(path)`.
 
     Raises
     ------

@@ -1,6 +1,7 @@
-"""Noise ceilings: the most that a score can be, given how far the trials of a stimulus agree.
+"""Noise ceilings: the highest score to expect, given how well the trials of a stimulus agree.
 
-They stand beside scores; only `corrected` divides anything out. :doc:`/ceilings` says which is for what.
+They are reported beside scores, which are never divided by them, except by `corrected`. :doc:`/ceilings` says which is
+for what.
 """
 
 from superpose.ceilings.explainable import Explainable, explainable_variance

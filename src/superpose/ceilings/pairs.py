@@ -61,10 +61,10 @@ def of_pairs(
 ) -> pd.DataFrame:
     """Return the most that each score of `superpose.compare`, on the means over trials, can be expected to reach.
 
-    `cka_debiased`, `cka_grouped` and `rsa` of two noisy systems with equal signals: the geometric mean of
-    c(X₁, X₂)/c(X, X) of both, with c the score's own agreement of kernels, X₁ and X₂ the means of two halves of the
-    trials and X that of all. The score over its ceiling estimates the score without noise. A system without repeats is
-    taken as free of noise, which makes the ceiling higher, if anything.
+    `cka_debiased`, `cka_grouped` and `rsa` of two noisy systems with equal signals: the geometric mean of c(X₁,
+    X₂)/c(X, X) of both, with c the score's own agreement of kernels, X₁ and X₂ the means of two halves of the trials
+    and X that of all. The score over its ceiling estimates the score without noise. A system without repeats is assumed
+    to be free of noise, which can only raise the ceiling.
 
     Regressions: what a predictor that knows the noiseless targets would reach on their mean over trials, fold by fold
     (`explainable_variance`). It holds for any predictor, hence also for noisy ones, which cannot reach it.
@@ -77,9 +77,9 @@ def of_pairs(
     pairs, metrics, cv, test, groups, labels
         As in `superpose.compare`: a ceiling is that of the same samples in the same folds.
     splits : int
-        How many random partings into halves, of which equal ones count once.
+        Number of random splits into halves; identical ones count once.
     seed : int
-        Seed of the partings.
+        Seed of these splits.
 
     Returns
     -------

@@ -78,17 +78,17 @@ def compare(
     """Say how alike two or more recordings of the same stimuli are.
 
     The answer comes first: which features each recording holds, found without looking at the others, which of them the
-    others hold too, and how much of the raw score is packing. Then raw scores, each beside its null, the same score
-    where rows are paired wrongly. Where files label repeats, trials are averaged, and beside each raw score stands its
-    noise ceiling, the most that it can be expected to reach.
+    others hold too, and how much of the raw score is packing. Then raw scores, each beside its permutation null. Where
+    files label repeats, trials are averaged, and beside each raw score stands its noise ceiling, the most that it can
+    be expected to reach.
 
     With --fit, or any option of dictionaries, a pair is also scored in three spaces that sparse autoencoders, called
-    dictionaries, make: latent (their features), reconstruction (what those give back of the units) and predicted (what
-    their packing alone would give if both files held the same features).
+    dictionaries, make: latent (their features), reconstruction (the units rebuilt from them) and predicted (what their
+    packing alone would give if both files held the same features).
 
     Writes content, features and alignment (.parquet, .csv, pictures as .png and .svg), report.html and run.json to the
-    output directory, and prints what was found and the table. Into a pipe the whole table goes tab-separated, with the
-    sentences behind "#". A run that was interrupted keeps the dictionaries that it finished: the same command resumes
+    output directory, and prints what was found and the table. Into a pipe the whole table goes tab-separated, with each
+    sentence after "#". A run that was interrupted keeps the dictionaries that it finished: the same command resumes
     from them.
 
     Parameters
@@ -121,21 +121,21 @@ def compare(
     cv
         Folds of the cross-validation of raw scores, drawn at random in whole groups, by default 5; all rows are scored.
     test
-        The share of rows, drawn at random in whole groups, that dictionaries are not fitted on: what is made of them,
-        and the raw scores beside it, are taken there; by default .2. With --raw, one fixed split in place of --cv.
+        Share of test samples, drawn at random in whole groups (default .2): dictionaries are fitted on the others, and
+        they, and the raw scores beside them, are scored here. With --raw, one fixed split in place of --cv.
     permutations
-        How many permutations the null of each raw score is made of.
+        Number of permutations of the null of each raw score.
     raw
         Raw scores only: look for no features, and ignore the options of dictionaries.
     seed
-        Everything random is derived from it.
+        Random seed.
     interval_samples
-        From how many of the rows that are scored, drawn at random, the width of intervals is estimated where there are
-        more, or all: from 5,000 it is known to one or two per cent.
+        Number of test samples used for interval widths, drawn at random, or all: 5,000 estimate the standard error to
+        1–2 %.
     memory
         How much memory the sums behind scores may take, such as 512MB; by default a quarter of the machine's. Rows of
-        .npy files, and of HDF5 in one piece, are read from the disk by chunks; large files that are compressed are
-        unpacked first, in the folder of temporary files (TMPDIR).
+        .npy files, and of contiguous HDF5, are read from disk in chunks; large compressed files are unpacked first, to
+        an anonymous temporary file in TMPDIR.
     engine
         serial, or local:N for N processes that share cores and memory: they score groups of pairs, or fit and score the
         dictionaries of each.
@@ -159,8 +159,8 @@ def compare(
         How a shared dictionary is held together: detached (each file keeps what the other lacks), cross (as in the
         paper; shared content at the expense of the rest) or separate (not at all).
     controls
-        What the latent scores are held against, separated by commas, or "all", a long run. shuffled_fit, the default:
-        the files paired wrongly; nonlinear: kernel regression on the units; linear_selection: what both files share,
+        Controls for latent scores, separated by commas, or "all", a long run. shuffled_fit, the default: dictionaries
+        refitted on permuted rows; nonlinear: kernel regression on the units; linear_selection: what both files share,
         linearly; latent_to_raw: units predicted from latents; closed_form: CKA of reconstructions by theory; untrained:
         latents of random dictionaries; within_labels: rows paired with others of the same label; independent:
         dictionaries fitted apart, twice; pca_code: the largest principal components; rotated, planted: copies of each

@@ -44,17 +44,17 @@ def contrast(
 ) -> None:
     """Say which of several recordings is closer to one of them, for every two of the others.
 
-    Prints a row a pair and metric: both scores, their difference with its 95 % interval and standard error, the
-    two-sided p-value of no difference, and that p-value for all rows of the metric at once; then what they mean.
-    Regressions predict the target from the others. With --out, writes contrast.parquet, .csv, .png and .svg,
-    report.html and run.json (settings, versions, digests of the files).
+    Prints one sentence per pair with both scores, then one row per pair and metric: the difference of the scores, its
+    95 % interval and its two-sided p-value, corrected over the rows of the metric (Holm). Regressions predict the
+    target from the others. With --out, writes contrast.parquet, .csv, .png and .svg, report.html and run.json
+    (settings, versions, digests of the files).
 
     Parameters
     ----------
     files
         Three or more files of (samples, units), as superpose compare takes them.
     target
-        The name of the file that the others are held against, without its ending; needed.
+        Name of the file that the others are compared with, without its ending; required.
     out
         Directory of the results; it must not hold another run.
     metrics
@@ -66,8 +66,8 @@ def contrast(
     seed
         Seed of the folds, and of the rows that intervals are estimated from.
     interval_samples
-        From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
-        5,000 it is known to one or two per cent.
+        Number of test samples used for interval widths, drawn at random, or all: 5,000 estimate the standard error to
+        1–2 %.
     memory
         How much memory the sums behind scores may take, such as 512MB.
     json
@@ -134,8 +134,8 @@ def partition(
     seed
         Seed of the folds, and of the rows that intervals are estimated from.
     interval_samples
-        From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
-        5,000 it is known to one or two per cent.
+        Number of test samples used for interval widths, drawn at random, or all: 5,000 estimate the standard error to
+        1–2 %.
     memory
         How much memory the sums behind scores may take, such as 512MB.
     json

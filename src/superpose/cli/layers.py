@@ -44,12 +44,12 @@ def layers(
 ) -> None:
     """Say which of several layers predicts a recording best, and how much of what can be predicted.
 
-    Prints a row a layer, in the order in which they are given: its score with the target, the 95 % interval, the noise
-    ceiling where the target's file labels repeats, score over ceiling, and which layers may be the best; then what they
-    mean. The best of many layers scores high by chance: its p-value is that of the highest score over permutations.
-    With --out, writes layers, best, differences (of neighbouring layers) and units (each unit's score, ceiling and
-    score over ceiling), each as .parquet and .csv, layers.png and .svg, report.html (with a methods paragraph), and
-    run.json (settings, versions, digests of the files).
+    Prints what was found, then one row per layer, in the order given: its score with the target, the 95 % interval, the
+    noise ceiling where the target's file labels repeats, score over ceiling, and whether it may be the best layer. The
+    best of many layers scores high by chance: its p-value is that of the highest score over permutations. With --out,
+    writes layers, best, differences (of neighbouring layers) and units (each unit's score, ceiling and score over
+    ceiling), each as .parquet and .csv, layers.png and .svg, report.html (with a methods paragraph), and run.json
+    (settings, versions, digests of the files).
 
     Parameters
     ----------
@@ -58,7 +58,7 @@ def layers(
         a folder that superpose extract wrote, which stands for its layers. Rows are paired by stimulus id where files
         have them. A target with an axis of times (xarray's netCDF or zarr, BrainIO's time_bin) is predicted at each.
     target
-        The name of the file that the layers predict, without its ending; needed.
+        Name of the file that the layers predict, without its ending; required.
     out
         Directory of the results; it must not hold another run.
     metrics
@@ -68,17 +68,17 @@ def layers(
     cv
         Folds of held-out regressions, drawn at random in whole groups.
     test
-        One fixed split in place of --cv: the share of rows, drawn at random, that is scored.
+        One fixed split in place of --cv: the share of test samples, drawn at random.
     permutations
-        How many permutations of the target's rows the p-values come from, the same for all layers; 0 leaves them out.
+        Number of permutations of the target's rows, the same for all layers; 0 omits the p-values.
     zscore
         Bring every unit of every file to mean 0 and standard deviation 1 over all rows, trials averaged, before
         anything else. Those of held-out rows are among them; nothing of the target enters a layer's.
     seed
         Seed of the folds, the permutations, and of the rows that intervals are estimated from.
     interval_samples
-        From how many rows, drawn at random, the width of intervals is estimated where there are more, or all: from
-        5,000 it is known to one or two per cent.
+        Number of test samples used for interval widths, drawn at random, or all: 5,000 estimate the standard error to
+        1–2 %.
     memory
         How much memory the sums behind scores may take, such as 512MB.
     json

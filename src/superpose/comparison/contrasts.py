@@ -41,17 +41,18 @@ def contrast(
     memory: int | str | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Say which of several systems is closer to one of them: is layer 7 closer to V4 than layer 5 is?
+    """Say which of several systems is closer to one of them: is layer 7 closer to V4 than layer 5?
 
-    Both scores are taken on the same samples, so that what moves both is no difference: its error comes from each
-    sample's influence on the difference, and is mostly far smaller than those of the two scores.
+    Both scores are of the same samples, so errors that they share cancel: the standard error of the difference comes
+    from each sample's influence on it, and is usually much smaller than those of the two scores.
+    `superpose.report.differences.contrast_sentences` puts the table into words.
 
     Parameters
     ----------
     systems : mapping of str to array or tensor, (samples, units), data frame, xarray array or Recording
         At least three systems that saw the same samples, paired as in `superpose.compare`.
     target : str
-        The system that the others are held against. Directed metrics predict it from them.
+        The system that the others are compared with. Directed metrics predict it from them.
     metrics : sequence of Metric or str
         As in `superpose.compare`, those that have an interval there.
     cv, test, groups, labels, seed, interval_samples, memory, progress
@@ -61,9 +62,9 @@ def contrast(
     -------
     pandas.DataFrame
         One row a pair of the others and a metric: `difference` = `score_a` − `score_b`, the scores of `system_a` and
-        `system_b` with `target`, 0 where it is their rounding; `low`, `high`, `error`: its 95 % interval and standard
+        `system_b` with `target`, 0 where it is within rounding; `low`, `high`, `error`: its 95 % interval and standard
         error; `p`: two-sided, of no difference; `p_adjusted`: for all rows of a metric at once (Holm 1979); `why`: the
-        reason for a NaN. For a distance the lesser is the closer.
+        reason for a NaN. For a distance, the smaller score is the closer.
 
     Raises
     ------

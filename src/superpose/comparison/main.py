@@ -61,7 +61,7 @@ def compare(
         The pairs to score; None takes all.
     predictors, targets : sequence of str, optional
         Score each predictor with each target, in place of `pairs`; directed metrics predict the target from the
-        predictor, and not the other way. None is every other system.
+        predictor only. None is every other system.
     metrics : sequence of Metric or str
         Objects of `superpose.metrics`, their names in tables ("cka", "ridge_r"), or your own callables with `name`,
         `directed`, `invariances` and `minimum_samples`.
@@ -78,17 +78,17 @@ def compare(
     labels : array-like, (samples,), optional
         What each sample shows (a category, a word): every fold gets an equal share of each.
     permutations : int
-        How many permutations the null is made of. Their cost is nearly all ridge, whose penalty is chosen anew on each:
-        999 of the default metrics take about 10 s a pair of 100 samples × 50 units on one core, 30 s of 300 × 100 and
-        8 min of 2,000 × 300, without ridge 0.3 s, 0.4 s and 6 s. 0 leaves `p` out, and gives the exact mean of the null
-        over all permutations of samples, folds and groups aside, where that has a closed form. Samples are permuted
-        inside folds; with groups, whole groups among groups of equal size. Where too few are equal, groups of similar
-        size exchange places, each with as many of its first samples as the smallest has: `null`, `p` and `calibrated`
-        then belong to the score of those samples, and `null_kind` says how many they are
+        Number of permutations of the null. Nearly all their cost is ridge, whose penalty is chosen anew on each: 999 of
+        the default metrics take about 10 s a pair of 100 samples × 50 units on one core, 30 s of 300 × 100 and 8 min of
+        2,000 × 300, without ridge 0.3 s, 0.4 s and 6 s. 0 leaves `p` out, and gives the exact mean of the null over all
+        permutations of samples, folds and groups aside, where that has a closed form. Samples are permuted inside
+        folds; with groups, whole groups among groups of equal size. Where too few are equal, groups of similar size
+        exchange places, each with as many of its first samples as the smallest has: `null`, `p` and `calibrated` then
+        belong to the score of those samples, and `null_kind` says how many they are
         (`superpose.statistics.permutations`).
     interval_samples : int, optional
-        From how many of the scored samples, drawn at random in whole groups and at least 1,000 of those, the width of
-        intervals is estimated; None takes all. From 5,000 independent samples it is known to one or two per cent.
+        Number of test samples used for interval widths, drawn at random in whole groups, at least 1,000 of these; None
+        takes all. 5,000 independent samples estimate the standard error to 1–2 %.
     seed : int
         Seed of the permutations and of that draw.
     memory : int or str, optional
@@ -100,18 +100,17 @@ def compare(
         seconds to start. Worth it where pairs are many: a solution, or a small product, gains little from a second
         thread. Scores agree to rounding.
     progress : callable, optional
-        Called with (what, done, total). None says on standard error how far work is that takes more than some seconds.
+        Called with (what, done, total). None reports work of more than a few seconds on standard error.
 
     Returns
     -------
     pandas.DataFrame
-        One row a pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`;
-        `low`, `high`, `error`: 95 % interval and standard error from influence values; `null`, `null_low`, `null_high`:
-        mean, 2.5 % and 97.5 % of the scores of permuted samples, the regression fitted anew on each; `p` =
-        (1 + b)/(1 + B), one-sided; `p_adjusted`: the same for all pairs of a metric at once
-        (`superpose.statistics.familywise`); `calibrated`: where the score lies between its null mean, 0, and that of
-        identical systems, 1; `split`: how samples were split; `null_kind`: which null was taken;
-        `samples` scored; `why`: the reason for a NaN.
+        One row a pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`; `low`,
+        `high`, `error`: 95 % interval and standard error from influence values; `null`, `null_low`, `null_high`: mean,
+        2.5 % and 97.5 % quantile of the permutation null, regressions refitted on each; `p` = (1 + b)/(1 + B),
+        one-sided; `p_adjusted`: the same for all pairs of a metric at once (`superpose.statistics.familywise`);
+        `calibrated`: where the score lies between its null mean, 0, and that of identical systems, 1; `split`: how
+        samples were split; `null_kind`: which null was taken; `samples` scored; `why`: the reason for a NaN.
 
     Raises
     ------

@@ -42,9 +42,9 @@ def partition(
 ) -> pd.DataFrame:
     """Say what each of several systems explains of another that the rest do not: a partition of held-out R².
 
-    Held-out regressions on each system alone, on all together, and on all but one: what one is worth beyond the others
-    is the difference. Each system is first brought to a total variance of 1, so that one penalty weighs all alike.
-    Held out, what adds nothing costs a little: its part is then below 0, and no evidence.
+    Held-out regressions on each system alone, on all together, and on all but one: the difference of the last two is
+    what a system adds to the others. Systems are scaled to a total variance of 1 first, so that one penalty applies to
+    all alike. A system that adds nothing lowers held-out R² slightly: a part just below 0 is not evidence of anything.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ def partition(
     target : str
         The system that is predicted from the others.
     metrics : sequence of Metric or str
-        Regressions scored by R², as "ridge_r2", or by r: the parts of those do not add up. "banded_r2" and "banded_r"
-        give each system a penalty of its own (`superpose.metrics.banded_ridge`); what several explain together has no
+        Regressions scored by R², as "ridge_r2", or by r, whose parts do not add up. "banded_r2" and "banded_r" give
+        each system a penalty of its own (`superpose.metrics.banded_ridge`); what several explain together has no
         interval then, and `why` says so.
     cv, test, groups, labels, seed, interval_samples, memory, progress
         As in `superpose.compare`.
@@ -63,10 +63,9 @@ def partition(
     -------
     pandas.DataFrame
         One row a metric and `part`: "A" alone, "A + B" all together, "A beyond the rest", and "shared": what all
-        explain together less what each adds. `score`, its 95 % interval `low`, `high` and standard `error`, in which
-        samples count where they train as well; `p`, one-sided, that the part is no more than 0;
-        `p_adjusted` for all parts "beyond the rest" of a metric at once (Holm 1979); `samples`; `why`: the reason for a
-        NaN.
+        explain together less what each adds. `score`, its 95 % interval `low`, `high` and standard `error`, which count
+        a sample's influence on training too; `p`, one-sided, that the part is no more than 0; `p_adjusted` for all
+        parts "beyond the rest" of a metric at once (Holm 1979); `samples`; `why`: the reason for a NaN.
 
     Raises
     ------

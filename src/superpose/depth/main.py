@@ -47,7 +47,7 @@ def layers(
     """Say which of several layers predicts a target best, and how much of what can be predicted.
 
     Every layer is scored on the same samples in the same folds, with the same permutations. The best of many layers
-    scores high by chance: its p-value holds the best score against the best over layers under every permutation.
+    scores high by chance, so its p-value compares the best score with the best over layers under each permutation.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def layers(
         The layers, at least two, in the order of depth; the target may be among them. Paired as in `superpose.compare`.
     target : str, or array, data frame, xarray array, Recording or Trials
         One of the systems by its name, or a system of its own: (samples, units), or (repeats, samples, units) with
-        trials, of which one that is missing is NaN. Trials are averaged, and tell the ceiling. Time-resolved
-        responses have their times last (`times`), in an axis of xarray called time or time_bin, or come as
-        {time: responses}: each time is a target of its own.
+        trials, NaN where one is missing; trials are averaged, and give the noise ceiling. Time-resolved responses have
+        time as their last axis (`times`), as an xarray axis called time or time_bin, or are given as {time: responses}:
+        each time is a target of its own.
     times : sequence, optional
         What the last axis of the target is: (samples, units, times) or (repeats, samples, units, times).
     metrics : sequence of Metric or str
@@ -65,28 +65,28 @@ def layers(
     cv, test, groups, labels, interval_samples, seed, memory, progress
         As in `superpose.compare`.
     permutations : int
-        Of the samples of the target, the same for all layers. 0 leaves out every p-value of a null.
+        Number of permutations of the target's samples, the same for all layers. 0 omits all permutation p-values.
 
     Returns
     -------
     Layers
         `table`: a row a layer (metric, time) with `score`, its 95 % interval `low`, `high` and `error`; `ceiling` with
         its interval, and `ratio`, the score over it; `null`, `p` and `calibrated` as in `superpose.compare`;
-        `p_adjusted` for all layers and times of a metric at once; `best_p`: of no layer being better (Hsu 1984), so
-        that the layers above .05 hold the best one with 95 % confidence; for regressions `median` over the target's
-        units of their scores, and `median_ratio` over reliable units of score over ceiling, with intervals from order
-        statistics over units.
+        `p_adjusted` for all layers and times of a metric at once; `best_p`: that no layer is better (Hsu 1984): the
+        layers above .05 include the best one with 95 % confidence; for regressions `median` over the target's units of
+        their scores, and `median_ratio` over reliable units of score over ceiling, with intervals from order statistics
+        over units.
 
         `best`: a row a metric (and time) with the layer of the highest score; `null` and `critical`, mean and 95 %
         quantile of the highest score over permutations; `p`, of that maximum; `p_adjusted` for all times; `calibrated`:
         0 at `null`, 1 for identical systems; `gated`: 0 up to `critical`, the calibrated score of Gröger, Wen & Brbić
-        (2026); `rivals`: layers not told from it, `best_p` > .05.
+        (2026); `rivals`: layers that may be the best as well, `best_p` > .05.
 
         `differences`: `layer_b` less `layer_a`, its neighbour, with interval and p as in `superpose.contrast`.
 
         `units`: a row a unit (layer, metric, time) with `score`, `ceiling`, `ratio`, and whether it is `reliable`
         (`superpose.ceilings.of_units`); `why` says where a score is above its ceiling. `warnings`, `sentences`,
-        `plot()`.
+        `methods`, `plot()`, `report(path)`.
 
     Raises
     ------

@@ -63,13 +63,13 @@ def ridge(
     average: str | None = "pooled",
     seed: int = 0,
 ) -> Any:
-    """Predict y from x by ridge regression, its penalty chosen inside the training folds, and score held out.
+    """Score held-out predictions of y from x by ridge regression, its penalty chosen inside the training folds.
 
-    For every held-out fold, each training fold is left out in turn, and the penalty with the least squared error on
-    those, all units of y together, is taken; then the weights are fitted on all training folds. Under `test` the
-    training samples lie in five folds. The penalties tried are 1e-9, 1e-8.75, …, 1e3 times the training samples and the
-    mean variance of the predictors. Nothing of a held-out fold enters its fit. Products of float32 responses run in
-    float64 where rounding could decide between two penalties.
+    For each held-out fold, each training fold is left out in turn, and the penalty with the smallest squared error on
+    these, summed over units of y, is chosen; the weights are then fitted on all training folds. With `test`, the
+    training samples are divided into five folds. The penalties tried are 1e-9, 1e-8.75, …, 1e3 times the training
+    samples and the mean variance of the predictors. A held-out fold never enters its own fit. Products of float32
+    responses run in float64 where rounding could decide between two penalties.
 
     Parameters
     ----------
@@ -82,19 +82,19 @@ def ridge(
     test
         As in `regression`.
     penalty : {"pair", "unit"}
-        One penalty for all units of y, or one for each, chosen by its own error: for units that differ in how much of
-        them is noise. Products run in float64 then.
+        One penalty for all units of y, or one for each, chosen by its own error: for units of different noise levels.
+        Products run in float64 then.
     score : {"r", "r2"}
         Correlation of predictions and targets, or the share of variance explained.
     average : {"pooled", "units"} or None
-        Over all entries of y at once, as the mean over units of y, or a score a unit.
+        Pooled over all entries of y, averaged over units of y, or one score per unit.
     seed : int
         Seed of the folds.
 
     Returns
     -------
     array or tensor, (…) or (…, units_y) for `average=None`
-        NaN where a target does not vary, or with two folds: one training fold leaves none to choose on.
+        NaN where a target does not vary, or with two folds: one training fold leaves none to choose the penalty on.
 
     Raises
     ------

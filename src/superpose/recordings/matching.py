@@ -42,11 +42,11 @@ class Matched(NamedTuple):
 def match(recordings: Iterable[Recording]) -> Matched:
     """Pair recordings by stimulus id: the stimuli that all of them share, in the order of the first.
 
-    Where a recording has repeats, its trials are averaged for each stimulus before pairing; one that is NaN in every
-    unit is missing and counts nowhere, and a unit that is NaN is averaged over the other trials. Recordings that only
-    number their rows (`Recording.numbered`) are paired by position among themselves. Rows that follow one another in
-    the recording as in the result are a view of it, and stay mapped if they were. Warnings say what labels were read
-    from, how many trials were averaged, and how many stimuli each recording lost.
+    Where a recording has repeats, the trials of each stimulus are averaged before pairing. A trial that is NaN in every
+    unit is missing and ignored; a unit that is NaN in some trials is averaged over the others. Recordings without
+    labels (`Recording.numbered`) are paired with each other by position. Rows that follow one another in the recording
+    as in the result are a view of it, and stay mapped if they were. Warnings report where labels were read from, how
+    many trials were averaged, and how many stimuli each recording lost.
 
     Parameters
     ----------

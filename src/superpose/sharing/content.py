@@ -141,8 +141,8 @@ def content(
 
     The features of each system are found without looking at another (`superpose.features`). A generic nonlinear
     regression then predicts the code of each from another system's activity and, as its ceiling, from its own; a
-    feature is held where the first does half as well as the second. No pair of features is matched, so that one
-    dictionary a system is enough, however well the other's is found.
+    feature is held where the first does half as well as the second. Features are not matched in pairs, so one
+    dictionary per system is enough, however good the other's is.
 
     Parameters
     ----------
@@ -151,12 +151,12 @@ def content(
     pairs : sequence of (name, name), optional
         The pairs to judge; None takes all.
     groups : array-like, (samples,), optional
-        Which samples belong together (sentence, trial, photograph): halves, held-out samples and permutations take
-        groups whole.
+        Which samples belong together (sentence, trial, photograph): groups are never split by halves, hold-out or
+        permutations.
     labels : array-like, (samples,), optional
         What each sample shows (a word, a category, a place): `within_label` is what remains within it.
     dictionaries : mapping of str to SparseAutoencoder or array-like (units, features), optional
-        Features that exist already, by system; those of the others are found.
+        Existing features, by system; those of the others are found.
     repeats : mapping of str to array-like, (samples, units), optional
         A second repeat of the same stimuli, by system: codes are of the first, predicted from the second, so that
         private noise is not taken for private content.
@@ -164,7 +164,7 @@ def content(
         Names of the samples, for those that each feature is strongest in; None takes the stimuli of systems that label
         them, or numbers.
     test : float, or boolean array, (samples,)
-        The share of samples, drawn at random in whole groups, that nothing is fitted on; or those.
+        The hold-out: a share of samples, drawn at random in whole groups, or the samples themselves.
     permutations : int, optional
         Behind the significance of each feature, as in `superpose.sharing.decode`.
     seed : int
@@ -183,11 +183,11 @@ def content(
         share of held-out variance that they explain; `held_by_b`, `held_by_a`, the share of a's features that b holds
         and of b's that a does; `shared` with its 90 % interval, their geometric mean n_s / √(n_a n_b); `content` with
         its interval, the CKA of the features themselves, correlations between them included; `raw`, debiased CKA of the
-        activity; `packed`, the CKA that the packing of the features found gives (Theorem 3.2); `unexplained`, the first
-        less the second; `residual_a`, `residual_b`, how well the other system predicts what a system's features leave
-        of it, over how well the system itself does; `verdict` ("same", "a among b" by name, "in part", "different",
-        "cannot tell"), `packing` ("alike", "differently", "cannot tell", "" where nothing is shared), and `why` no more
-        can be told.
+        activity; `packed`, the CKA predicted from these features and their packing (Theorem 3.2); `unexplained`, the
+        first less the second; `residual_a`, `residual_b`, how well the other system predicts what a system's features
+        leave of it, over how well the system itself does; `verdict` ("same", "a among b" by name, "in part",
+        "different", "cannot tell"), `packing` ("alike", "differently", "cannot tell", "" where nothing is shared), and
+        `why`, the reason for a verdict of "cannot tell".
 
         `.features`, one row a feature and other system: the columns of `Features.table` and `superpose.sharing.decode`,
         and `samples`, those in which the feature is strongest.

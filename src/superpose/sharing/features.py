@@ -141,10 +141,9 @@ def features(
 ) -> Features:
     """Find the features that two disjoint halves of a system's samples both show.
 
-    Each half learns a sparse dictionary of its own, by rounds of non-negative lasso codes and least-squares atoms;
-    a feature is an atom that both find (cosine over .9). How many latents, how many of them are active, and
-    whether they are signed are chosen from the data and said in `settings`. Activity without sparse structure
-    gives none.
+    Each half learns a sparse dictionary of its own, by rounds of non-negative lasso codes and least-squares atoms; a
+    feature is an atom that both find (cosine over .9). How many latents, how many of them are active, and whether they
+    are signed are chosen from the data and reported in `settings`. Activity without sparse structure gives none.
 
     Parameters
     ----------
@@ -153,9 +152,9 @@ def features(
     groups : array-like, (samples,), optional
         Which samples belong together (sentence, trial, photograph); halves and test samples never split a group.
     dictionary : SparseAutoencoder or array-like (units, features), optional
-        Features that exist already: a trained dictionary with its own encoder, or atoms in columns. None finds them.
+        Existing features: a trained dictionary with its own encoder, or atoms in columns. None finds them.
     test : float or array of bool (samples,)
-        The share of samples, drawn at random, or the samples, that nothing is fitted on.
+        The hold-out: a share of samples, drawn at random, or the samples themselves.
     seed : int
         Draws the split and the first atoms. The same seed and number of threads give the same bits.
     device : str or torch.device

@@ -11,6 +11,7 @@ import os
 import re
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ from superpose.running.provenance import process
 from superpose.store import digest
 from superpose.studies.plans import Plan
 from superpose.studies.plans import keep as keep_plan
-from superpose.studies.results import read, writer
+from superpose.studies.results import files, read, records, writer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -76,7 +77,8 @@ class Study:
     cells : sequence of mapping
         The settings of each cell: numbers, text, None, or tuples of them. `grid` makes them.
     version : str
-        To be raised with every change of `measure` that changes its numbers: older results are then not used.
+        To be raised with every change of `measure` that changes its numbers: older results are then not used. Where
+        the text of `measure` has changed and the version has not, `run` warns.
     threads : int
         Threads of the mathematics libraries in a cell; their number can change the last digits of a result.
     seed : int
@@ -145,7 +147,7 @@ class Study:
     ) -> pd.DataFrame:
         """Measure the cells that the folder does not hold yet, and return the table of all of them.
 
-        A finished cell is on the disk before it counts as done. A run that was interrupted, even killed, goes on
+        A finished cell is on the disk before it counts as done. A run that was interrupted, even killed, resumes
         where it stopped, and ends in the table that it would have ended in. Studies, processes and machines may
         share a folder.
 
@@ -186,7 +188,12 @@ class Study:
             )
         jobs = self.jobs()
         own = {job.key: job for group in shared(by_seed(jobs), shard) for job in group}
-        kept = {key: content for key, content in read(folder).items() if key in own}
+        found = [records(path) for path in files(folder)]
+        kept = {key: content for one in found for key, content in one.results.items() if key in own}
+        text = _text(self.measure)
+        mark = {} if text is None else {"text": hashlib.sha256(text.encode()).hexdigest()}
+        earlier = [json.loads(one.origins.get(key, "{}")) for one in found for key in one.results.keys() & own]
+        self._warn_of_change(earlier, mark)
         pending = [job for job in jobs if job.key in own.keys() - kept.keys()]
         report = progress or _silent
         failures: list[str] = []
@@ -197,7 +204,9 @@ class Study:
                     contents = {outcome.key: outcome.content for outcome in outcomes if outcome.content}
                     number = hashlib.sha256(run.encode()).hexdigest()
                     origins = {
-                        outcome.key: json.dumps({"study": self.name, **own[outcome.key].origin(outcome), "run": number})
+                        outcome.key: json.dumps(
+                            {"study": self.name, **mark, **own[outcome.key].origin(outcome), "run": number}
+                        )
                         for outcome in outcomes
                         if outcome.content
                     }
@@ -211,6 +220,17 @@ class Study:
             )
         rows = {key: json.loads(content) for key, content in kept.items()}
         return pd.DataFrame([{**job.cell, **row} for job in jobs if job.key in own for row in rows[job.key]])
+
+    def _warn_of_change(self, origins: Sequence[Mapping[str, Any]], mark: Mapping[str, str]) -> None:
+        """Warn of kept results that another text of `measure` gave; only `version` says whether numbers changed."""
+        older = sum(origin.get(name, value) != value for origin in origins for name, value in mark.items())
+        if older:
+            warnings.warn(
+                f"{self.name}: {older} of {len(origins)} kept results were measured before the text of "
+                f"{_source(self.measure)} changed. If its numbers changed too, give the study another version than "
+                f"{self.version!r}: they are then measured again.",
+                stacklevel=3,
+            )
 
     def kept(self, folder: str | os.PathLike[str]) -> int:
         """Return how many of the study's cells a folder holds."""
