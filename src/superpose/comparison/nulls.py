@@ -67,7 +67,7 @@ def _permuted(part: Part, metrics: Sequence[tuple[Any, Sequence[int]]], design: 
         for way, direction in enumerate(directions):
             asked = [metric for metric, ways in metrics if way in ways]
             several = [metric for metric in asked if isinstance(metric, MomentMetric) and metric.family.several]
-            found = _together(direction, several, _moments(pair.moments, _stacked(crosses), way)) if several else {}
+            found = _together(direction, several, _moments(pair.moments, stacked(crosses), way)) if several else {}
             alone = [metric for metric in asked if metric.name not in found]
             for index, cross in zip(some, crosses, strict=True) if alone else ():
                 again = (originals[0][design.scored], originals[1][index][design.scored])
@@ -84,13 +84,16 @@ def _permuted(part: Part, metrics: Sequence[tuple[Any, Sequence[int]]], design: 
 
 
 def _batches(design: Design, pair: Pair) -> Iterator[list[NDArray[np.int64]]]:
-    """Yield permutations, so many at once that their products lie in cache, whatever they are taken for."""
-    folds, p, q = pair.moments.cross.product.shape
-    one = 8 * max(folds * p * q, len(design.folds) * (p + q))
-    size = max(1, min(MOST_AT_ONCE, BYTES_AT_ONCE // one))
+    """Yield permutations, as many as are taken at once."""
     draws = design.exchange.draw(design.permutations, design.seed)
-    while some := list(islice(draws, size)):
+    while some := list(islice(draws, at_once(pair.moments.cross, len(design.folds)))):
         yield some
+
+
+def at_once(cross: Cross, samples: int) -> int:
+    """Return how many permutations are taken at once: their products lie in cache, whatever they are taken for."""
+    folds, p, q = cross.product.shape
+    return max(1, min(MOST_AT_ONCE, BYTES_AT_ONCE // (8 * max(folds * p * q, samples * (p + q)))))
 
 
 def _moments(of: Moments, cross: Cross, way: int) -> Moments:
@@ -149,7 +152,7 @@ def _crossed(pair: Pair, index: NDArray[np.int64], norms: Sequence[Array], every
     return Cross(crossed, both, empty, empty, (every[1][index], every[0][back]) if every else None)
 
 
-def _stacked(crosses: Sequence[Cross]) -> Cross:
+def stacked(crosses: Sequence[Cross]) -> Cross:
     """Return the products and partners of several permutations along an axis of their own."""
     product = np.stack([cross.product for cross in crosses], axis=1)
     partners = [cross.partners for cross in crosses if cross.partners is not None]

@@ -13,8 +13,9 @@ import numpy as np
 
 from superpose.arrays import check_moderate
 from superpose.comparison import compare
+from superpose.comparison.nulls import at_once, stacked
 from superpose.metrics import Metric, MomentMetric, PredictiveMetric
-from superpose.metrics.metric import Influence
+from superpose.metrics.metric import Family, Influence
 from superpose.metrics.splits import Plan
 from superpose.moments import FIXED, Cross, Moments, Own, accumulate, mean_of, reader
 from superpose.running.timing import timed
@@ -107,7 +108,7 @@ def _race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> S
         solved[metric.family] = _timed(functools.partial(metric.family.sums, moments)) / times
         fresh = _timed(functools.partial(_solved_anew, metric, moments)) / times
         factored[metric.family] = max(fresh - solved[metric.family], 0.0)
-        permuted[metric.family] = _timed(functools.partial(metric.family.permuted, sums, moments)) / times
+        permuted[metric.family] = _permutation(metric.family, sums, moments) / times
         if metric.influence is not None:
             share = metric.influence.rows(moments, sums)
             shared[metric.family] = _timed(functools.partial(share, part_x, part_y, fold)) / len(part_x)
@@ -149,6 +150,14 @@ def plan_of(rounds: int) -> Plan:
     """Return the plan that steps are timed in: of one round, or of two."""
     held_out = range(min(rounds, 2))
     return Plan(tuple((fold, tuple(other for other in range(FOLDS) if other != fold)) for fold in held_out))
+
+
+def _permutation(family: Family, sums: Any, moments: Moments) -> float:
+    """Return the seconds of the sums of one permutation, of as many as are taken at once."""
+    count = at_once(moments.cross, int(moments.x.samples.sum())) if family.several else 1
+    if family.several:
+        moments = replace(moments, cross=stacked([moments.cross] * count))
+    return _timed(functools.partial(family.permuted, sums, moments)) / count
 
 
 def _solved_anew(metric: MomentMetric, moments: Moments) -> None:
