@@ -34,7 +34,7 @@ def partition(table: pd.DataFrame, said: Sequence[str], files: Sequence[str]) ->
 
 def layers(table: pd.DataFrame, files: Sequence[str]) -> str:
     """Return a table of `superpose.layers` as a part of the page."""
-    return "" if table.empty else table_of("layers", "layers", LAYERS, table.to_dict("records"), files)
+    return "" if table.empty else table_of("layers", "scores", LAYERS, table.to_dict("records"), files)
 
 
 def _told(sentences: Sequence[str], said: Sequence[str]) -> str:
