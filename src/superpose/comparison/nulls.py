@@ -66,16 +66,21 @@ def _permuted(part: Part, metrics: Sequence[tuple[Any, Sequence[int]]], design: 
         crosses = [_crossed(pair, index, norms, every) for index in some]
         for way, direction in enumerate(directions):
             asked = [metric for metric, ways in metrics if way in ways]
-            several = [metric for metric in asked if isinstance(metric, MomentMetric) and metric.family.several]
+            of_moments = [metric for metric in asked if isinstance(metric, MomentMetric)]
+            several = [metric for metric in of_moments if metric.family.several]
+            alone = [metric for metric in of_moments if not metric.family.several]
+            of_rows = [metric for metric in asked if not isinstance(metric, MomentMetric)]
             found = _together(direction, several, _moments(pair.moments, stacked(crosses), way)) if several else {}
-            alone = [metric for metric in asked if metric.name not in found]
-            for index, cross in zip(some, crosses, strict=True) if alone else ():
-                again = (originals[0][design.scored], originals[1][index][design.scored])
+            for cross in crosses if alone else ():
                 # Permutations inside folds leave the systems' own sums as they are.
                 whole = _moments(pair.moments, cross, way)
                 scored = _moments(pair.scored, cross.merged(design.plan.held_out), way)
-                for name, value in _one(direction, alone, whole, scored, again[::-1] if way else again).items():
+                for name, value in _one(direction, alone, whole, scored).items():
                     found.setdefault(name, []).append(value)
+            for index in some if of_rows else ():
+                again = (originals[0][design.scored], originals[1][index][design.scored])
+                for metric in of_rows:
+                    found.setdefault(metric.name, []).append(float(metric(*(again[::-1] if way else again))))
             for name, values in found.items():
                 scores.setdefault((name, way), []).extend(values)
         done = len(next(iter(scores.values()))) if scores else design.permutations
@@ -111,21 +116,14 @@ def _together(pair: Pair, metrics: Sequence[MomentMetric], moments: Moments) -> 
     return {name: values.tolist() for name, values in scores.items()}
 
 
-def _one(
-    pair: Pair, metrics: Sequence[Any], whole: Moments, scored: Moments, responses: tuple[Array, Array]
-) -> dict[str, float]:
-    """Return each metric's score over one permutation, from the sums of all folds or of those scored, or from rows."""
-    sums: dict[Any, Any] = {}
-    found = {}
-    for metric in metrics:
-        if not isinstance(metric, MomentMetric):
-            found[metric.name] = float(metric(*responses))
-            continue
-        family = metric.family
-        if family not in sums:
-            sums[family] = family.permuted(sums_of(pair, metric), whole if family.split else scored)
-        found[metric.name] = float(metric.score(sums[family]))
-    return found
+def _one(pair: Pair, metrics: Sequence[MomentMetric], whole: Moments, scored: Moments) -> dict[str, float]:
+    """Return each metric's score over one permutation, from the sums of all folds or of those scored."""
+    first = {metric.family: metric for metric in metrics}
+    sums = {
+        family: family.permuted(sums_of(pair, metric), whole if family.split else scored)
+        for family, metric in first.items()
+    }
+    return {metric.name: float(metric.score(sums[metric.family])) for metric in metrics}
 
 
 def _all_rows(take: RowReader, pair: Pair) -> Array:
