@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError, sha256, whole
 
+MANIFEST = "manifest.json"
 FORMAT = "superpose activation store 2"
 Progress = Callable[[int, int], object]
 
@@ -92,7 +93,7 @@ def build(
         "shards": {},
         "arrays": {},
     }
-    if not (folder / "manifest.json").exists():
+    if not (folder / MANIFEST).exists():
         if others := sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")):
             raise DataError(f"{folder} holds other files, such as {others[0]}; expected an empty folder, or a store.")
         _save(folder, fresh)
@@ -128,7 +129,7 @@ def _after(error: BaseException, folder: Path, manifest: dict[str, Any], made: l
         if manifest["shards"]:
             manifest["failed"] = isinstance(error, Exception)
             return _save(folder, manifest)
-        (folder / "manifest.json").unlink(missing_ok=True)
+        (folder / MANIFEST).unlink(missing_ok=True)
         shutil.rmtree(folder / "shards", ignore_errors=True)
         for place in made:
             place.rmdir()
@@ -338,12 +339,12 @@ def _digest(value: Any) -> str:
 
 
 def _save(folder: Path, manifest: dict[str, Any]) -> None:
-    with whole(folder / "manifest.json") as temporary:
+    with whole(folder / MANIFEST) as temporary:
         temporary.write_text(json.dumps({"sha256": _digest(manifest), "manifest": manifest}, indent=1))
 
 
 def _load(folder: Path) -> dict[str, Any]:
-    file = folder / "manifest.json"
+    file = folder / MANIFEST
     try:
         stored = json.loads(file.read_bytes())
         manifest: dict[str, Any] = stored["manifest"]

@@ -343,3 +343,13 @@ class TestTimes:
         status, _, err = run(capsys, "layers", "net", "MT.nc", "--target", "MT")
         assert status == 2
         assert "MT.nc names a time twice; expected each once." in err
+
+    def test_layers_without_ids_are_refused(self, here, moving, capsys):
+        layers, _ = moving
+        (here / "bare").mkdir()
+        for name, x in layers.items():
+            np.save(here / "bare" / f"{name}.npy", x)
+        status, _, err = run(capsys, "layers", *(f"bare/{name}.npy" for name in layers), "IT.nc", "--target", "IT")
+        assert status == 2
+        assert "conv1, conv2, fc have no stimulus ids but IT at 0 has; give all files ids" in err
+        assert "write one id a line to bare/stimuli.txt" in err

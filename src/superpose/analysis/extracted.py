@@ -11,11 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError, lines
+from superpose.recordings.numpyfiles import STIMULI
+from superpose.store import MANIFEST
 from superpose.store import paths as paths_of_store
 
 Array = NDArray[Any]
 
-STIMULI, RECORD = "stimuli.txt", "extract.json"
+RECORD = "extract.json"
 # The files or sentences of samples that go by other ids, and where the token of each row stands in its sentence.
 INPUTS, SPANS = "inputs.txt", "spans.npy"
 
@@ -48,7 +50,7 @@ def opened(folder: Path) -> Extracted | None:
     DataError
         For a folder that is damaged, or not finished.
     """
-    if not (folder / "manifest.json").is_file():
+    if not (folder / MANIFEST).is_file():
         return None
     files = paths_of_store(folder)
     if not files:
@@ -56,7 +58,7 @@ def opened(folder: Path) -> Extracted | None:
     if not {"groups", "ids"} <= files.keys():
         return None
     layers = [path for name, path in files.items() if name not in ("groups", "ids")]
-    beside = [files["ids"], *(folder / name for name in (STIMULI, INPUTS, SPANS, RECORD, "manifest.json"))]
+    beside = [files["ids"], *(folder / name for name in (STIMULI, INPUTS, SPANS, RECORD, MANIFEST))]
     return Extracted(folder, layers, files["groups"], [files["groups"], *beside])
 
 

@@ -59,18 +59,7 @@ def read_systems(
     files, left_out = expanded(files)
     if len(files) < 2:
         raise DataError(f"{len(files)} file(s) given; expected at least two to compare.")
-    contents: dict[str, Any] = {}
-    inputs: dict[str, Any] = {}
-    places: dict[str, Path] = {}
-    times: dict[Any, str] = {}
-    for name, path in zip(names_of(files), files, strict=True):
-        once = {} if name == timed else {None: read(path, progress=progress, **how)}
-        found = once or read_times(path, progress=progress, **how)
-        of = {time: name if time is None else f"{name} at {time}" for time in found}
-        times |= of if name == timed else {}
-        contents |= {of[time]: content for time, content in found.items()}
-        places |= dict.fromkeys(of.values(), path)
-        inputs[name] = _record(path, list(found.values()))
+    contents, inputs, places, times = _read(files, timed, progress, how)
     renamed: list[str] = []
     if any(isinstance(content, Recording) and not content.numbered for content in contents.values()):
         contents, renamed = _with_names(contents, places)
@@ -82,10 +71,9 @@ def read_systems(
     bare = {name: np.asarray(x) for name, x in contents.items() if not isinstance(x, Recording)}
     labelled = [recording.name for recording in recordings if not recording.numbered]
     if bare and labelled:
-        without = [path for name, path in zip(contents, files, strict=True) if name in bare]
         raise DataError(
             f"{', '.join(bare)} {'has' if len(bare) == 1 else 'have'} no stimulus ids but {labelled[0]} has; give all "
-            f"files ids, or none, to pair rows by position.{unnamed(without)}"
+            f"files ids, or none, to pair rows by position.{unnamed([places[name] for name in bare])}"
         )
     matched, notes = joined(recordings)
     notes = notes._replace(labels=[*renamed, *notes.labels], lost=[*left_out, *notes.lost])
@@ -152,8 +140,7 @@ def read_files(
     files, left_out = expanded(files)
     if not files:
         raise DataError("no file given; expected at least one file of activity, (samples, units).")
-    contents = {name: read(path, progress=progress, **how) for name, path in zip(names_of(files), files, strict=True)}
-    inputs = {name: _record(path, [contents[name]]) for name, path in zip(contents, files, strict=True)}
+    contents, inputs, _, _ = _read(files, None, progress, how)
     arrays = {name: c.responses if isinstance(c, Recording) else c for name, c in contents.items()}
     made = [note for c in contents.values() if isinstance(c, Recording) for note in named_labels(c)]
     return {name: as_responses(x, name) for name, x in arrays.items()}, inputs, Notes(made, [], left_out)
@@ -207,6 +194,27 @@ def read_groups(path: Path, option: str = "--groups", missing: Collection[str] |
     if stored.ndim != 1:
         raise DataError(f"{path} has shape {stored.shape}; {option} expects one label a row.")
     return labelled(stored, len(stored), what)
+
+
+def _read(
+    files: Sequence[Path], timed: str | None, progress: Progress | None, how: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Path], dict[Any, str]]:
+    """Return what files hold and which file it is of, both by name, what to record of each file, and names by time."""
+    contents: dict[str, Any] = {}
+    inputs: dict[str, Any] = {}
+    places: dict[str, Path] = {}
+    times: dict[Any, str] = {}
+    for name, path in zip(names_of(files), files, strict=True):
+        if name == timed:
+            found = read_times(path, progress=progress, **how)
+            times = {time: name if time is None else f"{name} at {time}" for time in found}
+            several = {times[time]: content for time, content in found.items()}
+        else:
+            several = {name: read(path, progress=progress, **how)}
+        contents |= several
+        places |= dict.fromkeys(several, path)
+        inputs[name] = _record(path, list(several.values()))
+    return contents, inputs, places, times
 
 
 def _record(path: Path, contents: Sequence[Array | Recording]) -> dict[str, Any]:

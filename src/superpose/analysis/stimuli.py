@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.analysis.extracted import INPUTS, RECORD, SPANS, STIMULI, Extracted, around, expanded
+from superpose.analysis.extracted import INPUTS, RECORD, SPANS, Extracted, around, expanded
 from superpose.files import lines
+from superpose.recordings.numpyfiles import STIMULI
 from superpose.report import Passage
 
 Array = NDArray[Any]

@@ -300,7 +300,8 @@ def _record(
     import numpy as np
 
     from superpose.analysis.extracted import INPUTS as FILES_OR_SENTENCES
-    from superpose.analysis.extracted import RECORD, SPANS, STIMULI
+    from superpose.analysis.extracted import RECORD, SPANS
+    from superpose.recordings.numpyfiles import STIMULI
     from superpose.running.provenance import threads, versions
 
     for name, texts in ((STIMULI, stimuli), (FILES_OR_SENTENCES, own)):

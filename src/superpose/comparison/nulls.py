@@ -70,13 +70,18 @@ def _permuted(part: Part, metrics: Sequence[tuple[Any, Sequence[int]]], design: 
             several = [metric for metric in of_moments if metric.family.several]
             alone = [metric for metric in of_moments if not metric.family.several]
             of_rows = [metric for metric in asked if not isinstance(metric, MomentMetric)]
-            found = _together(direction, several, _moments(pair.moments, stacked(crosses), way)) if several else {}
+            found: dict[str, list[float]] = {}
+            if several:
+                together = _moments(pair.moments, stacked(crosses), way)
+                # Where there is no score, it is one NaN for all.
+                for name, value in _scores(direction, several, together, together).items():
+                    found[name] = np.broadcast_to(value, len(some)).tolist()
             for cross in crosses if alone else ():
                 # Permutations inside folds leave the systems' own sums as they are.
                 whole = _moments(pair.moments, cross, way)
                 scored = _moments(pair.scored, cross.merged(design.plan.held_out), way)
-                for name, value in _one(direction, alone, whole, scored).items():
-                    found.setdefault(name, []).append(value)
+                for name, value in _scores(direction, alone, whole, scored).items():
+                    found.setdefault(name, []).append(float(value))
             for index in some if of_rows else ():
                 again = (originals[0][design.scored], originals[1][index][design.scored])
                 for metric in of_rows:
@@ -106,24 +111,14 @@ def _moments(of: Moments, cross: Cross, way: int) -> Moments:
     return moments.swapped() if way else moments
 
 
-def _together(pair: Pair, metrics: Sequence[MomentMetric], moments: Moments) -> dict[str, list[float]]:
-    """Return each metric's scores over several permutations at once."""
-    first = {metric.family: metric for metric in metrics}
-    sums = {family: family.permuted(sums_of(pair, metric), moments) for family, metric in first.items()}
-    count = moments.cross.product.shape[1]
-    # Where there is no score, it is one NaN for all.
-    scores = {metric.name: np.broadcast_to(metric.score(sums[metric.family]), count) for metric in metrics}
-    return {name: values.tolist() for name, values in scores.items()}
-
-
-def _one(pair: Pair, metrics: Sequence[MomentMetric], whole: Moments, scored: Moments) -> dict[str, float]:
-    """Return each metric's score over one permutation, from the sums of all folds or of those scored."""
+def _scores(pair: Pair, metrics: Sequence[MomentMetric], whole: Moments, scored: Moments) -> dict[str, Array]:
+    """Return each metric's score over permutations, from the sums of all folds or of those scored."""
     first = {metric.family: metric for metric in metrics}
     sums = {
         family: family.permuted(sums_of(pair, metric), whole if family.split else scored)
         for family, metric in first.items()
     }
-    return {metric.name: float(metric.score(sums[metric.family])) for metric in metrics}
+    return {metric.name: metric.score(sums[metric.family]) for metric in metrics}
 
 
 def _all_rows(take: RowReader, pair: Pair) -> Array:

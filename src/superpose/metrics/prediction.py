@@ -151,15 +151,26 @@ def _evaluated(
     x, y = moments.x, moments.y
     n_train, n_test = int(over(x.samples, training)), int(x.samples[held_out])
     mean_x, mean_y = over(x.total, training) / n_train, over(y.total, training) / n_train
-    test_x, test_y = x.total[held_out] / n_test, y.total[held_out] / n_test
     gram, joint = about_means(moments, held_out)
     fit = np.einsum("...ij,...ij->...j", w, joint)
     prediction = np.einsum("...ij,...ij->...j", w, gram @ w)
-    target = np.maximum(y.diagonal[held_out] - n_test * test_y**2, 0.0)
-    offset = test_y - mean_y - np.einsum("...i,...ij->...j", test_x - mean_x, w)
-    residual = target - 2 * fit + prediction + n_test * offset**2
+    shift = np.einsum("...i,...ij->...j", x.total[held_out] / n_test - mean_x, w)
+    return sums_of_fold(y, held_out, mean_y, fit, prediction, shift)
+
+
+def sums_of_fold(
+    y: Own, held_out: int, mean_y: Array, fit: Array, prediction: Array, shift: Array
+) -> tuple[Array, Array, Array, Array]:
+    """Return the four sums of `RegressionSums` over a held-out fold, from two of them about its means.
+
+    `mean_y` is that of the training rows, and `shift` what is predicted of the fold's mean beyond it.
+    """
+    n = int(y.samples[held_out])
+    test_y = y.total[held_out] / n
+    target = np.maximum(y.diagonal[held_out] - n * test_y**2, 0.0)
+    residual = target - 2 * fit + prediction + n * (test_y - mean_y - shift) ** 2
     target = np.where(varies(target, y.diagonal[held_out], y.resolution), target, 0.0)
-    return fit, prediction, target, residual
+    return fit, prediction, np.broadcast_to(target, fit.shape), residual
 
 
 def evaluated(predicted: Array, target: Array, square: Array, resolution: float) -> tuple[Array, Array, Array, Array]:

@@ -24,8 +24,8 @@ from superpose.metrics.prediction import (
     fitted_sums,
     is_rough,
     over,
+    sums_of_fold,
     unchosen,
-    varies,
 )
 from superpose.metrics.regression import PredictiveMetric, fitted_weights, predictive_score
 from superpose.metrics.solving import BLUR
@@ -228,18 +228,14 @@ def _evaluated(moments: Moments, s: Spectrum, held_out: int, weights: Array) -> 
     if x.rows is not None and partners is not None:
         target = partners[0][..., x.rows.folds == held_out, :] - mean_y.astype(x.precision)
         return evaluated(coordinates(x, s, (held_out,)) @ weights, target, y.diagonal[held_out], y.resolution)
-    n, test_y = int(x.samples[held_out]), y.total[held_out] / x.samples[held_out]
+    n = int(x.samples[held_out])
     back = s.vectors.T
     across = back @ (x.total[held_out] / n - s.rows.mean).astype(x.precision)
     joint = back @ about_means(moments, held_out)[1]
     fit = np.einsum("...ij,...ij->...j", weights, joint)
     from_training = np.einsum("...ij,...ij->...j", weights, turned(x, s, held_out) @ weights)
     shift = np.einsum("i,...ij->...j", across, weights)
-    prediction = from_training - n * shift**2
-    target = np.maximum(y.diagonal[held_out] - n * test_y**2, 0.0)
-    residual = target - 2 * fit + prediction + n * (test_y - mean_y - shift) ** 2
-    target = np.where(varies(target, y.diagonal[held_out], y.resolution), target, 0.0)
-    return fit, prediction, np.broadcast_to(target, fit.shape), residual
+    return sums_of_fold(y, held_out, mean_y, fit, from_training - n * shift**2, shift)
 
 
 @cache

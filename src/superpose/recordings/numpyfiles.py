@@ -14,10 +14,11 @@ from superpose.files import DataError, lines
 from superpose.recordings.choice import choose
 from superpose.recordings.labels import written
 from superpose.recordings.unpacking import is_large, kept, report, spread, tiles
+from superpose.store import MANIFEST
 
 # The stimulus of each row of the .npy files beside it. In a store, which has a manifest, a line is a sample, which may
 # have several rows: `superpose.analysis.extracted` reads those.
-STIMULI, MANIFEST = "stimuli.txt", "manifest.json"
+STIMULI = "stimuli.txt"
 
 
 def read_npy(file: Path, key: str | None) -> dict[str, Any]:
