@@ -16,7 +16,7 @@ from superpose.comparison.targets import Scored, check_target, scored_with
 from superpose.files import DataError
 from superpose.messages.deprecation import renamed
 from superpose.metrics import RIDGE_R2, Metric, PredictiveMetric, resolved
-from superpose.metrics.banded import BandedRidgeMetric, of_unit_variance, side_by_side
+from superpose.metrics.banded import BandedRidgeMetric, as_band, of_unit_variance, side_by_side
 from superpose.recordings.systems import paired
 from superpose.statistics import holm, one_sided_p
 
@@ -147,10 +147,10 @@ def _banded(
     arrays: dict[str, Array], models: dict[str, list[str]], target: str, metric: BandedRidgeMetric, how: dict[str, Any]
 ) -> Scored:
     """Return the scores of models in which each system has a penalty of its own."""
-    apart = {name: side_by_side([arrays[name]]) for name in models if name in arrays}
+    apart = {name: as_band(arrays[name]) for name in models if name in arrays}
     found = []
     for model, of in models.items():
-        x, bands = np.hstack([apart[name][0] for name in of]), sum((apart[name][1] for name in of), ())
+        x, bands = side_by_side([apart[name] for name in of])
         one = metric.over(bands) if len(bands) > 1 else metric.alone
         found.append(scored_with({model: x, target: arrays[target]}, target, [one], **how))
     return replace(found[0], outcomes={model: one for scores in found for model, one in scores.outcomes.items()})

@@ -104,16 +104,20 @@ def _score(
 ) -> Array:
     arrays = of_one_repeat(dict(zip([*names, "y"], [*systems, y], strict=True)))
     samples = check_paired(arrays)
-    x, bands = side_by_side([arrays[name] for name in names])
+    x, bands = side_by_side([as_band(arrays[name]) for name in names])
     split = split_of(samples, **how)
     moments = of_pair(x, arrays["y"].astype(np.float64), split.folds, targets=("y",))
     return finish(fitted_sums(moments, plan=split.plan, fit=_chosen(bands, GRID)))
 
 
-def side_by_side(systems: list[Array]) -> tuple[Array, tuple[int, ...]]:
-    """Return systems of total variance 1 in one array, wide ones turned one by one, and how many columns each has."""
-    parts = [of_unit_variance(turned(x, np.float64)) for x in systems]
-    return np.hstack(parts).astype(np.float64), tuple(part.shape[-1] for part in parts)
+def as_band(x: Array) -> Array:
+    """Return a system in float64 with a total variance of 1, turned by itself if it is wide."""
+    return of_unit_variance(turned(x, np.float64)).astype(np.float64)
+
+
+def side_by_side(bands: list[Array]) -> tuple[Array, tuple[int, ...]]:
+    """Return systems in one array, and how many columns each has."""
+    return np.hstack(bands), tuple(band.shape[-1] for band in bands)
 
 
 def of_unit_variance(x: Array) -> Array:

@@ -103,8 +103,7 @@ def _errors(moments: Moments, rest: Folds, left_outs: Sequence[int]) -> Iterator
 
 def _inverse(s: Spectrum) -> Array:
     """Return the inverse eigenvalues, 0 where rows vary by rounding alone."""
-    known = s.values > LOST * np.finfo(s.vectors.dtype).eps * s.values.max(axis=-1, keepdims=True)
-    return np.where(known, 1 / np.where(known, s.values, 1.0), 0.0)
+    return np.where(s.known, 1 / np.where(s.known, s.values, 1.0), 0.0)
 
 
 def _with_equals(s: Spectrum) -> NDArray[np.int64]:

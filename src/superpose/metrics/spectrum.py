@@ -72,6 +72,14 @@ class Spectrum:
         """What is held, to speak of."""
         return int(self.vectors.nbytes)
 
+    @property
+    def known(self) -> NDArray[np.bool_]:
+        """Directions in which rows vary by more than rounding."""
+        found: NDArray[np.bool_] = self.values > LOST * np.finfo(self.vectors.dtype).eps * self.values.max(
+            axis=-1, keepdims=True
+        )
+        return found
+
     def shrinkage(self, fractions: Array) -> Array:
         """Return 1/(eigenvalue + penalty) for penalties (penalties, …): (penalties, …, directions)."""
         sums = self.values + (fractions * self.unit)[..., None]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from superpose.metrics.metric import InParts, MomentMetric
 from superpose.metrics.prediction import Fit, Fitted, Pull, counted_units, is_rough, over, unchosen
 from superpose.metrics.regression import PredictiveMetric
-from superpose.metrics.spectrum import GRID, LOST, Spectrum, by_training, inner, spectrum_of, turned
+from superpose.metrics.spectrum import GRID, Spectrum, by_training, inner, spectrum_of, turned
 from superpose.metrics.splits import Plan
 from superpose.moments import Moments
 
@@ -50,8 +50,7 @@ def _fitted(moments: Moments, training: Folds, fractions: Array) -> Fitted:
 
 def _shrinkage(s: Spectrum, penalties: Array) -> Array:
     """Return 1/(eigenvalue + penalty), (…, directions, penalties): 0 where rows vary by rounding alone."""
-    values = s.values[..., None]
-    known = values > LOST * np.finfo(s.vectors.dtype).eps * values.max(axis=-2, keepdims=True)
+    values, known = s.values[..., None], s.known[..., None]
     return np.where(known, 1 / np.where(known, values + penalties[..., None, :], 1.0), 0.0)
 
 
