@@ -20,6 +20,7 @@ extensions = [
     "sphinx.ext.viewcode",
     "numpydoc",
     "claims",
+    "metrics",
     "notebooks",
     "plans",
     "proofs",

@@ -25,7 +25,7 @@ def contrasted(**rows):
         ({"rsa": (0.5, 0.3, 0.01)}, "one is closer to V4 than two by RSA (0.500 against 0.300, p = .01)."),
         ({"rsa": (0.3, 0.5, 1e-9)}, "two is closer to V4 than one by RSA (0.500 against 0.300, p < .001)."),
         # For a distance the lesser is the closer.
-        ({"shape": (0.3, 0.5, 0.01)}, "one is closer to V4 than two by shape (0.300 against 0.500, p = .01)."),
+        ({"shape": (0.3, 0.5, 0.01)}, "one is closer to V4 than two by shape distance (0.300 against 0.500, p = .01)."),
         (
             {"rsa": (0.3, 0.31, 0.4), "cka": (0.3, 0.31, 0.5)},
             "one and two do not differ significantly in closeness to V4 by RSA (0.300 and 0.310, p = .4) and CKA "
@@ -66,7 +66,7 @@ def test_parts_that_could_not_be_computed():
     table = pd.DataFrame([dict.fromkeys(PARTS, np.nan) | {"part": p} for p in ("a + b", "a beyond the rest", "shared")])
     table = table.assign(target="V4", metric="ols_r2", why="few samples")
     whole = pd.concat([table, table.iloc[[1]].assign(part="b beyond the rest")])
-    assert partition_sentences(whole) == ["V4: ols_r2 could not be computed (few samples)."]
+    assert partition_sentences(whole) == ["V4: OLS, held-out R² could not be computed (few samples)."]
     whole.loc[whole.part == "a + b", ["score", "low", "high"]] = 0.5, 0.4, 0.6
     assert "what a adds could not be computed (few samples)" in partition_sentences(whole)[0]
 

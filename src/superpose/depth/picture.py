@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from superpose.report.plots import METRICS, shorten
+from superpose.report.plots import metric_title, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -83,7 +83,7 @@ def _against_depth(axes: Axes, rows: pd.DataFrame, best: pd.DataFrame, layers: l
     _name_layers(axes.set_xticks, layers, rotation=90)
     axes.set_xlim(-0.6, len(layers) - 0.4)
     axes.set_xlabel("layer, in the order of depth", fontsize=7.5)
-    axes.set_ylabel(METRICS.get(rows.metric.iloc[0], rows.metric.iloc[0]), fontsize=7.5)
+    axes.set_ylabel(metric_title(rows.metric.iloc[0]), fontsize=7.5)
     axes.axhline(0, color="black", lw=0.5, zorder=0)
     axes.grid(axis="y", color="#EEEEEE", lw=0.5)
     _plain(axes)
@@ -112,7 +112,7 @@ def _over_times(axes: Axes, rows: pd.DataFrame, best: pd.DataFrame, layers: list
         fontsize=7,
     )
     bar = axes.figure.colorbar(image, ax=axes, fraction=0.05, pad=0.02)
-    bar.set_label(METRICS.get(rows.metric.iloc[0], rows.metric.iloc[0]), fontsize=7)
+    bar.set_label(metric_title(rows.metric.iloc[0]), fontsize=7)
     bar.ax.tick_params(labelsize=6)
     _plain(axes)
 

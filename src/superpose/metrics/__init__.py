@@ -11,6 +11,7 @@ from typing import Any
 
 from superpose.arrays import choose
 from superpose.files import DataError
+from superpose.metrics.about import About
 from superpose.metrics.banded import BANDED_R, BANDED_R2, BandedRidgeMetric, banded_ridge
 from superpose.metrics.canonical import PWCCA, SVCCA, pwcca, svcca
 from superpose.metrics.check import check_metric
@@ -113,6 +114,7 @@ __all__ = [
     "SHAPE",
     "SVCCA",
     "TOGETHER",
+    "About",
     "BandedRidgeMetric",
     "Metric",
     "MomentMetric",

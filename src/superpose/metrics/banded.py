@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import check_paired, choose, like_input, of_one_repeat
 from superpose.files import DataError
+from superpose.metrics.about import About
 from superpose.metrics.metric import MomentMetric
 from superpose.metrics.prediction import FINISH, Fit, Fitted, fitted_sums, unchosen
-from superpose.metrics.regression import PredictiveMetric, fitted_weights
+from superpose.metrics.regression import PredictiveMetric, described, fitted_weights
 from superpose.metrics.ridge import RidgeMetric, Share, errors_left_out
 from superpose.metrics.spectrum import GRID, inner
 from superpose.metrics.splits import Plan, split_of
@@ -242,5 +243,11 @@ class BandedRidgeMetric(PredictiveMetric):
         return replace(super().planned(plan), in_parts=None, influence=None, no_interval=NO_INTERVAL)
 
 
-BANDED_R = BandedRidgeMetric("banded_r", ("r", "pooled"))
-BANDED_R2 = BandedRidgeMetric("banded_r2", ("r2", "pooled"))
+BANDED = About(
+    "banded ridge",
+    "y and its prediction from several systems together, a penalty for each",
+    "that of ridge_r for each weighing that is tried",
+    "Dupré la Tour et al. 2022",
+)
+BANDED_R = described(BandedRidgeMetric("banded_r", ("r", "pooled")), BANDED)
+BANDED_R2 = described(BandedRidgeMetric("banded_r2", ("r2", "pooled")), BANDED)

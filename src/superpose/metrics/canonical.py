@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import gammaln
 
 from superpose.files import DataError
+from superpose.metrics.about import About
 from superpose.metrics.forms import RowForm
 from superpose.metrics.metric import Influence, Shares
 from superpose.metrics.shape import (
@@ -210,6 +211,7 @@ def weighted_shares(moments: Moments, sums: Moments) -> Callable[[Array, Array, 
 SVCCA = replace(
     CCA,
     name="svcca",
+    about=About("SVCCA", "CCA of the components that hold 99 % of the variance", "N p q + p³", "Raghu et al. 2017"),
     invariances=CCA.invariances - {"linear"},
     score=partial(mean_correlation, variance=0.99),
     influence=Influence(partial(correlation_shares, variance=0.99)),
@@ -217,6 +219,7 @@ SVCCA = replace(
 PWCCA = replace(
     CCA,
     name="pwcca",
+    about=About("PWCCA", "CCA, weighted by how much of x each direction explains", "N p q + p³", "Morcos et al. 2018"),
     directed=True,
     invariances=frozenset({"scale", "permutation", "translation"}),
     score=_projection_weighted,

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from superpose.metrics.about import About
 from superpose.metrics.kernels import (
     KERNELS,
     VANISHING,
@@ -127,6 +128,7 @@ def _too_few(sums: KernelSums) -> str:
 
 CKA = MomentMetric(
     name="cka",
+    about=About("CKA", "centred Gram matrices, by their cosine", "N p q", "Kornblith et al. 2019"),
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=3,
@@ -140,6 +142,12 @@ CKA = MomentMetric(
 )
 CKA_DEBIASED = MomentMetric(
     name="cka_debiased",
+    about=About(
+        "debiased CKA",
+        "centred Gram matrices, less what few samples add",
+        "N p q",
+        "Kornblith et al. 2019; Song et al. 2012",
+    ),
     directed=False,
     invariances=CKA.invariances,
     minimum_samples=4,

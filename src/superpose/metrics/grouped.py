@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import group_labels, like_input
 from superpose.files import DataError
+from superpose.metrics.about import About
 from superpose.metrics.cka import CKA_DEBIASED
 from superpose.metrics.kernels import VANISHING
 from superpose.metrics.metric import paired
@@ -85,6 +86,12 @@ class GroupedMetric:
     """
 
     name: ClassVar[str] = "cka_grouped"
+    about: ClassVar[About] = About(
+        "debiased CKA between groups",
+        "Gram matrices, over pairs of samples of different groups",
+        "N p q, and N times a group (p + q)",
+        "Song et al. 2012",
+    )
     directed: ClassVar[bool] = False
     invariances: ClassVar[frozenset[str]] = CKA_DEBIASED.invariances
     minimum_samples: ClassVar[int] = FEWEST

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import kendalltau
 
 from superpose.arrays import choose
+from superpose.metrics.about import About
 from superpose.metrics.concordance import concordance
 from superpose.metrics.pairwise import PairwiseMetric
 from superpose.metrics.rsa import CENTRED_RDMS, RDMS, pair_pieces
@@ -106,6 +107,9 @@ def _counts(a: Array) -> NDArray[np.int64]:
 
 RSA_KENDALL = PairwiseMetric(
     name="rsa_kendall",
+    about=About(
+        "RSA, Kendall's τ", "inner products of samples, by the order of pairs", "N² (p + q + log N)", "Nili et al. 2014"
+    ),
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=3,
     score=partial(_between, ranked=MATRICES["dot"].ranked),

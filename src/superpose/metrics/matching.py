@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import eye_array, kron, vstack
 
+from superpose.metrics.about import About
 from superpose.metrics.metric import Family, Influence, MomentMetric, Shares
 from superpose.metrics.prediction import varies
 from superpose.moments import Moments
@@ -217,6 +218,7 @@ def by_programme(values: Array) -> Array:
 
 MATCHING_HARD = MomentMetric(
     name="matching_hard",
+    about=About("one-to-one matching", "units, paired one to one, correlated", "N p q + p³", "Li et al. 2016"),
     directed=False,
     invariances=frozenset({"scale", "permutation", "translation"}),
     minimum_samples=3,
@@ -228,6 +230,12 @@ MATCHING_HARD = MomentMetric(
 MATCHING_SOFT = replace(
     MATCHING_HARD,
     name="matching_soft",
+    about=About(
+        "soft matching",
+        "units, each spread over several of the other, correlated",
+        "N p q + lcm(p, q)³, or a linear programme",
+        "Khosla & Williams 2024",
+    ),
     score=partial(_best, matched=transported),
     influence=Influence(partial(matching_shares, matched=transported)),
 )

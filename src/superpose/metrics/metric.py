@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.arrays import as_responses, check_moderate, check_paired, like_input
 from superpose.arrays.labels import check_rows
 from superpose.files import DataError
+from superpose.metrics.about import About
 from superpose.moments import Moments, of_pair
 from superpose.moments.wide import compact, turned
 
@@ -143,6 +144,8 @@ class MomentMetric:
         False for a distance.
     in_parts : InParts or None
         For a mean over y's units that sees no rotation of x's: how it is made up of parts of y's units.
+    about : About or None
+        Its name and source in words.
     """
 
     name: str
@@ -158,6 +161,7 @@ class MomentMetric:
     bounds: tuple[float, float] = (-1.0, 1.0)
     higher_is_closer: bool = True
     in_parts: InParts | None = None
+    about: About | None = field(default=None, compare=False, kw_only=True)
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
         """Score paired responses, (…, samples, units_x) and (…, samples, units_y), to (…)."""

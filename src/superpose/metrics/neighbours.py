@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
+from superpose.metrics.about import About
 from superpose.metrics.neighbour_influence import aligned_influence, shared_influence
 from superpose.metrics.neighbour_lists import candidates, undecided
 from superpose.metrics.pairwise import PairwiseMetric
@@ -130,6 +131,7 @@ def _aligned(x: Array, y: Array, k: int) -> float:
 
 MUTUAL_KNN = PairwiseMetric(
     name="mutual_knn",
+    about=About("mutual $k$NN", "the 10 nearest neighbours of each sample", "N² (p + q), in tiles", "Huh et al. 2024"),
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=12,
     score=partial(_shared, k=10),
@@ -139,6 +141,9 @@ MUTUAL_KNN = PairwiseMetric(
 )
 CKNNA = PairwiseMetric(
     name="cknna",
+    about=About(
+        "CKNNA", "centred Gram matrices, among mutual nearest neighbours", "N² (p + q), in tiles", "Huh et al. 2024"
+    ),
     invariances=MUTUAL_KNN.invariances,
     minimum_samples=12,
     score=partial(_aligned, k=10),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import like_input
+from superpose.metrics.about import About
 from superpose.metrics.metric import NO_INTERVAL, paired
 from superpose.metrics.ties import ROUNDING
 from superpose.moments.wide import compact
@@ -48,6 +49,8 @@ class PairwiseMetric:
         The score's exact mean over all permutations, where it is known.
     bounds : tuple of float
         The range of the score.
+    about : About or None
+        Its name and source in words.
     """
 
     name: str
@@ -62,6 +65,7 @@ class PairwiseMetric:
     no_interval: str = NO_INTERVAL
     null_mean: float | None = None
     bounds: tuple[float, float] = (-1.0, 1.0)
+    about: About | None = field(default=None, compare=False, kw_only=True)
 
     def __call__(self, x: ArrayLike, y: ArrayLike) -> Any:
         """Score paired responses, (…, samples, units_x) and (…, samples, units_y), to (…)."""

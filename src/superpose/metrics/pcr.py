@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
+from superpose.metrics.about import About
 from superpose.metrics.components import CHOSEN, Components, as_components, counts_of, through
 from superpose.metrics.prediction import FINISH, Fit, Fitted, Pull, is_rough
-from superpose.metrics.regression import PredictiveMetric, predictive_score
+from superpose.metrics.regression import PredictiveMetric, described, predictive_score
 from superpose.metrics.spectrum import LOST, Spectrum, left_out_errors, spectrum_of, trained
 from superpose.metrics.splits import Plan
 from superpose.moments import Moments, Own
@@ -169,4 +170,10 @@ class PrincipalComponentsMetric(PredictiveMetric):
         return lambda part, plan: through(counts, part, plan, _fitted)
 
 
-PCR_R = PrincipalComponentsMetric("pcr_r", ("r", "pooled"))
+PCR = About(
+    "PCR",
+    "y and its prediction from principal components of x, as many as predict training samples best",
+    "N p (p + q) + 20 p³",
+    "Massy 1965",
+)
+PCR_R = described(PrincipalComponentsMetric("pcr_r", ("r", "pooled")), PCR)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, ClassVar
 
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
 from superpose.messages.deprecation import renamed
+from superpose.metrics.about import About
 from superpose.metrics.components import CHOSEN, Components, as_components, counts_of, through
 from superpose.metrics.prediction import (
     FINISH,
@@ -22,7 +23,7 @@ from superpose.metrics.prediction import (
     is_rough,
     training_rows,
 )
-from superpose.metrics.regression import PredictiveMetric, predictive_score
+from superpose.metrics.regression import PredictiveMetric, described, predictive_score
 from superpose.metrics.splits import Plan
 from superpose.moments import Moments
 
@@ -266,5 +267,12 @@ class PartialLeastSquaresMetric(PredictiveMetric):
         return _through(self.components)
 
 
-PLS_R = PartialLeastSquaresMetric("pls_r", ("r", "pooled"))
-PLS_CHOSEN_R = PartialLeastSquaresMetric("pls_chosen_r", ("r", "pooled"), CHOSEN)
+COST = "N p (p + q) + components · p q min(p, q)"
+PLS = About("PLS", "y and its prediction from x by partial least squares, 10 components", COST, "Wold et al. 2001")
+PLS_CHOSEN = replace(
+    PLS,
+    title="PLS with a chosen number",
+    compares="y and its prediction from x by partial least squares, as many components as are best in training",
+)
+PLS_R = described(PartialLeastSquaresMetric("pls_r", ("r", "pooled")), PLS)
+PLS_CHOSEN_R = described(PartialLeastSquaresMetric("pls_chosen_r", ("r", "pooled"), CHOSEN), PLS_CHOSEN)

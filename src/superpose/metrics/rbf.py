@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
+from superpose.metrics.about import About
 from superpose.metrics.pairwise import PairwiseMetric, squared_distances, tiles
 from superpose.metrics.rbf_influence import Width, kernel_influence, without_diagonal
 from superpose.metrics.rsa import RANKED_PAIRS, pair_pieces
@@ -130,6 +131,12 @@ def _quantiles(x: Array, shares: tuple[float, ...]) -> Array:
 
 CKA_RBF = PairwiseMetric(
     name="cka_rbf",
+    about=About(
+        "Gaussian CKA",
+        "Gaussian kernels as wide as the median distance",
+        "N² (p + q), in tiles",
+        "Kornblith et al. 2019",
+    ),
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=4,
     score=partial(_alignment, width=1.0, hsic=_biased),
@@ -141,6 +148,12 @@ CKA_RBF = PairwiseMetric(
 CKA_RBF_DEBIASED = replace(
     CKA_RBF,
     name="cka_rbf_debiased",
+    about=About(
+        "debiased Gaussian CKA",
+        "Gaussian kernels, less what few samples add",
+        "N² (p + q), in tiles",
+        "Kornblith et al. 2019; Song et al. 2012",
+    ),
     score=partial(_alignment, width=1.0, hsic=_unbiased),
     influence=partial(_influence, width=1.0, hsic=_unbiased),
     bounds=(-1.0, 1.0),

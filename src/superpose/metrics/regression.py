@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from superpose.arrays import choose, like_input
 from superpose.files import DataError
 from superpose.messages.deprecation import renamed
+from superpose.metrics.about import About
 from superpose.metrics.held_out import regression_rows
 from superpose.metrics.metric import Family, Influence, InParts, MomentMetric, paired
 from superpose.metrics.prediction import (
@@ -216,6 +217,7 @@ class PredictiveMetric:
 
     name: str
     kind: tuple[str, str]
+    about: About | None = field(default=None, compare=False, kw_only=True)
     directed: ClassVar[bool] = True
     exact: ClassVar[bool] = False
     # Whether the weights of some targets follow from them, once what `settled` chooses is chosen.
@@ -308,7 +310,23 @@ def _planned_rows(plan: Plan, fit: Fit, kind: tuple[str, str]) -> Callable[..., 
 
 BOUNDS = {"r": (-1.0, 1.0), "r2": (-np.inf, 1.0)}
 
-OLS_R = RegressionMetric("ols_r", ("r", "pooled"))
-OLS_R2 = RegressionMetric("ols_r2", ("r2", "pooled"))
-OLS_R_UNITS = RegressionMetric("ols_r_units", ("r", "units"))
-OLS_R2_UNITS = RegressionMetric("ols_r2_units", ("r2", "units"))
+TITLES = {
+    ("r", "pooled"): "held-out $r$",
+    ("r", "units"): "held-out $r$, unit mean",
+    ("r2", "pooled"): "held-out $R^2$",
+    ("r2", "units"): "held-out $R^2$, unit mean",
+}
+Predictive = TypeVar("Predictive", bound=PredictiveMetric)
+
+
+def described(metric: Predictive, about: About) -> Predictive:
+    """Return a metric with the words for its kind of prediction, under the title of its kind of score."""
+    title = ", ".join(filter(None, (about.title, TITLES[metric.kind])))
+    return replace(metric, about=replace(about, title=title))
+
+
+OLS = About("OLS", "y and its prediction from x by least squares", "N p (p + q) + p³", "Theorem 3.3")
+OLS_R = described(RegressionMetric("ols_r", ("r", "pooled")), OLS)
+OLS_R2 = described(RegressionMetric("ols_r2", ("r2", "pooled")), OLS)
+OLS_R_UNITS = described(RegressionMetric("ols_r_units", ("r", "units")), OLS)
+OLS_R2_UNITS = described(RegressionMetric("ols_r2_units", ("r2", "units")), OLS)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, like_input
 from superpose.messages.deprecation import renamed
+from superpose.metrics.about import About
 from superpose.metrics.metric import MomentMetric
 from superpose.metrics.prediction import (
     FINISH,
@@ -27,7 +28,7 @@ from superpose.metrics.prediction import (
     sums_of_fold,
     unchosen,
 )
-from superpose.metrics.regression import PredictiveMetric, fitted_weights, predictive_score
+from superpose.metrics.regression import PredictiveMetric, described, fitted_weights, predictive_score
 from superpose.metrics.solving import BLUR
 from superpose.metrics.spectrum import (
     GRID,
@@ -278,7 +279,13 @@ class RidgeMetric(PredictiveMetric):
         return len(uses), sum(map(len, uses.values()))
 
 
-RIDGE_R = RidgeMetric("ridge_r", ("r", "pooled"))
-RIDGE_R2 = RidgeMetric("ridge_r2", ("r2", "pooled"))
-RIDGE_R_UNITS = RidgeMetric("ridge_r_units", ("r", "units"))
-RIDGE_R2_UNITS = RidgeMetric("ridge_r2_units", ("r2", "units"))
+RIDGE = About(
+    "",
+    "y and its prediction from x by ridge regression, one penalty for all units of y",
+    "N p (p + q) + 20 p³",
+    "Hoerl & Kennard 1970; Stone 1974",
+)
+RIDGE_R = described(RidgeMetric("ridge_r", ("r", "pooled")), RIDGE)
+RIDGE_R2 = described(RidgeMetric("ridge_r2", ("r2", "pooled")), RIDGE)
+RIDGE_R_UNITS = described(RidgeMetric("ridge_r_units", ("r", "units")), RIDGE)
+RIDGE_R2_UNITS = described(RidgeMetric("ridge_r2_units", ("r2", "units")), RIDGE)

@@ -13,6 +13,7 @@ from scipy.stats import rankdata
 
 from superpose.arrays import choose, like_input
 from superpose.files import DataError
+from superpose.metrics.about import About
 from superpose.metrics.kernels import (
     KERNELS,
     VANISHING,
@@ -330,6 +331,7 @@ def _influence(sums: KernelSums, rows: KernelRows) -> Array:
 
 RSA = MomentMetric(
     name="rsa",
+    about=About("RSA", "inner products of pairs of samples, correlated", "N p q", "Kriegeskorte et al. 2008"),
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=3,

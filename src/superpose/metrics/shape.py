@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.files import DataError
+from superpose.metrics.about import About
 from superpose.metrics.forms import RowForm
 from superpose.metrics.metric import STILL, Family, Influence, MomentMetric, Shares
 from superpose.moments import Moments, Own
@@ -319,6 +320,7 @@ def no_room(sums: Moments) -> str:
 CENTRED = Family(centred, again)
 CCA = MomentMetric(
     name="cca",
+    about=About("CCA", "directions of each system that correlate most, all of them", "N p q + p³", "Hotelling 1936"),
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation", "linear"}),
     minimum_samples=3,
@@ -330,6 +332,9 @@ CCA = MomentMetric(
 )
 PROCRUSTES = MomentMetric(
     name="procrustes",
+    about=About(
+        "Procrustes distance", "responses after the best rotation, at equal size", "N p q + p³", "Williams et al. 2021"
+    ),
     directed=False,
     invariances=frozenset({"rotation", "scale", "permutation", "translation"}),
     minimum_samples=3,
@@ -343,6 +348,9 @@ PROCRUSTES = MomentMetric(
 SHAPE = replace(
     PROCRUSTES,
     name="shape",
+    about=About(
+        "shape distance", "partially whitened responses after the best rotation", "N p q + p³", "Williams et al. 2021"
+    ),
     invariances=PROCRUSTES.invariances - {"scale"},
     score=partial(_whitened_angle, alpha=0.5),
     why=no_room,

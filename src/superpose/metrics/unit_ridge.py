@@ -10,9 +10,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.metrics.about import About
 from superpose.metrics.metric import InParts, MomentMetric
 from superpose.metrics.prediction import Fit, Fitted, Pull, counted_units, is_rough, over, unchosen
-from superpose.metrics.regression import PredictiveMetric
+from superpose.metrics.regression import PredictiveMetric, described
 from superpose.metrics.spectrum import GRID, Spectrum, by_training, inner, spectrum_of, turned
 from superpose.metrics.splits import Plan
 from superpose.moments import Moments
@@ -115,7 +116,13 @@ class UnitRidgeMetric(PredictiveMetric):
         return planned if planned.in_parts is not None else replace(planned, in_parts=InParts(counted_units))
 
 
-RIDGE_UNIT_R = UnitRidgeMetric("ridge_unit_r", ("r", "pooled"))
-RIDGE_UNIT_R2 = UnitRidgeMetric("ridge_unit_r2", ("r2", "pooled"))
-RIDGE_UNIT_R_UNITS = UnitRidgeMetric("ridge_unit_r_units", ("r", "units"))
-RIDGE_UNIT_R2_UNITS = UnitRidgeMetric("ridge_unit_r2_units", ("r2", "units"))
+UNIT_RIDGE = About(
+    "unit ridge",
+    "y and its prediction from x by ridge regression, a penalty for each unit of y",
+    "N p (p + q) + 20 p³ + 1,000 p² q",
+    "as of ridge_r, unit by unit",
+)
+RIDGE_UNIT_R = described(UnitRidgeMetric("ridge_unit_r", ("r", "pooled")), UNIT_RIDGE)
+RIDGE_UNIT_R2 = described(UnitRidgeMetric("ridge_unit_r2", ("r2", "pooled")), UNIT_RIDGE)
+RIDGE_UNIT_R_UNITS = described(UnitRidgeMetric("ridge_unit_r_units", ("r", "units")), UNIT_RIDGE)
+RIDGE_UNIT_R2_UNITS = described(UnitRidgeMetric("ridge_unit_r2_units", ("r2", "units")), UNIT_RIDGE)

@@ -11,7 +11,7 @@ import pandas as pd
 from superpose.files import DataError
 from superpose.messages.wording import p_value
 from superpose.metrics import NAMES
-from superpose.report.plots import METRICS, metric_name, shorten
+from superpose.report.plots import metric_name, metric_title, shorten
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -148,7 +148,7 @@ def contrast_picture(table: pd.DataFrame) -> Figure:
     pairs = [(str(a), str(b)) for (a, b), _ in _grouped(table, ["system_a", "system_b"])]
     figure, panels = _panels(table, [f"{shorten(a)}\n− {shorten(b)}" for a, b in pairs])
     for axes, (metric, rows) in panels:
-        axes.set_xlabel(f"{METRICS.get(metric, metric)}: difference", fontsize=7)
+        axes.set_xlabel(f"{metric_title(metric)}: difference", fontsize=7)
         for row in _rows(rows):
             y = pairs.index((row.system_a, row.system_b))
             significant = row.p_adjusted <= LEVEL
@@ -189,7 +189,7 @@ def partition_picture(table: pd.DataFrame) -> Figure:
     colours = {part: BEYOND if part.endswith(BEYOND_THE_REST) else TOGETHER for part in parts}
     colours |= dict.fromkeys(names, ALONE) | {"shared": SHARED}
     for axes, (metric, rows) in panels:
-        axes.set_xlabel(METRICS.get(metric, metric), fontsize=7)
+        axes.set_xlabel(metric_title(metric), fontsize=7)
         for row in _rows(rows):
             full = (row.p_adjusted if row.part.endswith(BEYOND_THE_REST) else row.p) <= LEVEL
             _point(axes, parts.index(row.part), row.score, row, colours[row.part], full=full, words=_short(row.score))

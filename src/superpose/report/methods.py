@@ -8,6 +8,8 @@ from typing import Any
 
 import pandas as pd
 
+from superpose.report.plots import metric_name
+
 PAPER = (
     "Liu, S., Issa, H., Longon, A., Gorton, L., Khosla, M., Williams, A. & Klindt, D. (2026). Similarity of neural "
     "network representations in superposition. arXiv:2604.00208."
@@ -45,9 +47,8 @@ WORKS = {
         "Neuroscience 2, 4."
     ),
 }
-METRICS = {
-    "cka_debiased": "debiased CKA",
-    "cka": "CKA",
+# Where a methods section says more than a metric's name.
+PHRASES = {
     "rsa": "RSA on dot products",
     "ridge_r": "the correlation of held-out ridge predictions",
     "ridge_r2": "their R²",
@@ -189,7 +190,7 @@ def citations(said: str) -> list[str]:
 
 
 def _names(table: pd.DataFrame) -> str:
-    return _listed([METRICS.get(name, name) for name in dict.fromkeys(map(str, table["metric"]))])
+    return _listed([PHRASES.get(name, metric_name(name)) for name in dict.fromkeys(map(str, table["metric"]))])
 
 
 def _listed(names: list[str]) -> str:

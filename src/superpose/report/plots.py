@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from superpose.files import DataError, whole
+from superpose.metrics import NAMES
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -37,14 +38,6 @@ CONTROLS = {
     "within_labels": ("1", "permuted within labels"),
     "rotated": ("2", "rotated copy"),
     "planted": ("3", "packed copies"),
-}
-METRICS = {
-    "cka": "CKA",
-    "cka_debiased": "debiased CKA",
-    "rsa": "RSA",
-    "ridge_r": "held-out $r$",
-    "ridge_r_units": "held-out $r$, unit mean",
-    "ridge_r2": "held-out $R^2$",
 }
 OTHER_MARKER, OTHER_COLOUR = "*", "#000000"
 NULL_COLOUR, CONTROL_COLOUR = "#BBBBBB", "#444444"
@@ -230,9 +223,15 @@ def comparable(rows: pd.DataFrame) -> pd.DataFrame:
     return rows[~apart] if len(beside) else rows
 
 
+def metric_title(metric: str) -> str:
+    """Return what a metric is called in figures: its title, and a metric that we do not know by its own name."""
+    about = getattr(NAMES.get(metric), "about", None)
+    return metric if about is None else about.title
+
+
 def metric_name(metric: str) -> str:
     """Return what a metric is called in text."""
-    return METRICS.get(metric, metric).replace("$", "").replace("^2", "²")
+    return metric_title(metric).replace("$", "").replace("^2", "²")
 
 
 def shorten(name: str, longest: int = 20) -> str:
@@ -297,7 +296,7 @@ def _dress(
     from matplotlib.ticker import MaxNLocator
 
     arrow = {None: "", True: "\nfirst → second", False: "\nsecond → first"}[panel.forward]
-    axes.set_title(METRICS.get(panel.metric, panel.metric) + arrow, fontsize=7, pad=4)
+    axes.set_title(metric_title(panel.metric) + arrow, fontsize=7, pad=4)
     values = same_metric[["score", *BOUNDS]].to_numpy(dtype=float)
     values = values[np.isfinite(values)]
     low, high = min(0.0, values.min(initial=0.0)), max(1.0, values.max(initial=1.0))
