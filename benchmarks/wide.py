@@ -33,7 +33,7 @@ KERNELS = ["cka", "cka_debiased", "rsa"]
 FOLDS = np.arange(SAMPLES) % 5
 PERMUTATIONS = (10, 40)
 # Looser than the goals (1.3, 1.2 and 5), as busy machines are.
-FLOORS = {"kernels / V": 2.0, "ridge / kernel ridge": 1.5, "scikit-learn / ridge": 2.0}
+FLOORS = {"kernels / V": 1.8, "ridge / kernel ridge": 1.5, "scikit-learn / ridge": 2.0}
 
 
 def write(folder: Path, units: int) -> tuple[Path, Path]:

@@ -51,9 +51,13 @@ def routes(monkeypatch):
     ],
     ids=["folds", "split", "groups", "pairs"],
 )
-@pytest.mark.parametrize("side", [40, 65, 500])
-def test_both_routes_give_one_table(routes, options, side):
-    given = systems(130, (5, 9, 3))
+@pytest.mark.parametrize(
+    ("side", "units"),
+    [(40, (5, 9, 3)), (65, (5, 9, 3)), (500, (5, 9, 3)), (65, (5, 200, 3)), (500, (131, 200, 3))],
+    ids=["pieces", "halves", "whole", "one wide", "two wide"],
+)
+def test_both_routes_give_one_table(routes, options, side, units):
+    given = systems(130, units)
     tables = []
     for tiled in (False, True):
         taken = routes(tiled, side)

@@ -11,7 +11,7 @@ import superpose as sp
 from superpose import cli
 from superpose.comparison import design_of, order, parts, planned_for, responses, routes
 from superpose.comparison.order import neighbour_correlation
-from superpose.comparison.room import bytes_of_pair
+from superpose.comparison.room import least_bytes
 from superpose.files import DataError
 from superpose.metrics import NAMES, resolved
 from superpose.moments.wide import compact, turned
@@ -256,7 +256,7 @@ class TestMemory:
             files.append(tmp_path / f"{number}.npy")
             np.save(files[-1], np.random.default_rng(number).standard_normal((600, units), dtype=np.float32))
         planned = planned_for(resolved(metrics), design_of(600))
-        said = bytes_of_pair({"a": 600, "b": 40}, ("a", "b"), planned, design_of(600))
+        said = least_bytes(600, {"a": 700, "b": 40}, [("a", "b")], planned, design_of(600, permutations=0))
         # Memory is sampled, and on a busy machine a short peak falls between two samples: the highest of some runs.
         taken = 0
         for _ in range(5):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,70 @@ from superpose.moments import RowReader
 from superpose.moments.blocks import inner
 
 Array = NDArray[Any]
+Index = slice | NDArray[np.int64]
 
 # Samples on a side of a tile: products of so many are as fast as they get, and tiles of all systems stay small.
 SIDE = 512
 # Small products, of a few systems a sample, take so many times what their operations do in a large one.
 SMALL = 3.0
+
+
+class Kernel(Protocol):
+    """One system's inner products of samples about their mean, tile by tile."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """The precision of its tiles."""
+
+    def begin(self, rows: Index) -> Array:
+        """Take the rows of the tiles that follow, and return their diagonal."""
+
+    def tile(self, columns: Index | None, out: Array) -> None:
+        """Write the products of the rows that were begun with other samples, or with themselves."""
+
+
+class OfRows:
+    """The kernel of a system whose rows are read, at most `SIDE` at once."""
+
+    def __init__(self, take: RowReader, samples: NDArray[np.int64]) -> None:
+        self.take = take
+        one = take(samples[:1])
+        # Used again for every tile: fresh memory would cost as much as a part of the products.
+        self.dtype, self.space = one.dtype, np.empty((SIDE, one.shape[1]), one.dtype)
+
+    def begin(self, rows: Index) -> Array:
+        """Read the rows of the tiles that follow, and return their diagonal."""
+        found = self.take(rows)
+        # The next reading overwrites what a reader gave.
+        self.first = self.space[: len(found)]
+        self.first[...] = found
+        return inner(self.first, self.first)
+
+    def tile(self, columns: Index | None, out: Array) -> None:
+        """Write the products of these rows with others."""
+        # Of rows with themselves, half the products are enough: NumPy sees that they are one array.
+        np.matmul(self.first, (self.first if columns is None else self.take(columns)).T, out=out)
+
+
+class OfProducts:
+    """The kernel of a system whose inner products are at hand, of all samples with all, about any mean.
+
+    Of the samples scored it is taken about their mean.
+    """
+
+    def __init__(self, products: Array, scored: Index, precision: type[np.floating[Any]]) -> None:
+        mean = products[:, scored].mean(axis=1)
+        self.products = ((products - mean) - (mean - mean[scored].mean())[:, None]).astype(precision)
+        self.dtype = self.products.dtype
+
+    def begin(self, rows: Index) -> Array:
+        """Take the rows of the tiles that follow, and return their diagonal."""
+        self.rows, self.first = rows, self.products[rows]
+        return self.products.diagonal()[rows].astype(np.float64)
+
+    def tile(self, columns: Index | None, out: Array) -> None:
+        """Write the products of these rows with others."""
+        out[...] = self.first[:, self.rows if columns is None else columns]
 
 
 @dataclass(frozen=True)
@@ -52,7 +111,7 @@ class KernelTiles:
 
 
 def kernel_tiles(
-    read: Mapping[str, RowReader],
+    kernels: Mapping[str, Kernel],
     samples: NDArray[np.int64],
     drawn: NDArray[np.int64],
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -61,8 +120,8 @@ def kernel_tiles(
 
     Parameters
     ----------
-    read : mapping of callable
-        What reads rows of each system about its mean, at most `SIDE` at once.
+    kernels : mapping of Kernel
+        Of each system.
     samples : ndarray of int, ascending
         The samples that are summed over.
     drawn : ndarray of int
@@ -76,26 +135,19 @@ def kernel_tiles(
     order = np.argsort(places, kind="stable")
     ends = np.searchsorted(places[order], [block.start for block in blocks] + [total])
     wanted = [places[order[low:high]] - block.start for block, low, high in zip(blocks, ends, ends[1:], strict=False)]
-    count = len(read)
+    count = len(kernels)
     products, rows = np.zeros((count, count)), np.zeros((len(drawn), count, count))
     diagonals = np.empty((count, total))
-    # Used again for every tile: fresh memory would cost as much as a part of the products.
-    one = [take(_index(samples, slice(0, 1))) for take in read.values()]
-    held = [np.empty((SIDE, x.shape[1]), x.dtype) for x in one]
-    space = np.empty(count * SIDE**2, np.result_type(*one))
+    space = np.empty(count * SIDE**2, np.result_type(*(kernel.dtype for kernel in kernels.values())))
     for i, block in enumerate(blocks):
-        # The next reading overwrites what a reader gave.
-        first = [x[: block.stop - block.start] for x in held]
-        for number, (x, take) in enumerate(zip(first, read.values(), strict=True)):
-            x[...] = take(_index(samples, block))
-            diagonals[number, block] = inner(x, x)
+        for number, kernel in enumerate(kernels.values()):
+            diagonals[number, block] = kernel.begin(_index(samples, block))
         for j in range(i, len(blocks)):
             tile = space[: count * (block.stop - block.start) * (blocks[j].stop - blocks[j].start)]
             tile = tile.reshape(count, block.stop - block.start, -1)
-            across = np.empty((len(wanted[j]) if j > i else 0, count, len(first[0])), tile.dtype)
-            for number, (x, take) in enumerate(zip(first, read.values(), strict=True)):
-                # Of rows with themselves, half the products are enough: NumPy sees that they are one array.
-                np.matmul(x, (x if i == j else take(_index(samples, blocks[j]))).T, out=tile[number])
+            across = np.empty((len(wanted[j]) if j > i else 0, count, tile.shape[1]), tile.dtype)
+            for number, kernel in enumerate(kernels.values()):
+                kernel.tile(None if i == j else _index(samples, blocks[j]), tile[number])
                 # While it is in cache: columns lie far apart.
                 across[:, number] = tile[number].T[wanted[j][: len(across)]]
             flat = tile.reshape(count, -1)
@@ -106,10 +158,10 @@ def kernel_tiles(
         progress(i + 1, len(blocks))
     in_order = np.empty_like(rows)
     in_order[order] = rows
-    return KernelTiles({name: i for i, name in enumerate(read)}, products, in_order, diagonals, places)
+    return KernelTiles({name: i for i, name in enumerate(kernels)}, products, in_order, diagonals, places)
 
 
-def _index(samples: NDArray[np.int64], block: slice) -> slice | NDArray[np.int64]:
+def _index(samples: NDArray[np.int64], block: slice) -> Index:
     """Return the samples of a block, as a slice where they lie end to end: rows are then read in place."""
     part = samples[block]
     return slice(int(part[0]), int(part[-1]) + 1) if part[-1] - part[0] + 1 == len(part) else part
@@ -137,6 +189,12 @@ def are_cheaper(units: Sequence[int], pairs: Sequence[tuple[int, int]], samples:
     return tiled < 2 * (samples + drawn) * square
 
 
-def bytes_held(units: Sequence[int], drawn: int) -> int:
-    """Return what tiles hold at once: rows of all systems, their tile, and the rows that are drawn."""
-    return 8 * (SIDE * sum(units) + 3 * len(units) * SIDE**2) + 8 * drawn * len(units) ** 2
+def bytes_held(units: Sequence[int], samples: int, drawn: int) -> int:
+    """Return what tiles hold at once: rows of all systems, their tile, and the rows that are drawn.
+
+    Of a system of as many directions as samples, its products; three times those of one come before the first tile.
+    """
+    products = [width for width in units if width >= samples]
+    kept = SIDE * (sum(units) - sum(products)) + len(products) * samples**2
+    tile = 3 * len(units) * min(SIDE, samples) ** 2 + drawn * len(units) ** 2
+    return 8 * (kept + max(tile, 3 * bool(products) * samples**2))

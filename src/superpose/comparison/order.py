@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
 from superpose.messages.cautions import warn
-from superpose.moments import mean_of, working_type
+from superpose.moments import mean_of, shifted_rows
 from superpose.moments.blocks import inner
 from superpose.moments.wide import is_wide
 
@@ -70,7 +70,8 @@ def neighbour_correlation(
 
 def _about_means(x: Array, of: NDArray[np.int64] | None) -> Array:
     """Return responses about the mean of each unit, over all samples or over those of one label."""
-    rows: Array = np.asarray(x, dtype=working_type(x)) - mean_of(x, slice(0, len(x)))
+    x = np.ascontiguousarray(x)
+    rows = shifted_rows(x, mean_of(x, slice(0, len(x))), slice(0, len(x)))
     if of is None:
         return rows
     totals = np.zeros((of.max() + 1, rows.shape[1]))

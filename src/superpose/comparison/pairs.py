@@ -27,16 +27,16 @@ Block = tuple[int, slice | NDArray[np.int64]]
 
 @dataclass
 class Pair:
-    """One ordered pair: its names, readers of rows about their means, moments, and the sums that metrics share.
+    """One ordered pair: its names, moments, readers of rows about their means, and the sums that metrics share.
 
     `over` are the moments of all folds and of those that are scored; without them, all sums that will be asked for are
-    there. `blocks` are all rows, as its readers take them.
+    there, and nothing is read. `blocks` are all rows, as its readers take them.
     """
 
     names: tuple[str, str]
-    read: tuple[RowReader, RowReader]
     units: tuple[int, int]
     over: tuple[Moments, Moments] | None
+    read: tuple[RowReader, ...] = ()
     blocks: Sequence[Block] = ()
     sums: dict[Any, Any] = field(default_factory=dict)
     row_sums: dict[Any, Any] = field(default_factory=dict)
@@ -44,7 +44,7 @@ class Pair:
     def swapped(self) -> Pair:
         """Return the pair in the other direction."""
         over = None if self.over is None else (self.moments.swapped(), self.scored.swapped())
-        return Pair(self.names[::-1], self.read[::-1], self.units[::-1], over, self.blocks)
+        return Pair(self.names[::-1], self.units[::-1], over, self.read[::-1], self.blocks)
 
     @property
     def moments(self) -> Moments:

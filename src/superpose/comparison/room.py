@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from superpose.comparison.design import Design
+from superpose.comparison.kernel_tiles import bytes_held
+from superpose.comparison.routes import kernels_alone
 from superpose.files import DataError, argument
 from superpose.metrics import MomentMetric, PairwiseMetric
 
@@ -35,10 +38,10 @@ def bytes_of_pair(units: Mapping[str, int], couple: tuple[str, str], metrics: Se
     return int(FLOAT * (squares + max(KERNEL * p**2, rounds * solving if kinds else 0)))
 
 
-def check_room(
+def least_bytes(
     samples: int, units: Mapping[str, int], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
-) -> None:
-    """Raise a DataError that names what fits unless one pair at a time fits in the memory.
+) -> int:
+    """Return what one pair at a time takes, or tiles of kernels, where these are all that is asked for.
 
     Parameters
     ----------
@@ -49,14 +52,20 @@ def check_room(
     couples, metrics, design
         As in `superpose.comparison.over_pairs`.
     """
+    turned = {name: min(width, samples) for name, width in units.items()}
+    if kernels_alone(couples, metrics, turned, design):
+        return bytes_held(list(turned.values()), samples, len(design.drawn.index))
+    whole = units if any(_takes_units(metric) for metric in metrics) else turned
+    return max(bytes_of_pair(whole, couple, metrics, design) for couple in couples)
+
+
+def check_room(
+    samples: int, units: Mapping[str, int], couples: Sequence[tuple[str, str]], metrics: Sequence[Any], design: Design
+) -> None:
+    """Raise a DataError that names what fits unless one pair at a time fits in the memory; as `least_bytes`."""
     memory, room = max(design.memory, LITTLE), COARSE * max(design.memory, LITTLE)
     counted = [metric for metric in metrics if isinstance(metric, MomentMetric | PairwiseMetric)]
-    turned = {name: min(width, samples) for name, width in units.items()}
-
-    def least(chosen: Sequence[Any]) -> int:
-        whole = units if any(_takes_units(metric) for metric in chosen) else turned
-        return max(bytes_of_pair(whole, couple, chosen, design) for couple in couples)
-
+    least = partial(least_bytes, samples, units, couples, design=design)
     if not counted or least(counted) <= room:
         return
     fitting = [metric.name for metric in counted if least([metric]) <= room]

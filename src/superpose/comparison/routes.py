@@ -11,14 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design
-from superpose.comparison.kernel_tiles import SIDE, are_cheaper, bytes_held, kernel_tiles
+from superpose.comparison.kernel_tiles import (
+    SIDE,
+    Kernel,
+    OfProducts,
+    OfRows,
+    are_cheaper,
+    bytes_held,
+    kernel_tiles,
+)
 from superpose.comparison.pairs import Directions, Pair, Part, rows_key, sums_of
 from superpose.comparison.parts import in_parts
 from superpose.comparison.responses import Responses
 from superpose.comparison.sums import Held, Sums, shares_held, take_rows, tiles
 from superpose.metrics import MomentMetric, PairwiseMetric
 from superpose.metrics.kernels import KERNELS, cross_rows
-from superpose.moments import Precision, mean_of, reader
+from superpose.moments import Precision, mean_of, reader, working_type
+from superpose.moments.wide import is_wide, products_of
 
 Array = NDArray[Any]
 Couple = tuple[str, str]
@@ -49,7 +58,9 @@ def over_pairs(
                 turned.setdefault(couple, []).append((metric, ways))
             if left:
                 rest.setdefault(couple, []).append((metric, left))
-    if turned:
+    if turned and _kernels_alone(turned, responses, design):
+        yield from _over_kernels(turned, responses, design)
+    elif turned:
         yield from _of_one_kind(turned, responses.turned, responses, design)
     for couple, of in rest.items():
         for way in (0, 1):
@@ -73,17 +84,18 @@ def _has_parts(metric: Any) -> bool:
     return isinstance(metric, MomentMetric) and metric.in_parts is not None and metric.in_parts.settled is not None
 
 
+def _metrics_of(jobs: Mapping[Couple, Ways]) -> list[Any]:
+    return list({m.name: m for of in jobs.values() for m, _ in of}.values())
+
+
 def _of_one_kind(jobs: Mapping[Couple, Ways], take: Take, responses: Responses, design: Design) -> Iterator[Part]:
     couples = list(jobs)
-    metrics = list({m.name: m for of in jobs.values() for m, _ in of}.values())
+    metrics = _metrics_of(jobs)
     names = dict.fromkeys(name for couple in couples for name in couple)
     # Where nothing is taken of float32 products, none are made.
     precision = np.float64 if all(isinstance(m, MomentMetric) and m.family.exact for m in metrics) else None
     arrays = {name: take(name, precision) for name in names}
     units = {name: responses.units(name) for name in names}
-    if kernels_alone(couples, metrics, {name: x.shape[-1] for name, x in arrays.items()}, design):
-        yield from _over_kernels(arrays, jobs, units, design)
-        return
     folds = int(design.folds.max()) + 1
     held = Held({}, {}, {}, {}, {}, Counter(name for couple in couples for name in couple))
     done = 0
@@ -109,7 +121,8 @@ def kernels_alone(couples: Sequence[Couple], metrics: Sequence[Any], units: Mapp
         return False
     widths, drawn = list(units.values()), len(design.drawn.index)
     pairs = [(units[a], units[b]) for a, b in couples]
-    return bytes_held(widths, drawn) <= design.memory and are_cheaper(widths, pairs, design.count, drawn)
+    held = bytes_held(widths, len(design.folds), drawn)
+    return held <= design.memory and are_cheaper(widths, pairs, design.count, drawn)
 
 
 def _of_kernels(metric: Any) -> bool:
@@ -120,17 +133,28 @@ def _of_kernels(metric: Any) -> bool:
     )
 
 
-def _over_kernels(
-    arrays: Mapping[str, Array], jobs: Mapping[Couple, Ways], units: Mapping[str, int], design: Design
-) -> Iterator[Part]:
-    read = {name: reader(x, mean_of(x, design.scored), SIDE) for name, x in arrays.items()}
-    found = kernel_tiles(read, design.tested, design.drawn.index, partial(design.progress, "tiles of samples"))
+def _kernels_alone(jobs: Mapping[Couple, Ways], responses: Responses, design: Design) -> bool:
+    directions = {name: responses.directions(name) for couple in jobs for name in couple}
+    return kernels_alone(list(jobs), _metrics_of(jobs), directions, design)
+
+
+def _over_kernels(jobs: Mapping[Couple, Ways], responses: Responses, design: Design) -> Iterator[Part]:
+    systems = {name: responses.own(name) for couple in jobs for name in couple}
+    kernels = {name: _kernel(x, design) for name, x in systems.items()}
+    found = kernel_tiles(kernels, design.tested, design.drawn.index, partial(design.progress, "tiles of samples"))
     for done, ((a, b), metrics) in enumerate(jobs.items(), start=1):
         sums = {metric.family: found.sums(a, b) for metric, _ in metrics}
         rows = {rows_key(metric): found.shares(a, b) for metric, _ in metrics}
-        pair = Pair((a, b), (read[a], read[b]), (units[a], units[b]), None, (), sums, rows)
-        yield Part((a, b), (pair, pair), (arrays[a], arrays[b]), metrics)
+        pair = Pair((a, b), (responses.units(a), responses.units(b)), None, sums=sums, row_sums=rows)
+        yield Part((a, b), (pair, pair), (systems[a], systems[b]), metrics)
         design.progress("pairs", done, len(jobs))
+
+
+def _kernel(x: Array, design: Design) -> Kernel:
+    if is_wide(x):
+        kind = working_type(x)
+        return OfProducts(products_of(x, kind)[1:, 1:], design.scored, kind)
+    return OfRows(reader(x, mean_of(x, design.scored), SIDE), design.tested)
 
 
 def _tile(

@@ -113,7 +113,7 @@ class Sums:
         moments = Moments(self.own[a], self.own[b], self.cross[a, b])
         over = (moments, moments.merged(self.design.plan.held_out))
         blocks = list(row_blocks(len(self.design.folds), self.rows, self.design.folds))
-        pair = Pair((a, b), (self.read[a], self.read[b]), (units[a], units[b]), over, blocks)
+        pair = Pair((a, b), (units[a], units[b]), over, (self.read[a], self.read[b]), blocks)
         return pair, pair.swapped()
 
 
@@ -213,7 +213,7 @@ def _of_one(share: Callable[..., Any], side: int) -> Callable[..., Any]:
 
 
 def over_rows(
-    shares: Sequence[Callable[..., Any]], read: tuple[RowReader, RowReader], blocks: Sequence[Block]
+    shares: Sequence[Callable[..., Any]], read: Sequence[RowReader], blocks: Sequence[Block]
 ) -> list[Any]:
     """Return what rows add to several sums, block by block and joined: dataclasses of arrays, (rows,)."""
     total = sum(index.stop - index.start if isinstance(index, slice) else len(index) for _, index in blocks)

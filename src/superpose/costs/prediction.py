@@ -278,16 +278,18 @@ def _goes_by_tiles(job: _Job) -> bool:
     units = [job.sizes[name].units for name in names]
     pairs = [(job.sizes[a].units, job.sizes[b].units) for a, b in job.couples]
     alone = not job.permutations and all(_own(metric) is not None for metric in _families(job))
-    return alone and bytes_held(units, job.drawn) <= job.memory and are_cheaper(units, pairs, job.scored, job.drawn)
+    held = bytes_held(units, job.scored, job.drawn)
+    return alone and held <= job.memory and are_cheaper(units, pairs, job.scored, job.drawn)
 
 
 def _of_tiles(job: _Job, known: Mapping[Any, Steps]) -> Costs:
-    """Products of samples instead of units: of each system with itself, and of all systems' tiles."""
+    """Products of samples instead of units: of each narrow system with itself, and of all systems' tiles."""
     names = dict.fromkeys(name for couple in job.couples for name in couple)
     units = [job.sizes[name].units for name in names]
     steps = _of(job, known, next(iter(names)))
     second = steps.product / (2.0 * steps.units**2)
-    products = float(job.scored) ** 2 * (sum(units) + len(units) ** 2)
+    multiplied = sum(job.sizes[name].units for name in names if name not in job.wide)
+    products = float(job.scored) ** 2 * (multiplied + len(units) ** 2)
     shares = 2.0 * job.scored * job.drawn * len(units) ** 2
     # Checked and averaged; then every block of rows once, and with every one behind it.
     blocks = -(-job.scored // SIDE)
@@ -301,7 +303,7 @@ def _of_tiles(job: _Job, known: Mapping[Any, Steps]) -> Costs:
             _rest(job, known),
         ]
     )
-    held = bytes_held(units, job.drawn)
+    held = bytes_held(units, job.scored, job.drawn)
     return Costs(
         table, reads | _reads_of_wide(job), LITTLE + FLOAT * DESIGNED * job.samples + max(held, CHECKED), held, 1
     )

@@ -95,7 +95,7 @@ def products_of(x: Float[np.ndarray, "samples units"], precision: Precision) -> 
     samples, units = x.shape
     found = np.zeros((1 + samples, 1 + samples))
     width = min(units, max(FEWEST, BLOCK_BYTES // (4 * samples)))
-    space = np.empty(samples * width, precision)
+    space, ones = np.empty(samples * width, precision), np.ones(samples, precision)
     for start in range(0, units, width):
         part = x[:, start : start + width]
         rows = space[: part.size].reshape(part.shape)
@@ -103,7 +103,7 @@ def products_of(x: Float[np.ndarray, "samples units"], precision: Precision) -> 
             widen(part, rows)
         else:
             rows[...] = part
-        mean = rows.mean(axis=0, dtype=np.float64).astype(precision)
+        mean = ones @ rows / samples
         rows -= mean
         # NumPy sees that they are one array, and takes half of the products.
         found[1:, 1:] += rows @ rows.T
