@@ -119,7 +119,7 @@ def test_dictionaries_of_other_packages_are_compared_in_the_same_table(here):
     [
         (["train", "--out", "kept"], "no file given; expected at least one file of activity"),
         (["train", "none.npy", "--out", "kept"], "none.npy"),
-        (["train", "a.npy", "--out", "kept", "--active", "0"], "k is 0; expected a positive integer"),
+        (["train", "a.npy", "--out", "kept", "--active", "0"], "--active is 0; expected a positive integer"),
         (["train", "a.npy", "b.npy", "--out", "kept", "--joint", "both"], "--joint is 'both'; expected one of"),
         (["train", "few.npy", "--out", "kept"], "few has fewer than 10 rows"),
         (["encode", "none.safetensors", "a.npy", "--out", "codes.npy"], "none.safetensors does not exist"),

@@ -86,16 +86,15 @@ def _named(stimuli: Array | None) -> list[str] | None:
     return None if stimuli is None else [str(name) for name in stimuli]
 
 
-def zscored(
-    arrays: Mapping[str, Array], trials: Mapping[str, Trials] | None
-) -> tuple[dict[str, Array], dict[str, Trials] | None]:
+def zscored(systems: Systems) -> Systems:
     """Return systems whose units have mean 0 and standard deviation 1 over all rows, and their trials scaled alike."""
-    scaled = {name: standardised(x, name) for name, x in arrays.items()}
-    if trials is None:
-        return scaled, None
-    return scaled, {
-        name: own.standardised() if own.repeated else lone(scaled[name], name) for name, own in trials.items()
+    scaled = {name: standardised(x, name) for name, x in systems.arrays.items()}
+    if systems.trials is None:
+        return systems._replace(arrays=scaled)
+    trials = {
+        name: own.standardised() if own.repeated else lone(scaled[name], name) for name, own in systems.trials.items()
     }
+    return systems._replace(arrays=scaled, trials=trials)
 
 
 def _with_names(contents: Mapping[str, Any], places: Mapping[str, Path]) -> tuple[dict[str, Any], list[str]]:

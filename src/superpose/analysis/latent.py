@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,14 +21,13 @@ from superpose.analysis.given import cells_of_given, checked
 from superpose.analysis.job import Job, prepare
 from superpose.analysis.planning import performed
 from superpose.analysis.scores import METRICS, ORDER, described, noted, scored, settings_of
-from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed
+from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed, positive, sizes
 from superpose.arrays import choose
 from superpose.arrays.tensors import checked_device
 from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, Systems, calibrated, checked_systems, silent
 from superpose.dictionaries.losses import SCORABLE_MODES
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.dictionaries.training import PRESETS as TRAINING
-from superpose.files import DataError, argument
 from superpose.metrics import Metric, resolved
 from superpose.recordings.systems import paired
 from superpose.running.engines import Engine, serial
@@ -82,15 +82,8 @@ def planned_latent(
     ['test']
     """
     choose(FITS, "fit", fit)
-    trained = dict(TRAINED) | dict(training or {})
-    for name in trained:
-        choose(TRAINED, "training", name)
-    preset, batch, learning_rate = trained["preset"], trained["batch"], trained["learning_rate"]
-    seeds, steps = _size(seeds, 1, "seeds"), _size(trained["steps"], 1, "steps")
-    choose(PRESETS, "preset", preset)
-    usual = TRAINING[preset][1]
-    minibatch = usual["batch"] if batch is None else _size(batch, 1, "batch")
-    rate = usual["learning_rate"] if learning_rate is None else learning_rate
+    how = _training(training)
+    seeds = positive(seeds, 1, "seeds")
     run = engine_of(engine)
     asked = chosen(controls)
     systems, groups, labels, test = paired(systems, groups, labels=labels, test=test)
@@ -108,29 +101,20 @@ def planned_latent(
         memory=memory,
         progress=progress,
     )
-    rows = job.training
     widest = max(x.shape[-1] for x in job.arrays.values())
-    latents = _size(latents, max(widest, min(4 * widest, rows // 16)), "latents")
-    active = _size(active, max(1, min(32, latents // 16)), "active")
-    if active > latents:
-        raise DataError(f"{argument('active')} is {active} of {latents} latents; expected at most that many.")
+    latents, active = sizes(latents, active, max(widest, min(4 * widest, job.training // 16)))
     choose(dict.fromkeys(SCORABLE_MODES), "mode", mode)
-    recipes = [
-        Recipe(
-            latents,
-            active,
-            mode,
-            steps,
-            minibatch,
-            rate,
-            derived_seed(seed, f"fit {number}"),
-            silent,
-            preset,
-            device,
-            None if keep is None else Path(keep),
-        )
-        for number in range(seeds)
-    ]
+    recipe = Recipe(
+        latents,
+        active,
+        mode,
+        **how,
+        seed=seed,
+        progress=silent,
+        device=device,
+        folder=None if keep is None else Path(keep),
+    )
+    recipes = [replace(recipe, seed=derived_seed(seed, f"fit {number}")) for number in range(seeds)]
     given = checked(dictionaries, checked_systems(systems), dropped) if dictionaries else {}
     able = job.training >= 2 * latents
     cells = [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
@@ -143,10 +127,8 @@ def planned_latent(
         "mode": mode,
         "controls": list(asked),
         "dictionaries": {name: repr(sae.sparsity) for name, sae in given.items()},
-        "steps": steps,
-        "preset": preset,
-        "batch": "all rows" if minibatch == math.inf else minibatch,
-        "learning_rate": rate,
+        **how,
+        "batch": "all rows" if how["batch"] == math.inf else how["batch"],
         "seeds": seeds,
         "device": device,
         "engine": engine,
@@ -155,6 +137,22 @@ def planned_latent(
 
 
 latent = performed(planned_latent, "latent")
+
+
+def _training(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return how dictionaries are trained: what is given, what its preset says of the rest, and what is usual."""
+    trained = TRAINED | dict(given or {})
+    for name in trained:
+        choose(TRAINED, "training", name)
+    choose(PRESETS, "preset", trained["preset"])
+    usual = TRAINING[trained["preset"]][1]
+    batch, rate = trained["batch"], trained["learning_rate"]
+    return {
+        "steps": positive(trained["steps"], 1, "steps"),
+        "preset": trained["preset"],
+        "batch": usual["batch"] if batch is None else positive(batch, 1, "batch"),
+        "learning_rate": usual["learning_rate"] if rate is None else rate,
+    }
 
 
 def _found(
@@ -234,11 +232,3 @@ def _refused(raw: pd.DataFrame, training: int, size: int, fit: str) -> pd.DataFr
     blank = dict.fromkeys([*SCORES, "predictors"], np.nan)
     # Rows of one metric say it as well as those of all.
     return raw[raw.metric == raw.metric.iloc[0]].assign(space="latent", fit=fit, why=why, null_kind="", **blank)
-
-
-def _size(value: int | None, default: int, name: str) -> int:
-    if value is None:
-        return default
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
-        raise DataError(f"{argument(name)} is {value!r}; expected a positive integer.")
-    return int(value)

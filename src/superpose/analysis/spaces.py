@@ -21,6 +21,7 @@ from superpose.dictionaries.losses import joint, reconstruction
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.dictionaries.sparsity import TopK
 from superpose.dictionaries.training import fit, normal_
+from superpose.files import DataError, argument
 
 Array = NDArray[Any]
 Systems = Mapping[str, Array]
@@ -48,6 +49,36 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """What a dictionary follows from, beside the rows it is trained on."""
         return {of.name: getattr(self, of.name) for of in fields(self) if of.name not in ("progress", "folder")}
+
+
+def sizes(latents: int | None, active: int | None, usual: int) -> tuple[int, int]:
+    """Return how many latents a dictionary has, `usual` where nobody says, and how many are active.
+
+    Raises
+    ------
+    DataError
+        For a number that is not positive, or more active latents than there are.
+    """
+    latents = positive(latents, usual, "latents")
+    active = positive(active, max(1, min(32, latents // 16)), "active")
+    if active > latents:
+        raise DataError(f"{argument('active')} is {active} of {latents} latents; expected at most that many.")
+    return latents, active
+
+
+def positive(value: int | None, default: int, name: str) -> int:
+    """Return a positive integer that somebody gave, or the default.
+
+    Raises
+    ------
+    DataError
+        For anything else.
+    """
+    if value is None:
+        return default
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:
+        raise DataError(f"{argument(name)} is {value!r}; expected a positive integer.")
+    return int(value)
 
 
 def apart(systems: Systems, recipe: Recipe) -> Dictionaries:

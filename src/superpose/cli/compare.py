@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from superpose.cli.intervals import INTERVALS, Samples, samples_of
-from superpose.cli.reading import Axes, Missing, check_files, check_names, show_notes, told
+from superpose.cli.arguments import INTERVALS, Flag, Json, Overwrite, Samples, samples_of
+from superpose.cli.reading import Axes, Missing, check_files, check_names, read_paired, record_of, told
 from superpose.cli.show import show_analysis, show_comparison
-from superpose.files import sha256
 from superpose.running.folders import check_free
 from superpose.running.progress import Progress, in_words
 
 if TYPE_CHECKING:
+    from superpose.analysis.found import Analysis
+    from superpose.analysis.inputs import Systems
     from superpose.costs import Costs
     from superpose.metrics import Metric
 
@@ -45,7 +46,7 @@ def compare(
     out: Path,
     metrics: str | None = None,
     targets: str | None = None,
-    zscore: Annotated[bool, Parameter(negative="")] = False,
+    zscore: Flag = False,
     groups: Path | None = None,
     labels: Path | None = None,
     pictures: Path | None = None,
@@ -54,15 +55,15 @@ def compare(
     cv: int | None = None,
     test: float | None = None,
     permutations: int = 999,
-    raw: Annotated[bool, Parameter(negative="")] = False,
+    raw: Flag = False,
     seed: int = 0,
     interval_samples: Samples = INTERVALS,
     memory: str | None = None,
     engine: str = "serial",
-    json: Annotated[bool, Parameter(negative="")] = False,
-    overwrite: Annotated[bool, Parameter(negative="")] = False,
-    dry_run: Annotated[bool, Parameter(negative="")] = False,
-    wide: Annotated[bool, Parameter(negative="")] = False,
+    json: Json = False,
+    overwrite: Overwrite = False,
+    dry_run: Flag = False,
+    wide: Flag = False,
     latents: Annotated[int | None, DICTIONARIES] = None,
     active: Annotated[int | None, DICTIONARIES] = None,
     fit: Annotated[str | None, DICTIONARIES] = None,
@@ -129,9 +130,6 @@ def compare(
         Raw scores only: look for no features, and ignore the options of dictionaries.
     seed
         Random seed.
-    interval_samples
-        Number of test samples used for interval widths, drawn at random, or all: 5,000 estimate the standard error to
-        1–2 %.
     memory
         How much memory the sums behind scores may take, such as 512MB; by default a quarter of the machine's. Rows of
         .npy files, and of contiguous HDF5, are read from disk in chunks; large compressed files are unpacked first, to
@@ -139,10 +137,6 @@ def compare(
     engine
         serial, or local:N for N processes that share cores and memory: they score groups of pairs, or fit and score the
         dictionaries of each.
-    json
-        Print the table, sentences and warnings as JSON.
-    overwrite
-        Replace the run that the output directory holds.
     dry_run
         Compute nothing, and say what the raw scores will cost on this machine, in one process: operations, bytes read,
         memory and time, from the headers of the files.
@@ -177,19 +171,13 @@ def compare(
         get rows of their own, with fit "given".
     """
     drawn = samples_of(interval_samples)
-    if folds is not None:
-        print("superpose: --folds is called --cv with --raw now, and --test, the share, without.", file=sys.stderr)
-        cv, test = folds, test if raw or no_latents else 1 / max(folds, 1)
-    if no_latents:
-        print("superpose: --no-latents is called --raw now.", file=sys.stderr)
-    raw = raw or no_latents
+    raw, cv, test = renamed(folds, no_latents, raw=raw, cv=cv, test=test)
     check_names({"fit": (fit, FITS), "mode": (mode, MODES)})
     if not dry_run:
         check_files(files, fewest=2)
         check_free(out, overwrite=overwrite)
 
-    import superpose.analysis as analyses
-    from superpose.analysis.inputs import read_dictionaries, read_groups, read_systems, zscored
+    from superpose.analysis.inputs import read_dictionaries, read_groups, zscored
     from superpose.analysis.results import write
     from superpose.analysis.scores import METRICS
     from superpose.analysis.stimuli import pictures_of, row_names, stimuli_of
@@ -198,84 +186,69 @@ def compare(
 
     asked: Sequence[Metric] = METRICS if metrics is None else resolved(metrics.split(","))
     goals = None if targets is None else targets.split(",")
-    cv = 5 if cv is None else cv
+    split: dict[str, Any] = {"cv": cv, "test": test if raw else None}
     if dry_run:
-        fixed = test if raw else None
-        costs = costs_of(files, asked, goals, cv, fixed, permutations, drawn, memory, axes, missing)
-        return show_comparison(costs, as_json=json)
-    if not raw and test is None:
-        test = SHARE
+        how = {**split, "permutations": permutations, "interval_samples": drawn, "memory": memory}
+        return show_comparison(costs_of(files, asked, goals, told(axes, missing), how), as_json=json)
     shown_pictures = {} if pictures is None else pictures_of(pictures)
     started = time.perf_counter()
-    with Progress() as reading:
-        systems, found_groups, inputs, trials, notes, stimuli, _ = read_systems(files, reading, **told(axes, missing))
-    show_notes(notes)
-    if zscore:
-        systems, trials = zscored(systems, trials)
-    belonging = read_groups(groups, missing=missing) if groups is not None else found_groups
+    read = read_paired(files, told(axes, missing), groups=groups)
+    read = zscored(read) if zscore else read
     known, known_record = read_dictionaries(dictionaries or [])
     shown = None if labels is None else read_groups(labels, "--labels", missing)
-    pairs = None if goals is None else toward(systems, goals)
-    foretell(systems, asked, pairs, permutations, cv=cv, test=test if raw else None, interval_samples=drawn)
-    progress = Progress()
-    split: dict[str, Any] = {"test": test, "cv": cv}
     shared: dict[str, Any] = {
-        **split,
-        "metrics": asked,
-        "targets": goals,
-        "labels": shown,
-        "groups": belonging,
-        "permutations": permutations,
-        "interval_samples": drawn,
-        "seed": seed,
-        "memory": memory,
-        "engine": engine,
-        "progress": progress,
-    }
-    with progress:
-        analysis = (
-            analyses.raw(systems, **shared)
-            if raw
-            else analyses.analyse(
-                systems,
-                stimuli=row_names(files, stimuli, shown),
-                latents=latents,
-                active=active,
-                fit=fit,
-                mode=mode,
-                controls="shuffled_fit" if controls is None else controls.split(","),
-                dictionaries=known or None,
-                training=None if steps is None else {"steps": steps},
-                seeds=seeds,
-                device=device,
-                keep=out / KEPT,
-                **shared,
-            )
-        )
-        if trials:
-            belong: dict[str, Any] = {"groups": belonging, "labels": shown, "metrics": asked, "seed": seed}
-            analysis = analyses.with_ceilings(analysis, trials, **split, **belong)
-    analysis = replace(analysis, warnings=(*analysis.warnings, *notes.lost))
-    record: dict[str, Any] = {
-        "zscore": zscore,
-        "inputs": inputs,
-        "notes": [*notes.labels, *notes.averaged],
-        "seconds": round(time.perf_counter() - started, 1),
-    }
+        "cv": cv, "test": test if raw or test is not None else SHARE, "metrics": asked, "targets": goals,
+        "labels": shown, "groups": read.groups, "permutations": permutations, "interval_samples": drawn,
+        "seed": seed, "memory": memory, "engine": engine,
+    }  # fmt: skip
+    fitting: dict[str, Any] = {
+        "stimuli": row_names(files, read.stimuli, shown), "latents": latents, "active": active, "fit": fit,
+        "mode": mode, "controls": "shuffled_fit" if controls is None else controls.split(","),
+        "dictionaries": known or None, "training": None if steps is None else {"steps": steps}, "seeds": seeds,
+        "device": device, "keep": out / KEPT,
+    }  # fmt: skip
+    pairs = None if goals is None else toward(read.arrays, goals)
+    foretell(read.arrays, asked, pairs, permutations, interval_samples=drawn, **split)
+    analysis = analysed(read, shared, None if raw else fitting)
+    record = {"zscore": zscore, **record_of(read, started, groups=groups, labels=labels)}
     if known:
         record["dictionaries"] = known_record
-    for name, path in (("groups", groups), ("labels", labels)):
-        if path is not None:
-            record[name] = {"path": str(path), "sha256": sha256(path)}
-    strongest = () if analysis.content is None else analysis.content.features["samples"]
-    shown_as = stimuli_of(
-        files, {*chain.from_iterable(strongest)}, labelled=stimuli is not None, pictures=shown_pictures
-    )
-    write(analysis, out, record, title=" and ".join(systems), stimuli=shown_as)
+    strongest = () if analysis.content is None else chain.from_iterable(analysis.content.features["samples"])
+    named = read.stimuli is not None
+    shown_as = stimuli_of(files, {*strongest}, labelled=named, pictures=shown_pictures)
+    write(analysis, out, record, title=" and ".join(read.arrays), stimuli=shown_as)
     shutil.rmtree(out / KEPT, ignore_errors=True)
     then = next_command(files, out, raw=raw, fitted=bool(analysis.settings.get("fit")))
-    show_analysis(analysis, as_json=json, wide=wide, said=notes.lost, then=then)
+    show_analysis(analysis, as_json=json, wide=wide, said=read.notes.lost, then=then)
     print(f"Written to {out}: open {out / 'report.html'}", file=sys.stderr)
+
+
+def renamed(
+    folds: int | None, no_latents: bool, *, raw: bool, cv: int | None, test: float | None
+) -> tuple[bool, int, float | None]:
+    """Return raw, cv and test, under the options of one version ago too, of which a line says what they are now."""
+    if folds is not None:
+        print("superpose: --folds is called --cv with --raw now, and --test, the share, without.", file=sys.stderr)
+        cv, test = folds, test if raw or no_latents else 1 / max(folds, 1)
+    if no_latents:
+        print("superpose: --no-latents is called --raw now.", file=sys.stderr)
+    return raw or no_latents, 5 if cv is None else cv, test
+
+
+def analysed(read: Systems, shared: Mapping[str, Any], fitting: Mapping[str, Any] | None) -> Analysis:
+    """Return the analysis of files, raw only where nothing is said of dictionaries; ceilings where trials repeat."""
+    import superpose.analysis as analyses
+
+    progress = Progress()
+    with progress:
+        if fitting is None:
+            analysis = analyses.raw(read.arrays, progress=progress, **shared)
+        else:
+            analysis = analyses.analyse(read.arrays, progress=progress, **shared, **fitting)
+        if read.trials:
+            design = {name: shared[name] for name in ("cv", "test", "groups", "labels", "metrics", "seed")}
+            analysis = analyses.with_ceilings(analysis, read.trials, **design)
+    return replace(analysis, warnings=(*analysis.warnings, *read.notes.lost))
 
 
 def next_command(files: Sequence[Path], out: Path, *, raw: bool, fitted: bool) -> str:
@@ -324,15 +297,13 @@ def costs_of(
     files: Sequence[Path],
     metrics: Sequence[Metric],
     targets: Sequence[str] | None,
-    cv: int,
-    test: float | None,
-    permutations: int,
-    interval_samples: int | None,
-    memory: str | None,
-    axes: str | None = None,
-    missing: list[str] | None = None,
+    read_as: Mapping[str, Any],
+    how: Mapping[str, Any],
 ) -> Costs:
-    """Return what the raw scores of files will cost, of which the headers are read and nothing else."""
+    """Return what the raw scores of files will cost, of which the headers are read and nothing else.
+
+    `read_as` is what `superpose.read` is told of them, `how` what `superpose.costs.predict` is of the comparison.
+    """
     from superpose.analysis.extracted import expanded
     from superpose.analysis.inputs import names_of
     from superpose.analysis.toward import toward
@@ -340,17 +311,9 @@ def costs_of(
     from superpose.recordings.headers import header
 
     files, _ = expanded(files)
-    found = {name: header(path, **told(axes, missing)) for name, path in zip(names_of(files), files, strict=True)}
+    found = {name: header(path, **read_as) for name, path in zip(names_of(files), files, strict=True)}
     # Rows that are paired by stimulus id are at most as many as the shortest file's.
     samples = min((of.shape[0] for of in found.values()), default=0)
     sizes = {name: Size(samples, of.shape[1], of.dtype, of.mapped) for name, of in found.items()}
-    return predict(
-        sizes,
-        pairs=None if targets is None else toward(sizes, targets),
-        metrics=metrics,
-        cv=cv,
-        test=test,
-        permutations=permutations,
-        interval_samples=interval_samples,
-        memory=memory,
-    )
+    pairs = None if targets is None else toward(sizes, targets)
+    return predict(sizes, pairs=pairs, metrics=metrics, **how)

@@ -4,42 +4,53 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from cyclopts import Parameter
 
+from superpose.cli.arguments import INTERVALS, Folds, Groups, Json, Memory, Out, Overwrite, Samples, samples_of
 from superpose.cli.folder import write_table
-from superpose.cli.intervals import INTERVALS, Samples, samples_of
-from superpose.cli.reading import Axes, Missing, check_files, show_notes, told
+from superpose.cli.reading import Axes, Missing, check_files, named_target, read_paired, record_of, told
 from superpose.cli.show import show_table
-from superpose.files import DataError, argument, sha256
 from superpose.running.folders import check_free
 from superpose.running.progress import Progress
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
-Flag = Annotated[bool, Parameter(negative="")]
 # Options of one version ago.
 Old = Annotated[str | None, Parameter(show=False)]
+
+
+class Question(NamedTuple):
+    """What is asked of files beside a target: how it is measured, drawn, said and printed, and its place on a page."""
+
+    name: str
+    title: str
+    section: str
+    measure: Callable[..., pd.DataFrame]
+    sentences: Callable[[pd.DataFrame], list[str]]
+    picture: Callable[[pd.DataFrame], Figure]
+    printed: Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def contrast(
     *files: Path,
     target: str | None = None,
-    out: Path | None = None,
+    out: Out = None,
     metrics: str = "cka_debiased,rsa,ridge_r,ridge_r2",
-    groups: Path | None = None,
+    groups: Groups = None,
     axes: Axes = None,
     missing: Missing = None,
-    cv: int = 5,
+    cv: Folds = 5,
     seed: int = 0,
     interval_samples: Samples = INTERVALS,
-    memory: str | None = None,
-    json: Flag = False,
-    overwrite: Flag = False,
+    memory: Memory = None,
+    json: Json = False,
+    overwrite: Overwrite = False,
     to: Old = None,
 ) -> None:
     """Say which of several recordings is closer to one of them, for every two of the others.
@@ -55,59 +66,32 @@ def contrast(
         Three or more files of (samples, units), as superpose compare takes them.
     target
         Name of the file that the others are compared with, without its ending; required.
-    out
-        Directory of the results; it must not hold another run.
     metrics
         What to score by, separated by commas: names as in tables.
-    groups
-        File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
-    cv
-        Folds of held-out regressions, drawn at random in whole groups.
     seed
         Seed of the folds, and of the rows that intervals are estimated from.
-    interval_samples
-        Number of test samples used for interval widths, drawn at random, or all: 5,000 estimate the standard error to
-        1–2 %.
-    memory
-        How much memory the sums behind scores may take, such as 512MB.
-    json
-        Print the rows and sentences as JSON.
-    overwrite
-        Replace the run that the output directory holds.
     """
-    check_files(files, fewest=2)
-
-    from superpose.cli.terminal import differences
-    from superpose.comparison.contrasts import contrast as contrasted
-    from superpose.report.differences import contrast_picture, contrast_sentences
-
     if to is not None:
         print("superpose: --to is called --target now.", file=sys.stderr)
     settings = {"target": target or to, "metrics": metrics.split(","), "cv": cv, "seed": seed, "memory": memory}
     settings["interval_samples"] = samples_of(interval_samples)
-    folder = None if out is None else check_free(out, overwrite=overwrite)
-    table, record = _measured(contrasted, files, groups, told(axes, missing), settings)
-    sentences = contrast_sentences(table)
-    if folder is not None:
-        page = {"title": f"Which is closer to {settings['target']}?", "sentences": sentences, "contrasts": table}
-        write_table(folder, "contrast", table, contrast_picture(table), {**record, "sentences": sentences}, page)
-    show_table(table, differences(table), sentences, as_json=json)
+    _answer(_closer, files, settings, told(axes, missing), groups, out=out, as_json=json, overwrite=overwrite)
 
 
 def partition(
     *files: Path,
     target: str | None = None,
-    out: Path | None = None,
+    out: Out = None,
     metrics: str = "ridge_r2",
-    groups: Path | None = None,
+    groups: Groups = None,
     axes: Axes = None,
     missing: Missing = None,
-    cv: int = 5,
+    cv: Folds = 5,
     seed: int = 0,
     interval_samples: Samples = INTERVALS,
-    memory: str | None = None,
-    json: Flag = False,
-    overwrite: Flag = False,
+    memory: Memory = None,
+    json: Json = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Say what each of several recordings explains of another that the rest do not.
 
@@ -121,71 +105,59 @@ def partition(
     files
         Three or more files of (samples, units), as superpose compare takes them.
     target
-        The name of the file that the others predict, without its ending; needed.
-    out
-        Directory of the results; it must not hold another run.
+        Name of the file that the others predict, without its ending; required.
     metrics
         Regressions to score by, separated by commas: names as in tables. Parts of r do not add up. banded_r2 gives each
         file a penalty of its own.
-    groups
-        File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare.
-    cv
-        Folds of held-out regressions, drawn at random in whole groups.
     seed
         Seed of the folds, and of the rows that intervals are estimated from.
-    interval_samples
-        Number of test samples used for interval widths, drawn at random, or all: 5,000 estimate the standard error to
-        1–2 %.
-    memory
-        How much memory the sums behind scores may take, such as 512MB.
-    json
-        Print the rows and sentences as JSON.
-    overwrite
-        Replace the run that the output directory holds.
     """
-    check_files(files, fewest=2)
-
-    from superpose.cli.terminal import parts
-    from superpose.comparison.partitions import partition as partitioned
-    from superpose.report.differences import partition_picture, partition_sentences
-
     settings = {"target": target, "metrics": metrics.split(","), "cv": cv, "seed": seed, "memory": memory}
     settings["interval_samples"] = samples_of(interval_samples)
-    folder = None if out is None else check_free(out, overwrite=overwrite)
-    table, record = _measured(partitioned, files, groups, told(axes, missing), settings)
-    sentences = partition_sentences(table)
-    if folder is not None:
-        page = {"title": f"What explains {settings['target']}?", "sentences": sentences, "partition": table}
-        write_table(folder, "partition", table, partition_picture(table), {**record, "sentences": sentences}, page)
-    show_table(table, parts(table), sentences, as_json=json)
+    _answer(_explains, files, settings, told(axes, missing), groups, out=out, as_json=json, overwrite=overwrite)
 
 
-def _measured(
-    measure: Callable[..., pd.DataFrame],
-    files: tuple[Path, ...],
-    groups: Path | None,
-    how: dict[str, Any],
+def _closer() -> Question:
+    from superpose.cli.terminal import differences
+    from superpose.comparison.contrasts import contrast as measure
+    from superpose.report.differences import contrast_picture, contrast_sentences
+
+    title = "Which is closer to {}?"
+    return Question("contrast", title, "contrasts", measure, contrast_sentences, contrast_picture, differences)
+
+
+def _explains() -> Question:
+    from superpose.cli.terminal import parts
+    from superpose.comparison.partitions import partition as measure
+    from superpose.report.differences import partition_picture, partition_sentences
+
+    title = "What explains {}?"
+    return Question("partition", title, "partition", measure, partition_sentences, partition_picture, parts)
+
+
+def _answer(
+    question: Callable[[], Question],
+    files: Sequence[Path],
     settings: dict[str, Any],
-) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Return the table of files, and the record of how it was made."""
-    from superpose.analysis.inputs import read_groups, read_systems
-
-    if settings["target"] is None:
-        raise DataError(f"{argument('target')} is missing; expected the name of one of the files, without its ending.")
+    how: dict[str, Any],
+    groups: Path | None,
+    *,
+    out: Path | None,
+    as_json: bool,
+    overwrite: bool,
+) -> None:
+    """Measure files beside their target, write the table where a folder is given, and print it."""
+    check_files(files, fewest=2)
+    asked = question()
+    folder = None if out is None else check_free(out, overwrite=overwrite)
+    target = named_target(settings["target"])
     started = time.perf_counter()
-    with Progress() as reading:
-        found = read_systems(files, reading, **how)
-    show_notes(found.notes)
-    belonging = found.groups if groups is None else read_groups(groups, missing=how["missing"])
+    read = read_paired(files, how, groups=groups)
     with Progress() as progress:
-        table = measure(found.arrays, groups=belonging, progress=progress, **settings)
-    record = {
-        "settings": settings,
-        "inputs": found.inputs,
-        "notes": [*found.notes.labels, *found.notes.averaged],
-        "warnings": found.notes.lost,
-        "seconds": round(time.perf_counter() - started, 1),
-    }
-    if groups is not None:
-        record["groups"] = {"path": str(groups), "sha256": sha256(groups)}
-    return table, record
+        table = asked.measure(read.arrays, groups=read.groups, progress=progress, **settings)
+    sentences = asked.sentences(table)
+    if folder is not None:
+        record = {"settings": settings, "warnings": read.notes.lost, **record_of(read, started, groups=groups)}
+        page = {"title": asked.title.format(target), "sentences": sentences, asked.section: table}
+        write_table(folder, asked.name, table, asked.picture(table), {**record, "sentences": sentences}, page)
+    show_table(table, asked.printed(table), sentences, as_json=as_json)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from cyclopts import Parameter
-
+from superpose.cli.arguments import Json, Overwrite
 from superpose.cli.folder import write_tables
-from superpose.cli.reading import Axes, Missing, check_files, told
+from superpose.cli.reading import Axes, Missing, check_files, digests_of, told
 from superpose.cli.show import short, show_table
 from superpose.files import DataError, sha256, whole
 from superpose.running.folders import check_free
@@ -18,8 +17,6 @@ from superpose.running.progress import Progress
 
 # What fits on a terminal.
 SHOWN = ("feature", "variance", "active", "halves", "samples")
-
-Flag = Annotated[bool, Parameter(negative="")]
 
 
 def features(
@@ -33,8 +30,8 @@ def features(
     device: str = "cpu",
     axes: Axes = None,
     missing: Missing = None,
-    json: Flag = False,
-    overwrite: Flag = False,
+    json: Json = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Find the features of one recording: sparse directions that two halves of its samples both show.
 
@@ -64,10 +61,6 @@ def features(
         Everything random is derived from it.
     device
         Where dictionaries are learned, in torch's words: cuda, cuda:1, mps.
-    json
-        Print the table as JSON.
-    overwrite
-        Replace the run that the output directory holds.
     """
     check_files([file], fewest=1)
     check_free(out, overwrite=overwrite)
@@ -103,10 +96,8 @@ def features(
         "settings": {**found.settings, "test": test, "device": device},
         "inputs": {file.stem: {"path": str(file), "sha256": sha256(_file(file)), "shape": list(x.shape)}},
         "seconds": round(time.perf_counter() - started, 1),
+        **digests_of(groups=groups, labels=labels),
     }
-    for option, path in (("groups", groups), ("labels", labels)):
-        if path is not None:
-            record[option] = {"path": str(path), "sha256": sha256(path)}
     out.mkdir(parents=True, exist_ok=True)
     with whole(out / "dictionary.npy") as temporary:
         np.save(temporary, found.dictionary)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from superpose.cli.reading import Axes, Missing, show_notes, told
-from superpose.files import DataError, argument, sha256, whole
+from superpose.cli.reading import Axes, Missing, digests_of, read_paired, show_notes, told
+from superpose.files import DataError, whole
 from superpose.running.progress import Progress
+
+if TYPE_CHECKING:
+    from superpose.dictionaries.sae import SparseAutoencoder
 
 # Of the rows, whatever they are grouped by.
 HELD_OUT = 0.1
@@ -70,30 +74,15 @@ def train(
     device
         Where dictionaries are trained, in torch's words: cuda, cuda:1, mps.
     """
-    from superpose.analysis.inputs import read_files, read_groups, read_systems
-    from superpose.analysis.spaces import Recipe, apart, together
+    from superpose.analysis.spaces import Recipe, apart, sizes, together
     from superpose.arrays import check_paired
     from superpose.arrays.tensors import checked_device
     from superpose.comparison import checked_seed
-    from superpose.dictionaries.diagnostics import dead_share, fvu, l0
     from superpose.dictionaries.sae import save
 
     checked_device(device)
-    known = None if groups is None else read_groups(groups, missing=missing)
-    with Progress() as reading:
-        if joint is None or len(files) < 2:
-            systems, inputs, notes = read_files(files, reading, **told(axes, missing))
-        else:
-            systems, own, inputs, _, notes, _, _ = read_systems(files, reading, **told(axes, missing))
-            known = own if known is None else known
-    show_notes(notes)
-    widest = max(x.shape[-1] for x in systems.values())
-    latents = 4 * widest if latents is None else latents
-    active = max(1, min(32, latents // 16)) if active is None else active
-    if latents < 1:
-        raise DataError(f"{argument('latents')} is {latents}; expected a positive integer.")
-    if active > latents:
-        raise DataError(f"{argument('active')} is {active} of {latents} latents; expected at most that many.")
+    systems, inputs, known = _read(files, told(axes, missing), groups, paired=joint is not None)
+    latents, active = sizes(latents, active, 4 * max(x.shape[-1] for x in systems.values()))
     checked_seed(seed)
     if joint is not None:
         check_paired(systems)
@@ -108,18 +97,9 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     print("\t".join(COLUMNS))
     for name, sae in fitted.items():
-        trained_on, held_out = split[name]
         file = out / f"{Path(name).name}.safetensors"
         save(sae, file)
-        codes, seen = sae.encode(held_out), trained_on[: len(held_out)]
-        quality = (
-            fvu(held_out, sae.decode(codes)),
-            fvu(seen, sae.decode(sae.encode(seen))),
-            dead_share(codes),
-            l0(codes),
-        )
-        sizes = (name, file, len(trained_on), len(held_out), sae.units, latents)
-        print("\t".join([*map(str, sizes), *(f"{float(q):.4g}" for q in quality)]))
+        print("\t".join([name, str(file), *_row(sae, *split[name])]))
     settings = {
         "latents": latents,
         "active": active,
@@ -127,7 +107,7 @@ def train(
         "batch": batch,
         "learning_rate": learning_rate,
         "joint": joint,
-        "groups": None if groups is None else {"path": str(groups), "sha256": sha256(groups)},
+        "groups": digests_of(groups=groups).get("groups"),
         "seed": seed,
         "device": device,
         "inputs": inputs,
@@ -136,6 +116,32 @@ def train(
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
     written = ", ".join(f"{Path(name).name}.safetensors" for name in fitted)
     print(f"Written to {out}: {written} and train.json", file=sys.stderr)
+
+
+def _read(
+    files: Sequence[Path], how: dict[str, Any], groups: Path | None, *, paired: bool
+) -> tuple[dict[str, Any], dict[str, Any], Any]:
+    """Return what files hold, what to record of them, and how rows belong together; several are paired if asked."""
+    from superpose.analysis.inputs import read_files, read_groups
+
+    known = None if groups is None else read_groups(groups, missing=how["missing"])
+    if paired and len(files) > 1:
+        read = read_paired(files, how)
+        return read.arrays, read.inputs, read.groups if known is None else known
+    with Progress() as reading:
+        systems, inputs, notes = read_files(files, reading, **how)
+    show_notes(notes)
+    return systems, inputs, known
+
+
+def _row(sae: SparseAutoencoder, trained_on: Any, held_out: Any) -> list[str]:
+    """Return what is printed of a dictionary: its sizes, and what it makes of the held-out rows."""
+    from superpose.dictionaries.diagnostics import dead_share, fvu, l0
+
+    codes, seen = sae.encode(held_out), trained_on[: len(held_out)]
+    quality = (fvu(held_out, sae.decode(codes)), fvu(seen, sae.decode(sae.encode(seen))), dead_share(codes), l0(codes))
+    sizes = (len(trained_on), len(held_out), sae.units, sae.latents)
+    return [*map(str, sizes), *(f"{float(one):.4g}" for one in quality)]
 
 
 def _split(x: Any, groups: Any, seed: int) -> tuple[Any, Any]:
