@@ -978,6 +978,39 @@ class TestAnalysis:
         assert any("above its noise ceiling of" in t and "noise that both systems share" in t for t in found.warnings)
 
 
+class TestAnalyse:
+    """Too few samples to look for features, which takes seconds."""
+
+    few, metrics = 60, ("cka_debiased", "ridge_r")
+
+    def recordings(self, trials):
+        order = np.random.default_rng(5).permutation(3 * self.few)
+        names, repeats = np.tile([f"image{i}" for i in range(self.few)], 3), np.repeat(range(3), self.few)
+        return {
+            name: Recording(name, x[:, : self.few].reshape(len(order), -1)[order], names[order], repeats[order])
+            for name, x in trials.items()
+        }
+
+    def test_recordings_bring_their_own_ceilings(self, trials):
+        known = self.recordings(trials)
+        with pytest.warns(UserWarning, match="180 trials of 60 stimuli are averaged"):
+            found = analyse(known, permutations=0, metrics=self.metrics)
+        own = ceilings.of_pairs(known, metrics=[CKA_DEBIASED, RIDGE_R])
+        np.testing.assert_allclose(found.table.ceiling, own.ceiling)
+        assert sum(text.startswith("Noise ceilings: V1 to V4") for text in found.sentences) == 1
+
+    def test_trials_of_arrays_are_given(self, trials):
+        known = {name: x[:, : self.few] for name, x in trials.items()}
+        means = {name: x.mean(axis=0) for name, x in known.items()}
+        found = analyse(means, trials=known, permutations=0, metrics=self.metrics)
+        own = ceilings.of_pairs(known, metrics=[CKA_DEBIASED, RIDGE_R])
+        np.testing.assert_allclose(found.table.ceiling, own.ceiling)
+
+    def test_without_repeats_there_is_no_column(self, trials):
+        once = {name: x[0, : self.few] for name, x in trials.items()}
+        assert "ceiling" not in analyse(once, permutations=0, metrics=self.metrics).table
+
+
 def test_the_numbers_of_the_page_are_computed():
     page = Path(__file__).parents[2] / "docs" / "ceilings.rst"
     found = doctest.testfile(str(page), module_relative=False, optionflags=doctest.NORMALIZE_WHITESPACE)

@@ -198,6 +198,68 @@ EVIDENCE = Evidence(
 NONE = Share(0.02, 0.0, 0.08)
 
 
+FEATURES, TRIALS, STIMULI = 12, 4, 2_000
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    """Three populations that hold the same features, with trials twice as noisy as the signal, and their atoms."""
+    z, draw = codes(FEATURES, 5, STIMULI), np.random.default_rng(6)
+    made = {name: packed(z, seed, 16) for seed, name in enumerate(("V4", "IT", "network"), start=7)}
+    trials = {name: x + 2 * x.std() * draw.normal(size=(TRIALS, *x.shape)) for name, (x, _) in made.items()}
+    return trials, {name: atoms for name, (_, atoms) in made.items()}
+
+
+def recorded(trials, kind, draw):
+    """Return trials as rows in any order, labelled by stimulus and repeat."""
+    rows, order = trials.reshape(-1, trials.shape[-1]), draw.permutation(TRIALS * STIMULI)
+    stimuli = np.tile([f"image{i}" for i in range(STIMULI)], TRIALS)[order]
+    repeats = np.repeat(range(TRIALS), STIMULI)[order]
+    if kind == "recording":
+        return sp.Recording("of any name", rows[order], stimuli, repeats=repeats)
+    frame = pd.DataFrame(rows[order]).add_prefix("unit ")
+    return frame.assign(stimulus=stimuli, repeat=repeats)
+
+
+class TestRepeats:
+    @pytest.mark.parametrize("kind", ["recording", "frame"])
+    def test_noise_of_recordings_is_not_taken_for_private_content(self, noisy, kind):
+        trials, atoms = noisy
+        draw = np.random.default_rng(0)
+        pair = {name: recorded(trials[name], kind, draw) for name in ("V4", "IT")}
+        means = {name: trials[name].mean(axis=0) for name in pair}
+        given = {name: atoms[name] for name in pair}
+        once = sp.content(means, dictionaries=given, permutations=0)
+        with pytest.warns(UserWarning, match="8000 trials of 2000 stimuli are averaged"):
+            found = sp.content(pair, dictionaries=given, permutations=0)
+        assert found.settings["repeats"] == ["V4", "IT"]
+        # A system shares the interference of its own packing, not its noise, with its other trials.
+        assert (found.features.r_self < once.features.r_self).all()
+        lacking = [1 - of.features.ratio.median() for of in (once, found)]
+        assert lacking[1] < lacking[0] * 2 / 3
+        assert found.table.raw[0] == pytest.approx(once.table.raw[0])
+
+    def test_a_system_without_repeats_is_compared_on_means(self, noisy):
+        trials, atoms = noisy
+        means = {name: x.mean(axis=0) for name, x in trials.items()}
+        known = {name: trials[name] for name in ("V4", "IT")}
+        found = sp.content(means, dictionaries=atoms, repeats=known, permutations=0).features
+        once = sp.content(means, dictionaries=atoms, permutations=0).features
+        network = (found.system == "network") | (found.other == "network")
+        pd.testing.assert_frame_equal(found[network], once[network])
+        assert (found.r_self[~network] < once.r_self[~network]).all()
+
+    def test_a_stimulus_of_one_trial_leaves_no_halves(self, noisy):
+        trials, atoms = noisy
+        some = {name: trials[name].copy() for name in ("V4", "IT")}
+        some["V4"][1:, 3] = np.nan
+        means = {name: np.nanmean(x, axis=0) for name, x in some.items()}
+        given = {name: atoms[name] for name in some}
+        found = sp.content(means, dictionaries=given, repeats=some, permutations=0)
+        assert found.settings["repeats"] == []
+        assert any("V4: 1 of 2000 stimuli have a single trial" in text for text in found.warnings)
+
+
 class TestVerdict:
     @pytest.mark.parametrize(
         ("change", "content", "words"),
@@ -221,6 +283,9 @@ class TestVerdict:
                 "b predicts its own features",
             ),
             ({"shared": NONE, "residual": (0.1, 0.1), "weak": 0.5}, "cannot tell", "predicted weakly, but surely"),
+            ({"middling": 0.5, "repeated": True}, "cannot tell", "held by half, as graded copies are"),
+            ({"median_ratio": 0.75, "repeated": True}, "cannot tell", "its own: graded copies"),
+            ({"shared": NONE, "residual": (0.1, 0.1), "weak": 0.5, "repeated": True}, "cannot tell", "in small part"),
         ],
     )
     def test_the_first_that_holds(self, change, content, words):
@@ -358,6 +423,7 @@ class TestErrors:
         [
             ({"dictionaries": {"z": np.eye(4)}}, "dictionaries names 'z'; expected some of 'x', 'y'"),
             ({"repeats": {"z": np.eye(4)}}, "repeats names 'z'; expected some of 'x', 'y'"),
+            ({"repeats": {"x": np.ones((3, 200, 5))}}, r"repeats of x have shape \(200, 5\); expected \(200, 4\)"),
             ({"stimuli": ["one"]}, "stimuli names 1 samples; expected 200"),
             ({"pairs": [("x", "z")]}, "is no pair of two systems"),
             ({"groups": [0] * 200}, "expected some to score and some to fit"),
@@ -368,7 +434,7 @@ class TestErrors:
         with pytest.raises(DataError, match=words):
             sp.content({"x": x, "y": y}, **change)
 
-    def test_repeats_of_arrays_are_given_one_at_a_time(self):
+    def test_trials_are_averaged_and_given_as_repeats(self):
         x = np.random.default_rng(0).normal(size=(2, 200, 4))
-        with pytest.raises(DataError, match="Give repeats one at a time"):
+        with pytest.raises(DataError, match="average trials, and pass them as repeats="):
             sp.content({"x": x, "y": x})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from superpose.analysis.extracted import expanded, handed_on, named, unnamed
 from superpose.arrays import as_responses
-from superpose.ceilings import Trials, lone, trials_of
+from superpose.ceilings import Trials, lone, repeated_trials
 from superpose.dictionaries.formats import digest
 from superpose.dictionaries.formats import read as read_foreign
 from superpose.dictionaries.sae import SparseAutoencoder, load
@@ -78,7 +78,7 @@ def read_systems(
     matched, notes = joined(recordings)
     notes = notes._replace(labels=[*renamed, *notes.labels], lost=[*left_out, *notes.lost])
     arrays = {name: bare[name] if name in bare else matched.systems[name] for name in contents}
-    trials = _trials(recordings, matched.stimuli, arrays)
+    trials = repeated_trials(recordings, matched.stimuli, arrays)
     return Systems(arrays, matched.groups, inputs, trials, notes, _named(matched.stimuli if labelled else None), times)
 
 
@@ -116,14 +116,6 @@ def _with_names(contents: Mapping[str, Any], places: Mapping[str, Path]) -> tupl
             said.append(f"{name}: stimuli are names of files without folders and endings.")
         found[name] = Recording(name, content, names)
     return found, said
-
-
-def _trials(recordings: Sequence[Recording], stimuli: Array, arrays: Mapping[str, Array]) -> dict[str, Trials] | None:
-    """Return the trials of all systems, or None where none of them has a stimulus twice."""
-    repeated = trials_of([recording for recording in recordings if recording.repeats is not None], stimuli)
-    if not any(own.repeated for own in repeated.values()):
-        return None
-    return {name: repeated.get(name) or lone(x, name) for name, x in arrays.items()}
 
 
 def read_files(

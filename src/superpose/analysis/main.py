@@ -13,14 +13,16 @@ from numpy.typing import ArrayLike
 from superpose.analysis.found import Analysis
 from superpose.analysis.latent import planned_latent
 from superpose.analysis.raw import planned_raw
+from superpose.analysis.repeats import with_ceilings
 from superpose.analysis.scores import METRICS
 from superpose.analysis.toward import toward
 from superpose.arrays.tensors import checked_device
+from superpose.ceilings import Trials, trials_in
 from superpose.comparison import INTERVALS, Progress, Systems
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.messages.deprecation import gathered, renamed
-from superpose.metrics import Metric
-from superpose.recordings.systems import paired, stimuli_of
+from superpose.metrics import Metric, resolved
+from superpose.recordings.systems import paired_with_stimuli, stimuli_of
 from superpose.sharing import Content, TooFew, content
 
 
@@ -53,6 +55,7 @@ def analyse(
     engine: str = "serial",
     keep: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
+    trials: Mapping[str, ArrayLike | Trials] | None = None,
 ) -> Analysis:
     """Say which features systems share and how much of their raw scores is packing; then score them, raw and latent.
 
@@ -144,6 +147,10 @@ def analyse(
         from these.
     progress : callable, optional
         Called with (what, done, total); None is as in `superpose.compare`.
+    trials : mapping of str to array-like (repeats, samples, units), or Trials, optional
+        Trials that the systems are means over, with NaN where one is missing. None takes those of recordings that have
+        repeats. Each raw score then stands beside its noise ceiling (`superpose.ceilings`), and the ceiling of a
+        feature is how well one half of the trials predicts it in the other (`superpose.content`).
 
     Returns
     -------
@@ -168,7 +175,8 @@ def analyse(
     'same'
     """
     given = systems
-    systems, groups, labels, test, cv = paired(systems, groups, labels=labels, test=test, cv=cv)
+    rows, systems, groups, labels, test, cv = paired_with_stimuli(systems, groups, labels=labels, test=test, cv=cv)
+    known: Any = trials_in(given, rows, systems) if trials is None else trials
     if targets is not None:
         pairs = toward(systems, targets)
     shared: dict[str, Any] = {
@@ -208,18 +216,22 @@ def analyse(
     plain = planned_raw(systems, cv=cv, permutations=permutations, targets=targets, **shared)
     checked_device(device)
     stimuli = stimuli_of(given, len(next(iter(systems.values())))) if stimuli is None else stimuli
-    shares, reason = _content(systems, pairs, groups, labels, stimuli, test, seed, device, progress)
+    shares, reason = _content(systems, pairs, groups, labels, known, stimuli, test, seed, device, progress)
     parts = [plain(), *([recovered()] if recovered else [])]
     found, why = [part.warnings for part in reversed(parts)], [reason] if reason else []
     settings: dict[str, Any] = {}
     for part in parts:
         settings |= part.settings
-    return Analysis(
+    analysis = Analysis(
         pd.concat([part.table for part in parts], ignore_index=True),
         tuple(dict.fromkeys([*why, *(shares.warnings if shares else ()), *chain.from_iterable(found)])),
         settings | {"split": parts[0].settings["split"], "device": device},
         shares,
     )
+    if not known:
+        return analysis
+    how: dict[str, Any] = {"groups": groups, "labels": labels, "metrics": resolved(metrics), "seed": seed}
+    return with_ceilings(analysis, known, cv=cv, test=test, **how)
 
 
 def _content(
@@ -227,6 +239,7 @@ def _content(
     pairs: Sequence[tuple[str, str]] | None,
     groups: ArrayLike | None,
     labels: ArrayLike | None,
+    trials: Mapping[str, ArrayLike | Trials] | None,
     stimuli: Sequence[Any] | None,
     test: float | ArrayLike,
     seed: int,
@@ -240,6 +253,7 @@ def _content(
             pairs=pairs,
             groups=groups,
             labels=labels,
+            repeats=trials or {},
             stimuli=stimuli,
             test=test,
             seed=seed,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from superpose.files import DataError
 from superpose.recordings import Recording
 from superpose.recordings.matching import present_trials
 from superpose.recordings.scaling import standard
+from superpose.recordings.systems import by_name, recorded
 from superpose.recordings.trials import check_answered, missing_trials
 
 Array = NDArray[Any]
@@ -204,6 +205,42 @@ def trials_of(recordings: Iterable[Recording], stimuli: ArrayLike) -> dict[str, 
     """
     order = as_array(stimuli, "stimuli").astype(str)
     return {recording.name: _of_recording(recording, order) for recording in recordings}
+
+
+def repeated_trials(
+    recordings: Iterable[Recording], stimuli: ArrayLike, arrays: Mapping[str, Array]
+) -> dict[str, Trials] | None:
+    """Return the trials of all systems, given their means, or None where none of them has a stimulus twice."""
+    found = trials_of([recording for recording in recordings if recording.repeats is not None], stimuli)
+    if not any(own.repeated for own in found.values()):
+        return None
+    return {name: found.get(name) or lone(np.asarray(x), name) for name, x in arrays.items()}
+
+
+def trials_in(systems: Any, stimuli: ArrayLike | None, arrays: Mapping[str, Array]) -> dict[str, Trials] | None:
+    """Return the trials that systems carry, as Python calls take these, or None where none of them repeats.
+
+    Parameters
+    ----------
+    systems : mapping of str to array, Recording, pandas.DataFrame or xarray.DataArray
+    stimuli : array-like, (samples,), optional
+        The paired rows, as `superpose.recordings.systems.paired_with_stimuli` returns them.
+    arrays : mapping of str to array, (samples, units)
+        Their means over trials.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from superpose.ceilings.trials import trials_in
+    >>> from superpose.recordings import Recording
+    >>> ear = Recording("ear", [[30.0], [10.0], [20.0]], ["c", "a", "a"], repeats=[0, 0, 1])
+    >>> trials_in({"ear": ear}, ["a", "c"], {"ear": np.array([[15.0], [30.0]])})["ear"].counts.tolist()
+    [2, 1]
+    """
+    if stimuli is None:
+        return None
+    known = (recorded(x, str(name)) for name, x in by_name(systems).items())
+    return repeated_trials([x for x in known if isinstance(x, Recording)], stimuli, arrays)
 
 
 def _of_recording(recording: Recording, order: NDArray[np.str_]) -> Trials:

@@ -244,8 +244,8 @@ def analysed(read: Systems, shared: Mapping[str, Any], fitting: Mapping[str, Any
         if fitting is None:
             analysis = analyses.raw(read.arrays, progress=progress, **shared)
         else:
-            analysis = analyses.analyse(read.arrays, progress=progress, **shared, **fitting)
-        if read.trials:
+            analysis = analyses.analyse(read.arrays, trials=read.trials, progress=progress, **shared, **fitting)
+        if read.trials and fitting is None:
             design = {name: shared[name] for name in ("cv", "test", "groups", "labels", "metrics", "seed")}
             analysis = analyses.with_ceilings(analysis, read.trials, **design)
     return replace(analysis, warnings=(*analysis.warnings, *read.notes.lost))

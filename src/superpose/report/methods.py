@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -82,6 +82,7 @@ def paragraph(
         said.append(
             "A generic nonlinear regression predicted the code of each feature from the other system and, as its "
             "ceiling, from its own; a feature is held where the first held-out correlation is over half the second. "
+            f"{_of_halves(of_features.get('repeats', []))}"
             "Significance is by permutation with the false discovery rate controlled. Raw debiased CKA was decomposed "
             "into the CKA of the features, the change due to their packing, and a residual."
         )
@@ -140,6 +141,13 @@ def with_citations(told: str) -> str:
     return "\n".join([told, "", *citations(told)])
 
 
+def _of_halves(repeated: Sequence[str]) -> str:
+    """Return that predictions were across halves of the trials, where they were."""
+    if not repeated:
+        return ""
+    return f"Of {_listed(repeated)}, codes were of one half of the trials and predicted from the other. "
+
+
 def _of_layers(layers: pd.DataFrame) -> str:
     """Return how layers were held against a target."""
     first = layers.iloc[0]
@@ -193,7 +201,7 @@ def _names(table: pd.DataFrame) -> str:
     return _listed([PHRASES.get(name, metric_name(name)) for name in dict.fromkeys(map(str, table["metric"]))])
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 

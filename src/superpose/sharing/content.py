@@ -13,15 +13,17 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import check_paired, group_labels
+from superpose.ceilings import Trials, trials_in
 from superpose.comparison import Systems, checked_pairs, checked_systems, design_of, silent, table_of
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.files import DataError
 from superpose.messages.notebook import counted, html, text
 from superpose.metrics import CKA_DEBIASED
 from superpose.metrics.splits import marked
-from superpose.recordings.systems import named, paired, stimuli_of
+from superpose.recordings.systems import named, paired_with_stimuli, stimuli_of
 from superpose.sharing.decoding import Decoded, Side, decode, side
 from superpose.sharing.features import Features, features, strongest
+from superpose.sharing.halves import halves_of
 from superpose.sharing.packing import packing_of
 from superpose.sharing.sentences import sentences
 from superpose.sharing.shares import Share, geometric, held_share
@@ -128,7 +130,7 @@ def content(
     groups: ArrayLike | None = None,
     labels: ArrayLike | None = None,
     dictionaries: Mapping[str, SparseAutoencoder | ArrayLike] | None = None,
-    repeats: Mapping[str, ArrayLike] | None = None,
+    repeats: Mapping[str, ArrayLike | Trials] | None = None,
     stimuli: Sequence[Any] | None = None,
     test: float | ArrayLike = 0.2,
     permutations: int | None = None,
@@ -157,9 +159,11 @@ def content(
         What each sample shows (a word, a category, a place): `within_label` is what remains within it.
     dictionaries : mapping of str to SparseAutoencoder or array-like (units, features), optional
         Existing features, by system; those of the others are found.
-    repeats : mapping of str to array-like, (samples, units), optional
-        A second repeat of the same stimuli, by system: codes are of the first, predicted from the second, so that
-        private noise is not taken for private content.
+    repeats : mapping of str to array-like (samples, units) or (repeats, samples, units), or Trials, optional
+        A second repeat of the same stimuli, by system; or all trials of systems that are means over these. None takes
+        the trials of recordings that have them. Of two systems with repeats, codes are of one half of the trials (or
+        of the first repeat) and predicted from the other, so that private noise is not taken for private content.
+        Features are those of the system itself, over all trials.
     stimuli : sequence, (samples,), optional
         Names of the samples, for those that each feature is strongest in; None takes the stimuli of systems that label
         them, or numbers.
@@ -208,44 +212,62 @@ def content(
     ('same', 'differently')
     """
     everything = named(systems, others)
-    known, groups, labels, test = paired(everything, groups, labels=labels, test=test)
+    paired_rows, known, groups, labels, test = paired_with_stimuli(everything, groups, labels=labels, test=test)
     arrays = checked_systems(known)
     for name, x in arrays.items():
         if x.ndim != 2:
-            raise DataError(f"{name} has shape {x.shape}; expected (samples, units). Give repeats one at a time.")
+            raise DataError(
+                f"{name} has shape {x.shape}; expected (samples, units): average trials, and "
+                "pass them as repeats={name: trials}; analyse seeds one at a time."
+            )
     couples = checked_pairs(arrays, pairs)
     samples = check_paired(arrays)
     heard = progress or silent
     belonging = None if groups is None else group_labels(groups, samples)
     shown = None if labels is None else group_labels(labels, samples, "labels")
     held_out = marked(samples, test, belonging, seed)
-    given, again = _of_systems(dictionaries, arrays, "dictionaries"), _of_systems(repeats, arrays, "repeats")
+    given = _of_systems(dictionaries, arrays, "dictionaries")
+    trials = (trials_in(everything, paired_rows, arrays) or {}) if repeats is None else repeats
+    parted, unparted = halves_of(trials, arrays, seed=seed)
     labelled = stimuli_of(everything, samples) if stimuli is None else stimuli
     names: Any = np.arange(samples) if labelled is None else labelled
     if len(names) != samples:
         raise DataError(f"stimuli names {len(names)} samples; expected {samples}.")
     design = design_of(samples, cv=None, groups=belonging, seed=seed, memory=memory, permutations=0)
     raw = table_of(arrays, couples, [CKA_DEBIASED], design).set_index(["system_a", "system_b"]).score
-    sides: dict[str, Side] = {}
-    for place, name in enumerate(dict.fromkeys(name for couple in couples for name in couple)):
-        heard("features", place, len(arrays))
-        of = features(
-            arrays[name], groups=belonging, dictionary=given.get(name), test=held_out, seed=seed, device=device
-        )
-        sides[name] = side(name, arrays[name], of, repeat=again.get(name), groups=belonging, labels=shown, seed=seed)
-    # Codes of what is predicted, once a system: with repeats a side has those of the other one.
-    codes = {name: one.features.codes(one.activity) if name in again else one.codes for name, one in sides.items()}
-    own = {name: one.decoder.explained(_left(one, codes[name])) for name, one in sides.items()}
-    rows, tables = [], []
+    # Where only one of a pair has repeats, its noise would count in its own predictions and not in the other's.
+    halved = {couple: all(name in parted for name in couple) for couple in couples}
+    found: dict[str, Features] = {}
+    sides: dict[tuple[str, bool], Side] = {}
+    names_of = dict.fromkeys(name for couple in couples for name in couple)
+    for place, name in enumerate(names_of):
+        heard("features", place, len(names_of))
+        x = arrays[name]
+        found[name] = features(x, groups=belonging, dictionary=given.get(name), test=held_out, seed=seed, device=device)
+        for half in {halved[couple] for couple in couples if name in couple}:
+            first, again = parted[name] if half else (x, None)
+            sides[name, half] = side(name, first, found[name], repeat=again, groups=belonging, labels=shown, seed=seed)
+
+    def unexplained(name: str, half: bool) -> Array:
+        # Computed anew for each pair: kept for all, it would double the memory.
+        left: Array = (parted[name][0] if half else arrays[name]) - found[name].decode(sides[name, half].codes)
+        return left
+
+    own = {key: one.decoder.explained(unexplained(*key)) for key, one in sides.items()}
+    judged, tables = [], []
     for place, (a, b) in enumerate(couples):
         heard("pairs", place, len(couples))
-        there = decode(sides[a], sides[b], permutations=permutations, seed=seed)
-        back = decode(sides[b], sides[a], permutations=permutations, seed=seed)
-        residual = [_residual(_left(sides[one], codes[one]), own[one], sides[other]) for one, other in ((a, b), (b, a))]
-        rows.append(_row(sides[a], sides[b], there, back, float(raw[a, b]), (residual[0], residual[1]), seed))
-        tables += [_described(sides[a], there, names), _described(sides[b], back, names)]
+        half = halved[a, b]
+        one, other = sides[a, half], sides[b, half]
+        there, back = (decode(*way, permutations=permutations, seed=seed) for way in ((one, other), (other, one)))
+        residual = (
+            _residual(unexplained(a, half), own[a, half], other),
+            _residual(unexplained(b, half), own[b, half], one),
+        )
+        tables += [_described(one, there, names), _described(other, back, names)]
+        judged.append(_row(one, other, there, back, float(raw[a, b]), residual, seed))
     heard("pairs", len(couples), len(couples))
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(judged)
     settings = {
         "pairs": [list(couple) for couple in couples],
         "groups": None if belonging is None else int(belonging.max()) + 1,
@@ -255,10 +277,10 @@ def content(
         "permutations": permutations,
         "seed": seed,
         "device": device,
-        "systems": {name: one.features.settings for name, one in sides.items()},
+        "repeats": [name for name in names_of if any(halved[couple] for couple in couples if name in couple)],
+        "systems": {name: of.settings for name, of in found.items()},
     }
-    found = {name: one.features for name, one in sides.items()}
-    return Content(table, pd.concat(tables, ignore_index=True), found, tuple(_warnings(sides)), settings)
+    return Content(table, pd.concat(tables, ignore_index=True), found, (*_warnings(found), *unparted), settings)
 
 
 def _of_systems(given: Mapping[str, Any] | None, arrays: Mapping[str, Array], what: str) -> dict[str, Any]:
@@ -288,7 +310,8 @@ def _row(
             median_ratio=float(both.ratio[both.held].median()),
             middling=float(middling.mean()) if len(both) else 0.0,
             weak=float(weak.mean()) if len(both) else 0.0,
-            able=(_median(a.own), _median(b.own)),
+            able=(_able(a), _able(b)),
+            repeated=a.repeated,
             explained=(a.features.settings["explained"], b.features.settings["explained"]),
             residual=residual,
             packing=packing,
@@ -329,14 +352,14 @@ def _columns(name: str, share: Share) -> dict[str, float]:
     return {name: share.value, f"{name}_low": share.low, f"{name}_high": share.high}
 
 
+def _able(of: Side) -> float:
+    """Return how well a system predicts its own features: of halves of the trials, stepped up to all of them."""
+    own = _median(of.own)
+    return 2 * own / (1 + own) if of.repeated and own > 0 else own
+
+
 def _median(values: Array) -> float:
     return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
-
-
-def _left(of: Side, codes: Array) -> Array:
-    """Return what a system's features leave of its activity."""
-    left: Array = of.activity - of.features.decode(codes)
-    return left
 
 
 def _residual(left: Array, own: float, other: Side) -> float:
@@ -351,11 +374,11 @@ def _described(of: Side, decoded: Decoded, names: Any) -> pd.DataFrame:
     return ordered.assign(samples=pd.Series(strongest(of.codes, names), index=table.index, dtype=object))
 
 
-def _warnings(sides: Mapping[str, Side]) -> list[str]:
+def _warnings(found: Mapping[str, Features]) -> list[str]:
     """Return what was done to each system that a reader must know."""
     return [
-        f"{name}: reduced to {one.features.settings['components']} principal components that both halves show, since "
-        f"{one.features.settings['reduced']}."
-        for name, one in sides.items()
-        if one.features.settings["reduced"]
+        f"{name}: reduced to {of.settings['components']} principal components that both halves show, since "
+        f"{of.settings['reduced']}."
+        for name, of in found.items()
+        if of.settings["reduced"]
     ]

@@ -53,6 +53,8 @@ class Side:
         The ceiling of those; NaN without labels.
     groups : ndarray of int, (samples,) or None
         The group of each sample.
+    repeated : bool
+        Whether `activity` is a repeat of what the codes are of.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Side:
     within: Array | None
     own_within: Array
     groups: Index | None
+    repeated: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +147,7 @@ def side(
         within,
         nothing if within is None else _predicted_within(regression, within),
         None if groups is None else group_labels(groups, len(codes)),
+        repeat is not None,
     )
 
 

@@ -56,6 +56,8 @@ class Evidence:
     residual : two float
         How well the other system predicts what they leave, over how well the system itself does.
     packing : Packing
+    repeated : bool
+        Whether ratios are of independent repeats, so that noise lowers none.
     """
 
     names: tuple[str, str]
@@ -70,6 +72,7 @@ class Evidence:
     explained: tuple[float, float]
     residual: tuple[float, float]
     packing: Packing
+    repeated: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,9 +130,10 @@ def _unassessable(found: Evidence) -> str:
         if assessable < FEWEST:
             return f"{name} itself predicts {assessable} of its {count} features, and it takes {FEWEST}"
     if found.middling > MIDDLING:
-        return (
-            f"{found.middling:.0%} of the features are held by half: graded copies and private noise look alike; "
-            "repeats of the stimuli would tell them apart"
+        return f"{found.middling:.0%} of the features are held by half" + (
+            ", as graded copies are"
+            if found.repeated
+            else ": graded copies and private noise look alike; repeats of the stimuli would tell them apart"
         )
     return ""
 
@@ -147,7 +151,8 @@ def _not_plainly_same(found: Evidence) -> str:
     if found.median_ratio < FAITHFUL:
         return (
             f"the features are shared, but predicted {found.median_ratio:.2f} times as well as each system predicts "
-            "its own: copies, or noise of the recordings; repeats would tell"
+            "its own: "
+            + ("graded copies" if found.repeated else "copies, or noise of the recordings; repeats would tell")
         )
     return ""
 
@@ -157,9 +162,10 @@ def _not_plainly_different(found: Evidence) -> str:
         if able < ABLE:
             return f"{name} predicts its own features at r = {able:.2f}, too little to hold those of another"
     if found.weak > WEAK:
-        return (
-            f"{found.weak:.0%} of the features are predicted weakly, but surely: private noise hides shared content, "
-            "or features come together; repeats would tell"
+        return f"{found.weak:.0%} of the features are predicted weakly, but surely: " + (
+            "they are held in small part, or come together with others"
+            if found.repeated
+            else "private noise hides shared content, or features come together; repeats would tell"
         )
     for name, explained, residual in zip(found.names, found.explained, found.residual, strict=True):
         if residual >= RESIDUAL and explained < 1 - RESIDUAL / 10:
