@@ -25,9 +25,10 @@ SUFFIXES = ["-claims.csv", ".csv", ".json", ".parquet", ".png", ".svg"]
 QUICK = ["--scale", "smoke", "--engine", "serial"]
 
 
-# Figure 5 records networks whose weights are packages of their own.
+# Some record networks whose weights are packages of their own.
 # Of some figures the smallest scale takes more than ten seconds.
-MARKS = {"figure5": [*needs(L6, L3), pytest.mark.slow], "content": [pytest.mark.slow]}
+ENCODERS = [*needs(L6, L3), pytest.mark.slow]
+MARKS = {"figure5": ENCODERS, "encoders": ENCODERS, "content": [pytest.mark.slow]}
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, [])) for name in FIGURES])

@@ -8,7 +8,7 @@ import lazy_loader as _lazy
 
 FIGURES = (
     *("figure1", "figure2", "figure3", "figure4", "figure5"),
-    *("width", "recovery", "colour", "noise", "samples", "rdms", "content"),
+    *("width", "recovery", "colour", "noise", "samples", "rdms", "content", "encoders"),
 )
 
 __getattr__, __dir__, __all__ = _lazy.attach(
