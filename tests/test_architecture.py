@@ -38,6 +38,14 @@ def test_nothing_inside_imports_the_package_itself():
                 assert "superpose" not in [name.name for name in node.names], f"{path.name}:{node.lineno}"
 
 
+def test_what_a_result_depends_on_is_passed():
+    """Context variables say who hears of progress, where large arrays lie, and which of two equal products is taken."""
+    holders = {
+        path.relative_to(SOURCE).as_posix() for path in SOURCE.rglob("*.py") if "ContextVar(" in path.read_text()
+    }
+    assert holders == {"recordings/unpacking.py", "numerics/products.py"}
+
+
 def test_importing_superpose_is_light():
     loaded = python(f"import sys, superpose; print(*[m for m in {HEAVY} if m in sys.modules])")
     assert loaded == []

@@ -11,7 +11,7 @@ from superpose.analysis.inputs import read_systems
 from superpose.ceilings import as_trials
 from superpose.cli import main
 from superpose.files import DataError
-from superpose.recordings import Recording, match, read
+from superpose.recordings import READERS, Recording, match, read
 from superpose.recordings.axes import roles
 from superpose.recordings.headers import header
 
@@ -50,6 +50,23 @@ WRITERS = {
     ".mat": write_mat,
 }
 LABELLED = [suffix for suffix in WRITERS if suffix != ".npy"]
+
+
+def test_a_reading_inside_another_is_told_nothing_of_it(tmp_path, monkeypatch):
+    for name in "ab":
+        np.save(tmp_path / f"{name}.npy", CUBE)
+    reader, refused = READERS[".npy"], []
+
+    def nested(file, asked):
+        if file.stem == "a":
+            with pytest.raises(DataError, match="has 3 dimensions"):
+                read(tmp_path / "b.npy")
+            refused.append(file)
+        return reader(file, asked)
+
+    monkeypatch.setitem(READERS, ".npy", nested)
+    assert read(tmp_path / "a.npy", axes=AXES).responses.shape == (18, 4)
+    assert refused
 
 
 @pytest.mark.parametrize("suffix", WRITERS)

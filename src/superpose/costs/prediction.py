@@ -155,7 +155,7 @@ def predict(
     """Predict what `superpose.compare` will cost, from sizes alone.
 
     Operations are counted; seconds are those that each step takes on this machine, measured at the systems' widths on
-    little random activity (some hundred milliseconds, once a process and width).
+    little random activity (some tenths of a second up to 128 units, seconds beyond; once a process and width).
 
     Parameters
     ----------

@@ -76,7 +76,7 @@ class Steps:
 
 
 def race(units: int, dtype: str, metrics: tuple[Metric, ...], rounds: int) -> Steps:
-    """Time each step at a width, on this machine, in some hundred milliseconds.
+    """Time each step at a width, on this machine.
 
     In several rounds rows train where they are not scored, which their shares then take in.
     """

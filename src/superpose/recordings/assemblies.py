@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from superpose.arrays.labels import UNITS
 from superpose.files import DataError
-from superpose.recordings.axes import STARTS, TIMES, are_told, role, two_dimensional
+from superpose.recordings.asked import Asked
+from superpose.recordings.axes import STARTS, TIMES, role, two_dimensional
 from superpose.recordings.choice import choose, chosen, listed
 from superpose.recordings.labels import KINDS, LABELS, plain
 
@@ -46,7 +47,7 @@ class Times(NamedTuple):
     refusal: str
 
 
-def picked(file: Path, key: str | None, variables: Mapping[str, Variable]) -> dict[str, Any]:
+def picked(file: Path, asked: Asked, variables: Mapping[str, Variable]) -> dict[str, Any]:
     """Return the variable that a key or its being the only one picks, as (samples, units), and its labels.
 
     Where a file names its axes, those tell samples from units, and labels are the coordinates of samples; else, and
@@ -56,23 +57,23 @@ def picked(file: Path, key: str | None, variables: Mapping[str, Variable]) -> di
     ----------
     file : Path
         For messages.
-    key : str or None
-        The name of a variable, or of a group of variables, as a user gave it.
+    asked : Asked
+        With the name of a variable, or of a group of variables, as a user gave it.
     variables : mapping of Variable
         All that a file has by name, "group/variable".
     """
     sizes = {name: found.ndim for name, found in variables.items()}
-    name = chosen(file, key, sizes)
-    if variables[name].axes and not are_told():
+    name = chosen(file, asked.key, sizes)
+    if variables[name].axes and asked.axes is None:
         return _assembly(file, name, variables)
 
     def numbers(name: str) -> Array:
         variable = variables[name]
         if variable.ndim > 2:
-            two_dimensional(variable, str(file))
+            two_dimensional(variable, str(file), asked.axes)
         return variable.numbers(range(variable.ndim))
 
-    return choose(file, key, sizes, numbers, lambda name: variables[name].labels())
+    return choose(file, asked, sizes, numbers, lambda name: variables[name].labels())
 
 
 def _assembly(file: Path, name: str, variables: Mapping[str, Variable]) -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,18 +25,6 @@ REMEDY = (
     + in_python("axes=('stimuli', 'repeats', 'units').")
     + on_command_line("--axes stimuli,repeats,units.")
 )
-
-_told: ContextVar[tuple[str, ...] | None] = ContextVar("told", default=None)
-
-
-@contextmanager
-def named(axes: Sequence[str] | None) -> Iterator[None]:
-    """Have axes read meanwhile as what they are named, or as before for None."""
-    before = _told.set(_told.get() if axes is None else roles(axes))
-    try:
-        yield
-    finally:
-        _told.reset(before)
 
 
 def roles(axes: Sequence[str]) -> tuple[str, ...]:
@@ -64,11 +50,6 @@ def roles(axes: Sequence[str]) -> tuple[str, ...]:
     return found
 
 
-def are_told() -> bool:
-    """Return whether axes are read as what somebody named them."""
-    return _told.get() is not None
-
-
 def role(axis: str) -> str | None:
     """Return what an axis of a name is, or None for another name."""
     name = str(axis).strip().lower()
@@ -81,21 +62,21 @@ def role(axis: str) -> str | None:
 
 def two_dimensional(array: Any, what: str, axes: Sequence[str] | None = None) -> Any:
     """Return an array, or what has its shape, or raise a DataError if it has not two axes, nor names for more."""
-    if array.ndim == 2 or (array.ndim > 2 and (axes or _told.get())):
+    if array.ndim == 2 or (array.ndim > 2 and axes):
         return array
     raise DataError(
         f"{what} has {array.ndim} dimensions, shape {array.shape}; expected two, (samples, units). {REMEDY}"
     )
 
 
-def may_label(array: Any, column: Any) -> bool:
+def may_label(array: Any, column: Any, axes: Sequence[str] | None) -> bool:
     """Return whether a column can be labels of an array, by its length."""
-    return len(column) in (array.shape[:1] if _told.get() is None and array.ndim == 2 else array.shape)
+    return len(column) in (array.shape[:1] if axes is None and array.ndim == 2 else array.shape)
 
 
-def samples_of(shape: Sequence[int]) -> tuple[int, ...]:
+def samples_of(shape: Sequence[int], axes: Sequence[str] | None) -> tuple[int, ...]:
     """Return how many stimuli and units an array has, by the names of its axes."""
-    of = _of(shape, None, "the array")
+    of = _of(shape, axes, "the array")
     return tuple(shape) if of is None else (shape[of.index("stimuli")], shape[of.index("units")])
 
 
@@ -109,7 +90,7 @@ def samples_by_units(file: Path, columns: Mapping[str, Any], axes: Sequence[str]
     columns : mapping
         `responses` (an array), labels along its axes of stimuli, repeats or both, and `sources`.
     axes : sequence of str, optional
-        Names that the file gives; those that its reader was told come before them.
+        What its axes are called, where anybody says.
     """
     array = columns["responses"]
     of = _of(array.shape, axes, str(file))
@@ -134,9 +115,9 @@ def samples_by_units(file: Path, columns: Mapping[str, Any], axes: Sequence[str]
 
 def _of(shape: Sequence[int], axes: Sequence[str] | None, what: str) -> tuple[str, ...] | None:
     """Return what the axes of an array are, or None where nobody says and it has two."""
-    of = _told.get() or (None if axes is None else roles(axes))
-    if of is None:
+    if axes is None:
         return None
+    of = roles(axes)
     if len(shape) == len(of) - 1:
         # What has no repeats, beside what has.
         of = tuple(axis for axis in of if axis != "repeats")

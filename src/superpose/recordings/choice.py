@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from superpose.files import DataError
+from superpose.recordings.asked import Asked
 from superpose.recordings.axes import may_label
 from superpose.recordings.labels import KINDS, LABELS, plain
 
 
 def choose(
     file: Path,
-    key: str | None,
+    asked: Asked,
     names: Mapping[str, int | None],
     get: Callable[[str], Any],
     label: Callable[[str], Any] | None = None,
@@ -24,14 +25,14 @@ def choose(
     ----------
     file : Path
         For messages.
-    key : str or None
-        The name of an array, or of a group of arrays, as a user gave it.
+    asked : Asked
+        With the name of an array, or of a group of arrays, as a user gave it.
     names : mapping of int or None
         The number of axes of every array by its name, "group/array"; None where it is not known beforehand.
     get, label : callable
         Read the array of a name, as responses or as labels; None is as responses.
     """
-    name = chosen(file, key, names)
+    name = chosen(file, asked.key, names)
     responses = get(name)
     group = name.rpartition("/")[0]
     beside = {_leaf(other).lower(): other for other in names if other != name and other.rpartition("/")[0] == group}
@@ -42,7 +43,7 @@ def choose(
             continue
         column = plain((label or get)(found))
         # An array that was asked for by name may be another than the one that the labels are of.
-        if column.ndim and (key != name or may_label(responses, column)):
+        if column.ndim and (asked.key != name or may_label(responses, column, asked.axes)):
             columns[kind] = column
             columns["sources"][kind] = _leaf(found)
     return columns

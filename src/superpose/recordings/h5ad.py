@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.asked import Asked
 from superpose.recordings.choice import listed
 from superpose.recordings.hdf5 import labels, opened, own, values, whole
 from superpose.recordings.heaps import check_heaps
@@ -31,11 +32,11 @@ class Storage(NamedTuple):
     labels: Callable[[Path, Any], Array]
 
 
-def read_h5ad(file: Path, key: str | None) -> dict[str, Any]:
+def read_h5ad(file: Path, asked: Asked) -> dict[str, Any]:
     """Read X, or the layer or embedding that a key names, and labels from obs."""
     check_heaps(file)
     with opened(file) as source:
-        return read_anndata(file, source, key, Storage(own, values, whole, labels))
+        return read_anndata(file, source, asked.key, Storage(own, values, whole, labels))
 
 
 def is_anndata(group: Any) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.asked import Asked
 from superpose.recordings.assemblies import Variable, picked
 from superpose.recordings.completeness import check_stored
 from superpose.recordings.conventions import ATTRIBUTES, Convert, conversion, default_fill, holds, meanings
@@ -24,12 +25,12 @@ BARE = b"This is a netCDF dimension but not a netCDF variable"
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def read_hdf5(file: Path, key: str | None) -> dict[str, Any]:
+def read_hdf5(file: Path, asked: Asked) -> dict[str, Any]:
     """Read one dataset of a file, and the labels in its group, or along its axes where those have names."""
     with opened(file) as source:
         found = datasets(source)
-        _refuse_pandas(file, key, found)
-        return picked(file, key, {name: variable(file, dataset) for name, dataset in found.items()})
+        _refuse_pandas(file, asked.key, found)
+        return picked(file, asked, {name: variable(file, dataset) for name, dataset in found.items()})
 
 
 def _refuse_pandas(file: Path, key: str | None, found: Mapping[str, Any]) -> None:

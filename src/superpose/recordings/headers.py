@@ -14,13 +14,14 @@ import numpy as np
 from superpose.arrays import is_mapped
 from superpose.files import DataError
 from superpose.recordings import hdf5, zarrs
-from superpose.recordings.axes import named, samples_of
+from superpose.recordings.asked import Asked
+from superpose.recordings.axes import roles, samples_of
 from superpose.recordings.choice import chosen
 from superpose.recordings.columns import columns_of
 from superpose.recordings.numpyfiles import array_header
 from superpose.recordings.reading import existing, read, readable
 from superpose.recordings.recording import Recording
-from superpose.recordings.tables import pandas_index, spelled
+from superpose.recordings.tables import pandas_index
 from superpose.recordings.unpacking import is_large, kept, unfilled
 
 # As safetensors names them.
@@ -67,89 +68,91 @@ def header(
     Header(shape=(5, 3), dtype='float16', mapped=True)
     """
     file, key = existing(path)
-    with spelled(missing), named(axes), readable(file):
-        found = HEADERS.get(file.suffix.lower(), _read_whole)(file, key)
+    asked = Asked(key, None if axes is None else roles(axes), missing)
+    with readable(file):
+        found = HEADERS.get(file.suffix.lower(), _read_whole)(file, asked)
         if len(found.shape) != 2 or 0 in found.shape:
             raise DataError(f"{file} has shape {found.shape}; expected (samples, units), at least one of each.")
         return found
 
 
-def _read_whole(file: Path, key: str | None) -> Header:
-    content = read(file if key is None else f"{file}:{key}")
+def _read_whole(file: Path, asked: Asked) -> Header:
+    path = file if asked.key is None else f"{file}:{asked.key}"
+    content = read(path, axes=asked.axes, missing=asked.missing)
     responses = content.responses if isinstance(content, Recording) else content
     # Without strides, zeros stand for what would be unpacked.
     return Header(responses.shape, str(responses.dtype), is_mapped(responses) or not any(responses.strides))
 
 
-def _read_but_large(file: Path, key: str | None) -> Header:
+def _read_but_large(file: Path, asked: Asked) -> Header:
     with unfilled():
-        return _read_whole(file, key)
+        return _read_whole(file, asked)
 
 
-def _of_npy(file: Path, key: str | None) -> Header:
+def _of_npy(file: Path, asked: Asked) -> Header:
     with open(file, "rb") as stream:
         shape, _, dtype = array_header(stream)
         announced = stream.tell() + math.prod(shape) * dtype.itemsize
     there = os.path.getsize(file)
     if there < announced:
         raise DataError(f"{file} has {there} bytes and announces {announced}; it was cut off: write it again.")
-    return _header(shape, dtype, mapped=True)
+    return _header(shape, dtype, asked, mapped=True)
 
 
-def _of_npz(file: Path, key: str | None) -> Header:
+def _of_npz(file: Path, asked: Asked) -> Header:
     with zipfile.ZipFile(file) as archive:
         names = [name.removesuffix(".npy") for name in archive.namelist()]
-        with archive.open(f"{chosen(file, key, dict.fromkeys(names))}.npy") as stream:
+        with archive.open(f"{chosen(file, asked.key, dict.fromkeys(names))}.npy") as stream:
             shape, _, dtype = array_header(stream)
-        return _header(shape, dtype, mapped=False)
+        return _header(shape, dtype, asked, mapped=False)
 
 
-def _of_hdf5(file: Path, key: str | None) -> Header:
+def _of_hdf5(file: Path, asked: Asked) -> Header:
     with hdf5.opened(file) as source:
         found = hdf5.datasets(source)
-        dataset = found[chosen(file, key, {name: dataset.ndim for name, dataset in found.items()})]
+        dataset = found[chosen(file, asked.key, {name: dataset.ndim for name, dataset in found.items()})]
         if hdf5.is_plain(file, dataset):
-            return _header(dataset.shape, dataset.dtype, mapped=hdf5.in_one_piece(dataset))
-    return _read_but_large(file, key)
+            return _header(dataset.shape, dataset.dtype, asked, mapped=hdf5.in_one_piece(dataset))
+    return _read_but_large(file, asked)
 
 
-def _of_zarr(file: Path, key: str | None) -> Header:
+def _of_zarr(file: Path, asked: Asked) -> Header:
     arrays = zarrs.arrays_of(file)
     if arrays:
-        array = arrays[chosen(file, key, {name: array.ndim for name, array in arrays.items()})]
+        array = arrays[chosen(file, asked.key, {name: array.ndim for name, array in arrays.items()})]
         if zarrs.is_plain(file, array):
-            return _header(array.shape, array.dtype, mapped=False)
-    return _read_but_large(file, key)
+            return _header(array.shape, array.dtype, asked, mapped=False)
+    return _read_but_large(file, asked)
 
 
-def _of_safetensors(file: Path, key: str | None) -> Header:
+def _of_safetensors(file: Path, asked: Asked) -> Header:
     from safetensors import safe_open
 
     with safe_open(file, framework="np") as tensors:
-        part = tensors.get_slice(chosen(file, key, dict.fromkeys(tensors.keys())))
-        return Header(samples_of(part.get_shape()), SAFE_TYPES.get(part.get_dtype(), "float64"), False)
+        part = tensors.get_slice(chosen(file, asked.key, dict.fromkeys(tensors.keys())))
+        return Header(samples_of(part.get_shape(), asked.axes), SAFE_TYPES.get(part.get_dtype(), "float64"), False)
 
 
-def _of_parquet(file: Path, key: str | None) -> Header:
+def _of_parquet(file: Path, asked: Asked) -> Header:
     from pyarrow import parquet
 
     with parquet.ParquetFile(file) as source:
         schema, rows = source.schema_arrow, source.metadata.num_rows
         index, _ = pandas_index(schema.metadata, schema.names, rows)
         of = columns_of(str(file), schema.names, len(schema.names), index.values())
-        return _header((rows, len(of.units)), np.dtype(np.float64), mapped=False)
+        return _header((rows, len(of.units)), np.dtype(np.float64), asked, mapped=False)
 
 
-def _header(shape: tuple[int, ...], dtype: np.dtype[Any], *, mapped: bool) -> Header:
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any], asked: Asked, *, mapped: bool) -> Header:
     """Return the header of numbers that lie in a file as they are, or do not."""
     if dtype.kind not in "fiub":
         raise DataError(f"the responses are of type {dtype}; expected real numbers.")
     # What is converted as it is read is held, unless it is large.
     stays = (mapped and dtype == kept(dtype)) or is_large(shape, kept(dtype))
-    return Header(samples_of(shape), kept(dtype).name, stays)
+    return Header(samples_of(shape, asked.axes), kept(dtype).name, stays)
 
 
-HEADERS: Mapping[str, Callable[[Path, str | None], Header]] = {
+HEADERS: Mapping[str, Callable[[Path, Asked], Header]] = {
     ".npy": _of_npy,
     ".npz": _of_npz,
     ".parquet": _of_parquet,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.asked import Asked
 from superpose.recordings.axes import two_dimensional
 from superpose.recordings.choice import choose
 from superpose.recordings.h5ad import compressed
@@ -32,16 +33,16 @@ REMEDIES = {
 }
 
 
-def read_matlab(file: Path, key: str | None) -> dict[str, Any]:
+def read_matlab(file: Path, asked: Asked) -> dict[str, Any]:
     """Read one variable of a file, (samples, units), and the labels beside it."""
     with open(file, "rb") as source:
         head = source.read(PAGE + len(SIGNATURE))
     # MATLAB writes a field of a struct as struct.field.
-    key = None if key is None else key.replace(".", "/")
-    return (_read_new if SIGNATURE in (head[PAGE:], head[: len(SIGNATURE)]) else _read_old)(file, key)
+    asked = asked if asked.key is None else asked._replace(key=asked.key.replace(".", "/"))
+    return (_read_new if SIGNATURE in (head[PAGE:], head[: len(SIGNATURE)]) else _read_old)(file, asked)
 
 
-def _read_old(file: Path, key: str | None) -> dict[str, Any]:
+def _read_old(file: Path, asked: Asked) -> dict[str, Any]:
     found, others = variables(file)
     axes = {name: _axes(array.shape, "cell" if array.dtype.kind == "U" else "double") for name, array in found.items()}
 
@@ -50,7 +51,7 @@ def _read_old(file: Path, key: str | None) -> dict[str, Any]:
             raise _unread(file, name, others[name])
         return found[name]
 
-    return choose(file, key, axes | dict.fromkeys(others, 1), get, lambda name: _flat(get(name)))
+    return choose(file, asked, axes | dict.fromkeys(others, 1), get, lambda name: _flat(get(name)))
 
 
 def _axes(shape: tuple[int, ...], kind: str) -> int:
@@ -75,12 +76,16 @@ def _flat(array: Array) -> Array:
     return array.reshape(-1) if array.size == max(array.shape, default=1) else array
 
 
-def _read_new(file: Path, key: str | None) -> dict[str, Any]:
+def _read_new(file: Path, asked: Asked) -> dict[str, Any]:
     with opened(file) as source:
         nodes = dict(_nodes(source))
         axes = {name: _axes(_shape(node), _kind(node)) for name, node in nodes.items()}
         return choose(
-            file, key, axes, lambda name: _matrix(file, nodes[name]), lambda name: _label(file, source, nodes[name])
+            file,
+            asked,
+            axes,
+            lambda name: _matrix(file, nodes[name], asked.axes),
+            lambda name: _label(file, source, nodes[name]),
         )
 
 
@@ -119,7 +124,7 @@ def _shape(node: Any) -> tuple[int, ...]:
     return tuple(getattr(node, "shape", (1,)))[::-1]
 
 
-def _matrix(file: Path, node: Any) -> Array:
+def _matrix(file: Path, node: Any, axes: Sequence[str] | None) -> Array:
     kind = _kind(node)
     if kind == "sparse":
         rows, columns = _shape(node)
@@ -129,7 +134,7 @@ def _matrix(file: Path, node: Any) -> Array:
     if kind not in NUMBERS:
         raise _unread(file, node.name, kind)
     if node.ndim > 2:
-        two_dimensional(node, str(file))
+        two_dimensional(node, str(file), axes)
     return values(file, node, range(node.ndim)[::-1])
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from superpose.recordings.asked import Asked
 from superpose.recordings.assemblies import Variable, picked
 from superpose.recordings.conventions import ATTRIBUTES, conversion, default_fill, meanings
 from superpose.recordings.hdf5 import SIGNATURE, datasets, opened, variable
@@ -16,7 +17,7 @@ from superpose.recordings.heaps import check_heaps
 Array = NDArray[Any]
 
 
-def read_netcdf(file: Path, key: str | None) -> dict[str, Any]:
+def read_netcdf(file: Path, asked: Asked) -> dict[str, Any]:
     """Read one variable of a file as (samples, units), and the coordinates of its samples."""
     with open(file, "rb") as stream:
         if stream.read(len(SIGNATURE)) != SIGNATURE:
@@ -24,11 +25,11 @@ def read_netcdf(file: Path, key: str | None) -> dict[str, Any]:
 
             stream.seek(0)
             with netcdf_file(stream, mmap=False) as source:
-                return picked(file, key, {name: _variable(file, found) for name, found in source.variables.items()})
+                return picked(file, asked, {name: _variable(file, found) for name, found in source.variables.items()})
     check_heaps(file)
     with opened(file) as source:
         found = datasets(source)
-        return picked(file, key, {name: _named(name, variable(file, dataset)) for name, dataset in found.items()})
+        return picked(file, asked, {name: _named(name, variable(file, dataset)) for name, dataset in found.items()})
 
 
 def _named(name: str, found: Variable) -> Variable:

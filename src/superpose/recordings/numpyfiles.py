@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError, lines
+from superpose.recordings.asked import Asked
 from superpose.recordings.choice import choose
 from superpose.recordings.labels import written
 from superpose.recordings.unpacking import is_large, kept, report, spread, tiles
@@ -21,7 +22,7 @@ from superpose.store import MANIFEST
 STIMULI = "stimuli.txt"
 
 
-def read_npy(file: Path, key: str | None) -> dict[str, Any]:
+def read_npy(file: Path, asked: Asked) -> dict[str, Any]:
     """Read a .npy, mapped, and the stimuli of its rows from a stimuli.txt beside it."""
     array = np.lib.format.open_memmap(file, mode="r")
     announced, size = array.offset + array.nbytes, file.stat().st_size
@@ -39,7 +40,7 @@ def read_npy(file: Path, key: str | None) -> dict[str, Any]:
     return {"responses": array, "stimuli": stimuli}
 
 
-def read_npz(file: Path, key: str | None) -> dict[str, Any]:
+def read_npz(file: Path, asked: Asked) -> dict[str, Any]:
     """Read one array of a .npz, and the labels beside it."""
     # Opened here, because numpy leaves the file of a broken archive open.
     with open(file, "rb") as source:
@@ -47,7 +48,7 @@ def read_npz(file: Path, key: str | None) -> dict[str, Any]:
             raise DataError(f"{file} is not a zip archive, as a .npz file is; write it with numpy.savez.")
         source.seek(0)
         with np.load(source, allow_pickle=False) as archive:
-            return choose(file, key, dict.fromkeys(archive.files), partial(_member, file, archive))
+            return choose(file, asked, dict.fromkeys(archive.files), partial(_member, file, archive))
 
 
 def array_header(stream: Any) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:

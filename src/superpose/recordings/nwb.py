@@ -6,7 +6,7 @@ and needs the extensions that the file was written with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.asked import Asked
 from superpose.recordings.axes import two_dimensional
 from superpose.recordings.choice import listed
 from superpose.recordings.hdf5 import datasets, labels, opened, values, whole
@@ -28,23 +29,23 @@ Array = NDArray[Any]
 ROUNDING = 1e-6
 
 
-def read_nwb(file: Path, key: str | None) -> dict[str, Any]:
+def read_nwb(file: Path, asked: Asked) -> dict[str, Any]:
     """Read spike counts, (intervals, units), with the labels of a table of intervals, or one dataset."""
     with opened(file) as source:
         found = datasets(source)
         matrices = {name: dataset for name, dataset in found.items() if dataset.ndim > 1}
-        for name in (key, f"{key}/data"):
+        for name in (asked.key, f"{asked.key}/data"):
             if name in matrices:
-                return {"responses": _series(file, found, name)}
-        table, column = _table(file, key, found, list(matrices))
+                return {"responses": _series(file, found, name, asked.axes)}
+        table, column = _table(file, asked.key, found, list(matrices))
         return {"responses": _counts(file, found, table), **_labels(file, found, table, column)}
 
 
-def _series(file: Path, found: Mapping[str, Any], name: str) -> Array:
+def _series(file: Path, found: Mapping[str, Any], name: str, axes: Sequence[str] | None) -> Array:
     """Return a matrix in the units that it says: times its conversion, and that of each channel, plus its offset."""
     dataset = found[name]
     check_heaps(file)
-    stored = two_dimensional(values(file, dataset), str(file))
+    stored = two_dimensional(values(file, dataset), str(file), axes)
     scale, offset = np.asarray(dataset.attrs.get("conversion", 1.0)), np.asarray(dataset.attrs.get("offset", 0.0))
     channels = f"{name.rpartition('/')[0]}/channel_conversion"
     if channels in found:

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from superpose.arrays import as_responses
 from superpose.arrays.tensors import as_array
 from superpose.files import DataError
-from superpose.recordings.axes import named, samples_by_units, two_dimensional
+from superpose.recordings.asked import Asked
+from superpose.recordings.axes import roles, samples_by_units, two_dimensional
 from superpose.recordings.h5ad import read_h5ad
 from superpose.recordings.hdf5 import read_hdf5
 from superpose.recordings.matlab import read_matlab
@@ -23,12 +24,12 @@ from superpose.recordings.netcdf import read_netcdf
 from superpose.recordings.numpyfiles import read_npy, read_npz
 from superpose.recordings.nwb import read_nwb
 from superpose.recordings.recording import Recording
-from superpose.recordings.tables import read_csv, read_parquet, read_tsv, spelled
+from superpose.recordings.tables import read_csv, read_parquet, read_tsv
 from superpose.recordings.tensors import read_safetensors
 from superpose.recordings.unpacking import Progress, kept, told, unpacked
 from superpose.recordings.zarrs import read_zarr
 
-READERS: Mapping[str, Callable[[Path, str | None], dict[str, Any]]] = {
+READERS: Mapping[str, Callable[[Path, Asked], dict[str, Any]]] = {
     ".npy": read_npy,
     ".npz": read_npz,
     ".csv": read_csv,
@@ -169,14 +170,15 @@ def _columns(
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Give a file and what its reader found in it; what goes wrong meanwhile is said of the file."""
     file, key = existing(path)
-    with told(progress), spelled(missing), named(axes), readable(file):
-        columns = READERS[file.suffix.lower()](file, key)
+    asked = Asked(key, None if axes is None else roles(axes), missing)
+    with told(progress), readable(file):
+        columns = READERS[file.suffix.lower()](file, asked)
         columns["responses"] = as_responses(_kept(file, columns["responses"]), str(file))
-        yield file, columns
+        yield file, {**columns, "axes": asked.axes}
 
 
 def _recording(file: Path, columns: dict[str, Any]) -> NDArray[Any] | Recording:
-    columns = samples_by_units(file, columns, columns.pop("axes", None))
+    columns = samples_by_units(file, columns, columns.pop("axes"))
     responses = two_dimensional(columns.pop("responses"), str(file))
     sources = columns.pop("sources", {})
     if not columns:

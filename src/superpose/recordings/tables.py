@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,25 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError, check_utf8
+from superpose.recordings.asked import Asked
 from superpose.recordings.choice import listed
 from superpose.recordings.columns import Level, check_no_counter, columns_of, index_stimuli, title_of
-from superpose.recordings.labels import KINDS, MISSING, plain, written
+from superpose.recordings.labels import KINDS, plain, written
 from superpose.recordings.unpacking import at_once, filled, is_large, report
 
-_missing: ContextVar[Collection[str]] = ContextVar("missing", default=MISSING)
 
-
-@contextmanager
-def spelled(missing: Collection[str] | None) -> Iterator[None]:
-    """Have files of text read meanwhile with these spellings of a missing label, or as before for None."""
-    before = _missing.set(_missing.get() if missing is None else missing)
-    try:
-        yield
-    finally:
-        _missing.reset(before)
-
-
-def read_csv(file: Path, key: str | None, delimiter: str = ",") -> dict[str, Any]:
+def read_csv(file: Path, asked: Asked, delimiter: str = ",") -> dict[str, Any]:
     """Read a table of text, its labels as they are written."""
     from pyarrow import csv as arrow
     from pyarrow import string
@@ -58,15 +46,15 @@ def read_csv(file: Path, key: str | None, delimiter: str = ",") -> dict[str, Any
             column_types={titles[i]: string() for i in (*of.labels.values(), *of.levels)}
         ),
     )
-    return _parted(file, titles, {}, table.num_columns, table.num_rows, [table], _written)
+    return _parted(file, titles, {}, table.num_columns, table.num_rows, [table], partial(_written, asked.missing))
 
 
-def read_tsv(file: Path, key: str | None) -> dict[str, Any]:
+def read_tsv(file: Path, asked: Asked) -> dict[str, Any]:
     """Read a table of text between tabs."""
-    return read_csv(file, key, delimiter="\t")
+    return read_csv(file, asked, delimiter="\t")
 
 
-def read_parquet(file: Path, key: str | None) -> dict[str, Any]:
+def read_parquet(file: Path, asked: Asked) -> dict[str, Any]:
     """Read a table of columns."""
     from pyarrow import Table, parquet
 
@@ -179,8 +167,8 @@ def _parted(
     return {"responses": responses, **labels, "sources": sources}
 
 
-def _written(name: str, column: list[Any]) -> NDArray[Any]:
-    return written((cell for part in column for cell in part.to_pylist()), _missing.get(), name)
+def _written(missing: Collection[str] | None, name: str, column: list[Any]) -> NDArray[Any]:
+    return written((cell for part in column for cell in part.to_pylist()), missing, name)
 
 
 def _stored(name: str, column: list[Any]) -> NDArray[Any]:

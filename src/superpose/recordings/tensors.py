@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 from superpose.arrays.tensors import to_numpy
+from superpose.recordings.asked import Asked
 from superpose.recordings.choice import choose
 
 
-def read_safetensors(file: Path, key: str | None) -> dict[str, Any]:
+def read_safetensors(file: Path, asked: Asked) -> dict[str, Any]:
     """Read one tensor of a file, and the labels beside it."""
     from safetensors import safe_open
 
     with safe_open(file, framework="numpy") as tensors:
         axes = {name: len(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118
-        return choose(file, key, axes, lambda name: _tensor(file, tensors, name))
+        return choose(file, asked, axes, lambda name: _tensor(file, tensors, name))
 
 
 def _tensor(file: Path, tensors: Any, name: str) -> Any:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.files import DataError
+from superpose.recordings.asked import Asked
 from superpose.recordings.assemblies import Variable, picked
 from superpose.recordings.blosc import check_blosc, chunks_of
 from superpose.recordings.completeness import check_stored
@@ -35,12 +36,12 @@ CODECS = {
 METADATA = {"zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata"}
 
 
-def read_zarr(file: Path, key: str | None) -> dict[str, Any]:
+def read_zarr(file: Path, asked: Asked) -> dict[str, Any]:
     """Read one array of a store, and the labels in its group, or along its axes where those have names."""
     node = _root(file)
     if is_anndata(node):
-        return read_anndata(file, node, key, Storage(_children, _matrix, _whole, _labels))
-    return picked(file, key, {name: _variable(file, array) for name, array in _arrays(file, node).items()})
+        return read_anndata(file, node, asked.key, Storage(_children, _matrix, _whole, _labels))
+    return picked(file, asked, {name: _variable(file, array) for name, array in _arrays(file, node).items()})
 
 
 def arrays_of(file: Path) -> dict[str, Any]:
