@@ -60,14 +60,10 @@ def banded_ridge(
         Predictors that saw the same samples.
     y : array or tensor, (samples, units_y)
         Targets.
-    cv, test
+    cv
         As in `ridge`.
-    score : {"r", "r2"}
-        Correlation of predictions and targets, or the share of variance explained.
-    average : {"pooled", "units"} or None
-        Over all entries of y at once, as the mean over units of y, or a score a unit.
-    seed : int
-        Seed of the folds.
+    test, score, average, seed
+        As in `regression`.
 
     Returns
     -------
@@ -174,7 +170,7 @@ class _Search:
             left_outs = [left_out for left_out, _ in self.uses[rest]]
             assert weighed is not None
             for left_out, errors in zip(left_outs, errors_left_out(weighed, rest, left_outs, self.grid), strict=True):
-                self.known[levels, rest, left_out] = errors[0]
+                self.known[levels, rest, left_out] = errors
         total = np.sum([self.known[levels, *case] for case in cases], axis=0)
         best = int(np.argmin(total))
         return float(total[best]), float(self.grid[best])

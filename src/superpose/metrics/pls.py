@@ -57,20 +57,10 @@ def pls(
 
     Parameters
     ----------
-    x : array or tensor, (…, samples, units_x)
-        Predictors.
-    y : array or tensor, (…, samples, units_y)
-        Targets.
+    x, y, cv, test, score, average, seed
+        As in `regression`.
     components : int or "chosen"
         How many directions.
-    cv, test
-        As in `regression`.
-    score : {"r", "r2"}
-        Correlation of predictions and targets, or the share of variance explained.
-    average : {"pooled", "units"} or None
-        Over all entries of y at once, as the mean over units of y, or a score a unit.
-    seed : int
-        Seed of the folds.
 
     Returns
     -------

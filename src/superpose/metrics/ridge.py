@@ -74,23 +74,13 @@ def ridge(
 
     Parameters
     ----------
-    x : array or tensor, (…, samples, units_x)
-        Predictors.
-    y : array or tensor, (…, samples, units_y)
-        Targets.
+    x, y, test, score, average, seed
+        As in `regression`.
     cv : int or integer array (samples,)
         At least three folds, as in `regression`.
-    test
-        As in `regression`.
     penalty : {"pair", "unit"}
         One penalty for all units of y, or one for each, chosen by its own error: for units of different noise levels.
         Products run in float64 then.
-    score : {"r", "r2"}
-        Correlation of predictions and targets, or the share of variance explained.
-    average : {"pooled", "units"} or None
-        Pooled over all entries of y, averaged over units of y, or one score per unit.
-    seed : int
-        Seed of the folds.
 
     Returns
     -------
@@ -166,7 +156,7 @@ def _choices(moments: Moments, plan: Plan, fractions: Array) -> dict[tuple[int, 
     """Return what is chosen for each set of training folds: what is left without two folds serves two rounds."""
     # Sums in float32 may overflow, which then leaves the choice to float64.
     with np.errstate(over="ignore", invalid="ignore"):
-        found = by_training(plan, lambda rest, left_outs: errors_left_out(moments, rest, left_outs, fractions))
+        found = by_training(plan, lambda rest, left_outs: errors_and_rounding(moments, rest, left_outs, fractions))
     return {training: _best(np.stack(errors), fractions) for training, errors in found.items()}
 
 
@@ -182,29 +172,50 @@ def _best(errors: Array, fractions: Array) -> Choice:
 
 
 def errors_left_out(moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], fractions: Array) -> list[Array]:
-    """Return the squared error on each of some folds of weights from others, its rounding, and y²: (3, penalties, …).
+    """Return the squared error on each of some folds of weights from others, (penalties, …)."""
+    s = spectrum_of(moments.x, rest)
+    fit = trained(moments, s)
+    d = s.shrinkage(_penalties(s, fractions))
+    return [error for error, _ in _errors(moments, s, fit, d, left_outs)]
+
+
+def errors_and_rounding(
+    moments: Moments, rest: tuple[int, ...], left_outs: Sequence[int], fractions: Array
+) -> list[Array]:
+    """Return the same with its rounding, and y²: (3, penalties, …).
 
     Rounding of X'X and X'Y by parts ε moves the error by ε (√s |W| + |y|)², with s the largest eigenvalue.
     """
-    kind = moments.x.precision
     s = spectrum_of(moments.x, rest)
     fit = trained(moments, s)
-    penalties = fractions.reshape(-1, *(1,) * np.ndim(s.unit)) * np.ones_like(s.unit)
+    penalties = _penalties(s, fractions)
     d = s.shrinkage(penalties)
-    eps, largest = np.finfo(kind).eps, s.values.max(-1)
+    eps, largest = np.finfo(moments.x.precision).eps, s.values.max(-1)
     length = largest * np.einsum("p...i,...i->p...", d**2, np.square(fit).sum(-1))
     # Of directions that small no digit is left.
     lost = LOST * eps * largest > s.least + penalties * s.unit
     # Several permutations have one spectrum.
     lost = lost.reshape(*lost.shape, *(1,) * (length.ndim - lost.ndim))
     found = []
-    for one in left_out_errors(moments, s, fit, left_outs):
-        within = np.moveaxis(np.moveaxis(d, 0, -2).astype(kind) @ one.square, -2, 0)
-        fitted = np.einsum("p...i,...i->p...", d, one.linear)
-        error = one.target - 2 * fitted + np.einsum("p...i,p...i->p...", within, d)
-        rounding = np.where(lost, np.inf, eps * (np.sqrt(length) + np.sqrt(one.target)) ** 2)
-        found.append(np.stack([error, rounding, np.broadcast_to(one.target, error.shape)]))
+    for error, target in _errors(moments, s, fit, d, left_outs):
+        rounding = np.where(lost, np.inf, eps * (np.sqrt(length) + np.sqrt(target)) ** 2)
+        found.append(np.stack([error, rounding, np.broadcast_to(target, error.shape)]))
     return found
+
+
+def _penalties(s: Spectrum, fractions: Array) -> Array:
+    """Return the fractions, each for every repeat, (penalties, …)."""
+    return fractions.reshape(-1, *(1,) * np.ndim(s.unit)) * np.ones_like(s.unit)
+
+
+def _errors(
+    moments: Moments, s: Spectrum, fit: Array, d: Array, left_outs: Sequence[int]
+) -> Iterator[tuple[Array, Array]]:
+    """Yield the squared error on each fold, (penalties, …), and y², of a fit that is shrunk by d in each direction."""
+    for one in left_out_errors(moments, s, fit, left_outs):
+        within = np.moveaxis(np.moveaxis(d, 0, -2).astype(moments.x.precision) @ one.square, -2, 0)
+        fitted = np.einsum("p...i,...i->p...", d, one.linear)
+        yield one.target - 2 * fitted + np.einsum("p...i,p...i->p...", within, d), one.target
 
 
 def permuted_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> RegressionSums:

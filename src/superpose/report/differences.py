@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -146,16 +146,15 @@ def contrast_picture(table: pd.DataFrame) -> Figure:
     'RSA: difference'
     """
     pairs = [(str(a), str(b)) for (a, b), _ in _grouped(table, ["system_a", "system_b"])]
-    figure, panels = _panels(table, [f"{shorten(a)}\n− {shorten(b)}" for a, b in pairs])
-    for axes, (metric, rows) in panels:
-        axes.set_xlabel(f"{metric_title(metric)}: difference", fontsize=7)
-        for row in _rows(rows):
-            y = pairs.index((row.system_a, row.system_b))
-            significant = row.p_adjusted <= LEVEL
-            scores = f"{_short(row.score_a)} − {_short(row.score_b)}"
-            _point(axes, y, row.difference, row, ALONE, full=significant, words=scores)
-    _title(figure, f"Closer to {_target(table)}: difference of two scores (filled: p ≤ {LEVEL:g})")
-    return figure
+
+    def marked(row: Any) -> Mark:
+        scores = f"{_short(row.score_a)} − {_short(row.score_b)}"
+        place = pairs.index((row.system_a, row.system_b))
+        return Mark(place, row.difference, ALONE, full=row.p_adjusted <= LEVEL, words=scores)
+
+    names = [f"{shorten(a)}\n− {shorten(b)}" for a, b in pairs]
+    title = f"Closer to {{}}: difference of two scores (filled: p ≤ {LEVEL:g})"
+    return _picture(table, names, marked, title, label="{}: difference")
 
 
 def partition_picture(table: pd.DataFrame) -> Figure:
@@ -184,25 +183,44 @@ def partition_picture(table: pd.DataFrame) -> Figure:
     ['a', 'b', 'a + b']
     """
     parts = list(dict.fromkeys(map(str, table.part)))
-    figure, panels = _panels(table, [shorten(part, 28) for part in parts])
     names = [part.removesuffix(BEYOND_THE_REST) for part in parts if part.endswith(BEYOND_THE_REST)]
     colours = {part: BEYOND if part.endswith(BEYOND_THE_REST) else TOGETHER for part in parts}
     colours |= dict.fromkeys(names, ALONE) | {"shared": SHARED}
+
+    def marked(row: Any) -> Mark:
+        full = (row.p_adjusted if row.part.endswith(BEYOND_THE_REST) else row.p) <= LEVEL
+        return Mark(parts.index(row.part), row.score, colours[row.part], full=full, words=_short(row.score))
+
+    title = f"What explains {{}} (filled: p ≤ {LEVEL:g})"
+    return _picture(table, [shorten(part, 28) for part in parts], marked, title)
+
+
+class Mark(NamedTuple):
+    """How a row of a table stands in its panel: beside which name, at what value, in which colour, with which words."""
+
+    place: int
+    value: float
+    colour: str
+    full: bool
+    words: str
+
+
+def _picture(
+    table: pd.DataFrame, names: Sequence[str], marked: Callable[[Any], Mark], title: str, label: str = "{}"
+) -> Figure:
+    """Return a figure with a panel a metric, and in it a mark a row beside its name; a title about the target."""
+    figure, panels = _panels(table, names)
     for axes, (metric, rows) in panels:
-        axes.set_xlabel(metric_title(metric), fontsize=7)
+        axes.set_xlabel(label.format(metric_title(metric)), fontsize=7)
         for row in _rows(rows):
-            full = (row.p_adjusted if row.part.endswith(BEYOND_THE_REST) else row.p) <= LEVEL
-            _point(axes, parts.index(row.part), row.score, row, colours[row.part], full=full, words=_short(row.score))
-    _title(figure, f"What explains {_target(table)} (filled: p ≤ {LEVEL:g})")
+            _draw(axes, marked(row), row.low, row.high)
+    words = title.format(_target(table))
+    figure.text(0.02, 1 - 0.06 / figure.get_figheight(), words, fontsize=7.5, va="top", parse_math=False)
     return figure
 
 
 def _target(table: pd.DataFrame) -> str:
     return shorten(str(table.target.iloc[0]))
-
-
-def _title(figure: Figure, words: str) -> None:
-    figure.text(0.02, 1 - 0.06 / figure.get_figheight(), words, fontsize=7.5, va="top", parse_math=False)
 
 
 def _panels(table: pd.DataFrame, names: Sequence[str]) -> tuple[Figure, list[tuple[Axes, tuple[str, pd.DataFrame]]]]:
@@ -233,12 +251,13 @@ def _panels(table: pd.DataFrame, names: Sequence[str]) -> tuple[Figure, list[tup
     return figure, list(zip(grid[0], metrics, strict=True))
 
 
-def _point(axes: Axes, y: int, value: float, row: Any, colour: str, *, full: bool, words: str) -> None:
+def _draw(axes: Axes, mark: Mark, low: float, high: float) -> None:
     """Draw one value with its interval and some words above it, or say that there is none."""
+    y, value, colour, full, words = mark
     if not np.isfinite(value):
         axes.text(0.02, y, "n/a", color=colour, fontsize=5.5, va="center", transform=axes.get_yaxis_transform())
         return
-    axes.plot([row.low, row.high], [y, y], color=colour, lw=1.2)
+    axes.plot([low, high], [y, y], color=colour, lw=1.2)
     axes.plot(value, y, "o", color=colour, markersize=4, markerfacecolor=colour if full else "white", mew=0.8)
     axes.annotate(words, (value, y), (0, 3.5), textcoords="offset points", ha="center", fontsize=5.5, color="#444444")
 

@@ -6,8 +6,6 @@ latents are avoided: ⟨AᵀA, BᵀB⟩ is computed as ‖ABᵀ‖², units × u
 """
 
 from superpose.theory.expected import (
-    critical_units,
-    deflation,
     expected_cka,
     expected_cka_coloured,
     expected_cka_orthonormal,
@@ -15,10 +13,7 @@ from superpose.theory.expected import (
     expected_regression,
     expected_regression_coloured,
     inversion_overlap,
-    latent_cka,
-    latent_participation,
     overlap_ratio,
-    participation_ratio,
 )
 from superpose.theory.finite import adjusted_r2, finite_sample_cka, held_out_r2, in_sample_r2
 from superpose.theory.latents import (
@@ -28,6 +23,7 @@ from superpose.theory.latents import (
     latent_mean,
     latent_moments,
 )
+from superpose.theory.participation import deflation, latent_cka, latent_participation, participation_ratio
 from superpose.theory.projections import (
     cka,
     cka_uncentred,
@@ -39,6 +35,7 @@ from superpose.theory.projections import (
     rsa_uncentred,
     weights,
 )
+from superpose.theory.recovery import critical_units
 
 __all__ = [
     "LatentMoments",

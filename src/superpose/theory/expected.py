@@ -1,4 +1,4 @@
-"""Alignment to expect of random projections, and what it says about latents."""
+"""Alignment to expect of random projections."""
 
 from __future__ import annotations
 
@@ -12,77 +12,9 @@ from scipy import optimize, special
 
 from superpose.arrays import choose, like_input
 from superpose.files import DataError
-from superpose.theory.algebra import Array, above, as_covariance, at_least, norm2, trace
+from superpose.theory.algebra import Array, as_covariance, at_least
+from superpose.theory.participation import deflation, participation_ratio
 from superpose.theory.projections import SCORES
-
-
-@like_input
-def participation_ratio(covariance: ArrayLike, sigma: ArrayLike = 0.0) -> Any:
-    """Return the number of dimensions that a covariance spreads over: (tr S)² / ‖S‖².
-
-    n for n white latents, 1 for a single direction. Independent noise of variance σ² in every unit raises it
-    to (tr S + σ²)² / ‖S‖², as far as the expected similarity of random projections goes: it adds σ² to what
-    each unit varies, and nothing to what units share.
-
-    Parameters
-    ----------
-    covariance : array-like, (…, latents, latents)
-    sigma : float or array
-        Standard deviation of the noise of a unit.
-
-    Returns
-    -------
-    float or array, (…)
-
-    Raises
-    ------
-    DataError
-        If `covariance` is not square and symmetric, not finite, or zero; or `sigma` is negative.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from superpose import theory
-    >>> float(theory.participation_ratio(np.eye(5)))
-    5.0
-    """
-    s = as_covariance(covariance, None)
-    return (trace(s) + np.square(at_least("sigma", sigma, 0))) ** 2 / norm2(s)
-
-
-@like_input
-def deflation(units_a: ArrayLike, units_b: ArrayLike, participation_a: ArrayLike, participation_b: ArrayLike) -> Any:
-    """Return the factor by which random projections lower the alignment of the latents they mix.
-
-    √(m_a m_b / ((m_a + 1 + PR_a)(m_b + 1 + PR_b))), with PR the participation ratios of the latents of each
-    system: the ratio of the expectations of Section 3.1, for independent Gaussian projections of latents of
-    any covariance. Raw alignment is expected to be this times the CKA of the latents themselves. It is low by
-    up to .04 for participation ratios near 5, where the ratio of expectations is a rougher guide.
-
-    Parameters
-    ----------
-    units_a, units_b : number or array
-    participation_a, participation_b : number or array
-        `participation_ratio` of the latents.
-
-    Returns
-    -------
-    float or array
-
-    Raises
-    ------
-    DataError
-        If a unit count is under 1 or a participation ratio is not positive.
-
-    Examples
-    --------
-    >>> from superpose import theory
-    >>> round(float(theory.deflation(8, 8, 64, 64)), 4)
-    0.1096
-    """
-    m_a, m_b = at_least("units_a", units_a, 1), at_least("units_b", units_b, 1)
-    p_a, p_b = above("participation_a", participation_a, 0), above("participation_b", participation_b, 0)
-    return np.sqrt(m_a / (m_a + 1 + p_a) * m_b / (m_b + 1 + p_b))
 
 
 @like_input
@@ -339,91 +271,6 @@ def expected_regression_coloured(
 
 
 @like_input
-def latent_cka(
-    raw: ArrayLike,
-    units_a: ArrayLike,
-    units_b: ArrayLike,
-    participation_a: ArrayLike,
-    participation_b: ArrayLike,
-) -> Any:
-    """Return the CKA of latents that a raw CKA points to if projections are random: raw / deflation.
-
-    The expectation of Section 3.1 inverted. It assumes independent Gaussian projections; for trained networks
-    it is a reference line and not a correction. Values over 1 say that the assumption fails, or that the
-    estimate is noisy.
-
-    Parameters
-    ----------
-    raw : number or array
-        Debiased CKA, or RSA, of the activity.
-    units_a, units_b : number or array
-    participation_a, participation_b : number or array
-        Participation ratios of the latents, not of the activity: `participation_ratio` of their covariance,
-        or `latent_participation` of the activity.
-
-    Returns
-    -------
-    float or array
-
-    Raises
-    ------
-    DataError
-        As in `deflation`.
-
-    Examples
-    --------
-    >>> from superpose import theory
-    >>> raw = theory.expected_cka(16, 24, 64, overlap=0.5)
-    >>> round(float(theory.latent_cka(raw, 16, 24, 64, 64)), 6)
-    0.5
-    """
-    return np.asarray(raw, dtype=np.float64) / deflation(units_a, units_b, participation_a, participation_b)
-
-
-@like_input
-def latent_participation(units: ArrayLike, activity_participation: ArrayLike) -> Any:
-    """Return the participation ratio of latents from that of their activity under a random projection.
-
-    PR = ((m + 1) PR_y − 2) / (m − PR_y), from E ‖C‖² = m ‖S‖² (m + 1 + PR) and E (tr C)² = (m tr S)² + 2m ‖S‖²
-    for a Gaussian projection (Section 3.1). Where m is far below PR, activity fills all m dimensions and says
-    nothing about how many latents there are: that is refused. Below about 32 units the ratio of expectations is rough:
-    for latents of few effective dimensions PR comes out too high.
-
-    Parameters
-    ----------
-    units : number or array
-        Units m of the system.
-    activity_participation : number or array
-        Participation ratio PR_y of the activity's covariance, estimated without bias.
-
-    Returns
-    -------
-    float or array
-
-    Raises
-    ------
-    DataError
-        If a value is under 1, or m / PR_y − 1 is under 0.05.
-
-    Examples
-    --------
-    >>> from superpose import theory
-    >>> round(float(theory.latent_participation(16, (16 * 64 + 2) / 81)), 6)
-    64.0
-    """
-    m = at_least("units", units, 1)
-    ratio = at_least("activity_participation", activity_participation, 1)
-    room = m / ratio - 1
-    if np.any(room < 0.05):
-        raise DataError(
-            f"units / activity_participation - 1 is {np.min(room):.3g}; expected at least 0.05. The "
-            "activity fills its units, so it does not tell how many latents there are: record more units, or give the "
-            "participation ratio of the latents."
-        )
-    return (m + 1 - 2 / ratio) / room
-
-
-@like_input
 def overlap_ratio(shared: ArrayLike, features_a: ArrayLike, features_b: ArrayLike) -> Any:
     """Return the overlap ratio ρ = n_s / √(n_a n_b), Eq. (39); it is the CKA of white latents.
 
@@ -493,40 +340,6 @@ def inversion_overlap(units: ArrayLike, rival_units: ArrayLike, latents: int, *,
     """
     rival = expected_cka(rival_units, 1, latents, kurtosis=kurtosis)
     return rival / expected_cka(units, 1, latents, kurtosis=kurtosis)
-
-
-@like_input
-def critical_units(latents: ArrayLike, active: ArrayLike) -> Any:
-    """Return the units that compressed sensing asks for: m* = k log(n/k), Eq. (38), natural logarithm.
-
-    An order of magnitude, without its constant: recovery of 95 % takes about three times as many.
-
-    Parameters
-    ----------
-    latents : number or array
-        Latents n.
-    active : number or array
-        Non-zero latents a sample, k.
-
-    Returns
-    -------
-    float or array
-
-    Raises
-    ------
-    DataError
-        If a count is under 1, or `active` exceeds `latents`.
-
-    Examples
-    --------
-    >>> from superpose import theory
-    >>> round(float(theory.critical_units(64, 4)), 2)
-    11.09
-    """
-    n, k = at_least("latents", latents, 1), at_least("active", active, 1)
-    if np.any(k > n):
-        raise DataError(f"active is {active!r} with {latents!r} latents; expected active ≤ latents.")
-    return k * np.log(n / k)
 
 
 def _expected_r2(m: Any, n_a: int, n_b: int, shared: Any) -> Any:
