@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from superpose.analysis.found import Analysis
-from superpose.files import whole
-from superpose.running.folders import RECORD
+from superpose.running.folders import renew, write_record, write_tables
 from superpose.running.provenance import threads, versions
 
 if TYPE_CHECKING:
@@ -49,19 +47,14 @@ def write(
     from superpose.report import write as write_page
     from superpose.report.plots import save
 
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / RECORD).unlink(missing_ok=True)
+    renew(folder)
     provenance = {**record, "versions": versions(), "threads": threads()}
     tables = {"alignment": analysis.table}
     pictures = {"alignment": analysis.plot()}
     if analysis.content is not None:
         tables |= {"content": analysis.content.table, "features": analysis.content.features}
         pictures |= {"content": analysis.content.plot()}
-    for name, table in tables.items():
-        with whole(folder / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
-        with whole(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
+    write_tables(folder, tables)
     for name, figure in pictures.items():
         save(figure, folder / name)
     parts = replace(analysis, settings={**analysis.settings, **provenance}).reported
@@ -75,5 +68,4 @@ def write(
         "sentences": analysis.sentences,
         "warnings": list(analysis.warnings),
     }
-    with whole(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    write_record(folder, content)

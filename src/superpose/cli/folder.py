@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from superpose.files import whole
-from superpose.running.folders import RECORD
+from superpose.running import folders
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,14 +42,8 @@ def write_tables(
     from superpose.report.plots import save
     from superpose.running.provenance import threads, versions
 
-    folder.mkdir(parents=True, exist_ok=True)
-    # An older run's record is removed first, so that none is ever beside another table.
-    (folder / RECORD).unlink(missing_ok=True)
-    for name, table in tables.items():
-        with whole(folder / f"{name}.parquet") as temporary:
-            table.to_parquet(temporary, index=False)
-        with whole(folder / f"{name}.csv") as temporary:
-            table.to_csv(temporary, index=False)
+    folders.renew(folder)
+    folders.write_tables(folder, tables)
     save(picture, folder / next(iter(tables)))
     content = {**record, "versions": versions(), "threads": threads()}
     if page is not None:
@@ -59,5 +51,4 @@ def write_tables(
         settings = {name: value for name, value in content.items() if name not in ("sentences", "notes", "warnings")}
         settings = {**settings.pop("settings"), **settings}
         write(folder / "report.html", warnings=record["warnings"], settings=settings, beside=beside, **page)
-    with whole(folder / RECORD) as temporary:
-        temporary.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")
+    folders.write_record(folder, content)

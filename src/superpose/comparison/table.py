@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from superpose.comparison.design import Design, planned_for, silent
-from superpose.comparison.nulls import null_distributions
+from superpose.comparison.nulls import Null, null_distributions
 from superpose.comparison.pairs import Way
 from superpose.comparison.responses import Responses
 from superpose.comparison.room import check_room
@@ -144,10 +144,8 @@ def scored(
         rows[part.pair] |= score_rows(part, design)
         if not apart:
             nulls[part.pair] |= null_distributions(part, design)
-    if apart:
-        among = design.exchanged
-        for part in over_pairs(responses.of(design.exchange.kept), couples, planned_for(metrics, among), among):
-            nulls[part.pair] |= null_distributions(part, among)
+    for pair, some in nulls_apart(responses, couples, metrics, design) if apart else ():
+        nulls[pair] |= some
     return {
         pair: [
             joined(metric, rows[pair][metric.name, way], nulls[pair].get((metric.name, way)), design)
@@ -156,3 +154,12 @@ def scored(
         ]
         for pair in couples
     }
+
+
+def nulls_apart(
+    responses: Responses, couples: Sequence[Couple], metrics: Sequence[Metric], design: Design
+) -> Iterator[tuple[Couple, dict[Way, Null]]]:
+    """Yield what permutations make of pairs where only some of the rows may be exchanged: from those alone."""
+    among = design.exchanged
+    for part in over_pairs(responses.of(design.exchange.kept), couples, planned_for(metrics, among), among):
+        yield part.pair, null_distributions(part, among)

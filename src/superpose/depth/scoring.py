@@ -14,6 +14,7 @@ from superpose.comparison.nulls import Null, null_distributions
 from superpose.comparison.pairs import Way, sums_of
 from superpose.comparison.room import check_room
 from superpose.comparison.scores import joined, score_rows
+from superpose.comparison.table import nulls_apart
 from superpose.metrics import Metric, PredictiveMetric
 from superpose.metrics.prediction import FINISH
 from superpose.moments.wide import is_wide
@@ -67,10 +68,8 @@ def scored(
             parts[part.pair][metric.name] = rows[metric.name, 0], outcome
         if not apart:
             nulls[part.pair] |= null_distributions(part, design)
-    if apart:
-        among = design.exchanged
-        for part in over_pairs(responses.of(design.exchange.kept), couples, planned_for(metrics, among), among):
-            nulls[part.pair] |= null_distributions(part, among)
+    for pair, some in nulls_apart(responses, couples, metrics, design) if apart else ():
+        nulls[pair] |= some
     found: dict[Couple, dict[str, Scored]] = {couple: {} for couple in couples}
     for couple in couples:
         for metric in planned:

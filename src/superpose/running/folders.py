@@ -1,11 +1,17 @@
-"""Folders of results: where a run may be written, and the record that makes a folder one."""
+"""Folders of results: where a run may be written, its tables, and the record that makes a folder one."""
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from superpose.files import DataError
+from superpose.files import DataError, whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 RECORD = "run.json"
 
@@ -23,3 +29,24 @@ def check_free(folder: str | os.PathLike[str], *, overwrite: bool = False) -> Pa
             f"{path} already holds a run ({RECORD}); choose another --out, or pass --overwrite to replace it."
         )
     return path
+
+
+def renew(folder: Path) -> None:
+    """Make a folder, without the record of an older run, so that none is ever beside another table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+
+
+def write_tables(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write each table as NAME.parquet and NAME.csv, each whole or not at all."""
+    for name, table in tables.items():
+        with whole(folder / f"{name}.parquet") as temporary:
+            table.to_parquet(temporary, index=False)
+        with whole(folder / f"{name}.csv") as temporary:
+            table.to_csv(temporary, index=False)
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Write the record of a run, after all else."""
+    with whole(folder / RECORD) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, default=str) + "\n", encoding="utf-8")
