@@ -230,8 +230,11 @@ def predict(
     )
     widths = {(size.units, size.dtype) for size in sizes.values()}
     known = {width: steps(*width, job.metrics, job.rounds) for width in widths}
-    if _goes_by_tiles(job):
-        return _of_tiles(job, known)
+    return _of_tiles(job, known) if _goes_by_tiles(job) else _of_sums(job, known)
+
+
+def _of_sums(job: _Job, known: Mapping[Any, Steps]) -> Costs:
+    """Sums of units' products, of groups of pairs, and what metrics make of them."""
     reads = _reads(job)
     sums = _sums_held(job)
     table = pd.DataFrame(
