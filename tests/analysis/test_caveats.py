@@ -36,13 +36,15 @@ def test_nothing_to_say_of_clean_data():
     assert warnings() == []
 
 
-@pytest.mark.parametrize("metric", ["cka_debiased", "rsa", "ridge_r"])
+@pytest.mark.parametrize(
+    ("metric", "named"), [("cka_debiased", "debiased CKA"), ("rsa", "RSA"), ("ridge_r", "held-out r")]
+)
 @pytest.mark.parametrize("score", [0.0301, -0.0301])
-def test_a_control_that_is_not_near_zero(metric, score):
+def test_a_control_that_is_not_near_zero(metric, named, score):
     row = {"control": "shuffled_fit", "metric": metric}
     said = warnings(table(row | {"score": score}))
     assert said == [
-        f"x and y: {metric} of the latent space is {score:.3f} with shuffled pairs, not near zero: part of its score "
+        f"x and y: {named} of the latent space is {score:.3f} with shuffled pairs, not near zero: part of its score "
         "needs no shared content."
     ]
     assert warnings(table(row | {"score": np.sign(score) * 0.03})) == []
@@ -76,8 +78,8 @@ def test_a_poor_reconstruction_is_said_once(side, name):
     other = {"system_a": "y", "system_b": "x", f"fvu_{'ab'[side == 'a']}": 0.51}
     said = warnings(table({f"fvu_{side}": 0.51}, other))
     assert said == [
-        f"Dictionaries leave unexplained 51% of {name} (variance of held-out samples): the latent scores are about the "
-        "rest only."
+        f"Dictionaries leave unexplained 51 % of {name} (variance of held-out samples): the latent scores are about "
+        "the rest only."
     ]
     assert warnings(table({f"fvu_{side}": 0.5})) == []
     assert warnings(table({f"fvu_{side}": NAN})) == []
@@ -89,7 +91,7 @@ def test_a_poor_reconstruction_is_said_once(side, name):
 def test_dead_latents_are_said_once(side, name):
     other = {"system_a": "y", "system_b": "x", f"dead_{'ab'[side == 'a']}": 0.21}
     said = warnings(table({f"dead_{side}": 0.21}, other))
-    assert said == [f"{name}: 21% of its latents are never active; use fewer, or train longer."]
+    assert said == [f"{name}: 21 % of its latents are never active; use fewer, or train longer."]
     assert warnings(table({f"dead_{side}": 0.2})) == []
 
 
@@ -97,7 +99,7 @@ def test_dead_latents_are_said_once(side, name):
 def test_rare_latents_are_said_once(side, name):
     said = warnings(table({f"rare_{side}": 0.051}))
     assert said == [
-        f"{name}: 5% of its latents are active a hundredth as often as the average one, or less: the dictionary is "
+        f"{name}: 5 % of its latents are active a hundredth as often as the average one, or less: the dictionary is "
         "under-trained; train longer, or use fewer latents."
     ]
     assert warnings(table({f"rare_{side}": 0.05})) == []
@@ -131,7 +133,7 @@ def test_nothing_is_kept_of_nothing():
 def test_private_content_that_a_joint_dictionary_drops(alone, fires):
     said = warnings(table({"fit": "independent", "fvu_a": alone, "fvu_b": 0.1}))
     expected = (
-        "x: a joint dictionary leaves 10.0% of the variance unexplained, one of its own 9.0%: private content was "
+        "x: a joint dictionary leaves 10.0 % of the variance unexplained, one of its own 9.0 %: private content was "
         "dropped, which raises latent scores by selection."
     )
     assert said == ([expected] if fires else [])
@@ -149,7 +151,7 @@ def test_the_dictionaries_of_the_control_are_not_the_systems():
 def test_the_worst_of_several_dictionaries_counts():
     said = warnings(table({"fvu_a": 0.6}, {"fvu_a": 0.8}))
     assert len(said) == 1
-    assert "80%" in said[0]
+    assert "80 %" in said[0]
 
 
 def test_few_training_rows_a_latent():
@@ -179,7 +181,8 @@ def test_one_unit_that_dominates(share, fires):
     y[:, 3] *= np.sqrt(4 * share / (1 - share))
     data["y"] = y + 100.0
     expected = [
-        f"y: unit 3 carries {share:.0%} of the variance and dominates every score; compare standardised units as well."
+        f"y: unit 3 carries {100 * share:.0f} % of the variance and dominates every score; "
+        "compare standardised units as well."
     ]
     assert warnings(data=data) == (expected if fires else [])
 
@@ -220,6 +223,6 @@ def test_systems_of_one_fault_share_a_line():
         "x, y: the dictionary explains nothing of held-out samples; its latent scores mean nothing."
     ]
     (said,) = warnings(table({"fvu_a": 0.6, "fvu_b": 0.7}))
-    assert said.startswith("Dictionaries leave unexplained 60% of x, 70% of y (")
+    assert said.startswith("Dictionaries leave unexplained 60 % of x, 70 % of y (")
     (said,) = warnings(table(training=60), data=arrays(x=20, y=30), latents=0)
     assert said.startswith("60 training samples are few for 20 units of x, 30 units of y: ")

@@ -357,7 +357,7 @@ class TestWithinLabels:
         table = analysis.latent(small(), labels=labels, controls=["within_labels"], **QUICK).table
         rows = table[table.control == "within_labels"]
         # 24 labels of one row each but one, which the others share.
-        assert rows.why.str.startswith("19.2% of the rows left out").all()
+        assert rows.why.str.startswith("19.2 % of the rows left out").all()
 
     def test_labels_that_never_recur_are_refused(self):
         with pytest.raises(DataError, match="no label has rows in 2 or more groups of equal size among the training"):
@@ -541,9 +541,7 @@ def test_shared_nonlinear_content_is_under_the_nonlinear_line():
     x = draw.normal(size=(4000, 3))
     systems = {"x": x, "y": np.column_stack([np.abs(x), np.square(x)]) + 0.3 * x[:, :1]}
     found = analysis.latent(systems, controls=["nonlinear"], **QUICK | LONGER | {"latents": 16})
-    forward = (
-        found.table[(found.table.metric == "ridge_r") & (found.table.system_a == "x")].set_index("space").score
-    )
+    forward = found.table[(found.table.metric == "ridge_r") & (found.table.system_a == "x")].set_index("space").score
     assert forward["nonlinear"] > 0.95 > forward["raw"] + 0.3
     assert any("nonlinear regression on raw activity" in text and "not evidence" in text for text in found.sentences)
 

@@ -967,7 +967,9 @@ class TestAnalysis:
         )
         assert any("taken as free of noise: network" in text for text in found.warnings)
         assert any(
-            text.startswith("No noise ceiling of ridge_r, ridge_r2, ridge_r_units: network has no repeats")
+            text.startswith(
+                "No noise ceiling of held-out r; held-out R²; held-out r, unit mean: network has no repeats"
+            )
             for text in found.warnings
         )
 

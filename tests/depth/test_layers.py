@@ -359,7 +359,7 @@ class TestErrors:
         assert np.isnan(row.score)
         assert "no unique least-squares fit" in row.why
         assert result.best.layer[result.best.metric == "ols_r2"].tolist() == ["b"]
-        assert "No other layer has a score of ols_r2." in result.sentences
+        assert "No other layer has a score of OLS, held-out R²." in result.sentences
 
 
 def test_no_score_at_all_is_said_and_drawn():
@@ -367,7 +367,9 @@ def test_no_score_at_all_is_said_and_drawn():
     layers = {name: draw.normal(size=(20, 30)) for name in "ab"}
     result = sp.layers(layers, target=draw.normal(size=(20, 3)), metrics=[OLS_R2, RIDGE_R], permutations=0)
     assert result.best.metric.tolist() == ["ridge_r"]
-    assert result.sentences[0].startswith("No layer has a score of ols_r2 (16 training samples are not more than")
+    assert result.sentences[0].startswith(
+        "No layer has a score of OLS, held-out R² (16 training samples are not more than"
+    )
     assert len(result.plot().axes) == 2
     alone = sp.layers(layers, target=draw.normal(size=(20, 3)), metrics=[OLS_R2], permutations=0)
     assert alone.best.empty

@@ -136,7 +136,7 @@ def test_the_drawing_counts_points_on_either_side_and_has_a_row_a_line():
     table = table[~(table["space"].eq("nonlinear") & ~table["system_a"].isin(PAIR))]
     figure = figure5.draw(table)
     texts = [text.get_text() for axes in figure.axes[:4] for text in axes.texts]
-    assert texts[0].startswith("6 above: 100%")
+    assert texts[0].startswith("6 above: 100 %")
     assert texts[1] == "0 below"
     assert all(axes.get_xlabel() and axes.get_ylabel() for axes in figure.axes[:4])
     below = figure.axes[4]

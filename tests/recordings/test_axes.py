@@ -173,7 +173,7 @@ def test_units_that_miss_trials_are_averaged_over_the_others():
     def recording(*rows):
         return Recording("a", rows, list("aabbc")[: len(rows)])
 
-    with pytest.warns(UserWarning, match=r"1 of 2 units miss some trials \(16.7% of responses are NaN\)"):
+    with pytest.warns(UserWarning, match=r"1 of 2 units miss some trials \(16.7 % of responses are NaN\)"):
         found = match([recording([1.0, 2.0], [np.nan, 1.0], [1.0, 1.0])])
     assert found.systems["a"].tolist() == [[1.0, 1.5], [1.0, 1.0]]
     with pytest.raises(

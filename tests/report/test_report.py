@@ -80,7 +80,7 @@ def test_every_score_is_in_the_table_with_its_numbers():
     assert first["Interval"] == f"[{row.low:.3f},\u00a0{row.high:.3f}]"
     assert first["Null"] == "0.000 [−0.020,\u00a00.025]"
     assert list(first[["Samples", "Units a, b", "FVU a, b", "Dead a, b", "L0 a, b", "Same index"]]) == [
-        "10,000", "384, 192", "0.080, 0.110", "1.0%, 0.0%", "32.0, 31.5", "0.410"]  # fmt: skip
+        "10,000", "384, 192", "0.080, 0.110", "1.0\u00a0%, 0.0\u00a0%", "32.0, 31.5", "0.410"]  # fmt: skip
 
 
 def test_spaces_of_one_score_stand_below_each_other():
@@ -187,7 +187,7 @@ class TestContent:
         shown = table_rows(report.page(**parts), "content").iloc[0]
         assert shown["Content"] == f"{row.content:.2f} [{row.content_low:.2f},\u00a0{row.content_high:.2f}]"
         assert (shown["Packed"], shown["Raw"]) == (f"{row.packed:.2f}", f"{row.raw:.2f}")
-        assert shown["a&#x27;s held by b"] == f"{row.held_by_b:.0%}"
+        assert shown["a&#x27;s held by b"] == f"{100 * row.held_by_b:.0f}\u00a0%"
         assert shown["Unexplained"] == "−0.02"
 
     def test_every_feature_of_two_systems_is_in_the_browser(self, parts):
@@ -327,11 +327,11 @@ class TestDictionaries:
             ("left", "right"), ("left", "middle"), ("right", "left"), ("middle", "left")]  # fmt: skip
         assert set(shown["State"]) == {"sound"}
         left = table_rows(page, "dictionaries").iloc[0]
-        assert left["Explained"] == "92%"
-        assert (left["Never active"], left["Active a sample"], left["Latents"]) == ("1.0%", "32.0", "384")
+        assert left["Explained"] == "92\u00a0%"
+        assert (left["Never active"], left["Active a sample"], left["Latents"]) == ("1.0\u00a0%", "32.0", "384")
         assert "4 of 4 dictionaries are sound." in page
-        assert "left: its 2 dictionaries explain 92% of the variance of held-out samples; 1% of its" in page
-        assert "right: its dictionary explains 89% of" in page
+        assert "left: its 2 dictionaries explain 92\u00a0% of the variance of held-out samples; 1\u00a0% of its" in page
+        assert "right: its dictionary explains 89\u00a0% of" in page
 
     def test_one_of_all_systems_is_there_once_a_system(self, table):
         shared = table.assign(fit=table.fit.where(table.fit == "", "all"))

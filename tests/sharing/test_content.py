@@ -268,7 +268,7 @@ class TestVerdict:
             ({"found": (5, 40)}, "cannot tell", "both halves of a find 5 feature"),
             ({"assessable": (40, 3)}, "cannot tell", "b itself predicts 3 of its 40 features"),
             ({"middling": 0.5}, "cannot tell", "repeats of the stimuli would tell them apart"),
-            ({"explained": (0.3, 0.9)}, "cannot tell", "the features explain 30% of a"),
+            ({"explained": (0.3, 0.9)}, "cannot tell", "the features explain 30 % of a"),
             ({"explained": (0.6, 0.9), "residual": (0.0, 0.8)}, "cannot tell", "of the rest the other system"),
             ({"median_ratio": 0.75}, "cannot tell", "0.75 times as well"),
             ({"held": (Share(1, 0.95, 1), Share(0.3, 0.2, 0.4))}, "a among b", ""),
@@ -342,11 +342,11 @@ class TestTextAndPicture:
     def test_what_features_leave_is_told_of_each_system_that_it_is_much_of(self, found):
         row = found.table.iloc[[0]].assign(explained_a=0.7, residual_a=0.25, explained_b=0.99)
         assert sentences(row)[1].endswith(
-            " Of the variance that features leave unexplained (30% of a), the other system predicts 25% of what can be "
-            "predicted."
+            " Of the variance that features leave unexplained (30 % of a), the other system predicts 25 % of what can "
+            "be predicted."
         )
         row = row.assign(explained_b=0.8, residual_b=0.5)
-        assert "(30% of a and 20% of same), the other system predicts 25% and 50% of what" in sentences(row)[1]
+        assert "(30 % of a and 20 % of same), the other system predicts 25 % and 50 % of what" in sentences(row)[1]
 
     def test_too_few_features_are_not_decomposed(self, found):
         row = found.table.iloc[[0]].assign(verdict="cannot tell", why="few", features_b=2)

@@ -191,7 +191,7 @@ def test_many_units_are_reduced_to_components(known):
 
 def test_a_dominant_unit_is_said():
     x = np.random.default_rng(7).normal(size=(300, 4)) * [1, 1, 9, 1]
-    assert why_reduced(x) == "unit 2 has 96% of the variance"
+    assert why_reduced(x) == "unit 2 has 96 % of the variance"
     assert why_reduced(x[:, [0, 1, 3]]) == ""
 
 

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from superpose.arrays import chunks
 from superpose.dictionaries.diagnostics import LITTLE_EXPLAINED, MANY_DEAD, MANY_RARE
+from superpose.messages.wording import percent
+from superpose.report.plots import metric_name
 from superpose.statistics.permutations import FEWEST
 
 Array = NDArray[Any]
@@ -53,8 +55,8 @@ def _nulls(table: pd.DataFrame) -> Iterator[str]:
     beyond = (shuffled.score.abs() > NEAR_ZERO) & ((shuffled.low > 0) | (shuffled.high < 0))
     for row in shuffled[beyond].itertuples():
         yield (
-            f"{row.system_a} and {row.system_b}: {row.metric} of the {row.space} space is {row.score:.3f} with "
-            "shuffled pairs, not near zero: part of its score needs no shared content."
+            f"{row.system_a} and {row.system_b}: {metric_name(str(row.metric))} of the {row.space} space is "
+            f"{row.score:.3f} with shuffled pairs, not near zero: part of its score needs no shared content."
         )
 
 
@@ -89,8 +91,8 @@ def _selection(table: pd.DataFrame) -> Iterator[str]:
         alone, joint = rows[rows.fit == "independent"].fvu.mean(), rows[jointly].fvu.max()
         if DROPPED * alone < joint < 1:
             yield (
-                f"{name}: a joint dictionary leaves {joint:.1%} of the variance unexplained, one of its own "
-                f"{alone:.1%}: private content was dropped, which raises latent scores by selection."
+                f"{name}: a joint dictionary leaves {percent(joint, 1)} of the variance unexplained, one of its own "
+                f"{percent(alone, 1)}: private content was dropped, which raises latent scores by selection."
             )
 
 
@@ -100,7 +102,7 @@ def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
     if empty := [name for name, fvu in left.items() if fvu >= 1]:
         names = ", ".join(empty)
         yield f"{names}: the dictionary explains nothing of held-out samples; its latent scores mean nothing."
-    if partly := [f"{fvu:.0%} of {name}" for name, fvu in left.items() if LITTLE_EXPLAINED < fvu < 1]:
+    if partly := [f"{percent(fvu)} of {name}" for name, fvu in left.items() if LITTLE_EXPLAINED < fvu < 1]:
         yield (
             f"Dictionaries leave unexplained {', '.join(partly)} (variance of held-out samples): the latent scores are "
             "about the rest only."
@@ -111,11 +113,11 @@ def _reconstructions(table: pd.DataFrame) -> Iterator[str]:
             # How often its latents are active does not matter then.
             continue
         if dead > MANY_DEAD:
-            yield f"{name}: {dead:.0%} of its latents are never active; use fewer, or train longer."
+            yield f"{name}: {percent(dead)} of its latents are never active; use fewer, or train longer."
         elif rare > MANY_RARE:
             yield (
-                f"{name}: {rare:.0%} of its latents are active a hundredth as often as the average one, or less: the "
-                "dictionary is under-trained; train longer, or use fewer latents."
+                f"{name}: {percent(rare)} of its latents are active a hundredth as often as the average one, or less: "
+                "the dictionary is under-trained; train longer, or use fewer latents."
             )
 
 
@@ -148,7 +150,7 @@ def _dominant_units(arrays: Mapping[str, Array], dropped: Mapping[str, list[int]
             gone = dropped.get(name, [])
             unit = np.delete(np.arange(len(share) + len(gone)), gone)[share.argmax()]
             yield (
-                f"{name}: unit {unit} carries {share.max():.0%} of the variance and dominates every "
+                f"{name}: unit {unit} carries {percent(share.max())} of the variance and dominates every "
                 "score; compare standardised units as well."
             )
 

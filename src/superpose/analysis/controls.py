@@ -19,6 +19,7 @@ from superpose.analysis.scores import described, noted, scored
 from superpose.analysis.spaces import FITS, Recipe, apart, untrained
 from superpose.arrays import choose
 from superpose.files import DataError, argument
+from superpose.messages.wording import percent
 
 Cell = Callable[[Job], pd.DataFrame]
 Control = Callable[[Job, Recipe, int], Iterator[Cell]]
@@ -82,7 +83,7 @@ def _raw_within_labels(job: Job, *, names: tuple[str, ...]) -> pd.DataFrame:
     altered = within_labels(job.only(names))
     table = described(scored(altered, altered.arrays), altered, space="raw", control="within_labels", fit="")
     left_out = 1 - len(altered.held_out) / len(job.held_out)
-    return noted(table, f"{left_out:.1%} of the rows left out")
+    return noted(table, f"{percent(left_out, 1)} of the rows left out")
 
 
 def _untrained(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import check_paired
-from superpose.comparison import Design, checked_pairs, checked_systems, design_of, silent
+from superpose.comparison import Design, checked_pairs, checked_systems, design_of
 from superpose.files import DataError
 from superpose.metrics import Metric, PredictiveMetric
 from superpose.metrics.metric import constant_units
+from superpose.running.progress import silent
 from superpose.statistics.permutations import Permutations, permutations
 
 Array = NDArray[Any]

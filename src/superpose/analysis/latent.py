@@ -24,7 +24,7 @@ from superpose.analysis.scores import METRICS, ORDER, described, noted, scored, 
 from superpose.analysis.spaces import FITS, PRESETS, Recipe, derived_seed, positive, sizes
 from superpose.arrays import choose
 from superpose.arrays.tensors import checked_device
-from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, Systems, calibrated, checked_systems, silent
+from superpose.comparison import INTERVALS, OF_NULL, SCORES, Progress, Systems, calibrated, checked_systems
 from superpose.dictionaries.losses import SCORABLE_MODES
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.dictionaries.training import PRESETS as TRAINING
@@ -32,6 +32,7 @@ from superpose.metrics import Metric, resolved
 from superpose.recordings.systems import paired
 from superpose.running.engines import Engine, serial
 from superpose.running.engines import engine as engine_of
+from superpose.running.progress import silent
 from superpose.statistics.permutations import FEWEST
 
 RETRAINED_NULL = "dictionaries refitted on shuffled pairs"

@@ -17,6 +17,7 @@ from superpose.analysis.permuting import Permuting, as_they_are
 from superpose.analysis.scores import noted
 from superpose.analysis.spaces import FITS, Recipe, Trainer, decoded, encoded
 from superpose.dictionaries.diagnostics import fvu, l0, same_index_share
+from superpose.messages.wording import percent
 
 Array = NDArray[Any]
 
@@ -126,5 +127,5 @@ def recover(
     recovered = Recovered(altered, dictionaries)
     rows = [line(recovered) for line in lines]
     left_out = 1 - len(altered.held_out) / len(job.held_out)
-    note = f"{left_out:.1%} of the rows left out" if left_out else ""
+    note = f"{percent(left_out, 1)} of the rows left out" if left_out else ""
     return noted(pd.concat(rows, ignore_index=True), note).assign(control=control, seed=number)

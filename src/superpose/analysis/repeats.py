@@ -18,6 +18,7 @@ from superpose.ceilings.pairs import KEY, NOISELESS
 from superpose.messages.deprecation import renamed
 from superpose.metrics import Metric
 from superpose.metrics.metric import constant_units
+from superpose.report.plots import metric_name
 
 
 @renamed(folds="cv")
@@ -86,13 +87,13 @@ def _varying(trials: Trials) -> Trials:
 def _warnings(table: pd.DataFrame, found: pd.DataFrame) -> Iterator[str]:
     for row in table[table.score > table.ceiling_high].itertuples():
         yield (
-            f"{row.system_a} and {row.system_b}: {row.metric} is {row.score:.3f}, above its noise ceiling of "
-            f"{row.ceiling:.3f} (at most {row.ceiling_high:.3f}): trials that are not independent, or noise that both "
-            "systems share, do that."
+            f"{row.system_a} and {row.system_b}: {metric_name(str(row.metric))} is {row.score:.3f}, above its noise "
+            f"ceiling of {row.ceiling:.3f} (at most {row.ceiling_high:.3f}): trials that are not independent, or noise "
+            "that both systems share, do that."
         )
     wanting = found[found.ceiling.isna() & (found.metric != "cka")]
     for why in dict.fromkeys(wanting.ceiling_why):
-        metrics = ", ".join(dict.fromkeys(wanting.metric[wanting.ceiling_why == why]))
+        metrics = "; ".join(map(metric_name, dict.fromkeys(wanting.metric[wanting.ceiling_why == why])))
         yield f"No noise ceiling of {metrics}: {why}."
     known = found[np.isfinite(found.ceiling)]
     notes = list(dict.fromkeys(note for why in known.ceiling_why for note in why.split("; ") if note))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from superpose.messages.wording import p_number, p_value
-from superpose.report.plots import comparable
+from superpose.report.plots import comparable, metric_name
 
 LEVEL = 0.05
 # Scores closer than this are called equal, whatever their intervals say.
@@ -76,7 +76,7 @@ def _sentence(a: str, b: str, rows: pd.DataFrame, permutations: int | None) -> t
     if raw is None:
         return f"{a} and {b}: no raw score could be computed ({_reason(rows, 'raw')}).", False
     metric = _main(rows)
-    opening = f"{a} and {b}: {'held-out r' if metric == MAIN else metric} is {_directions(raw, a, b)} raw"
+    opening = f"{a} and {b}: {'held-out r' if metric == MAIN else metric_name(metric)} is {_directions(raw, a, b)} raw"
     related = _related(rows, permutations)
     if not ((rows.space == "latent") & (rows.control == "none")).any():
         return f"{opening}{related}.", False

@@ -90,7 +90,8 @@ def features(
         raise DataError(f"{labels} has {len(names)} labels; expected one a row of {file}, {len(x)}.")
     own = None if not labelled else content.stimuli if content.groups is None else content.groups
     belonging = own if groups is None else read_groups(groups, missing=missing)
-    found = found_in(x, groups=belonging, test=test, seed=seed, device=place)
+    with Progress() as progress:
+        found = found_in(x, groups=belonging, test=test, seed=seed, device=place, progress=progress)
     table = found.table.assign(samples=pd.Series(strongest(found.codes(x), names), dtype=object))
     record = {
         "settings": {**found.settings, "test": test, "device": device},

@@ -12,7 +12,6 @@ from superpose.comparison.design import (
     checked_systems,
     design_of,
     planned_for,
-    silent,
 )
 from superpose.comparison.main import compare
 from superpose.comparison.matrix import matrix
@@ -54,7 +53,6 @@ __all__ = [
     "over_rows",
     "planned_for",
     "shares_held",
-    "silent",
     "table_of",
     "tiles",
     "warn_of_order",

@@ -22,7 +22,7 @@ from superpose.files import DataError, argument, in_python, on_command_line
 from superpose.metrics import GroupedMetric, Metric, PredictiveMetric
 from superpose.metrics.metric import is_constant
 from superpose.metrics.splits import Plan, split_of
-from superpose.running.progress import progress_lines
+from superpose.running.progress import shown as shown_progress
 from superpose.statistics import Drawn, draw
 from superpose.statistics.permutations import Permutations, permutations
 
@@ -209,7 +209,7 @@ def design_of(
         one_way=one_way,
         seed=seed,
         memory=bytes_of(memory),
-        progress=progress or progress_lines(),
+        progress=progress or shown_progress(),
     )
 
 
@@ -227,7 +227,3 @@ def _planned(metric: Metric, design: Design) -> Any:
     if isinstance(metric, GroupedMetric):
         return metric.grouped(None if design.groups is None else design.groups[design.scored])
     return metric
-
-
-def silent(what: str, done: int, total: int) -> None:
-    """Take no notice of progress."""

@@ -100,7 +100,8 @@ def compare(
         seconds to start. Worth it where pairs are many: a solution, or a small product, gains little from a second
         thread. Scores agree to rounding.
     progress : callable, optional
-        Called with (what, done, total). None reports work of more than a few seconds on standard error.
+        Called with (what, done, total). None shows progress on standard error, on a terminal or in
+        a notebook.
 
     Returns
     -------

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from superpose.comparison.design import Design, planned_for, silent
+from superpose.comparison.design import Design, planned_for
 from superpose.comparison.nulls import Null, null_distributions
 from superpose.comparison.pairs import Way
 from superpose.comparison.responses import Responses
@@ -23,6 +23,7 @@ from superpose.comparison.scores import COLUMNS, Scored, closer_sign, joined, sc
 from superpose.metrics import Metric
 from superpose.metrics.metric import is_constant
 from superpose.running.engines import engine
+from superpose.running.progress import silent
 from superpose.statistics import familywise
 
 Array = NDArray[Any]

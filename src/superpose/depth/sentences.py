@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from superpose.messages.wording import p_value
+from superpose.messages.wording import p_value, percent
 from superpose.metrics import NAMES
 from superpose.report.plots import metric_name
 
@@ -23,7 +23,7 @@ def sentences(table: pd.DataFrame, best: pd.DataFrame, differences: pd.DataFrame
     for metric in dict.fromkeys(table.metric):
         rows, of_metric, steps = (part[part.metric == metric] for part in (best, table, differences))
         if rows.empty:
-            found.append(f"No layer has a score of {metric} ({of_metric.why.iloc[0]}).")
+            found.append(f"No layer has a score of {metric_name(str(metric))} ({of_metric.why.iloc[0]}).")
         elif "time" in best:
             found += _over_times(str(metric), rows)
         else:
@@ -52,9 +52,9 @@ def _of_choice(row: Any, best_p: float) -> list[str]:
 
 def _of_rivals(row: Any, best_p: float) -> str:
     if row.layers == 1:
-        return f"No other layer has a score of {row.metric}."
+        return f"No other layer has a score of {metric_name(row.metric)}."
     if np.isnan(best_p):
-        return f"No interval of {row.metric} says which other layers may be the best."
+        return f"No interval of {metric_name(row.metric)} says which other layers may be the best."
     if not row.rivals:
         return f"With 95 % confidence no other layer is better than {row.layer}."
     rivals = row.rivals.split(", ")
@@ -130,7 +130,7 @@ def _any(row: Any) -> Any:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %"
+    return percent(share)
 
 
 def _interval(row: Any) -> str:

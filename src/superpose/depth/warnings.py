@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from superpose.report.plots import metric_name
+
 # So many are named, the others counted.
 NAMED = 12
 
@@ -36,7 +38,7 @@ def _natural(name: str) -> list[Any]:
 def _of_layers(table: pd.DataFrame) -> Iterator[str]:
     for metric, rows in table.groupby("metric", sort=False):
         for why, some in rows[(rows.why != "") & rows.why.notna()].groupby("why", sort=False):
-            yield f"{metric}, {_listed(dict.fromkeys(some.layer))}: {why}."
+            yield f"{metric_name(str(metric))}, {_listed(dict.fromkeys(some.layer))}: {why}."
 
 
 def _of_units(units: pd.DataFrame) -> Iterator[str]:
@@ -54,7 +56,7 @@ def _of_units(units: pd.DataFrame) -> Iterator[str]:
             )
         for metric, some in rows[rows.ratio > 1].groupby("metric", sort=False):
             yield (
-                f"{target}, {metric}: {len(some)} scores of units are above their ceiling, up to "
+                f"{target}, {metric_name(str(metric))}: {len(some)} scores of units are above their ceiling, up to "
                 f"{some.ratio.max():.2f} times it, from "
                 f"{_listed(dict.fromkeys(some.layer))}: units {_numbers(some.unit)}; both are estimates."
             )

@@ -28,6 +28,18 @@ def p_value(p: float | None, permutations: int | None = None) -> str:
     return f"{said}, the smallest possible of {permutations:,} permutations" if least else said
 
 
+def percent(share: float, places: int = 0) -> str:
+    """Return a share as a percentage.
+
+    Examples
+    --------
+    >>> from superpose.messages.wording import percent
+    >>> percent(0.97), percent(0.0123, 1)
+    ('97 %', '1.2 %')
+    """
+    return f"{100 * share:.{places}f} %"
+
+
 def p_number(p: float | None) -> str:
     """Return the number alone, to two digits and three places: .013, .41, < .001; nothing for NaN.
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from superpose.files import DataError
 from superpose.messages.notebook import counted, html
+from superpose.messages.wording import percent
 from superpose.recordings.columns import counts
 from superpose.recordings.labels import LABELS
 from superpose.recordings.likeness import alike, look_alikes
@@ -108,7 +109,7 @@ def joined(recordings: Sequence[Recording]) -> tuple[Matched, Notes]:
         if recording.repeats is not None and (partly := units_missing(recording))[0]:
             lost.append(
                 f"{recording.name}: {partly[0]} of {recording.responses.shape[1]} units miss some trials "
-                f"({partly[1]:.1%} of responses are NaN); each unit is averaged over those that it has."
+                f"({percent(partly[1], 1)} of responses are NaN); each unit is averaged over those that it has."
             )
         mean, said = _mean_of_trials(recording)
         means.append(mean)

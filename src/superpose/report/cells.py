@@ -34,8 +34,8 @@ def number(value: Any, form: str = ".3f") -> str:
     """Return a number in a fixed form with a true minus sign, and nothing for NaN."""
     if missing(value):
         return ""
-    text = format(value, form)
-    return text.replace("-", "−") if text.strip("-0.%") else text.lstrip("-")
+    text = format(value, form).replace("%", "\u00a0%")
+    return text.replace("-", "−") if text.strip("-0.\u00a0%") else text.lstrip("-")
 
 
 def missing(value: Any) -> bool:

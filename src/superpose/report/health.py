@@ -7,6 +7,7 @@ from html import escape
 import pandas as pd
 
 from superpose.dictionaries.diagnostics import LITTLE_EXPLAINED, MANY_DEAD, MANY_RARE
+from superpose.messages.wording import percent
 from superpose.report.cells import Cell, Column, Row, figure, missing, number, rounded, text
 from superpose.report.marks import scale
 from superpose.report.tables import table
@@ -115,8 +116,9 @@ COLUMNS = (
     Column("Trained with", "which other system shared it", _with, "text", filtered=True),
     Column(
         "State",
-        f"sound: explains over {1 - LITTLE_EXPLAINED:.0%} of the variance, at most {MANY_DEAD:.0%} of its latents are "
-        f"never active, and at most {MANY_RARE:.0%} are active a hundredth as often as the average one",
+        f"sound: explains over {percent(1 - LITTLE_EXPLAINED)} of the variance, at most {percent(MANY_DEAD)} of its "
+        f"latents are never active, and at most {percent(MANY_RARE)} are active a "
+        "hundredth as often as the average one",
         text("state"),
         "text",
         filtered=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 
@@ -53,9 +54,18 @@ class Progress:
             self.said.pop(what, None)
 
 
-def progress_lines() -> Progress:
-    """Return progress for a call in Python that asked for none: lines, and only of work that takes long."""
-    return Progress()
+def shown() -> Callable[[str, int, int], None]:
+    """Return the progress of a call in Python that was given none: lines where someone reads them, else nothing."""
+    return Progress() if watched() else silent
+
+
+def watched() -> bool:
+    """Whether standard error is read as it is written: on a terminal, or in a notebook."""
+    return sys.stderr.isatty() or "ipykernel" in sys.modules
+
+
+def silent(what: str, done: int, total: int) -> None:
+    """Take no notice of progress."""
 
 
 def in_words(seconds: float) -> str:

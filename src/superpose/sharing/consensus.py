@@ -6,7 +6,7 @@ Two dictionaries are learned at once, one a half, by rounds of lasso codes and l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -69,6 +69,7 @@ class Halves:
     codes: Tensor
     found: Tensor
     cosines: Tensor
+    heard: Callable[[], None]
 
     @property
     def latents(self) -> int:
@@ -119,6 +120,7 @@ class Halves:
         unexplained = left.square().sum() / (y - y.mean(dim=1, keepdim=True)).square().sum()
         active = (self.codes != 0).sum(dim=-1).float().mean()
         self.found, self.cosines = shared_atoms(self.atoms, self.shrink)
+        self.heard()
         return Step(self.latents, penalty, float(active), float(unexplained), len(self.found))
 
     def _drawn(self, half: Tensor, rows: int) -> Tensor:
@@ -148,7 +150,9 @@ class Consensus:
         return 1 - float(left.var(dim=0, correction=0).sum() / scale.square())
 
 
-def consensus(halves: Sequence[Tensor], *, shrink: Shrink = amounts, seed: int = 0) -> Consensus:
+def consensus(
+    halves: Sequence[Tensor], *, shrink: Shrink = amounts, seed: int = 0, heard: Callable[[], None] = lambda: None
+) -> Consensus:
     """Return the atoms that dictionaries of two halves of a system's samples share.
 
     Parameters
@@ -159,9 +163,11 @@ def consensus(halves: Sequence[Tensor], *, shrink: Shrink = amounts, seed: int =
         `shrinkage.amounts` or `shrinkage.either_sign`.
     seed : int
         Draws samples and first atoms.
+    heard : callable
+        Called after each round of learning.
     """
     units, most = halves[0].shape[1], max(1, 2 * min(map(len, halves)) // 10)
-    learner = _begun(halves, min(FIRST * units, most), shrink, seed)
+    learner = _begun(halves, min(FIRST * units, most), shrink, seed, heard)
     path: list[Step] = []
     penalty = _searched(learner, path)
     size = learner.latents
@@ -216,12 +222,12 @@ def _searched(learner: Halves, path: list[Step]) -> float:
     return path[place].penalty
 
 
-def _begun(halves: Sequence[Tensor], latents: int, shrink: Shrink, seed: int) -> Halves:
+def _begun(halves: Sequence[Tensor], latents: int, shrink: Shrink, seed: int, heard: Callable[[], None]) -> Halves:
     generator = torch.Generator().manual_seed(seed)
     scale = torch.stack([half.var(dim=0, correction=0).sum().sqrt() for half in halves])[:, None, None]
     nothing = scale.new_zeros(len(halves), 0, halves[0].shape[1])
     offset = scale.new_zeros(len(halves), halves[0].shape[1])
-    learner = Halves(halves, scale, nothing, offset, shrink, generator, nothing, nothing[0], scale[0, 0, :0])
+    learner = Halves(halves, scale, nothing, offset, shrink, generator, nothing, nothing[0], scale[0, 0, :0], heard)
     learner.widen(latents)
     return learner
 

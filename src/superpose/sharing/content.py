@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +15,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import check_paired, group_labels
 from superpose.ceilings import Trials, trials_in
-from superpose.comparison import Systems, checked_pairs, checked_systems, design_of, silent, table_of
+from superpose.comparison import Systems, checked_pairs, checked_systems, design_of, table_of
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.files import DataError
 from superpose.messages.notebook import counted, html, text
 from superpose.metrics import CKA_DEBIASED
 from superpose.metrics.splits import marked
 from superpose.recordings.systems import named, paired_with_stimuli, stimuli_of
+from superpose.running.progress import shown as shown_progress
 from superpose.sharing.decoding import Decoded, Side, decode, side
 from superpose.sharing.features import Features, features, strongest
 from superpose.sharing.halves import halves_of
@@ -178,7 +180,7 @@ def content(
     device : str
         Where dictionaries are learned, in torch's words.
     progress : callable, optional
-        Called with (what, done, total).
+        Called with (what, done, total); None is as in `superpose.compare`.
 
     Returns
     -------
@@ -222,7 +224,7 @@ def content(
             )
     couples = checked_pairs(arrays, pairs)
     samples = check_paired(arrays)
-    heard = progress or silent
+    heard = progress or shown_progress()
     belonging = None if groups is None else group_labels(groups, samples)
     shown = None if labels is None else group_labels(labels, samples, "labels")
     held_out = marked(samples, test, belonging, seed)
@@ -233,17 +235,24 @@ def content(
     names: Any = np.arange(samples) if labelled is None else labelled
     if len(names) != samples:
         raise DataError(f"stimuli names {len(names)} samples; expected {samples}.")
-    design = design_of(samples, cv=None, groups=belonging, seed=seed, memory=memory, permutations=0)
+    design = design_of(samples, cv=None, groups=belonging, seed=seed, memory=memory, permutations=0, progress=heard)
     raw = table_of(arrays, couples, [CKA_DEBIASED], design).set_index(["system_a", "system_b"]).score
     # Where only one of a pair has repeats, its noise would count in its own predictions and not in the other's.
     halved = {couple: all(name in parted for name in couple) for couple in couples}
     found: dict[str, Features] = {}
     sides: dict[tuple[str, bool], Side] = {}
     names_of = dict.fromkeys(name for couple in couples for name in couple)
-    for place, name in enumerate(names_of):
-        heard("features", place, len(names_of))
+    for place, name in enumerate(names_of, start=1):
         x = arrays[name]
-        found[name] = features(x, groups=belonging, dictionary=given.get(name), test=held_out, seed=seed, device=device)
+        found[name] = features(
+            x,
+            groups=belonging,
+            dictionary=given.get(name),
+            test=held_out,
+            seed=seed,
+            device=device,
+            progress=partial(_of_one, heard, f"features of {name} ({place} of {len(names_of)})"),
+        )
         for half in {halved[couple] for couple in couples if name in couple}:
             first, again = parted[name] if half else (x, None)
             sides[name, half] = side(name, first, found[name], repeat=again, groups=belonging, labels=shown, seed=seed)
@@ -281,6 +290,11 @@ def content(
         "systems": {name: of.settings for name, of in found.items()},
     }
     return Content(table, pd.concat(tables, ignore_index=True), found, (*_warnings(found), *unparted), settings)
+
+
+def _of_one(heard: Progress, title: str, what: str, done: int, total: int) -> None:
+    """Report the search for one system's features under its own title."""
+    heard(title, done, total)
 
 
 def _of_systems(given: Mapping[str, Any] | None, arrays: Mapping[str, Array], what: str) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +18,9 @@ from superpose.dictionaries.coding.shrinkage import amounts, either_sign
 from superpose.dictionaries.sae import SparseAutoencoder
 from superpose.files import DataError
 from superpose.messages.notebook import counted, html, text
+from superpose.messages.wording import percent
 from superpose.metrics.splits import marked
+from superpose.running.progress import shown
 from superpose.sharing.consensus import CODING, WIDE, Consensus, Step, consensus
 from superpose.sharing.encoding import Atoms, Encoder, Trained
 from superpose.sharing.reduction import reproduced_components, why_reduced
@@ -29,6 +32,8 @@ Mask = NDArray[np.bool_]
 STRONGEST = 5
 # With fewer training samples no half can show a feature twice.
 FEWEST = 100
+# Rounds of learning that most searches take.
+EXPECTED = 10
 # Amounts that explain less than this part of the variance give way to codes of either sign that explain more.
 HALF = 0.5
 # Features whose directions have a smaller cosine than this are antipodes.
@@ -97,7 +102,7 @@ class Features:
         where = "found in both halves of the samples" if of["source"] == "found" else "given"
         return (
             f"{counted(len(self), 'feature')} of {counted(of['units'], 'unit')}, {where}: {of['active']:.3g} active in "
-            f"a sample, {of['explained']:.0%} of the held-out variance explained"
+            f"a sample, {percent(of['explained'])} of the held-out variance explained"
         )
 
     def __len__(self) -> int:
@@ -138,6 +143,7 @@ def features(
     test: float | ArrayLike = 0.2,
     seed: int = 0,
     device: str | torch.device = "cpu",
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> Features:
     """Find the features that two disjoint halves of a system's samples both show.
 
@@ -159,6 +165,8 @@ def features(
         Draws the split and the first atoms. The same seed and number of threads give the same bits.
     device : str or torch.device
         Where dictionaries are learned.
+    progress : callable, optional
+        Called with (what, rounds of learning done, rounds expected); None is as in `superpose.compare`.
 
     Returns
     -------
@@ -207,7 +215,8 @@ def features(
     reduced = why_reduced(y[training])
     basis = reproduced_components(pair).astype(np.float32) if reduced else np.eye(y.shape[1], dtype=np.float32)
     parts = [torch.as_tensor(part @ basis if reduced else part, device=device) for part in pair]
-    return _described(activity, held_out, _best(parts, seed), basis, mean, scale, reduced, seed)
+    best = _best(parts, seed, _rounds(progress or shown()))
+    return _described(activity, held_out, best, basis, mean, scale, reduced, seed)
 
 
 def strongest(codes: Array, names: Sequence[Any] | NDArray[Any]) -> list[list[str]]:
@@ -245,18 +254,29 @@ def _total(x: Array, mean: Array) -> float:
     return sum(float(np.square(rows - mean).sum(dtype=np.float64)) for _, rows in chunks(x)) / len(x)
 
 
-def _best(halves: list[torch.Tensor], seed: int) -> Consensus:
+def _rounds(progress: Callable[[str, int, int], None]) -> Callable[[], None]:
+    """Return what counts rounds of learning aloud; how many it will take is not known beforehand."""
+    count = itertools.count(1)
+
+    def heard() -> None:
+        done = next(count)
+        progress("features", done, max(done + 1, EXPECTED))
+
+    return heard
+
+
+def _best(halves: list[torch.Tensor], seed: int, heard: Callable[[], None]) -> Consensus:
     """Return what the halves share as amounts or, where that explains little, signed if this explains more.
 
     A signed latent and two features in opposite directions that seldom come together are the same activity. As two
     features they can be shared one by one, so that amounts are preferred where they describe it. Wide systems are not
     searched twice: it would take minutes.
     """
-    found = consensus(halves, seed=seed)
+    found = consensus(halves, seed=seed, heard=heard)
     explained = found.explained(halves[0])
     if explained >= HALF or found.path[0].latents >= WIDE:
         return found
-    signed = consensus(halves, shrink=either_sign, seed=seed)
+    signed = consensus(halves, shrink=either_sign, seed=seed, heard=heard)
     return signed if signed.explained(halves[0]) > max(HALF, explained) else found
 
 

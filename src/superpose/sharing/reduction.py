@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.messages.wording import percent
+
 Array = NDArray[Any]
 
 # More units than this part of the samples leave too few samples a latent.
@@ -24,7 +26,7 @@ def why_reduced(x: Array) -> str:
     variance = np.square(x).sum(axis=0, dtype=np.float64)
     share = variance.max() / variance.sum()
     if x.shape[1] > 1 and share > DOMINANT:
-        return f"unit {int(variance.argmax())} has {share:.0%} of the variance"
+        return f"unit {int(variance.argmax())} has {percent(share)} of the variance"
     return ""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from superpose.messages.wording import percent
 from superpose.sharing.verdict import FEWEST
 
 # What features leave of a system is told where it is more than this part of the variance.
@@ -90,4 +91,4 @@ def _left(unexplained: float) -> str:
 
 
 def _percent(share: float) -> str:
-    return f"{share:.0%}" if np.isfinite(share) else "an unknown part"
+    return percent(share) if np.isfinite(share) else "an unknown part"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from superpose.messages.wording import percent
 from superpose.sharing.packing import Packing
 from superpose.sharing.shares import Share
 
@@ -130,7 +131,7 @@ def _unassessable(found: Evidence) -> str:
         if assessable < FEWEST:
             return f"{name} itself predicts {assessable} of its {count} features, and it takes {FEWEST}"
     if found.middling > MIDDLING:
-        return f"{found.middling:.0%} of the features are held by half" + (
+        return f"{percent(found.middling)} of the features are held by half" + (
             ", as graded copies are"
             if found.repeated
             else ": graded copies and private noise look alike; repeats of the stimuli would tell them apart"
@@ -145,8 +146,8 @@ def _not_plainly_same(found: Evidence) -> str:
         # What is left counts by how much it is.
         if explained + residual * (1 - explained) < EXPLAINED + RESIDUAL * (1 - EXPLAINED):
             return (
-                f"the features are shared, but explain {explained:.0%} of {name}, and of the rest the other system "
-                f"predicts {residual:.0%} of what can be"
+                f"the features are shared, but explain {percent(explained)} of {name}, and of the rest the other "
+                f"system predicts {percent(residual)} of what can be"
             )
     if found.median_ratio < FAITHFUL:
         return (
@@ -162,7 +163,7 @@ def _not_plainly_different(found: Evidence) -> str:
         if able < ABLE:
             return f"{name} predicts its own features at r = {able:.2f}, too little to hold those of another"
     if found.weak > WEAK:
-        return f"{found.weak:.0%} of the features are predicted weakly, but surely: " + (
+        return f"{percent(found.weak)} of the features are predicted weakly, but surely: " + (
             "they are held in small part, or come together with others"
             if found.repeated
             else "private noise hides shared content, or features come together; repeats would tell"
@@ -170,15 +171,15 @@ def _not_plainly_different(found: Evidence) -> str:
     for name, explained, residual in zip(found.names, found.explained, found.residual, strict=True):
         if residual >= RESIDUAL and explained < 1 - RESIDUAL / 10:
             return (
-                f"the features differ, but of what they leave of {name} ({1 - explained:.0%}) the other system "
-                f"predicts {residual:.0%} of what can be"
+                f"the features differ, but of what they leave of {name} ({percent(1 - explained)}) the other system "
+                f"predicts {percent(residual)} of what can be"
             )
     return ""
 
 
 def _little(found: Evidence) -> str:
     return " and ".join(
-        f"the features explain {explained:.0%} of {name}"
+        f"the features explain {percent(explained)} of {name}"
         for name, explained in zip(found.names, found.explained, strict=True)
         if explained < EXPLAINED
     )

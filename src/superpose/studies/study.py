@@ -23,6 +23,7 @@ import numpy as np
 from superpose.files import DataError, PartError, argument, sha256
 from superpose.running.engines import Engine, LostError
 from superpose.running.engines import engine as engine_named
+from superpose.running.progress import shown
 from superpose.running.provenance import process
 from superpose.store import digest
 from superpose.studies.plans import Plan
@@ -161,7 +162,8 @@ class Study:
             "i/N", from "1/N" to "N/N": measure only that share of the cells, the same on every machine. Cells
             that share a draw stay together.
         progress : callable, optional
-            Called with (name, cells done, cells), of the share.
+            Called with (name, cells done, cells), of the share. None shows progress on standard error, on a terminal
+            or in a notebook.
 
         Returns
         -------
@@ -195,8 +197,11 @@ class Study:
         earlier = [json.loads(one.origins.get(key, "{}")) for one in found for key in one.results.keys() & own]
         self._warn_of_change(earlier, mark)
         pending = [job for job in jobs if job.key in own.keys() - kept.keys()]
-        report = progress or _silent
+        report = progress or shown()
         failures: list[str] = []
+        if pending and progress is None:
+            # The first cell may take long, and what is left is estimated from when it began.
+            report(self.name, len(kept), len(own))
         if pending:
             with writer(folder) as put:
                 keep_plan(folder, Plan(self.name, _source(self.measure), [job.key for job in jobs]))
@@ -413,7 +418,3 @@ def _scalar(name: str, value: Any) -> Any:
 
 def _digest(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def _silent(name: str, done: int, total: int) -> None:
-    pass

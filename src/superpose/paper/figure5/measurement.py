@@ -7,9 +7,9 @@ from typing import Any
 from superpose.analysis import latent
 from superpose.analysis.controls import CONTROLS, LINES
 from superpose.analysis.inputs import read_dictionaries
-from superpose.comparison import silent
 from superpose.metrics import CKA, CKA_DEBIASED, RegressionMetric, relative_ridge
 from superpose.paper.figure5.inputs import listed, load
+from superpose.running.progress import silent
 
 # What is done with the layers of a cell: how dictionaries are fitted, and what their scores are held against.
 WORK: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from superpose.messages.wording import percent
 from superpose.paper.canvas import COLOURS, MARKERS, SMALL, dress, key, legend, page
 from superpose.paper.figure5.points import beside, depths, kind, scores, share_above
 
@@ -121,7 +122,8 @@ def _scatter(axes: Axes, table: pd.DataFrame, title: str, x: Line, y: Line, last
     axes.set_ylim(low, 1)
     above = int((points["y"] > points["x"]).sum())
     share, least, most = share_above(points)
-    axes.text(0.03, 0.97, f"{above} above: {share:.0%} ({least:.0%} to {most:.0%})", transform=axes.transAxes,
+    told = f"{above} above: {percent(share)} ({percent(least)} to {percent(most)})"
+    axes.text(0.03, 0.97, told, transform=axes.transAxes,
               fontsize=SMALL, va="top")  # fmt: skip
     axes.text(0.97, 0.03, f"{len(points) - above} below", transform=axes.transAxes, fontsize=SMALL, ha="right")
     dress(axes, title, x=f"{x[0]} alignment, held-out $r$", y=f"{y[0]} alignment, held-out $r$")
