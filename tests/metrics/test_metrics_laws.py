@@ -6,7 +6,7 @@ from numpy.testing import assert_allclose
 
 import superpose as sp
 from superpose import theory
-from superpose.metrics import matching, matching_hard, matching_soft, pwcca, ridge, rsa_kendall
+from superpose.metrics import matching, matching_hard, matching_semi, matching_soft, pwcca, ridge, rsa_kendall
 
 LATENTS = 64
 
@@ -41,6 +41,7 @@ def test_scores_lie_on_the_closed_forms(units):
     cosines = (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T
     assert abs(matching_hard(x, y) - (matching.assigned(cosines) * cosines).sum()) < 0.006
     assert abs(matching_soft(x, y) - (matching.transported(cosines) * cosines).sum()) < 0.006
+    assert abs(matching_semi(x, y) - cosines.max(axis=0).mean()) < 0.006
     assert abs(ridge(x, y) - theory.regression(a, b)) < 0.006
 
 

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from scipy.optimize import linprog
 
 import superpose as sp
-from superpose.metrics import matching, matching_hard, matching_soft
+from superpose.metrics import matching, matching_hard, matching_semi, matching_soft
 
 SEEDS = range(10)
 
@@ -43,6 +43,26 @@ def test_against_all_pairings_and_the_dual(seed):
     r = correlations(x, y).reshape(x.shape[1], y.shape[1])
     assert_allclose(matching_hard(x, y), by_hand(r), atol=1e-10)
     assert_allclose(matching_soft(x, y), by_duality(r), atol=1e-8)
+    assert_allclose(matching_semi(x, y), np.mean([max(column) for column in r.T.tolist()]), atol=1e-10)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_choosing_each_partner_alone_is_never_worse_than_sharing(seed):
+    """Soft matching has the same weight a column, and one more constraint."""
+    x, y = related(30, 3 + seed % 3, 6, seed=seed)
+    assert matching_semi(x, y) >= matching_soft(x, y) - 1e-12
+    assert matching_semi(y, x) >= matching_soft(y, x) - 1e-12
+
+
+def test_partners_are_those_of_y(pair):
+    """A system within another: what is held is found, what is not is not, and the rest of x does not count."""
+    x, y = pair
+    assert_allclose(matching_semi(x, x[:, :2]), 1)
+    assert matching_semi(x[:, :2], x) < 0.99
+    assert_allclose(matching_semi(np.hstack([x, 0.5 * x]), y), matching_semi(x, y), rtol=1e-12)
+    table = sp.compare({"all": x, "some": x[:, :2]}, metrics=["matching_semi"], permutations=0)
+    scores = table.set_index("system_a").score
+    assert scores["all"] > 0.999 > scores["some"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -18,7 +18,14 @@ from superpose.metrics.check import check_metric
 from superpose.metrics.cka import CKA, CKA_DEBIASED, cka
 from superpose.metrics.grouped import CKA_GROUPED, GroupedMetric, grouped_cka
 from superpose.metrics.kendall import RSA_KENDALL, rsa_kendall
-from superpose.metrics.matching import MATCHING_HARD, MATCHING_SOFT, matching_hard, matching_soft
+from superpose.metrics.matching import (
+    MATCHING_HARD,
+    MATCHING_SEMI,
+    MATCHING_SOFT,
+    matching_hard,
+    matching_semi,
+    matching_soft,
+)
 from superpose.metrics.metric import Metric, MomentMetric
 from superpose.metrics.neighbours import CKNNA, MUTUAL_KNN, cknna, mutual_knn
 from superpose.metrics.pairwise import PairwiseMetric
@@ -55,6 +62,7 @@ MORE: tuple[Metric, ...] = (
     SHAPE,
     MATCHING_HARD,
     MATCHING_SOFT,
+    MATCHING_SEMI,
     RIDGE_R2_UNITS,
     RIDGE_UNIT_R,
     RIDGE_UNIT_R2,
@@ -89,6 +97,7 @@ __all__ = [
     "DEFAULT",
     "GroupedMetric",
     "MATCHING_HARD",
+    "MATCHING_SEMI",
     "MATCHING_SOFT",
     "MORE",
     "MUTUAL_KNN",
@@ -134,6 +143,7 @@ __all__ = [
     "fixed_ridge",
     "grouped_cka",
     "matching_hard",
+    "matching_semi",
     "matching_soft",
     "mutual_knn",
     "pcr",
@@ -189,7 +199,8 @@ def _resolved(metric: Any) -> Metric:
 _FUNCTIONS: tuple[tuple[Any, Metric], ...] = (
     (cka, CKA), (rsa, RSA), (regression, OLS_R), (ridge, RIDGE_R), (pls, PLS_R), (pcr, PCR_R), (cca, CCA),
     (svcca, SVCCA), (pwcca, PWCCA), (procrustes, PROCRUSTES), (shape_distance, SHAPE),
-    (matching_hard, MATCHING_HARD), (matching_soft, MATCHING_SOFT), (mutual_knn, MUTUAL_KNN), (cknna, CKNNA),
+    (matching_hard, MATCHING_HARD), (matching_soft, MATCHING_SOFT),
+    (matching_semi, MATCHING_SEMI), (mutual_knn, MUTUAL_KNN), (cknna, CKNNA),
     (cka_rbf, CKA_RBF), (rsa_kendall, RSA_KENDALL),
 )  # fmt: skip
 _OLD: dict[str, Metric] = {"regression_r": OLS_R, "regression_r2": OLS_R2, "regression_r_units": OLS_R_UNITS}

@@ -1,4 +1,4 @@
-"""Unit by unit: the best pairing of the units of two systems by correlation, one to one or shared out."""
+"""Unit by unit: the best pairing of units of two systems by correlation, one to one, shared out, or each by itself."""
 
 from __future__ import annotations
 
@@ -104,6 +104,43 @@ def matching_soft(x: ArrayLike, y: ArrayLike) -> Any:
     return MATCHING_SOFT(x, y)
 
 
+def matching_semi(x: ArrayLike, y: ArrayLike) -> Any:
+    """Mean correlation of each unit of y with the unit of x that correlates most with it (semi-matching).
+
+    Partners are chosen one by one: a unit of x may be that of several, or of none. The score is 1 where every unit of y
+    has a copy in x, whatever else x holds, and never below that of soft matching. With few samples the best of many
+    unrelated units is far above 0: read it beside its null.
+
+    Parameters
+    ----------
+    x, y
+        As in `matching_hard`.
+
+    Returns
+    -------
+    array or tensor, (…)
+        In [-1, 1].
+
+    Raises
+    ------
+    DataError
+        For unusable responses.
+
+    References
+    ----------
+    Li et al., Convergent Learning: Do different neural networks learn the same representations?, ICLR 2016.
+
+    Examples
+    --------
+    >>> import numpy as np, superpose as sp
+    >>> x = np.random.default_rng(0).normal(size=(50, 6))
+    >>> y = x[:, [0, 0, 3]]
+    >>> round(float(sp.metrics.matching_semi(x, y)), 6), bool(sp.metrics.matching_semi(y, x) < 0.6)
+    (1.0, True)
+    """
+    return MATCHING_SEMI(x, y)
+
+
 # Correlations, (units_x, units_y) → how much of the score each pair of units makes up, summing to 1.
 Matching = Callable[[Array], Array]
 
@@ -187,6 +224,14 @@ def assigned(values: Array) -> Array:
     return weights
 
 
+def nearest(values: Array) -> Array:
+    """Return equal weights of the columns, all on their largest entry."""
+    columns = np.arange(values.shape[1])
+    weights = np.zeros(values.shape)
+    weights[np.argmax(values + _preference(values.shape), axis=0), columns] = 1 / len(columns)
+    return weights
+
+
 def _preference(shape: tuple[int, ...]) -> Array:
     """Return what decides between matchings that tie: units, and no rounding of their correlations.
 
@@ -238,4 +283,12 @@ MATCHING_SOFT = replace(
     ),
     score=partial(_best, matched=transported),
     influence=Influence(partial(matching_shares, matched=transported)),
+)
+MATCHING_SEMI = replace(
+    MATCHING_HARD,
+    name="matching_semi",
+    about=About("semi-matching", "each unit of y and its nearest of x, correlated", "N p q", "Li et al. 2016"),
+    directed=True,
+    score=partial(_best, matched=nearest),
+    influence=Influence(partial(matching_shares, matched=nearest)),
 )
