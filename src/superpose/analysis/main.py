@@ -216,7 +216,8 @@ def analyse(
     plain = planned_raw(systems, cv=cv, permutations=permutations, targets=targets, **shared)
     checked_device(device)
     stimuli = stimuli_of(given, len(next(iter(systems.values())))) if stimuli is None else stimuli
-    shares, reason = _content(systems, pairs, groups, labels, known, stimuli, test, seed, device, progress)
+    design: dict[str, Any] = {"pairs": pairs, "groups": groups, "labels": labels, "test": test, "seed": seed}
+    shares, reason = _content(systems, known, stimuli=stimuli, device=device, progress=progress, **design)
     parts = [plain(), *([recovered()] if recovered else [])]
     found, why = [part.warnings for part in reversed(parts)], [reason] if reason else []
     settings: dict[str, Any] = {}
@@ -235,31 +236,10 @@ def analyse(
 
 
 def _content(
-    systems: Systems,
-    pairs: Sequence[tuple[str, str]] | None,
-    groups: ArrayLike | None,
-    labels: ArrayLike | None,
-    trials: Mapping[str, ArrayLike | Trials] | None,
-    stimuli: Sequence[Any] | None,
-    test: float | ArrayLike,
-    seed: int,
-    device: str,
-    progress: Progress | None,
+    systems: Systems, trials: Mapping[str, ArrayLike | Trials] | None, **asked: Any
 ) -> tuple[Content | None, str]:
     """Return the content of the systems, or why it was not looked for."""
     try:
-        found = content(
-            systems,
-            pairs=pairs,
-            groups=groups,
-            labels=labels,
-            repeats=trials or {},
-            stimuli=stimuli,
-            test=test,
-            seed=seed,
-            device=device,
-            progress=progress,
-        )
+        return content(systems, repeats=trials or {}, **asked), ""
     except TooFew as error:
         return None, f"Features were not looked for: {error}"
-    return found, ""
