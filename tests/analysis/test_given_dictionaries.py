@@ -107,3 +107,11 @@ def test_they_are_named_on_a_command_line(tmp_path):
     for wrong in (["x.safetensors"], ["=x.safetensors"], ["x="], [f"x={tmp_path / 'x.safetensors'}"] * 2):
         with pytest.raises(DataError, match=r"expected SYSTEM=PATH, each system once"):
             read_dictionaries(wrong)
+
+
+def test_one_that_has_no_partner_is_said_to_be_in_no_score():
+    systems = small()
+    found = analysis.latent(systems, dictionaries={"x": trained(systems["x"])}, controls=[], **QUICK)
+    assert found.warnings[0].startswith("x has a dictionary, and no system that it is compared with has one")
+    both = {name: trained(x) for name, x in systems.items()}
+    assert not any("has a dictionary" in text for text in analysis.latent(systems, dictionaries=both, **QUICK).warnings)

@@ -922,7 +922,7 @@ class TestAnalysis:
 
     def test_a_sentence_names_score_and_ceiling(self, found):
         row = found.table[found.table.metric == "ridge_r"].iloc[0]
-        words = f"V1 to V4: regression r {row.score:.3f} of a ceiling of {row.ceiling:.3f}"
+        words = f"V1 to V4: held-out r {row.score:.3f} of a ceiling of {row.ceiling:.3f}"
         assert sum(words in text for text in found.sentences) == 1
         assert not found.warnings
 

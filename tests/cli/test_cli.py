@@ -193,7 +193,7 @@ class TestTerminal:
 
     def test_the_answer_comes_first_and_the_next_command_last(self, terminal):
         out = terminal(*RAW)
-        places = [out.index(text) for text in ("x and y: held-out r is", "Rests on: 60 samples;", "systems", "Next:")]
+        places = [out.index(text) for text in ("x and y: held-out r is", "Based on 60 samples;", "systems", "Next:")]
         assert places == sorted(places)
         assert out.splitlines()[-1].startswith("Next: superpose compare x.npy y.npy --out out-content")
 
@@ -366,7 +366,7 @@ class TestStimuli:
         table = pd.read_csv("out/alignment.csv")
         row = table[table.metric == "ridge_r"].iloc[0]
         assert row.ceiling_low < row.ceiling < row.ceiling_high <= 1
-        assert f"x to y: regression r {row.score:.3f} of a ceiling of {row.ceiling:.3f}" in capsys.readouterr().out
+        assert f"x to y: held-out r {row.score:.3f} of a ceiling of {row.ceiling:.3f}" in capsys.readouterr().out
         assert "Ceiling" in Path("out/report.html").read_text()
 
     def test_repeats_that_never_repeat_leave_no_trace(self, here):

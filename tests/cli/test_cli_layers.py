@@ -174,7 +174,7 @@ class TestCompare:
         )
         assert status == 0
         assert table_of(out).metric.unique().tolist() == ["ols_r2"]
-        assert "conv1 and conv2: ols_r2 is" in out
+        assert "conv1 and conv2: OLS, held-out R² is" in out
         assert (here / "results/alignment.png").is_file()
 
     def test_standardised_units(self, here, capsys):

@@ -122,12 +122,14 @@ def named(path: Path) -> Array | None:
 
 
 def unnamed(files: Sequence[Path]) -> str:
-    """Return a sentence on how a .npy among some files without ids gets one id a row, or nothing."""
+    """Return a sentence on how a file among some without ids gets one id a row, or nothing."""
     for path in files:
         own = around(path)
         if own is None and path.suffix == ".npy":
             return f" To label {path}, write one id a line to {path.with_name(STIMULI)}."
-        if own is None or path not in own.layers or named(path) is not None:
+        if own is None:
+            return f" To label {path}, keep one id a row in it, as `stimuli` (a column, or another array)."
+        if path not in own.layers or named(path) is not None:
             continue
         if own.names is None:
             return f" Extract {own.folder} again with --stimuli, a file of one id a sample."

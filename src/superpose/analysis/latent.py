@@ -117,6 +117,7 @@ def planned_latent(
     )
     recipes = [replace(recipe, seed=derived_seed(seed, f"fit {number}")) for number in range(seeds)]
     given = checked(dictionaries, checked_systems(systems), dropped) if dictionaries else {}
+    lonely = [name for name in given if not set(given).intersection(job.partners(name))]
     able = job.training >= 2 * latents
     cells = [cell for number, recipe in enumerate(recipes) for cell in cells_of(job, recipe, number, asked, able)]
     cells += cells_of_given(job, given, [LINES[name] for name in asked if name in LINES])
@@ -134,7 +135,7 @@ def planned_latent(
         "device": device,
         "engine": engine,
     }
-    return partial(_found, job, cells, able, asked, dropped, run, settings)
+    return partial(_found, job, cells, able, asked, dropped, run, settings, lonely)
 
 
 latent = performed(planned_latent, "latent")
@@ -164,6 +165,7 @@ def _found(
     dropped: Mapping[str, list[int]],
     run: Engine,
     settings: dict[str, Any],
+    lonely: Sequence[str],
 ) -> Analysis:
     raw, latents = described(scored(job, job.arrays), job, space="raw", fit=""), settings["latents"]
     # Raw scores of the split stand beside what was fitted on it, and nowhere else.
@@ -173,7 +175,12 @@ def _found(
     # Independent dictionaries are the same ones, whether the fit or a control asks for them.
     table = pd.concat(tables, ignore_index=True).drop_duplicates(KEYS, ignore_index=True)
     table = _with_control_as_null(table, job.fit, _without_null(job, asked))[list(ORDER)]
-    return Analysis(table, tuple(caveats(table, job.arrays, dropped, latents, asked)), settings)
+    unused = [
+        f"{name} has a dictionary, and no system that it is compared with has one: no score is of its latents. "
+        "superpose.content(…, dictionaries=…) says which of them the others hold."
+        for name in lonely
+    ]
+    return Analysis(table, (*unused, *caveats(table, job.arrays, dropped, latents, asked)), settings)
 
 
 def _computed(job: Job, cells: list[Cell], run: Engine) -> list[pd.DataFrame]:

@@ -29,7 +29,7 @@ HELD_AGAINST = {
 
 # What sentences are about.
 MAIN = "ridge_r"
-CEILED = {"ridge_r": "regression r", "cka_debiased": "debiased CKA"}
+CEILED = {"ridge_r": "held-out r", "cka_debiased": "debiased CKA"}
 
 
 def sentences(table: pd.DataFrame, permutations: int | None = None) -> list[str]:

@@ -92,7 +92,7 @@ def layers(
         tables = {"layers": found.table, "best": found.best, "differences": found.differences, "units": found.units}
         page = {"title": f"Which layer predicts {target}?", "sentences": found.sentences, "layers": found.table}
         write_tables(folder, tables, found.plot(), record, page)
-    show_layers(found, said, as_json=json)
+    show_layers(found, said, as_json=json, said=read.notes.lost)
     if folder is not None:
         print(
             f"Written to {folder}: open {folder / 'report.html'}; layers.png shows score against depth", file=sys.stderr

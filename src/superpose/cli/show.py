@@ -103,8 +103,11 @@ def show_table(table: pd.DataFrame, shown: pd.DataFrame, sentences: Sequence[str
         show_rows([dict(zip(map(str, shown), row, strict=True)) for row in shown.to_numpy()], as_json=False)
 
 
-def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool) -> None:
-    """Print layers and what they mean, as `show_table` does; JSON has all tables."""
+def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool, said: Collection[str] = ()) -> None:
+    """Print layers and what they mean, as `show_table` does; JSON has all tables.
+
+    On a terminal, warnings that it has shown already (`said`) are left out.
+    """
     if as_json:
         import json
 
@@ -112,8 +115,9 @@ def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool) -> Non
         shown = {name: json.loads(table.to_json(orient="records")) for name, table in tables.items()}
         print(json.dumps(shown | {"sentences": found.sentences, "warnings": list(warnings)}, indent=2))
         return
-    lines = [*found.sentences, *(f"Warning: {text}" for text in warnings)]
-    if not sys.stdout.isatty():
+    piped = not sys.stdout.isatty()
+    lines = [*found.sentences, *(f"Warning: {text}" for text in warnings if piped or text not in said)]
+    if piped:
         return show_table(found.table, found.table, lines, as_json=False)
     from superpose.cli.terminal import paragraphs
 
@@ -124,11 +128,11 @@ def show_layers(found: Layers, warnings: Sequence[str], *, as_json: bool) -> Non
 def _layer(row: Mapping[Any, Any]) -> dict[str, Any]:
     """Return what fits on a terminal of a layer's row."""
     from superpose.messages.wording import p_number
-    from superpose.report.plots import shorten
+    from superpose.report.plots import metric_name, shorten
 
     between = f"{_three(row['low'])} to {_three(row['high'])}" if row["low"] == row["low"] else ""
     return ({"time": row["time"]} if "time" in row else {}) | {
-        "metric": shorten(str(row["metric"]), 12),
+        "score of": shorten(metric_name(str(row["metric"])), 14),
         "layer": shorten(str(row["layer"])),
         "score": _three(row["score"]),
         "95 %": between,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import textwrap
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from superpose.analysis import Analysis
 
 SHOWN = ("cka_debiased", "ridge_r")
+# What a line never ends within, and what ties it meanwhile.
+TIED, TIE = re.compile(r"\bp [=<] \.?\d|\d %"), "\u00a0"
 # Sentences and rows, at most; --wide shows all.
 SENTENCES, ROWS = 20, 40
 WIDE = ("split", "null", "p_adjusted", "samples", "fvu_a", "fvu_b", "dead_a", "dead_b", "why")
@@ -37,15 +41,34 @@ def show(analysis: Analysis, *, wide: bool = False, said: Collection[str] = (), 
         console.print(f"… and {len(rows) - len(lines):,} more rows (--wide, or alignment.csv)", highlight=False)
     for warning in analysis.warnings:
         if warning not in said:
-            console.print(f"\nWarning: {warning}", style="yellow", markup=False, highlight=False)
+            told = wrapped(f"Warning: {warning}", console.width)
+            console.print(f"\n{told}", style="yellow", markup=False, highlight=False, soft_wrap=True)
     if then:
         console.print(f"\nNext: {then}", markup=False, highlight=False, soft_wrap=True)
 
 
 def paragraphs(texts: Iterable[str]) -> None:
     """Print paragraphs, wrapped between words."""
+    console = _console()
     for text in texts:
-        _console().print(f"{text}\n", markup=False, highlight=False)
+        console.print(f"{wrapped(text, console.width)}\n", markup=False, highlight=False, soft_wrap=True)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return a text in lines between words, with a number on one line with its sign or unit.
+
+    Examples
+    --------
+    >>> from superpose.cli.terminal import wrapped
+    >>> print(wrapped("It reaches 91 % of its ceiling (p < .001).", 13))
+    It reaches
+    91 % of its
+    ceiling
+    (p < .001).
+    """
+    tied = TIED.sub(lambda found: found[0].replace(" ", TIE), text)
+    lines = textwrap.wrap(tied, width, break_long_words=False, break_on_hyphens=False)
+    return "\n".join(lines).replace(TIE, " ")
 
 
 def grid(names: Sequence[str], lines: Sequence[Sequence[Any]]) -> None:
@@ -88,7 +111,7 @@ def basis(analysis: Analysis) -> str:
     parts.append(how)
     if permutations := settings.get("permutations"):
         parts.append(f"{permutations:,} permutations: no p below {p_number(1 / (1 + permutations))}")
-    return f"Rests on: {'; '.join(parts)}."
+    return f"Based on {'; '.join(parts)}."
 
 
 def scores(table: pd.DataFrame, *, wide: bool = False) -> pd.DataFrame:

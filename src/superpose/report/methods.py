@@ -42,6 +42,14 @@ WORKS = {
         "Holm, S. (1979). A simple sequentially rejective multiple test procedure. Scandinavian Journal of Statistics "
         "6, 65–70."
     ),
+    "influence": ("Efron, B. (1982). The Jackknife, the Bootstrap and Other Resampling Plans. SIAM."),
+    "explainable variance": (
+        "Sahani, M. & Linden, J. F. (2003). How linear are auditory cortical responses? NIPS 15, 109–116."
+    ),
+    "banded ridge": (
+        "Dupré la Tour, T., Eickenberg, M., Nunez-Elizalde, A. O. & Gallant, J. L. (2022). Feature-space selection "
+        "with banded ridge regression. NeuroImage 264, 119728."
+    ),
     "RSA": (
         "Kriegeskorte, N., Mur, M. & Bandettini, P. (2008). Representational similarity analysis. Frontiers in Systems "
         "Neuroscience 2, 4."
@@ -51,8 +59,8 @@ WORKS = {
 PHRASES = {
     "rsa": "RSA on dot products",
     "ridge_r": "the correlation of held-out ridge predictions",
-    "ridge_r2": "their R²",
-    "ridge_r_units": "their correlation unit by unit, averaged",
+    "ridge_r2": "R² of held-out ridge predictions",
+    "ridge_r_units": "the correlation of held-out ridge predictions, averaged over units",
 }
 
 
@@ -93,7 +101,7 @@ def paragraph(
             folds = str(settings.get("split", "")).removeprefix("cv=")
             how = f"{folds}-fold cross-validation" if folds.isdigit() else "held-out samples"
             said.append(f"Regressions chose their penalty inside the training samples of {how}.")
-        said.append("Intervals are 95 %, from influence values.")
+        said.append("95 % intervals are from the influence of each sample.")
         said += _ceilings(raw)
         if permutations := settings.get("permutations"):
             said.append(

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from superpose.messages.notebook import counted
 from superpose.messages.wording import percent
 from superpose.sharing.packing import Packing
 from superpose.sharing.shares import Share
@@ -125,8 +126,8 @@ def _unassessable(found: Evidence) -> str:
     for name, count, assessable in zip(found.names, found.found, found.assessable, strict=True):
         if count < FEWEST:
             return (
-                f"both halves of {name} find {count} feature(s), and it takes {FEWEST}: more samples, or more units "
-                "for as many features, would help"
+                f"both halves of {name} find {counted(count, 'feature')}, and it takes {FEWEST}: more samples, or more "
+                "units for as many features, would help"
             )
         if assessable < FEWEST:
             return f"{name} itself predicts {assessable} of its {count} features, and it takes {FEWEST}"
