@@ -33,7 +33,7 @@ def table():
     draw = np.random.default_rng(0)
     # Ten components of partial least squares need a hundred samples.
     z = draw.normal(size=(120, 4))
-    systems = {name: z @ draw.normal(size=(4, 6)) + draw.normal(size=(120, 6)) for name in "ab"}
+    systems = {name: z @ draw.normal(size=(4, 3)) + draw.normal(size=(120, 3)) for name in "ab"}
     return sp.compare(systems, metrics=COMPARED, permutations=0)
 
 
