@@ -1,7 +1,7 @@
 """Features that two disjoint halves of one system's samples both show: what a dictionary finds twice.
 
 Two dictionaries are learned at once, one a half, by rounds of lasso codes and least-squares atoms, from a high penalty
-(few active latents) to a low one. A feature is an atom that both halves find.
+(few active latents) to a low one. A feature is an atom that both halves find, and that others do not make up for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 from superpose.dictionaries.coding.learning import alternate, unit
 from superpose.dictionaries.coding.shrinkage import Shrink, amounts, shrunk
 from superpose.sharing.encoding import STEPS
+from superpose.sharing.pruning import pruned, settled
 
 # Penalties, as parts of the activity's standard deviation over all units: what an atom must explain to be active.
 # Where these find less than the part `LITTLE` of the latents, fewer than `WIDE`, the last.
@@ -39,6 +40,8 @@ SETTLING_ROWS, SETTLING_ROWS_A_LATENT, SETTLING_ROUNDS, SETTLING, GROWTH = 3_000
 # atoms are found; none where more than the part `MANY` of the latents is. Where the lowest penalty finds less than the
 # part `FAR` of what another does, that one is taken.
 BLOCKS, PATIENCE, GROWING, FEW, MANY, FAR = 20, 3, 1.2, 8, 0.3, 0.6
+# Samples of a half, at least in all and a latent, that atoms are weighed against one another on.
+WEIGHING_ROWS, WEIGHING_ROWS_A_LATENT = 3_000, 10
 # Atoms that come this near to one of the other half stay when the dictionaries are cut, and so many more beside them.
 NEAR, ROOM = 0.7, 1.25
 
@@ -88,7 +91,7 @@ class Halves:
 
     def widen(self, latents: int) -> None:
         """Add samples as atoms until there are so many latents."""
-        more = [self._drawn(half, latents - self.latents) for half in self.samples]
+        more = [self.drawn(half, latents - self.latents) for half in self.samples]
         self.atoms = torch.cat([self.atoms, unit(torch.stack(more))], dim=1)
 
     def cut(self) -> None:
@@ -104,7 +107,7 @@ class Halves:
     def _block(self, penalty: float, *, rows: int, rounds: int, renewed: int, relaxation: float) -> Step:
         """Learn some rounds on samples of each half that are drawn once; return what was found."""
         rows = min(rows, *map(len, self.samples))
-        y = torch.stack([self._drawn(half, rows) for half in self.samples])
+        y = torch.stack([self.drawn(half, rows) for half in self.samples])
         self.atoms, self.offset, self.codes = alternate(
             y,
             self.atoms,
@@ -123,14 +126,18 @@ class Halves:
         self.heard()
         return Step(self.latents, penalty, float(active), float(unexplained), len(self.found))
 
-    def _drawn(self, half: Tensor, rows: int) -> Tensor:
+    def drawn(self, half: Tensor, rows: int) -> Tensor:
+        """Return so many samples, in random order."""
         order = torch.randperm(len(half), generator=self.generator)[:rows]
         return half[order.to(half.device)]
 
 
 @dataclass(frozen=True, eq=False)
 class Consensus:
-    """Atoms of length 1 that both halves find, (features, units), their cosines between the halves, and the search."""
+    """Atoms of length 1 that both halves find, (features, units), their cosines between the halves, and the search.
+
+    `combinations` is how many more both halves find that others make up for.
+    """
 
     atoms: Tensor
     cosines: Tensor
@@ -138,6 +145,7 @@ class Consensus:
     penalty: float
     shrink: Shrink
     path: list[Step]
+    combinations: int = 0
 
     def explained(self, y: Tensor) -> float:
         """Return the share of the variance of some samples, (samples, units), that codes of these atoms explain."""
@@ -188,7 +196,7 @@ def consensus(
         if len(wider.atoms) <= needed * len(best.atoms):
             break
         best = wider
-    return best
+    return _single(learner, best)
 
 
 def _searched(learner: Halves, path: list[Step]) -> float:
@@ -245,6 +253,29 @@ def _settled(learner: Halves, penalty: float, path: list[Step]) -> Consensus:
         if not grown:
             break
     return Consensus(atoms, cosines, learner.offset.mean(dim=0), penalty, learner.shrink, path)
+
+
+def _single(learner: Halves, found: Consensus) -> Consensus:
+    """Leave out atoms that others make up for; where there are none, all stay as found.
+
+    Atoms settle without those that are left out. An atom is taken as it has settled where it does so alike in both
+    halves, and as both halves found it elsewhere.
+    """
+    rows = max(WEIGHING_ROWS, WEIGHING_ROWS_A_LATENT * len(found.atoms))
+    halves = [learner.drawn(half, rows) for half in learner.samples]
+    y = torch.cat(halves)
+    left = pruned(learner.drawn(y, len(y)), found.atoms, found.offset, found.penalty, found.shrink)
+    combinations = len(found.atoms) - len(left.atoms)
+    if not combinations:
+        return found
+    one, other = (settled(half, left, found.penalty, found.shrink) for half in halves)
+    between = (one * other).sum(dim=-1)
+    alike = between > SAME
+    atoms = torch.where(alike[:, None], left.atoms, found.atoms[left.kept])
+    cosines = torch.where(alike, between, found.cosines[left.kept])
+    once = _first_of_each(_alike(atoms, atoms, found.shrink))
+    combinations = len(found.atoms) - len(once)
+    return replace(found, atoms=atoms[once], cosines=cosines[once], offset=left.offset, combinations=combinations)
 
 
 def shared_atoms(atoms: Tensor, shrink: Shrink = amounts) -> tuple[Tensor, Tensor]:

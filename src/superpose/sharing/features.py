@@ -67,7 +67,8 @@ class Features:
         without it.
     settings : dict
         What was chosen from the data. `features`: how many were found; `latents` of each half's dictionary; `active`:
-        mean number in a sample; `signed`; `antipodes`: share of features that have one in the opposite direction, as
+        mean number in a sample; `combinations`: how many more atoms both halves found that others make up for, and that
+        were left out; `signed`; `antipodes`: share of features that have one in the opposite direction, as
         both directions of a signed latent have; `explained`: share of the held-out variance; `unexplained`: what the
         halves' own dictionaries leave of their samples; `penalty`; `reduced`: why units were reduced to `components`,
         "" where they were not; `source`: "found" or "given". Beside these `samples`, `training`, `units` and `seed`.
@@ -148,8 +149,9 @@ def features(
     """Find the features that two disjoint halves of a system's samples both show.
 
     Each half learns a sparse dictionary of its own, by rounds of non-negative lasso codes and least-squares atoms; a
-    feature is an atom that both find (cosine over .9). How many latents, how many of them are active, and whether they
-    are signed are chosen from the data and reported in `settings`. Activity without sparse structure gives none.
+    feature is an atom that both find (cosine over .9) and that others do not make up for. How many latents, how many of
+    them are active, and whether they are signed are chosen from the data and reported in `settings`. Activity without
+    sparse structure gives none.
 
     Parameters
     ----------
@@ -295,6 +297,7 @@ def _described(
     settings = {
         "latents": found.path[-1].latents,
         "penalty": found.penalty,
+        "combinations": found.combinations,
         "signed": found.shrink is either_sign,
         "antipodes": float(((atoms @ atoms.T).min(axis=1, initial=0) < ANTIPODE).mean()) if len(atoms) else 0.0,
         "unexplained": found.path[-1].unexplained,
@@ -310,7 +313,8 @@ def _described(
 
 def _given(activity: Array, held_out: Mask, dictionary: Any, mean: Array, scale: float, seed: int) -> Features:
     units = activity.shape[1]
-    settings = {"components": units, "reduced": "", "source": "given", "unexplained": np.nan, "seed": seed}
+    settings = {"components": units, "combinations": 0, "reduced": "", "source": "given"}
+    settings |= {"unexplained": np.nan, "seed": seed}
     encode: Encoder
     if isinstance(dictionary, SparseAutoencoder):
         if dictionary.repeats or dictionary.units != units:
