@@ -2,6 +2,7 @@
 
 import html
 import itertools
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ import superpose as sp
 from superpose.files import DataError
 from superpose.report import page
 from superpose.report.plots import save
+from superpose.sharing import cka_units
 from superpose.sharing.packing import Packing
 from superpose.sharing.picture import picture
 from superpose.sharing.sentences import sentences
@@ -98,6 +100,27 @@ class TestPairs:
         """Without noise nothing but packing and content makes the score (Theorem 3.2)."""
         assert np.abs(found.table.unexplained).max() < 0.05
         assert row_of(found, "a", "same").raw < 0.8 < row_of(found, "a", "same").content
+
+    def test_units_that_are_draws_from_a_population_have_its_score(self, found, truth):
+        systems, _, _, _ = truth
+        row = row_of(found, "a", "same")
+        expected = cka_units(systems["a"], systems["same"])
+        assert (row.cka_units, row.cka_units_low, row.cka_units_high) == expected[:3]
+        assert row.cka_units_low < 1 < row.cka_units_high
+
+    @pytest.mark.parametrize(
+        ("units", "widest", "why"),
+        [(8, 1_024, "share a basis"), (3, 1_024, "at least 10 and 4"), (8, 7, "more than 7 units")],
+    )
+    def test_other_units_are_refused_with_the_reason(self, monkeypatch, units, widest, why):
+        monkeypatch.setattr(sys.modules["superpose.sharing.content"], "WIDEST", widest)
+        x = np.random.default_rng(0).exponential(size=(400, units))
+        given = {name: np.eye(units) for name in "ab"}
+        refused = sp.content({"a": x, "b": x + 0.01}, dictionaries=given, permutations=0)
+        assert refused.table[["cka_units", "cka_units_low", "cka_units_high"]].isna().all(axis=None)
+        (told,) = refused.warnings
+        assert told.startswith("cka_units is not given for 1 pair (a – b): ")
+        assert why in told
 
     def test_the_raw_order_is_wrong_where_that_of_content_is_right(self, truth):
         """Half the features, packed alike, score higher than all of them packed otherwise."""
@@ -313,6 +336,15 @@ class TestShares:
     def test_middling_ratios_widen(self):
         clear, middling = held_share(np.repeat([0.9, 0.1], 20)), held_share(np.repeat([0.9, 0.55, 0.1], [18, 4, 18]))
         assert middling.high - middling.low > clear.high - clear.low
+
+    def test_of_a_population_that_is_known_whole_nothing_is_unsure(self):
+        ratio = np.repeat([0.9, 0.1], [12, 28])
+        assert held_share(ratio, missing=0) == pytest.approx((0.3, 0.3, 0.3))
+        # Jeffreys' own interval, by draws from its beta distribution.
+        draws = np.random.default_rng(0).beta(12.5, 28.5, 200_000)
+        assert held_share(ratio, missing=1)[1:] == pytest.approx(np.quantile(draws, [0.05, 0.95]), abs=0.002)
+        widths = [np.ptp(held_share(ratio, missing=part)[1:]) for part in (0.04, 0.16, 0.64)]
+        assert np.divide(widths[1:], widths[:-1]) == pytest.approx([2, 2])
 
     def test_few_heavy_features_count_as_few(self):
         ratio = np.tile([0.9, 0.1], 30)

@@ -30,6 +30,7 @@ from superpose.sharing.packing import packing_of
 from superpose.sharing.sentences import sentences
 from superpose.sharing.shares import Share, geometric, held_share
 from superpose.sharing.together import together
+from superpose.sharing.units import Population, cka_units
 from superpose.sharing.verdict import AMBIGUOUS, Evidence, Verdict, verdict_of
 
 if TYPE_CHECKING:
@@ -45,6 +46,10 @@ SHOWN = ("system_a", "system_b", "verdict", "packing", "content", "packed", "raw
 # A feature that is not held is predicted weakly where it is significant at this rate of false discoveries, and has more
 # than this ratio.
 DISCOVERY, WEAKLY = 0.05, 0.15
+# Pairs that a warning names.
+NAMED = 3
+# Squared covariances of all units of wider systems take minutes and gigabytes.
+WIDEST = 1_024
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,8 +194,10 @@ def content(
         share of held-out variance that they explain; `held_by_b`, `held_by_a`, the share of a's features that b holds
         and of b's that a does; `shared` with its 90 % interval, their geometric mean n_s / √(n_a n_b); `content` with
         its interval, the CKA of the features themselves, correlations between them included; `raw`, debiased CKA of the
-        activity; `packed`, the CKA predicted from these features and their packing (Theorem 3.2); `unexplained`, the
-        first less the second; `residual_a`, `residual_b`, how well the other system predicts what a system's features
+        activity; `cka_units` with its interval, the CKA of the populations that units are drawn from, however many were
+        recorded (`superpose.sharing.cka_units`; NaN where it does not apply, with the reason in `warnings`, and above
+        1,024 units); `packed`, the CKA predicted from these features and their packing (Theorem 3.2); `unexplained`,
+        raw less packed; `residual_a`, `residual_b`, how well the other system predicts what a system's features
         leave of it, over how well the system itself does; `verdict` ("same", "a among b" by name, "in part",
         "different", "cannot tell"), `packing` ("alike", "differently", "cannot tell", "" where nothing is shared), and
         `why`, the reason for a verdict of "cannot tell".
@@ -264,6 +271,7 @@ def content(
 
     own = {key: one.decoder.explained(unexplained(*key)) for key, one in sides.items()}
     judged, tables = [], []
+    refused: dict[str, list[str]] = {}
     for place, (a, b) in enumerate(couples):
         heard("pairs", place, len(couples))
         half = halved[a, b]
@@ -274,7 +282,10 @@ def content(
             _residual(unexplained(b, half), own[b, half], one),
         )
         tables += [_described(one, there, names), _described(other, back, names)]
-        judged.append(_row(one, other, there, back, float(raw[a, b]), residual, seed))
+        units = _population(arrays[a], arrays[b], belonging, seed)
+        if units.why:
+            refused.setdefault(units.why.split(": ")[-1], []).append(f"{a} – {b}")
+        judged.append(_row(one, other, there, back, float(raw[a, b]), units, residual, seed))
     heard("pairs", len(couples), len(couples))
     table = pd.DataFrame(judged)
     settings = {
@@ -289,7 +300,8 @@ def content(
         "repeats": [name for name in names_of if any(halved[couple] for couple in couples if name in couple)],
         "systems": {name: of.settings for name, of in found.items()},
     }
-    return Content(table, pd.concat(tables, ignore_index=True), found, (*_warnings(found), *unparted), settings)
+    warnings = (*_warnings(found), *unparted, *_refusals(refused))
+    return Content(table, pd.concat(tables, ignore_index=True), found, warnings, settings)
 
 
 def _of_one(heard: Progress, title: str, what: str, done: int, total: int) -> None:
@@ -304,11 +316,28 @@ def _of_systems(given: Mapping[str, Any] | None, arrays: Mapping[str, Array], wh
     return dict(given or {})
 
 
+def _population(x: Array, y: Array, groups: NDArray[np.int64] | None, seed: int) -> Population:
+    """Return the CKA of the populations of units, or why it is not given."""
+    if max(x.shape[1], y.shape[1]) > WIDEST:
+        return Population(np.nan, np.nan, np.nan, f"a system has more than {WIDEST:,} units")
+    try:
+        return cka_units(x, y, groups=groups, seed=seed)
+    except DataError as error:
+        return Population(np.nan, np.nan, np.nan, str(error).rstrip("."))
+
+
 def _row(
-    a: Side, b: Side, there: Decoded, back: Decoded, raw: float, residual: tuple[float, float], seed: int
+    a: Side,
+    b: Side,
+    there: Decoded,
+    back: Decoded,
+    raw: float,
+    units: Population,
+    residual: tuple[float, float],
+    seed: int,
 ) -> dict[str, Any]:
     shares = [_share(one, of.table) for one, of in ((a, there), (b, back))]
-    weighted = [_share(one, of.table, power=4) for one, of in ((a, there), (b, back))]
+    weighted = [_weighted(one, of.table) for one, of in ((a, there), (b, back))]
     shared, alike = geometric(*shares), geometric(*weighted).times(together(a, b, there, back))
     packing = packing_of(a, b, there, back, seed=seed)
     both = pd.concat([of.table[of.table.assessable] for of in (there, back)])
@@ -343,6 +372,9 @@ def _row(
         **_columns("shared", shared),
         **_columns("content", alike),
         "raw": raw,
+        "cka_units": units.value,
+        "cka_units_low": units.low,
+        "cka_units_high": units.high,
         "packed": packing.packed,
         "unexplained": raw - packing.packed,
         "gram_cosine": packing.alike,
@@ -357,9 +389,19 @@ def _told(verdict: Verdict) -> dict[str, str]:
     return {"verdict": verdict.content, "packing": verdict.packing, "why": verdict.why}
 
 
-def _share(of: Side, table: pd.DataFrame, power: int = 0) -> Share:
+def _share(of: Side, table: pd.DataFrame) -> Share:
+    """Return the share of features that are held; as much is missing of them as they leave of the variance."""
+    return held_share(_ratios(table), missing=1 - of.features.settings["explained"])
+
+
+def _weighted(of: Side, table: pd.DataFrame) -> Share:
+    """Return the same, of features that count by the squares of their variances."""
     able = table.assessable.to_numpy()
-    return held_share(table.ratio.to_numpy()[able], of.codes.std(axis=0, dtype=np.float64)[able] ** power)
+    return held_share(_ratios(table), of.codes.std(axis=0, dtype=np.float64)[able] ** 4)
+
+
+def _ratios(table: pd.DataFrame) -> Array:
+    return table.ratio.to_numpy()[table.assessable.to_numpy()]
 
 
 def _columns(name: str, share: Share) -> dict[str, float]:
@@ -395,4 +437,13 @@ def _warnings(found: Mapping[str, Features]) -> list[str]:
         f"{of.settings['reduced']}."
         for name, of in found.items()
         if of.settings["reduced"]
+    ]
+
+
+def _refusals(refused: Mapping[str, list[str]]) -> list[str]:
+    """Return why cka_units is not given, and of which pairs."""
+    return [
+        f"cka_units is not given for {counted(len(pairs), 'pair')} ({', '.join(pairs[:NAMED])}"
+        f"{', …' if len(pairs) > NAMED else ''}): {why}."
+        for why, pairs in refused.items()
     ]

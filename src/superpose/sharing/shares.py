@@ -14,9 +14,9 @@ Array = NDArray[Any]
 
 # The lower bound counts a feature only beyond the first ratio, the upper one all beyond the second.
 SURELY, PERHAPS = 0.6, 0.35
-# Both halves find most of what there is: a share of them varies by this part of what one of a large population would.
-FINITE = 0.5
 LEVEL = 0.9
+# The part of the features that is missing, where nothing tells how much is.
+MISSING = 0.25
 
 
 class Share(NamedTuple):
@@ -34,7 +34,7 @@ class Share(NamedTuple):
 UNKNOWN = Share(np.nan, np.nan, np.nan)
 
 
-def held_share(ratio: Array, weights: Array | None = None) -> Share:
+def held_share(ratio: Array, weights: Array | None = None, *, missing: float = MISSING) -> Share:
     """Return the share of features that the other system holds, weighted or not.
 
     Parameters
@@ -43,13 +43,15 @@ def held_share(ratio: Array, weights: Array | None = None) -> Share:
         Of assessable features: prediction from the other system over that from their own.
     weights : ndarray, (features,), optional
         What each counts; None counts all alike.
+    missing : float
+        The part of the features that were not found, between 0 and 1.
 
     Returns
     -------
     Share
         Bounds of Jeffreys' interval (Brown, Cai & DasGupta 2001) with as many features as the weights leave,
-        (Σw)²/Σw², drawn in for a population most of which is found, and with features of middling ratios counted
-        against the share in the lower bound, and for it in the upper one.
+        (Σw)²/Σw², drawn in by √missing (the correction for a finite population, Cochran 1977), and with features of
+        middling ratios counted against the share in the lower bound, and for it in the upper one.
 
     Examples
     --------
@@ -64,9 +66,9 @@ def held_share(ratio: Array, weights: Array | None = None) -> Share:
     total = counted.sum()
     value, surely, perhaps = (float(counted[ratio > least].sum() / total) for least in (HELD, SURELY, PERHAPS))
     count = float(total**2 / np.square(counted).sum())
-    tail = (1 - LEVEL) / 2
-    low = surely - FINITE * (surely - _bound(surely, count, tail)) if surely > 0 else 0.0
-    high = perhaps + FINITE * (_bound(perhaps, count, 1 - tail) - perhaps) if perhaps < 1 else 1.0
+    tail, finite = (1 - LEVEL) / 2, float(np.sqrt(np.clip(missing, 0, 1)))
+    low = surely - finite * (surely - _bound(surely, count, tail)) if surely > 0 else 0.0
+    high = perhaps + finite * (_bound(perhaps, count, 1 - tail) - perhaps) if perhaps < 1 else 1.0
     return Share(value, min(low, value), max(high, value))
 
 
