@@ -780,3 +780,16 @@ class TestFunctionsOfScripts:
         made = f"exec(compile({SCRIPT!r}, '<made>', 'exec'))"
         refused = subprocess.run([sys.executable, "-c", made, "kept", "serial"], capture_output=True, text=True)
         assert "expected a function that other processes can import" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [
+        ({"parts": 1, "draw": 0}, "a cell has the settings parts, draw, and measure is several.*unexpected keyword"),
+        ({"draw": 0}, "missing a required argument: 'parts'"),
+    ],
+)
+def test_cells_of_other_settings_than_measure_takes_are_refused_at_once(tmp_path, cell, words):
+    with pytest.raises(DataError, match=words):
+        Study("wrong", studies.several, [cell]).run(tmp_path / "none")
+    assert not (tmp_path / "none").exists()

@@ -102,14 +102,14 @@ def compare(
     out
         Directory of the results; it must not hold another run.
     metrics
-        What to score by, separated by commas: names as in tables, such as cka_debiased,ridge_r,ols_r2; by default cka,
+        Metrics, separated by commas, by their names in tables, such as cka_debiased,ridge_r,ols_r2; by default cka,
         cka_debiased, rsa, ridge_r, ridge_r2 and ridge_r_units.
     targets
         Names of files without their endings, separated by commas: compare every other file with these alone. Raw
         regressions predict them from the others, and not the other way.
     zscore
         Bring every unit of every file to mean 0 and standard deviation 1 over all rows, trials averaged, before
-        anything else. Those of held-out rows are among them; nothing of one file enters another's.
+        anything else. Held-out rows are included in these; each file is scaled on its own.
     groups
         File of one label a row (.npy, or text with a label a line), in the order of the (matched) rows: rows of a
         group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls never split groups.
@@ -123,7 +123,7 @@ def compare(
         Folds of the cross-validation of raw scores, drawn at random in whole groups, by default 5; all rows are scored.
     test
         Share of test samples, drawn at random in whole groups (default .2): dictionaries are fitted on the others, and
-        they, and the raw scores beside them, are scored here. With --raw, one fixed split in place of --cv.
+        latent scores, with the raw scores beside them, are of these. With --raw, one fixed split in place of --cv.
     permutations
         Number of permutations of the null of each raw score.
     raw
@@ -138,12 +138,12 @@ def compare(
         serial, or local:N for N processes that share cores and memory: they score groups of pairs, or fit and score the
         dictionaries of each.
     dry_run
-        Compute nothing, and say what the raw scores will cost on this machine, in one process: operations, bytes read,
+        Compute nothing, and predict what the raw scores take on this machine, in one process: operations, bytes read,
         memory and time, from the headers of the files.
     wide
-        On a terminal, print all scores with all columns, which takes a wide one.
+        Print all scores with all columns, for a wide terminal.
     latents
-        Features a dictionary has; by default 4 x the widest file's units, fewer where rows are scarce.
+        Latents of a dictionary; by default 4 x the widest file's units, fewer where rows are scarce.
     active
         Active latents (k); by default 32, at most latents / 16.
     fit

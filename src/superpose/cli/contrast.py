@@ -53,7 +53,7 @@ def contrast(
     overwrite: Overwrite = False,
     to: Old = None,
 ) -> None:
-    """Say which of several recordings is closer to one of them, for every two of the others.
+    """Say which of two recordings is closer to a target, for every two of several.
 
     Prints one sentence per pair with both scores, then one row per pair and metric: the difference of the scores, its
     95 % interval and its two-sided p-value, corrected over the rows of the metric (Holm). Regressions predict the
@@ -67,7 +67,7 @@ def contrast(
     target
         Name of the file that the others are compared with, without its ending; required.
     metrics
-        What to score by, separated by commas: names as in tables.
+        Metrics, separated by commas, by their names in tables.
     seed
         Seed of the folds, and of the rows that intervals are estimated from.
     """

@@ -19,7 +19,7 @@ EXTRAS = ("models", "recordings", "cluster", "demo")
 
 
 def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Say what this installation can do: versions, threads, devices, and the extras with what they lack.
+    """Show what this installation can do: versions, threads, devices, and which packages each extra lacks.
 
     A row for each thing looked at. An extra that lacks a package names the line that installs it.
 

@@ -37,7 +37,7 @@ def layers(
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Say which of several layers predicts a recording best, and how much of what can be predicted.
+    """Say which of several layers predicts a recording best, and how close it comes to the noise ceiling.
 
     Prints what was found, then one row per layer, in the order given: its score with the target, the 95 % interval, the
     noise ceiling where the target's file labels repeats, score over ceiling, and whether it may be the best layer. The
@@ -55,14 +55,14 @@ def layers(
     target
         Name of the file that the layers predict, without its ending; required.
     metrics
-        What to score by, separated by commas: names as in tables. Regressions predict the target from a layer.
+        Metrics, separated by commas, by their names in tables. Regressions predict the target from a layer.
     test
         One fixed split in place of --cv: the share of test samples, drawn at random.
     permutations
         Number of permutations of the target's rows, the same for all layers; 0 omits the p-values.
     zscore
         Bring every unit of every file to mean 0 and standard deviation 1 over all rows, trials averaged, before
-        anything else. Those of held-out rows are among them; nothing of the target enters a layer's.
+        anything else. Held-out rows are included in these; each file is scaled on its own.
     seed
         Seed of the folds, the permutations, and of the rows that intervals are estimated from.
     """

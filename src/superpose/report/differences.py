@@ -259,7 +259,10 @@ def _draw(axes: Axes, mark: Mark, low: float, high: float) -> None:
         return
     axes.plot([low, high], [y, y], color=colour, lw=1.2)
     axes.plot(value, y, "o", color=colour, markersize=4, markerfacecolor=colour if full else "white", mew=0.8)
-    axes.annotate(words, (value, y), (0, 3.5), textcoords="offset points", ha="center", fontsize=5.5, color="#444444")
+    # The label of two scores may lie across the line of no difference.
+    behind = {"facecolor": "white", "edgecolor": "none", "pad": 0.3}
+    look: dict[str, Any] = {"ha": "center", "fontsize": 5.5, "color": "#444444", "bbox": behind}
+    axes.annotate(words, (value, y), (0, 4.5), textcoords="offset points", **look)
 
 
 def _short(score: float) -> str:

@@ -189,6 +189,7 @@ class Study:
                 "import; move it to a module, or use engine='serial'."
             )
         jobs = self.jobs()
+        self._check_settings()
         own = {job.key: job for group in shared(by_seed(jobs), shard) for job in group}
         found = [records(path) for path in files(folder)]
         kept = {key: content for one in found for key, content in one.results.items() if key in own}
@@ -225,6 +226,19 @@ class Study:
             )
         rows = {key: json.loads(content) for key, content in kept.items()}
         return pd.DataFrame([{**job.cell, **row} for job in jobs if job.key in own for row in rows[job.key]])
+
+    def _check_settings(self) -> None:
+        """Raise a DataError for cells with other settings than `measure` takes: before every one of them fails."""
+        takes = inspect.signature(self.measure)
+        for cell in self.cells:
+            try:
+                takes.bind(0, **cell)
+            except TypeError as error:
+                raise DataError(
+                    f"{self.name}: a cell has the settings {', '.join(cell)}, and measure is "
+                    f"{getattr(self.measure, '__name__', 'a callable')}{takes}: {error}. Expected one argument for "
+                    "each setting, beside the seed."
+                ) from None
 
     def _warn_of_change(self, origins: Sequence[Mapping[str, Any]], mark: Mapping[str, str]) -> None:
         """Warn of kept results that another text of `measure` gave; only `version` says whether numbers changed."""
