@@ -73,3 +73,15 @@ def test_frequent_features_are_counted(projection):
     assert found.settings["combinations"] > 3
     close = (found.dictionary.T @ (a / np.linalg.norm(a, axis=0))).max(axis=0)
     assert (close > 0.9).mean() >= 0.9
+
+
+def test_a_weak_feature_stays_though_it_is_cheap_to_miss():
+    y, atoms, offset = known()
+    draw = np.random.default_rng(5)
+    extra = torch.tensor(draw.normal(size=UNITS), dtype=torch.float32)
+    extra /= extra.norm()
+    # Hardly above the penalty, as a private feature of small size is.
+    weak = torch.tensor((draw.random(len(y)) < 0.1) * 0.16, dtype=torch.float32)
+    y = y + weak[:, None] * extra
+    left = pruned(y, torch.cat([atoms, extra[None]]), offset, 0.1, amounts)
+    assert FEATURES in left.kept.tolist()

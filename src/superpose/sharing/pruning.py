@@ -20,6 +20,8 @@ ROUNDS, SETTLING, STEPS, FIRST = 20, 10, 6, 18
 WEIGHED = 3_000
 # Codes without an atom: how often penalties are weighted anew, and gradient steps for each.
 REWEIGHTED, RECODING = 2, 10
+# An atom of whose energy others leave more than this share is none of theirs, however little it would cost to miss it.
+UNEXPLAINED = 0.25
 # Of two redundant atoms with a larger cosine than this one is left out first: the other may then be needed.
 ALIKE = 0.5
 # Samples that are coded at once.
@@ -40,7 +42,7 @@ def pruned(y: Tensor, atoms: Tensor, offset: Tensor, penalty: float, shrink: Shr
     """Return a dictionary without redundant atoms.
 
     An atom is redundant where the others describe the samples it is active in at the price of less than one further
-    active latent each. Codes minimise ½‖y − cA‖² + λ² Σ log(1 + |c|/λ), by a lasso whose penalties are weighted anew
+    active latent each, and nearly as well. Codes minimise ½‖y − cA‖² + λ² Σ log(1 + |c|/λ), by a lasso whose penalties are weighted anew
     (Candès, Wakin & Boyd 2008).
 
     Parameters
@@ -110,11 +112,15 @@ def _prices(codes: Tensor, limit: float) -> Tensor:
 
 
 def _redundant(y: Tensor, of: Lean, limit: float, shrink: Shrink) -> Tensor:
-    """Return the atoms whose part costs less without them than one more active latent a sample, the cheapest first."""
-    lost, price = _weighed(y - of.offset, of.atoms, of.codes[: len(y)], limit, shrink)
-    ratio = torch.where(price > 0, lost / price.clamp_min(1e-12), 0)
-    order = ratio.argsort(stable=True)
-    return order[ratio[order] < 1]
+    """Return the atoms whose part others take over for less than one more active latent a sample, the cheapest first.
+
+    A weak feature costs hardly more than its price, so that missing it would be cheap: others must explain it as well.
+    """
+    codes = of.codes[: len(y)]
+    lost, left = _weighed(y - of.offset, of.atoms, codes, limit, shrink)
+    price, energy = _prices(codes, limit).sum(dim=0), codes.square().sum(dim=0)
+    order = (lost / price.clamp_min(1e-12)).argsort(stable=True)
+    return order[((lost < price) & (left <= UNEXPLAINED * energy) | (energy == 0))[order]]
 
 
 def _apart(redundant: Tensor, atoms: Tensor) -> list[int]:
@@ -129,9 +135,10 @@ def _apart(redundant: Tensor, atoms: Tensor) -> list[int]:
 
 
 def _weighed(y: Tensor, atoms: Tensor, codes: Tensor, limit: float, shrink: Shrink) -> tuple[Tensor, Tensor]:
-    """Return what leaving each atom out adds to the cost of the samples it is active in, and what it costs there."""
-    lost, price = atoms.new_zeros(len(atoms)), _prices(codes, limit).sum(dim=0)
-    before = (y - codes @ atoms).square().sum(dim=-1) / 2 + _prices(codes, limit).sum(dim=-1)
+    """Return what leaving each atom out adds to the cost of the samples it is active in, and to what is unexplained."""
+    lost, left = atoms.new_zeros(2, len(atoms))
+    error = (y - codes @ atoms).square().sum(dim=-1)
+    before = error / 2 + _prices(codes, limit).sum(dim=-1)
     # Each sample comes once for each atom that is active in it, and is coded without that one.
     for pairs in codes.nonzero().split(CHUNK):
         sample, atom = pairs.unbind(dim=1)
@@ -142,6 +149,7 @@ def _weighed(y: Tensor, atoms: Tensor, codes: Tensor, limit: float, shrink: Shri
             penalties = _penalties(without, limit)
             penalties[each, atom] = torch.inf
             without = shrunk(target, atoms, penalties, shrink, RECODING, without)
-        after = (target - without @ atoms).square().sum(dim=-1) / 2 + _prices(without, limit).sum(dim=-1)
-        lost.index_add_(0, atom, after - before[sample])
-    return lost, price
+        missed = (target - without @ atoms).square().sum(dim=-1)
+        left.index_add_(0, atom, missed - error[sample])
+        lost.index_add_(0, atom, missed / 2 + _prices(without, limit).sum(dim=-1) - before[sample])
+    return lost, left
