@@ -41,9 +41,9 @@ class Lean(NamedTuple):
 def pruned(y: Tensor, atoms: Tensor, offset: Tensor, penalty: float, shrink: Shrink) -> Lean:
     """Return a dictionary without redundant atoms.
 
-    An atom is redundant where the others describe the samples it is active in at the price of less than one further
-    active latent each, and nearly as well. Codes minimise ½‖y − cA‖² + λ² Σ log(1 + |c|/λ), by a lasso whose penalties are weighted anew
-    (Candès, Wakin & Boyd 2008).
+    An atom is redundant where the others describe the samples it is active in nearly as well, and at the price of less
+    than one further active latent each. Codes minimise ½‖y − cA‖² + λ² Σ log(1 + |c|/λ), by a lasso whose penalties are
+    weighted anew (Candès, Wakin & Boyd 2008).
 
     Parameters
     ----------
