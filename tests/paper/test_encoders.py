@@ -57,7 +57,7 @@ def test_claims_and_picture():
         for a, b, relation, share in pairs
     )
     verdicts = judge(encoders.CLAIMS, table).verdict.tolist()
-    assert verdicts == ["holds", "holds", "not tested", "holds", "holds", "not tested"]
+    assert verdicts == ["holds", "holds", "not tested", "holds", "holds", "holds", "not tested", "not tested"]
     axes = encoders.draw(table).axes
     shown = [text.get_text() for text in axes[0].texts]
     assert sorted(shown) == ["0.60", "0.60", "0.90", "0.90"]

@@ -277,19 +277,16 @@ CLAIMS = (
         _of(_closer, "layers of two networks", control="none"),
         low=0.0,
     ),
-    Claim(
-        "Most of the features that language encoders share are more than the word.",
-        SOURCE,
-        "mean share of the features held that are held within a word too",
-        _of(_kept("word"), "layers of language encoders", control="none", inputs="language"),
-        low=0.5,
-    ),
-    Claim(
-        "Most of the features that vision encoders share are more than the place and the subject.",
-        SOURCE,
-        "mean share of the features held that are held within a place and subject too",
-        _of(_kept("place"), "layers of vision encoders", control="none", inputs="vision"),
-        low=0.5,
+    *(
+        Claim(
+            f"Most of the features that {of} share are more than {what} ({kind}).",
+            SOURCE,
+            f"mean share of the features held that are held within a {WORD[kind]} too",
+            _of(_kept(WORD[kind]), f"{of} of {kind} encoders", control="none", inputs=kind, relation=relation),
+            low=0.5,
+        )
+        for kind, what in (("language", "the word"), ("vision", "the place and the subject"))
+        for of, relation in (("neighbouring layers", "next layer"), ("layers of two networks", "two networks"))
     ),
 )
 
