@@ -101,7 +101,7 @@ def test_a_failure_in_the_middle_leaves_whole_files_and_no_record(analysis, tmp_
     elif step == "report":
         monkeypatch.setattr("superpose.report.document.page", fail)
     else:
-        monkeypatch.setattr(results, "json", SimpleNamespace(dumps=fail))
+        monkeypatch.setattr("superpose.running.folders.json", SimpleNamespace(dumps=fail))
     with pytest.raises(OSError, match="No space left"):
         results.write(analysis, tmp_path, {})
     monkeypatch.undo()
