@@ -50,7 +50,7 @@ def widen(halves: Array, out: Array) -> None:
 
 
 def _by_bits(halves: Array, out: Array) -> None:
-    """Widen as integers, in a fifth of the time: shifted into place, all but the sign is the value times 2⁻¹¹²."""
+    """Widen as integers, in two fifths of the time: shifted into place, all but the sign is the value times 2⁻¹¹²."""
     if not all_finite(halves):
         out[...] = halves
         return
