@@ -21,6 +21,9 @@ from superpose.moments import Moments
 Array = NDArray[Any]
 Folds = tuple[int, ...]
 
+# Numbers of weights that a processor holds at hand while their errors are taken.
+AT_HAND = 1 << 17
+
 
 def unit_ridge(moments: Moments, plan: Plan, *, grid: tuple[float, ...]) -> Iterator[Fitted]:
     """Yield each round's weights, of every target under the penalty that predicts it best in its training folds."""
@@ -72,14 +75,29 @@ def _errors(moments: Moments, rest: Folds, left_outs: Sequence[int], fractions: 
     u, w = s.rows.mean, over(y.total, rest) / s.rows.samples
     back = np.swapaxes(s.vectors, -1, -2)
     trained = back @ s.rows.joint(moments)
-    shrunk = [_shrinkage(s, one * np.asarray(s.unit)[..., None]) * trained for one in fractions]
+    shrinkage = _shrinkage(s, fractions * np.asarray(s.unit)[..., None])
+    # One product for several penalties, and no more of them at once than stay at hand.
+    width = max(1, AT_HAND // trained.size)
+    blocks = [shrinkage[..., first : first + width] for first in range(0, len(fractions), width)]
     for left_out in left_outs:
         n, total_x, total_y = x.samples[left_out], x.total[left_out], y.total[left_out]
         joint = back @ moments.cross.product[left_out].astype(trained.dtype)
         for by_x, by_y in ((u, total_y), (total_x - n * u, w)):
             joint -= (back @ by_x[..., None]) * by_y[..., None, :]
         square = turned(x, s, left_out)
-        yield np.stack([np.sum(one * (square @ one - 2 * joint), axis=-2) for one in shrunk])
+        yield np.concatenate([_error(square, joint, block[..., None] * trained[..., None, :]) for block in blocks])
+
+
+def _error(square: Array, joint: Array, weights: Array) -> Array:
+    """Return errors less the target's square, (penalties, …, units_y).
+
+    `weights` are (…, directions, penalties, units_y).
+    """
+    flat = weights.reshape(*weights.shape[:-2], -1)
+    predicted = (square @ flat).reshape(weights.shape)
+    predicted -= 2 * joint[..., None, :]
+    predicted *= weights
+    return np.moveaxis(predicted.sum(axis=-3), -2, 0)
 
 
 @cache
