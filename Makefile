@@ -7,6 +7,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-com
 # Two processes of one thread each finish sooner than one process of two threads.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest
 
+# Tests and worker processes start hundreds of interpreters: each would compile all that it imports anew, for four seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DELETE_ON_ERROR:
 .PHONY: demo test slow check lint coverage figures docs bench prove clean
 

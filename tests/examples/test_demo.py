@@ -82,7 +82,7 @@ def test_missing_encoders_are_one_line(monkeypatch, capsys, tmp_path):
     reason="the demo's encoders are not installed",
 )
 def test_the_encoders_on_few_sentences(monkeypatch, capsys, tmp_path):
-    text = demo.sentences()[:150]
+    text = demo.sentences()[:60]
     monkeypatch.setattr(demo, "sentences", lambda: text)
     arguments = ["demo", "--out", str(tmp_path / "out"), "--cache", str(tmp_path / "cache"), "--json"]
     settings = ["--latents", "64", "--steps", "20", "--permutations", "3"]
@@ -97,7 +97,7 @@ def test_the_encoders_on_few_sentences(monkeypatch, capsys, tmp_path):
     assert raw[demo.SIMILAR] > raw[demo.DISSIMILAR] > 0.3
     assert {row["fit"] for row in content["table"]} == {"", "pairwise"}
     record = json.loads((tmp_path / "out" / "run.json").read_text())
-    assert record["inputs"]["text"]["sentences"] == 150
+    assert record["inputs"]["text"]["sentences"] == 60
     assert set(record["inputs"]["encoders"]) == {demo.L6, demo.L3}
     # A second run maps the kept activations and gives the same table.
     first = (tmp_path / "out" / "alignment.parquet").read_bytes()

@@ -57,7 +57,7 @@ def test_rows_that_are_there_pass_through():
 @pytest.mark.parametrize("draws", [2, 3, 5, 20])
 def test_a_true_claim_fails_no_more_often_with_few_draws_than_with_many(draws):
     """Of tables whose mean is 0, as many are beyond chance as lie beyond three standard errors of many draws."""
-    rng, tables = np.random.default_rng(draws), 1000
+    rng, tables = np.random.default_rng(draws), 300
     mean = claim(lambda t: excess(pd.Series([t["score"].mean()]), pd.Series([t["score"].sem()])), high=1e-6)
     found = [judge([mean], scores(rng, draws))["verdict"].item() for _ in range(tables)]
     assert found.count("does not hold") <= binom.ppf(0.999, tables, 0.0027)
@@ -72,7 +72,7 @@ def test_a_claim_that_is_far_off_fails_however_wide_its_standard_error(draws):
 
 @pytest.mark.parametrize("draws", [2, 4, 5, 20])
 def test_a_claim_seldom_holds_where_its_bound_is_below_the_true_standard_error(draws):
-    rng, tables = np.random.default_rng(draws), 1000
+    rng, tables = np.random.default_rng(draws), 300
     mean = claim(lambda t: excess(pd.Series([t["score"].mean()]), pd.Series([t["score"].sem()])), high=0.3 / draws**0.5)
     found = [judge([mean], scores(rng, draws))["verdict"].item() for _ in range(tables)]
     # Of five draws the standard error is below .3 of the true one with the chance that χ² of 4 is below 4 × .09.
