@@ -2,7 +2,6 @@
 
 import html
 import itertools
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -113,7 +112,7 @@ class TestPairs:
         [(8, 1_024, "share a basis"), (3, 1_024, "at least 10 and 4"), (8, 7, "more than 7 units")],
     )
     def test_other_units_are_refused_with_the_reason(self, monkeypatch, units, widest, why):
-        monkeypatch.setattr(sys.modules["superpose.sharing.content"], "WIDEST", widest)
+        monkeypatch.setattr("superpose.sharing.units.WIDEST", widest)
         x = np.random.default_rng(0).exponential(size=(400, units))
         given = {name: np.eye(units) for name in "ab"}
         refused = sp.content({"a": x, "b": x + 0.01}, dictionaries=given, permutations=0)

@@ -30,7 +30,7 @@ from superpose.sharing.packing import packing_of
 from superpose.sharing.sentences import sentences
 from superpose.sharing.shares import Share, geometric, held_share
 from superpose.sharing.together import together
-from superpose.sharing.units import Population, cka_units
+from superpose.sharing.units import Population, populations
 from superpose.sharing.verdict import AMBIGUOUS, Evidence, Verdict, verdict_of
 
 if TYPE_CHECKING:
@@ -48,8 +48,6 @@ SHOWN = ("system_a", "system_b", "verdict", "packing", "content", "packed", "raw
 DISCOVERY, WEAKLY = 0.05, 0.15
 # Pairs that a warning names.
 NAMED = 3
-# Squared covariances of all units of wider systems take minutes and gigabytes.
-WIDEST = 1_024
 
 
 @dataclass(frozen=True, eq=False)
@@ -271,7 +269,7 @@ def content(
 
     own = {key: one.decoder.explained(unexplained(*key)) for key, one in sides.items()}
     judged, tables = [], []
-    refused: dict[str, list[str]] = {}
+    units = populations(arrays, couples, groups=belonging, seed=seed)
     for place, (a, b) in enumerate(couples):
         heard("pairs", place, len(couples))
         half = halved[a, b]
@@ -282,10 +280,7 @@ def content(
             _residual(unexplained(b, half), own[b, half], one),
         )
         tables += [_described(one, there, names), _described(other, back, names)]
-        units = _population(arrays[a], arrays[b], belonging, seed)
-        if units.why:
-            refused.setdefault(units.why.split(": ")[-1], []).append(f"{a} – {b}")
-        judged.append(_row(one, other, there, back, float(raw[a, b]), units, residual, seed))
+        judged.append(_row(one, other, there, back, float(raw[a, b]), units[a, b], residual, seed))
     heard("pairs", len(couples), len(couples))
     table = pd.DataFrame(judged)
     settings = {
@@ -300,7 +295,7 @@ def content(
         "repeats": [name for name in names_of if any(halved[couple] for couple in couples if name in couple)],
         "systems": {name: of.settings for name, of in found.items()},
     }
-    warnings = (*_warnings(found), *unparted, *_refusals(refused))
+    warnings = (*_warnings(found), *unparted, *_refusals(units))
     return Content(table, pd.concat(tables, ignore_index=True), found, warnings, settings)
 
 
@@ -314,16 +309,6 @@ def _of_systems(given: Mapping[str, Any] | None, arrays: Mapping[str, Array], wh
         if name not in arrays:
             raise DataError(f"{what} names {name!r}; expected some of {', '.join(map(repr, arrays))}.")
     return dict(given or {})
-
-
-def _population(x: Array, y: Array, groups: NDArray[np.int64] | None, seed: int) -> Population:
-    """Return the CKA of the populations of units, or why it is not given."""
-    if max(x.shape[1], y.shape[1]) > WIDEST:
-        return Population(np.nan, np.nan, np.nan, f"a system has more than {WIDEST:,} units")
-    try:
-        return cka_units(x, y, groups=groups, seed=seed)
-    except DataError as error:
-        return Population(np.nan, np.nan, np.nan, str(error).rstrip("."))
 
 
 def _row(
@@ -440,8 +425,12 @@ def _warnings(found: Mapping[str, Features]) -> list[str]:
     ]
 
 
-def _refusals(refused: Mapping[str, list[str]]) -> list[str]:
+def _refusals(units: Mapping[tuple[str, str], Population]) -> list[str]:
     """Return why cka_units is not given, and of which pairs."""
+    refused: dict[str, list[str]] = {}
+    for (a, b), one in units.items():
+        if one.why:
+            refused.setdefault(one.why.split(": ")[-1], []).append(f"{a} – {b}")
     return [
         f"cka_units is not given for {counted(len(pairs), 'pair')} ({', '.join(pairs[:NAMED])}"
         f"{', …' if len(pairs) > NAMED else ''}): {why}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +22,8 @@ BLOCKS, QUANTILE = 20, 1.645
 FEWEST_UNITS, FEWEST_SAMPLES = 4, 10
 # Units of equal number that resemble each other by so many standard errors more than others share a basis.
 SHARED_BASIS = 4.0
+# Squared covariances of all units of wider systems take minutes and gigabytes.
+WIDEST = 1_024
 WITHOUT = "units of a system hardly covary: nothing tells what they are drawn from"
 
 
@@ -76,19 +80,74 @@ def cka_units(x: ArrayLike, y: ArrayLike, *, groups: ArrayLike | None = None, se
     >>> float(sp.cka(z @ a.T, z @ b.T, debiased=True)) < 0.4, found.low < 1 < found.high
     (True, True)
     """
-    a, b = (_checked(one, name) for one, name in ((x, "x"), (y, "y")))
+    a, b = (checked_units(one, name) for one, name in ((x, "x"), (y, "y")))
     if len(a) != len(b):
         raise DataError(f"x has {len(a)} samples and y {len(b)}; expected the same samples in both.")
-    if groups is None:
-        of = shuffled_folds(len(a), min(BLOCKS, len(a)), seed=seed)
-    else:
-        labels = group_labels(groups, len(a))
-        of = group_folds(labels, min(BLOCKS, int(labels.max()) + 1), seed=seed)
-    blocks = [np.flatnonzero(of == block) for block in range(int(of.max()) + 1)]
-    total = _Sums.of(a[blocks[0]], b[blocks[0]])
-    for block in blocks[1:]:
-        total = total + _Sums.of(a[block], b[block])
-    squares = total.squares()
+    blocks = sample_blocks(len(a), None if groups is None else group_labels(groups, len(a)), seed=seed)
+    return population(a, b, (own_units(a, blocks), own_units(b, blocks)), blocks, seed=seed)
+
+
+def populations(
+    systems: Mapping[str, Array],
+    pairs: Sequence[tuple[str, str]],
+    *,
+    groups: NDArray[np.int64] | None = None,
+    seed: int = 0,
+) -> dict[tuple[str, str], Population]:
+    """Return `cka_units` of pairs of systems, each system's own part taken once; a refusal is its reason."""
+    blocks = sample_blocks(len(next(iter(systems.values()))), groups, seed=seed)
+    # The pairs of a system follow one another.
+    activity = lru_cache(maxsize=2)(lambda name: checked_units(systems[name], name))
+    own = cache(lambda name: own_units(activity(name), blocks))
+    scores = {}
+    for a, b in pairs:
+        if max(systems[name].shape[1] for name in (a, b)) > WIDEST:
+            scores[a, b] = Population(np.nan, np.nan, np.nan, f"a system has more than {WIDEST:,} units")
+            continue
+        try:
+            x, y = activity(a), activity(b)
+        except DataError as error:
+            scores[a, b] = Population(np.nan, np.nan, np.nan, str(error).rstrip("."))
+            continue
+        scores[a, b] = population(x, y, (own(a), own(b)), blocks, seed=seed)
+    return scores
+
+
+class OwnUnits(NamedTuple):
+    """What the units of one system give to the score of every pair: taken once.
+
+    `squares` (units, units) are their squared covariances without bias, and `left` (blocks,) the mean of those of
+    different units without each block of samples. `first`, `second` (blocks, units) are sums of activity and of its
+    squares over each block.
+    """
+
+    squares: Array
+    left: Array
+    first: Array
+    second: Array
+
+
+def own_units(a: Array, blocks: Sequence[Array]) -> OwnUnits:
+    """Return what the units of a system, as `checked_units` gives them, have among themselves."""
+    first, second, fourth = np.zeros((3, len(blocks), a.shape[1]))
+    for place, block in enumerate(blocks):
+        squared = np.square(a[block])
+        first[place], second[place] = a[block].sum(axis=0), squared.sum(axis=0)
+        fourth[place] = np.einsum("ij,ij->j", squared, squared)
+    squares, sums = _between(a, a, ((first, second), (first, second)), blocks)
+    n = len(a) - np.array([[len(block)] for block in blocks])
+    variances = (second.sum(axis=0) - second - (first.sum(axis=0) - first) ** 2 / n) ** 2
+    itself = _unbiased(n, variances, fourth.sum(axis=0) - fourth, variances).sum(axis=1)
+    units = a.shape[1]
+    return OwnUnits(squares, (sums - itself) / (units * (units - 1)), first, second)
+
+
+def population(
+    a: Array, b: Array, own: tuple[OwnUnits, OwnUnits], blocks: Sequence[Array], *, seed: int = 0
+) -> Population:
+    """Return `cka_units` of two systems, as `checked_units` gives them, from what each has of its own."""
+    between, sums = _between(a, b, tuple((one.first, one.second) for one in own), blocks)
+    squares = (between, own[0].squares, own[1].squares)
     value = _score(squares)
     if not np.isfinite(value):
         return Population(np.nan, np.nan, np.nan, "a system does not vary beyond what samples leave unsure")
@@ -96,9 +155,9 @@ def cka_units(x: ArrayLike, y: ArrayLike, *, groups: ArrayLike | None = None, se
         why = "units of the same number resemble each other: the systems share a basis, and are no draws of units"
         return Population(np.nan, np.nan, np.nan, why)
     draw = np.random.default_rng((seed, 5))
-    # Sums of each block are taken twice: to keep them all would take twenty times the memory.
-    parts = [[_score((total - _Sums.of(a[block], b[block])).squares()) for block in blocks]]
-    for side, size in enumerate((a.shape[1], b.shape[1])):
+    lefts = zip(sums / between.size, own[0].left, own[1].left, strict=True)
+    parts = [[_ratio(*left) for left in lefts]]
+    for side, size in enumerate(between.shape):
         some = np.array_split(draw.permutation(size), min(BLOCKS, size // 2))
         parts.append([_score(_without(squares, block, side)) for block in some])
     half = QUANTILE * float(np.sqrt(sum(jackknife_variance(np.array(left)) for left in parts)))
@@ -145,8 +204,11 @@ def unit_curve(x: ArrayLike, y: ArrayLike, *, draws: int = 50, seed: int = 0) ->
     True
     """
     limit = cka_units(x, y, seed=seed).value
-    a, b = _checked(x, "x"), _checked(y, "y")
-    between, first, second = _Sums.of(a, b).squares()
+    a, b = checked_units(x, "x"), checked_units(y, "y")
+    blocks = sample_blocks(len(a), None, seed=seed)
+    own = own_units(a, blocks), own_units(b, blocks)
+    between = _between(a, b, tuple((one.first, one.second) for one in own), blocks)[0]
+    first, second = (one.squares for one in own)
     draw = np.random.default_rng((seed, 6))
     most = min(between.shape)
     sizes = sorted({most, *(2**power for power in range(2, most.bit_length()) if 2**power <= most)})
@@ -161,61 +223,65 @@ def unit_curve(x: ArrayLike, y: ArrayLike, *, draws: int = 50, seed: int = 0) ->
     return pd.DataFrame(rows)
 
 
-class _Sums(NamedTuple):
-    """Sums over samples: of units, of products of two, and of products of their squares (a with b, a, and b alone)."""
-
-    number: int
-    sums: tuple[Array, Array]
-    products: tuple[Array, Array, Array]
-    fourth: tuple[Array, Array, Array]
-
-    @classmethod
-    def of(cls, a: Array, b: Array) -> _Sums:
-        pairs = ((a, b), (a, a), (b, b))
-        products = [one.T @ other for one, other in pairs]
-        fourth = [np.square(one).T @ np.square(other) for one, other in pairs]
-        return cls(
-            len(a),
-            (a.sum(axis=0), b.sum(axis=0)),
-            (products[0], products[1], products[2]),
-            (fourth[0], fourth[1], fourth[2]),
-        )
-
-    def __add__(self, other: _Sums) -> _Sums:  # type: ignore[override]
-        return self._joined(other, 1)
-
-    def __sub__(self, other: _Sums) -> _Sums:
-        return self._joined(other, -1)
-
-    def _joined(self, other: _Sums, sign: int) -> _Sums:
-        def joined(first: Any, second: Any) -> Any:
-            return tuple(one + sign * more for one, more in zip(first, second, strict=True))
-
-        return _Sums(
-            self.number + sign * other.number,
-            joined(self.sums, other.sums),
-            joined(self.products, other.products),
-            joined(self.fourth, other.fourth),
-        )
-
-    def squares(self) -> tuple[Array, Array, Array]:
-        """Return the squared covariance of each two units, without bias (HSIC of their linear kernels, Song 2012)."""
-        n = self.number
-        first, second = self.sums
-        found = []
-        for place, (one, other) in enumerate(((first, second), (first, first), (second, second))):
-            product = self.products[place] - np.outer(one, other) / n
-            variance = [
-                np.diagonal(self.products[side]) - self.sums[side - 1] ** 2 / n
-                for side in ((1, 2), (1, 1), (2, 2))[place]
-            ]
-            fourth = self.fourth[place]
-            total = np.square(product) - fourth * n / (n - 2) + np.outer(*variance) / ((n - 1) * (n - 2))
-            found.append(total / (n * (n - 3)))
-        return found[0], found[1], found[2]
+def sample_blocks(samples: int, groups: NDArray[np.int64] | None, *, seed: int) -> list[Array]:
+    """Return the samples of each block that is left out in turn, whole groups of them."""
+    if groups is None:
+        of = shuffled_folds(samples, min(BLOCKS, samples), seed=seed)
+    else:
+        of = group_folds(groups, min(BLOCKS, int(groups.max()) + 1), seed=seed)
+    return [np.flatnonzero(of == block) for block in range(int(of.max()) + 1)]
 
 
-def _checked(x: Any, name: str) -> Array:
+def _between(
+    a: Array, b: Array, powers: tuple[tuple[Array, Array], ...], blocks: Sequence[Array]
+) -> tuple[Array, Array]:
+    """Return the squared covariance of each unit of a with each of b, and their sum without each block of samples.
+
+    `powers` are sums of activity and of its squares over each block, of a and of b. Squared covariances are without
+    bias: HSIC of the units' linear kernels (Song et al. 2012).
+    """
+    product, fourth = np.zeros((2, a.shape[1], b.shape[1]))
+    fourths = np.zeros(len(blocks))
+    for place, block in enumerate(blocks):
+        x, y = _rows(a, b, block)
+        one = np.square(x)
+        other = one if y is x else np.square(y)
+        product += x.T @ y
+        fourth += one.T @ other
+        fourths[place] = one.sum(axis=1) @ other.sum(axis=1)
+
+    def covariances(n: int, product: Array, gone: Any = np.s_[:0]) -> tuple[Array, list[Array]]:
+        # Of the samples but a block's: products about their means, and each unit's own.
+        sums = [first.sum(axis=0) - first[gone].sum(axis=0) for first, _ in powers]
+        squares = [second.sum(axis=0) - second[gone].sum(axis=0) for _, second in powers]
+        return product - np.outer(*sums) / n, [two - one**2 / n for one, two in zip(sums, squares, strict=True)]
+
+    covariance, spread = covariances(len(a), product)
+    squares = _unbiased(len(a), covariance**2, fourth, np.outer(*spread))
+    sums = np.zeros(len(blocks))
+    for place, block in enumerate(blocks):
+        n = len(a) - len(block)
+        # The products of a block are taken twice: to keep those of all would take twenty times the memory.
+        x, y = _rows(a, b, block)
+        covariance, spread = covariances(n, product - x.T @ y, np.s_[place : place + 1])
+        fourth_left = fourths.sum() - fourths[place]
+        sums[place] = _unbiased(n, np.square(covariance).sum(), fourth_left, spread[0].sum() * spread[1].sum())
+    return squares, sums
+
+
+def _rows(a: Array, b: Array, block: Array) -> tuple[Array, Array]:
+    """Return rows of both; of one system the same array twice, whose product BLAS takes as symmetric."""
+    x = a[block]
+    return x, x if b is a else b[block]
+
+
+def _unbiased(n: Any, square: Any, fourth: Any, variances: Any) -> Any:
+    """Return squared covariances without bias from sums over n samples, each about its mean but the fourth powers."""
+    return (square - fourth * n / (n - 2) + variances / ((n - 1) * (n - 2))) / (n * (n - 3))
+
+
+def checked_units(x: Any, name: str) -> Array:
+    """Return activity about its mean, of mean square 1; raise `DataError` for too few units or samples."""
     activity = as_responses(x, name)
     if activity.ndim != 2 or activity.shape[0] < FEWEST_SAMPLES or activity.shape[1] < FEWEST_UNITS:
         raise DataError(
@@ -229,8 +295,11 @@ def _checked(x: Any, name: str) -> Array:
 
 def _score(squares: tuple[Array, Array, Array]) -> float:
     between, *own = squares
-    alone = [(one.sum() - np.trace(one)) / (len(one) * (len(one) - 1)) for one in own]
-    return float(between.mean() / np.sqrt(alone[0] * alone[1])) if min(alone) > 0 else np.nan
+    return _ratio(between.mean(), *((one.sum() - np.trace(one)) / (len(one) * (len(one) - 1)) for one in own))
+
+
+def _ratio(between: float, first: float, second: float) -> float:
+    return float(between / np.sqrt(first * second)) if min(first, second) > 0 else np.nan
 
 
 def _without(squares: tuple[Array, Array, Array], block: Array, side: int) -> tuple[Array, Array, Array]:
