@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 import xarray as xr
@@ -151,6 +152,44 @@ def test_groups_with_labels_follow_the_rows():
             paired(pairing, other)
 
 
+def as_series(values, index):
+    return pd.Series(values, index=index)
+
+
+def as_coordinate(values, index):
+    return xr.DataArray(values, dims="presentation", coords={"presentation": np.asarray(index)})
+
+
+def as_column_of_an_assembly(values, index):
+    coords = {"image_id": ("presentation", np.asarray(index)), "object": ("presentation", values)}
+    return xr.DataArray(np.zeros(len(values)), dims="presentation", coords=coords)["object"]
+
+
+@pytest.mark.parametrize("make", [as_series, as_coordinate, as_column_of_an_assembly])
+def test_groups_follow_the_rows_whatever_their_index(make):
+    groups = np.arange(60) // 3
+    default, tens = pd.RangeIndex(60), pd.RangeIndex(10, 70)
+    frames = {"a": pd.DataFrame(X), "b": pd.DataFrame(Y)}
+    labelled = {"a": as_index(X, tens), "b": as_index(Y, tens)}
+    for order in (ORDER, np.arange(60)[::-1]):
+        for systems, index, expected in (
+            (frames, default, groups),
+            ({"a": frames["a"][::-1], "b": frames["b"]}, default, groups[::-1]),
+            (labelled, tens, groups),
+        ):
+            given = make(groups[order], index[order])
+            assert np.asarray(paired(systems, given)[1]).tolist() == expected.tolist()
+    # Beside labels, numbers of the rows are none.
+    assert np.asarray(paired(labelled, make(groups, default))[1]).tolist() == groups.tolist()
+    given = make(groups, IDS)
+    assert paired({"a": X, "b": Y}, given)[1] is given
+    for systems in (frames, labelled):
+        with pytest.raises(
+            DataError, match=r"groups names the rows image0, .*; expected .*or an array \(.to_numpy\(\)\)"
+        ):
+            paired(systems, given)
+
+
 def test_labels_masks_and_folds_with_labels_follow_the_rows():
     """In the order of the rows or in another, a Series says the same of the same stimuli."""
     systems = {"a": as_index(X, IDS), "b": ordered(as_index, Y), "c": as_index(X + Y[:, :5], IDS)}
@@ -190,6 +229,37 @@ def test_axes_of_repeats():
 def test_missing_labels_are_refused():
     with pytest.raises(DataError, match="a: stimuli: 1 missing, the first at row 0"):
         paired({"a": pd.DataFrame(X, index=[None, *IDS[1:]]), "b": as_index(Y, IDS)})
+
+
+def as_polars(frame):
+    """A table of a library that shares its columns as Arrow does, as polars."""
+    shared = pa.Table.from_pandas(frame, preserve_index=False)
+    return type("Shared", (), {"columns": shared.column_names, "__arrow_c_stream__": shared.__arrow_c_stream__})()
+
+
+def as_pivot(frame):
+    """A table of one response a row, as pandas pivots it."""
+    long = frame.melt(id_vars="image_id", var_name="unit").assign(area="V1")
+    wide = long.pivot(index="image_id", columns=["area", "unit"], values="value")
+    return wide.loc[frame.image_id].reset_index()
+
+
+@pytest.mark.parametrize("make", [pa.Table.from_pandas, as_polars, as_pivot])
+def test_labels_of_other_tables_are_no_units(make):
+    frame = as_column(X, 1000 - np.arange(60))
+    np.testing.assert_array_equal(paired({"a": make(frame[::-1]), "b": frame})[0]["b"], X[::-1])
+    np.testing.assert_array_equal(paired({"a": frame, "b": make(frame[::-1])})[0]["b"], X)
+    with pytest.raises(DataError, match="x has the column 'image_id' of labels among its units"):
+        sp.cka(make(frame), Y)
+
+
+def test_complex_numbers_of_a_frame_are_refused():
+    frame = pd.DataFrame(X + 1j)
+    for systems in ({"a": frame, "b": Y}, {"a": frame.assign(last=1.0).astype({"last": "Float64"}), "b": Y}):
+        with pytest.raises(DataError, match="column '0' holds complex128; expected numbers"):
+            paired(systems)
+        with pytest.raises(DataError, match=r"x holds (complex numbers|Python objects); expected real numbers"):
+            sp.cka(*systems.values())
 
 
 def test_numbers_of_a_frame_keep_their_type():

@@ -67,6 +67,10 @@ def test_npy_takes_its_stimuli_from_the_text_beside_it(tmp_path):
     found = read(tmp_path / "conv1.npy")
     assert found.stimuli.tolist() == ["owl", "cat", "007"]
     np.testing.assert_array_equal(found.responses, x)
+    (tmp_path / "stimuli.txt").write_text("owl\nNA\n-\n")
+    with pytest.raises(DataError, match=r"1 missing, the first at row 1 \('NA'\); label every row, or .*missing=\[\]"):
+        read(tmp_path / "conv1.npy")
+    assert read(tmp_path / "conv1.npy", missing=[]).stimuli.tolist() == ["owl", "NA", "-"]
     (tmp_path / "stimuli.txt").write_text("owl\n")
     with pytest.raises(
         DataError, match=r"stimuli.txt has 1 line\(s\) and .*conv1.npy has shape \(3, 2\); expected one sti"

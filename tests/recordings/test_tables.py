@@ -12,6 +12,7 @@ from superpose.cli import main
 from superpose.files import DataError
 from superpose.recordings import Recording, match, read
 from superpose.recordings.headers import header
+from superpose.recordings.systems import paired
 
 VALUES = np.random.default_rng(0).normal(size=(6, 3))
 FRAME = pd.DataFrame(VALUES, columns=["u0", "u1", "u2"])
@@ -170,6 +171,41 @@ def test_the_levels_of_an_index(tmp_path):
         read(to_csv(FRAME.set_axis(pd.MultiIndex.from_arrays([list("aabbcc"), [1, 2] * 3])), tmp_path / "a"))
     with pytest.raises(DataError, match="has a column of stimuli and an index 'day'"):
         read(to_parquet(levels(image=list("aabbcc"), day=[1, 2] * 3), tmp_path / "a"))
+
+
+def test_columns_of_several_levels(tmp_path):
+    stimuli = [3, 1, 2, 9, 8, 7]
+    wide = FRAME.set_axis(pd.MultiIndex.from_product([["V1"], range(3)], names=["area", "unit"]), axis=1)
+    wide = wide.set_axis(pd.Index(stimuli, name="stimulus"))
+    for frame in (wide, wide.reset_index()):
+        path = to_parquet(frame, tmp_path / "a")
+        found = read(path)
+        assert (found.stimuli.tolist(), header(path).shape) == (list("312987"), (6, 3))
+        np.testing.assert_array_equal(found.responses, VALUES)
+
+
+LONG = pd.DataFrame({"stimulus": np.repeat(np.arange(6) + 9, 3), "unit": [0, 1, 2] * 6, "rate": VALUES.reshape(-1)})
+NO_UNITS = ("unit", "neuroid_id", "cells", "time", "time_bin", "condition", "trial_id", "stimulus_index", "Image ID")
+
+
+@pytest.mark.parametrize("write", [*WRITERS, None])
+@pytest.mark.parametrize("title", NO_UNITS)
+def test_what_tells_rows_apart_is_no_unit(tmp_path, write, title):
+    frame = LONG.rename(columns={"unit": title})
+    with pytest.raises(DataError, match=rf"column '{title.lower()}' tells rows apart by its name, .*frame.pivot\("):
+        read(write(frame, tmp_path / "a")) if write else paired({"a": frame, "b": frame})
+    wide = LONG.pivot(index="stimulus", columns="unit", values="rate")
+    for names in (["unit"], ["unit", "unit.1", "unit.2"], ["time_0", "cell3", "conditional"]):
+        systems = wide.iloc[:, : len(names)].set_axis(names, axis=1)
+        assert paired({"a": systems, "b": systems})[0]["a"].shape == (6, len(names))
+
+
+def test_blank_lines_of_a_single_unit(tmp_path):
+    (tmp_path / "a.csv").write_text("u\n1\n3\n\n")
+    assert read(tmp_path / "a.csv").tolist() == [[1], [3]]
+    (tmp_path / "a.csv").write_text("u\n1\n\n3\n")
+    with pytest.raises(DataError, match=r"a.csv: line 3 is blank; write nan for a missing number, or leave it out"):
+        read(tmp_path / "a.csv")
 
 
 def test_a_range_of_another_length_than_the_table(tmp_path):

@@ -63,8 +63,9 @@ def check_rows(systems: Mapping[str, Any]) -> None:
 
 def check_units(x: Any, name: str) -> None:
     """Raise a DataError for a data frame with labels among its units, or an xarray array with units first."""
-    if _is_frame(x):
-        named = [str(title) for title in x.columns if _is_label(str(title).strip().lower())]
+    x = as_frame(x)
+    if is_frame(x):
+        named = [title for title in map(title_of_column, x.columns) if _is_label(title.strip().lower())]
         if named:
             raise DataError(
                 f"{name} has the column {named[0][:40]!r} of labels among its units; make it the index "
@@ -83,7 +84,7 @@ def row_labels(x: Any, name: str) -> list[Any] | None:
         As `check_units`.
     """
     check_units(x, name)
-    if _is_frame(x):
+    if is_frame(x):
         return _own(x.index.tolist())
     if not _is_named_array(x):
         return None
@@ -94,9 +95,40 @@ def row_labels(x: Any, name: str) -> list[Any] | None:
     return next((labels for labels in candidates if _own(labels) is not None), None)
 
 
-def _is_frame(x: Any) -> bool:
+def is_frame(x: Any) -> bool:
+    """Return whether something is a data frame of pandas."""
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(x, pandas.DataFrame)
+
+
+def as_frame(x: Any) -> Any:
+    """Return a table of another library (polars, Arrow) as a data frame of pandas, and everything else as it is.
+
+    Examples
+    --------
+    >>> import pyarrow
+    >>> from superpose.arrays.labels import as_frame
+    >>> list(as_frame(pyarrow.table({"stimulus": ["cat"], "unit 0": [1.5]})))
+    ['stimulus', 'unit 0']
+    """
+    if is_frame(x) or not (hasattr(x, "__arrow_c_stream__") and hasattr(x, "columns")):
+        return x
+    from pyarrow import table
+
+    return table(x).to_pandas()
+
+
+def title_of_column(title: Any) -> str:
+    """Return the name of a column of a data frame; of several levels, the one that is not blank, or all of them.
+
+    Examples
+    --------
+    >>> from superpose.arrays.labels import title_of_column
+    >>> title_of_column(("stimulus", "")), title_of_column(("V1", 0)), title_of_column(7)
+    ('stimulus', "('V1', 0)", '7')
+    """
+    levels = [level for level in title if level != ""] if isinstance(title, tuple) else [title]
+    return str(levels[0] if len(levels) == 1 else title)
 
 
 def _is_named_array(x: Any) -> bool:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from superpose.arrays.labels import as_frame, is_frame
 from superpose.files import DataError, argument
 
 # Types of torch that NumPy lacks; float32 holds every value of them.
@@ -56,8 +57,8 @@ def to_numpy(value: Any, name: str = "an array") -> Any:
         return _of_torch(value, name)
     if sparse is not None and sparse.issparse(value):
         return value.toarray()
-    pandas = sys.modules.get("pandas")
-    if pandas is not None and isinstance(value, pandas.DataFrame):
+    value = as_frame(value)
+    if is_frame(value):
         return _of_pandas(value)
     if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
         return np.from_dlpack(value)
@@ -106,10 +107,11 @@ def _plain(array: Any, name: str) -> Any:
 
 def _of_pandas(table: Any) -> Any:
     """Return a table's numbers; of columns that may miss values, such as Float64, NumPy would make objects."""
-    from pandas.api.types import is_extension_array_dtype, is_numeric_dtype
+    from pandas.api.types import is_complex_dtype, is_extension_array_dtype, is_numeric_dtype
 
     kinds = list(table.dtypes)
-    if any(map(is_extension_array_dtype, kinds)) and all(map(is_numeric_dtype, kinds)):
+    real = all(is_numeric_dtype(kind) and not is_complex_dtype(kind) for kind in kinds)
+    if real and any(map(is_extension_array_dtype, kinds)):
         return table.to_numpy(dtype=np.float64, na_value=np.nan)
     return table
 

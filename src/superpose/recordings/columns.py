@@ -9,12 +9,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.arrays.labels import LABELS, UNNAMED
+from superpose.arrays.labels import KINDS, LABELS, UNITS, UNNAMED
 from superpose.files import DataError
+from superpose.recordings.axes import SAMPLES, TIMES
 from superpose.recordings.choice import listed
 
 # Fewer rows may count by chance.
 COUNTED = 5
+# Names of axes, and what ends in this, are no names of units.
+ROWS = {*TIMES, *(name + plural for name in (*UNITS, *SAMPLES) for plural in ("", "s"))}
+IDENTIFIER = re.compile(r"[ _-]?(ids?|index|number|nr|name)$")
 
 
 class Columns(NamedTuple):
@@ -51,7 +55,22 @@ def columns_of(what: str, titles: Sequence[str], count: int, index: Collection[i
     first = next((i for i, name in enumerate(names) if not UNNAMED.fullmatch(name)), len(names))
     made_up = {i for i, name in enumerate(names) if i < first or name.startswith(("unnamed: ", "__index_level_"))}
     levels = [i for i in range(count) if (i in made_up or i in index) and i not in labels.values()]
-    return Columns([i for i in range(count) if i not in (*labels.values(), *levels)], labels, levels)
+    units = [i for i in range(count) if i not in (*labels.values(), *levels)]
+    _check_units(what, [names[i] for i in units if i < len(names)])
+    return Columns(units, labels, levels)
+
+
+def _check_units(what: str, names: Sequence[str]) -> None:
+    """Raise a DataError if one of several columns of units tells rows apart by its name, as a long table has it."""
+    for name in names if len(names) > 1 else ():
+        of = IDENTIFIER.sub("", name)
+        tells = of in ROWS or (name != of and of in KINDS)
+        if tells and not any(re.fullmatch(rf"{re.escape(name)}[ ._]?\d+", other) for other in names):
+            raise DataError(
+                f"{what}: the column {listed([name])!r} tells rows apart by its name, and is no unit; name it "
+                f"{_one_of_each()}, or leave it out. A table of one response a row becomes one of a column a unit by "
+                "frame.pivot(index='stimulus', columns='unit', values='response')."
+            )
 
 
 def title_of(title: str) -> str:

@@ -21,7 +21,7 @@ from superpose.recordings.columns import columns_of
 from superpose.recordings.numpyfiles import array_header
 from superpose.recordings.reading import existing, read, readable
 from superpose.recordings.recording import Recording
-from superpose.recordings.tables import pandas_index
+from superpose.recordings.tables import pandas_index, titles_of
 from superpose.recordings.unpacking import is_large, kept, unfilled
 
 # As safetensors names them.
@@ -138,8 +138,9 @@ def _of_parquet(file: Path, asked: Asked) -> Header:
 
     with parquet.ParquetFile(file) as source:
         schema, rows = source.schema_arrow, source.metadata.num_rows
-        index, _ = pandas_index(schema.metadata, schema.names, rows)
-        of = columns_of(str(file), schema.names, len(schema.names), index.values())
+        titles = titles_of(schema.metadata, schema.names)
+        index, _ = pandas_index(schema.metadata, titles, rows)
+        of = columns_of(str(file), titles, len(titles), index.values())
         return _header((rows, len(of.units)), np.dtype(np.float64), asked, mapped=False)
 
 

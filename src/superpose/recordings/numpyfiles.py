@@ -31,7 +31,7 @@ def read_npy(file: Path, asked: Asked) -> dict[str, Any]:
     beside = file.with_name(STIMULI)
     if not beside.is_file() or file.with_name(MANIFEST).exists():
         return {"responses": array}
-    stimuli = written(lines(beside), what=str(beside))
+    stimuli = written(lines(beside), asked.missing, str(beside))
     if len(stimuli) not in array.shape:
         raise DataError(
             f"{beside} has {len(stimuli)} line(s) and {file} has shape {array.shape}; expected one stimulus a row. "

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from superpose.arrays.labels import as_frame, is_frame, title_of_column
 from superpose.files import DataError, argument
 from superpose.messages.cautions import warn
 from superpose.recordings.axes import role, samples_by_units
-from superpose.recordings.columns import Level, check_no_counter, columns_of, index_stimuli, title_of
+from superpose.recordings.columns import Level, check_no_counter, columns_of, counts, index_stimuli, title_of
 from superpose.recordings.labels import LABELS, plain
 from superpose.recordings.matching import Matched, joined
 from superpose.recordings.recording import Recording
@@ -86,7 +87,7 @@ def paired(systems: Mapping[str, Any], groups: ArrayLike | None = None, **of_row
         xarray array are its coordinates.
     groups : array-like, optional
         As a caller gives them, in the order of the paired rows, or a pandas.Series with the labels of rows as its
-        index; None takes those that systems carry.
+        index, or a one-dimensional xarray.DataArray with coordinates; None takes those that systems carry.
     **of_rows
         What else a call takes of each row (labels, a test mask, folds), by its name: a Series is matched as groups are,
         everything else passes unchanged.
@@ -125,6 +126,11 @@ def paired_with_stimuli(systems: Mapping[str, Any], groups: ArrayLike | None = N
         )
     if not labelled and all(recording.repeats is None and recording.groups is None for recording in recordings):
         arrays = {name: x.responses if isinstance(x, Recording) else x for name, x in contents.items()}
+        if recordings:
+            numbers = recordings[0].stimuli
+            said = {"groups": groups, **of_rows}
+            groups, *rest = (_in_order(name, values, numbers, numbered=True) for name, values in said.items())
+            return None, arrays, groups, *rest
         return None, arrays, groups, *of_rows.values()
     matched, notes = joined(recordings)
     for recording in recordings:
@@ -138,9 +144,10 @@ def paired_with_stimuli(systems: Mapping[str, Any], groups: ArrayLike | None = N
     for note in (*notes.averaged, *notes.lost):
         warn(note)
     arrays = {name: matched.systems.get(name, x) for name, x in contents.items()}
-    ordered = (_in_order(name, values, matched.stimuli) for name, values in of_rows.items())
-    grouped = matched.groups if groups is None else _in_order("groups", groups, matched.stimuli)
-    return matched.stimuli, arrays, grouped, *ordered
+    numbered = all(r.sources.get("stimuli") == "" and all(map(str.isdecimal, r.stimuli)) for r in recordings)
+    said = {"groups": groups, **of_rows}
+    given, *rest = (_in_order(name, values, matched.stimuli, numbered=numbered) for name, values in said.items())
+    return matched.stimuli, arrays, matched.groups if groups is None else given, *rest
 
 
 def stimuli_of(systems: Any, samples: int) -> list[str] | None:
@@ -166,35 +173,55 @@ def stimuli_of(systems: Any, samples: int) -> list[str] | None:
     return names if len(names) == samples else None
 
 
-def _in_order(name: str, values: Any, stimuli: Array) -> Any:
-    """Return what is said of stimuli in their order, where it names them; as it is else."""
-    from pandas import RangeIndex, Series
+def _in_order(name: str, values: Any, stimuli: Array, *, numbered: bool) -> Any:
+    """Return what is said of stimuli in their order, where it names them; as it is else.
 
-    if not isinstance(values, Series) or isinstance(values.index, RangeIndex):
+    An index 0, 1, 2, … names stimuli only where these are numbers that nobody chose either (`numbered`).
+    """
+    labels = _labels_of(name, values)
+    if labels is None or (counts(labels) and not (numbered and set(stimuli.tolist()) <= set(labels.tolist()))):
         return values
-    by_label = Series(values.to_numpy(), index=plain(values.index, f"{name}: index"))
+    from pandas import Series
+
+    by_label = Series(np.asarray(values), index=labels)
     if not by_label.index.is_unique or not set(stimuli.tolist()) <= set(by_label.index):
         raise DataError(
             f"{argument(name)} names the rows {', '.join(map(str, by_label.index[:3]))} …, and systems name them "
-            f"{', '.join(stimuli[:3])} …; expected one value of each row, under the same name."
+            f"{', '.join(stimuli[:3])} …; expected one value of each row, under the same name, or an array "
+            "(.to_numpy()) in the order of the rows."
         )
     return by_label.loc[stimuli.tolist()].to_numpy()
+
+
+def _labels_of(name: str, values: Any) -> Array | None:
+    """Return how a Series, or an array of xarray, names what it says, or None for what does not."""
+    pandas, xarray = sys.modules.get("pandas"), sys.modules.get("xarray")
+    if pandas is not None and isinstance(values, pandas.Series):
+        return plain(values.index, f"{name}: index")
+    if xarray is None or not isinstance(values, xarray.DataArray) or values.ndim != 1:
+        return None
+    beside = {str(of).lower(): column for of, column in values.coords.items() if column.dims == values.dims}
+    found = next((beside[spelling] for spelling in LABELS["stimuli"] if spelling in beside), None)
+    if found is None:
+        found = values.indexes.get(values.dims[0])
+    return None if found is None or getattr(found, "nlevels", 1) > 1 else plain(np.asarray(found), f"{name}: index")
 
 
 def recorded(x: Any, name: str) -> Any:
     """Return what labels its rows as a Recording, and everything else as it is."""
     if isinstance(x, Recording):
         return replace(x, name=name)
-    pandas, xarray = sys.modules.get("pandas"), sys.modules.get("xarray")
-    if pandas is not None and isinstance(x, pandas.DataFrame):
+    x = as_frame(x)
+    if is_frame(x):
         return _of_frame(x, name)
+    xarray = sys.modules.get("xarray")
     if xarray is not None and isinstance(x, xarray.DataArray):
         return _of_named_axes(x, name)
     return x
 
 
 def _of_frame(frame: Any, name: str) -> Recording:
-    titles = [str(title) for title in frame.columns]
+    titles = [title_of_column(title) for title in frame.columns]
     of = columns_of(name, titles, len(titles))
     if not of.units or not len(frame):
         raise DataError(f"{name} has {len(frame)} rows of {len(of.units)} units; expected at least one of each.")
@@ -228,10 +255,10 @@ def _levels(index: Any, name: str) -> list[Level]:
 
 
 def _numbers(frame: Any, name: str) -> Array:
-    from pandas.api.types import is_bool_dtype, is_numeric_dtype
+    from pandas.api.types import is_bool_dtype, is_complex_dtype, is_numeric_dtype
 
     for title, dtype in zip(frame.columns, frame.dtypes, strict=True):
-        if not is_numeric_dtype(dtype) and not is_bool_dtype(dtype):
+        if is_complex_dtype(dtype) or not (is_numeric_dtype(dtype) or is_bool_dtype(dtype)):
             raise DataError(
                 f"{name}: column {str(title)[:40]!r} holds {dtype}; expected numbers. Columns of labels are named "
                 f"{', '.join(spellings[0] for spellings in LABELS.values())}."

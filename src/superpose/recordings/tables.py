@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -12,12 +14,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.files import DataError, check_utf8
+from superpose.arrays.labels import title_of_column
+from superpose.files import DataError, check_utf8, lines
 from superpose.recordings.asked import Asked
 from superpose.recordings.choice import listed
 from superpose.recordings.columns import Level, check_no_counter, columns_of, index_stimuli, title_of
 from superpose.recordings.labels import KINDS, plain, written
 from superpose.recordings.unpacking import at_once, filled, is_large, report
+
+# A name of several levels, each text or a number.
+LEVEL = r"(?:'[^'\\]*'|-?\d+(?:\.\d+)?)"
+TUPLE = re.compile(rf"\({LEVEL}(?:, {LEVEL})+\)")
 
 
 def read_csv(file: Path, asked: Asked, delimiter: str = ",") -> dict[str, Any]:
@@ -36,6 +43,8 @@ def read_csv(file: Path, asked: Asked, delimiter: str = ",") -> dict[str, Any]:
             f"{file}: cells stand between semicolons; save it with commas between cells and points in numbers "
             f"(pandas.read_csv({file.name!r}, sep=';', decimal=',').to_csv({file.name!r}, index=False))."
         )
+    if len(first) == 1:
+        _check_blank(file)
     titles = first if _is_header(file, first) else []
     of = columns_of(str(file), titles, len(first))
     table = arrow.read_csv(
@@ -61,13 +70,21 @@ def read_parquet(file: Path, asked: Asked) -> dict[str, Any]:
     # Mapped, because a group of rows, often all of them, would be read at once.
     with parquet.ParquetFile(file, memory_map=True) as source:
         schema, rows = source.schema_arrow, source.metadata.num_rows
-        names = schema.names
+        names = titles_of(schema.metadata, schema.names)
         index, counted = pandas_index(schema.metadata, names, rows)
         if not is_large((rows, len(names)), np.dtype(np.float64)):
             return _parted(file, names, index, len(names), rows, [source.read()], _stored, counted)
         batches = source.iter_batches(at_once(8 * len(names)), use_threads=False)
         parts = (Table.from_batches([batch]) for batch in batches)
         return _parted(file, names, index, len(names), rows, parts, _stored, counted)
+
+
+def titles_of(metadata: Mapping[bytes, bytes] | None, names: list[str]) -> list[str]:
+    """Return the names of columns, which pandas writes as tuples where they have several levels."""
+    said = json.loads((metadata or {}).get(b"pandas", b"{}"))
+    if len(said.get("column_indexes", ())) < 2:
+        return names
+    return [title_of_column(ast.literal_eval(name)) if TUPLE.fullmatch(name) else name for name in names]
 
 
 def pandas_index(
@@ -86,6 +103,13 @@ def pandas_index(
         elif level in names:
             index[called.get(level) or level] = names.index(level)
     return index, counted
+
+
+def _check_blank(file: Path) -> None:
+    """Refuse a blank line between the samples of a single unit: it may be one that is missing, or none."""
+    rows = "\n".join(lines(file)).strip("\n").split("\n")
+    if "" in rows[1:]:
+        raise DataError(f"{file}: line {rows.index('') + 1} is blank; write nan for a missing number, or leave it out.")
 
 
 def _is_header(file: Path, first: list[str]) -> bool:
