@@ -282,6 +282,56 @@ def test_axes_that_h5py_has_labelled(tmp_path):
     np.testing.assert_array_equal(read(f"{tmp_path}/m.h5:other").responses, VALUES)
 
 
+TREES = {
+    "netCDF 4": (".nc", lambda tree, path: tree.to_netcdf(path, engine="h5netcdf")),
+    "HDF5": (".h5", lambda tree, path: tree.to_netcdf(path, engine="h5netcdf")),
+    "zarr 2": (".zarr", lambda tree, path: tree.to_zarr(path, zarr_format=2)),
+    "zarr 3": (".zarr", lambda tree, path: tree.to_zarr(path, zarr_format=3)),
+}
+
+
+@pytest.mark.parametrize("tree", TREES)
+@pytest.mark.parametrize("name", ["presentation", "image_id"])
+def test_labels_of_a_group_around_the_responses(tmp_path, tree, name):
+    """A group has the coordinates of the groups around it, nearest first, as netCDF and xarray's trees have them."""
+    suffix, write = TREES[tree]
+    systems = {area: xarray.Dataset({"responses": (("presentation", "neuroid"), VALUES)}) for area in ("V1", "V4")}
+    systems["V4"]["stimulus"] = ("presentation", IDS[::-1])
+    around = xarray.Dataset({"groups": ("presentation", list("xxyyzz"))}, {"stimulus": ("presentation", IDS)})
+    if name == "image_id":
+        around = around.assign_coords(presentation=range(6), id=("other", range(3)))
+    write(xarray.DataTree.from_dict({"/": around, **systems}), tmp_path / f"m{suffix}")
+    for area, expected in (("V1", IDS), ("V4", IDS[::-1])):
+        found = read(f"{tmp_path}/m{suffix}:{area}")
+        assert (found.stimuli.tolist(), found.groups.tolist()) == (expected, list("xxyyzz"))
+        np.testing.assert_array_equal(found.responses, VALUES)
+
+
+def test_labels_of_a_group_around_responses_whose_axes_have_no_names(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["stimuli"], file["V1/responses"], file["V1/session"] = IDS, VALUES, list("xxyyzz")
+        file["V4/responses"] = VALUES[:5]
+    group = zarr.open_group(tmp_path / "m.zarr", mode="w")
+    for name, values in (
+        ("stimuli", np.array(IDS)),
+        ("V1/responses", VALUES),
+        ("V1/session", np.array(list("xxyyzz"))),
+    ):
+        group.create_array(name, data=values)
+    for suffix in (".h5", ".zarr"):
+        found = read(f"{tmp_path}/m{suffix}:V1")
+        assert (found.stimuli.tolist(), found.groups.tolist()) == (IDS, list("xxyyzz"))
+    assert not isinstance(read(f"{tmp_path}/m.h5:V4"), Recording)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_dates_as_numpy_keeps_them_in_zarr(tmp_path, version):
+    group = zarr.open_group(tmp_path / "m.zarr", mode="w", zarr_format=version)
+    group.create_array("responses", data=VALUES)
+    group.create_array("stimuli", data=np.arange("2026-01-01", "2026-01-07", dtype="M8[D]").astype("M8[ns]"))
+    assert read(tmp_path / "m.zarr").stimuli.tolist() == [f"2026-01-0{i}" for i in range(1, 7)]
+
+
 def test_labels_whose_axis_has_no_name(tmp_path):
     with h5py.File(tmp_path / "m.h5", "w") as file:
         file["responses"], file["stimulus"] = VALUES, IDS[:5]

@@ -14,7 +14,7 @@ from superpose.arrays.labels import UNITS
 from superpose.files import DataError
 from superpose.recordings.asked import Asked
 from superpose.recordings.axes import STARTS, TIMES, role, two_dimensional
-from superpose.recordings.choice import choose, chosen, listed
+from superpose.recordings.choice import choose, chosen, listed, scopes
 from superpose.recordings.labels import KINDS, LABELS, plain
 
 Array = NDArray[Any]
@@ -85,13 +85,8 @@ def _assembly(file: Path, name: str, variables: Mapping[str, Variable]) -> dict[
     # What is left out has length 1.
     rest = [i for i in range(len(variable.axes)) if i not in order]
     responses = variable.numbers([*order, *rest]).reshape(-1, *(variable.sizes[axis] for axis in last))
-    group = name.rpartition("/")[0]
     sizes = {axis: variable.sizes[axis] for axis in samples}
-    beside = {
-        other.rpartition("/")[2].lower(): _along(file, other, found, sizes)
-        for other, found in variables.items()
-        if other != name and other.rpartition("/")[0] == group
-    }
+    beside = _around(file, name, variables, sizes)
     coordinates = {leaf: found for leaf, found in beside.items() if set(found.axes) <= set(samples)}
     found = {"responses": responses, **_labels(coordinates, sizes)}
     if times is None:
@@ -101,6 +96,22 @@ def _assembly(file: Path, name: str, variables: Mapping[str, Variable]) -> dict[
     if labels.shape != (variable.sizes[times],):
         raise DataError(f"{file}: {times} has labels of shape {labels.shape}; expected ({variable.sizes[times]},).")
     return {**found, "times": Times([_number(one) for one in plain(labels)], _refusal(file, name, variable))}
+
+
+def _around(
+    file: Path, name: str, variables: Mapping[str, Variable], samples: Mapping[str, int]
+) -> dict[str, Variable]:
+    """Return what may label a variable, by its last name: what lies in its group, and in those around it what fits."""
+    own, *above = scopes(name, variables)
+    found = {leaf: _along(file, other, variables[other], samples) for leaf, other in own.items()}
+    for group in above:
+        for leaf, other in group.items():
+            outer, whole = variables[other], tuple(samples.values())
+            if not outer.axes and outer.shape == whole:
+                outer = outer._replace(axes=tuple(samples))
+            if outer.axes and all(samples.get(axis, size) == size for axis, size in outer.sizes.items()):
+                found.setdefault(leaf, outer)
+    return found
 
 
 def _along(file: Path, name: str, variable: Variable, samples: Mapping[str, int]) -> Variable:

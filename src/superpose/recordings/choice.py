@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +34,38 @@ def choose(
     """
     name = chosen(file, asked.key, names)
     responses = get(name)
-    group = name.rpartition("/")[0]
-    beside = {_leaf(other).lower(): other for other in names if other != name and other.rpartition("/")[0] == group}
     columns: dict[str, Any] = {"responses": responses, "sources": {}}
+    own, *above = scopes(name, names)
     for kind, spellings in LABELS.items():
-        found = next((beside[spelling] for spelling in spellings if spelling in beside), None)
-        if found is None or names[found] == 0:
-            continue
-        column = plain((label or get)(found))
-        # An array that was asked for by name may be another than the one that the labels are of.
-        if column.ndim and (asked.key != name or may_label(responses, column, asked.axes)):
-            columns[kind] = column
-            columns["sources"][kind] = _leaf(found)
+        for beside in (own, *above):
+            found = next((beside[spelling] for spelling in spellings if spelling in beside), None)
+            if found is None or names[found] == 0:
+                continue
+            column = plain((label or get)(found))
+            # What was asked for by name, or lies in another group, may be another array than labels are of.
+            sure = beside is own and asked.key != name
+            if column.ndim and (sure or may_label(responses, column, asked.axes)):
+                columns[kind] = column
+                columns["sources"][kind] = _leaf(found)
+                break
     return columns
+
+
+def scopes(name: str, names: Collection[str]) -> list[dict[str, str]]:
+    """Return what lies beside an array, and in each group around it, its own first: names by their last part.
+
+    Examples
+    --------
+    >>> from superpose.recordings.choice import scopes
+    >>> scopes("V1/responses", ["V1/responses", "V1/trial", "V4/trial", "Stimulus"])
+    [{'trial': 'V1/trial'}, {'stimulus': 'Stimulus'}]
+    """
+    *path, _ = name.split("/")
+    groups = ["/".join(path[:depth]) for depth in range(len(path), -1, -1)]
+    return [
+        {_leaf(other).lower(): other for other in names if other != name and other.rpartition("/")[0] == group}
+        for group in groups
+    ]
 
 
 def chosen(file: Path, key: str | None, names: Mapping[str, int | None]) -> str:

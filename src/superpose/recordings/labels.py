@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
@@ -53,6 +54,8 @@ def plain(values: ArrayLike, what: str = "labels") -> NDArray[Any]:
     >>> plain([1.0, 2.0]).tolist(), plain([22.0, 22.5]).tolist(), plain(["1.10", None]).tolist()
     (['1', '2'], ['22.0', '22.5'], ['1.10', None])
     """
+    if (pandas := sys.modules.get("pandas")) and isinstance(getattr(values, "dtype", None), pandas.DatetimeTZDtype):
+        return _zoned(pandas.Series(values))
     hidden = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
     stored = values.data if isinstance(values, np.ma.MaskedArray) else as_array(values, what)
     if stored.dtype.kind not in WRITERS:
@@ -66,9 +69,7 @@ def plain(values: ArrayLike, what: str = "labels") -> NDArray[Any]:
     return out
 
 
-def written(
-    cells: Iterable[str | None], missing: Collection[str] | None = None, what: str = "labels"
-) -> NDArray[Any]:
+def written(cells: Iterable[str | None], missing: Collection[str] | None = None, what: str = "labels") -> NDArray[Any]:
     """Return labels of a file of text, none of which may be missing: blank, or one of `missing`, by default `MISSING`.
 
     Numbers lose an ".0" where every label ends in one: pandas writes whole numbers so, where one was missing before.
@@ -161,8 +162,14 @@ def _times(labels: NDArray[Any], what: str) -> list[str | None]:
     """Write dates and times as pandas writes them into files of text: without the hour where all are at midnight."""
     from pandas import Series
 
-    column = Series(labels)
-    return [None if isna else text for text, isna in zip(column.astype(str), column.isna(), strict=True)]
+    return _zoned(Series(labels)).tolist()
+
+
+def _zoned(column: Any) -> NDArray[Any]:
+    """Return times of a pandas.Series, with or without a zone, as text."""
+    out = np.empty(len(column), dtype=object)
+    out[:] = [None if isna else text for text, isna in zip(column.astype(str), column.isna(), strict=True)]
+    return out
 
 
 def _objects(labels: NDArray[Any], what: str) -> list[str | None]:

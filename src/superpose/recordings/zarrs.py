@@ -127,7 +127,7 @@ def _whole(file: Path, array: Any) -> NDArray[Any]:
 
 
 def _labels(file: Path, array: Any) -> NDArray[Any]:
-    _checked(file, array, "iufbUSTO")
+    _checked(file, array, "iufbmMUSTO")
     return meanings(file, array[...], _attributes(array), _fill(array))
 
 
