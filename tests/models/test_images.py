@@ -4,6 +4,7 @@ import json
 import struct
 import sys
 import warnings
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -168,8 +169,29 @@ def test_greys_without_a_known_white_are_refused(tmp_path, pixels, words):
         prepare(tmp_path / "a.tif", AS_THEY_ARE)
 
 
-def test_a_transparent_colour_of_16_bits_is_refused(tmp_path):
-    Image.fromarray(GREYS).save(tmp_path / "a.png", transparency=65535)
+def chunk(kind, content):
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def deep_png(path, pixels, transparent):
+    """Write 16 bits a channel, of which Pillow writes greys alone, and the colour that is transparent."""
+    height, width = pixels.shape[:2]
+    kind = 2 if pixels.ndim == 3 else 0
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
+        + chunk(b"tRNS", struct.pack(f">{len(transparent)}H", *transparent))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("key", [0, 128, 65535])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transparent_colour_of_16_bits_is_refused(tmp_path, key, channels):
+    """Of its first 8 bits, Pillow would make other colours transparent, or none."""
+    deep_png(tmp_path / "a.png", GREYS if channels == 1 else np.stack([GREYS] * 3, axis=-1), [key] * channels)
     with pytest.raises(DataError, match="has a transparent colour of 16 bits; save it with an alpha channel"):
         prepare(tmp_path / "a.png", AS_THEY_ARE)
 

@@ -273,7 +273,7 @@ def _rgb(path: str | os.PathLike[str], image: Any) -> Any:
         raise DataError(
             f"{path} holds greys of type {kind}, of which the white is not known; save it with 8 or 16 bits."
         )
-    if max(key if isinstance(key, tuple) else (key,) if isinstance(key, int) else (0,)) > 255:
+    if key is not None and any(";16" in str(tile[3]) for tile in image.tile):
         raise DataError(f"{path} has a transparent colour of 16 bits; save it with an alpha channel, or 8 bits.")
     tags = dict(getattr(image, "tag_v2", {}))
     upright = ImageOps.exif_transpose(image)
