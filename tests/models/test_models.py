@@ -111,6 +111,24 @@ def test_batches_are_cut_to_their_longest_and_sorted_by_length(encoder):
     assert encoder.calls == [(8, lengths[i + 7]) for i in range(0, 32, 8)]
 
 
+@pytest.mark.parametrize("samples", [4, 6, 12])
+def test_layers_of_length_by_samples_are_refused_whatever_the_batch(samples):
+    """Some networks put the length first; where a batch is as long, rows would be tokens of other samples."""
+
+    class Turned(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.outer = torch.nn.Linear(4, 4), torch.nn.Linear(4, 4)
+
+        def forward(self, x):
+            return self.outer(self.inner(x.transpose(0, 1)).transpose(0, 1))
+
+    x = torch.randn(samples, 6, 4)
+    with pytest.raises(DataError, match=r"layer inner gives shape \(6, .* samples; expected \(samples, units\)"):
+        activations(Turned(), x, ["outer", "inner"], tokens="mean", batch=6)
+    assert activations(Turned(), x, ["outer"], batch=6).layers["outer"].shape == (samples * 6, 4)
+
+
 def test_the_model_is_left_as_it_was(encoder):
     inputs, _ = sentences(5)
     encoder.train()
@@ -341,8 +359,6 @@ X = np.ones((3, 4), dtype=np.float32)
 def test_what_cannot_be_recorded(encoder, arguments, cause):
     with pytest.raises(DataError, match=cause):
         activations(**{"model": encoder, "inputs": sentences(6)[0], "layers": LAYERS, **arguments})
-
-
 
 
 @pytest.mark.parametrize("external", [False, True])

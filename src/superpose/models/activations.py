@@ -19,7 +19,7 @@ from superpose.models.hooks import open_torch
 from superpose.models.inputs import Inputs, as_inputs, input_digests
 from superpose.models.onnx import open_onnx
 from superpose.models.padding import batch_of, lengths
-from superpose.models.parts import PRECISIONS, Run
+from superpose.models.parts import PRECISIONS, Batch, Run
 from superpose.models.tokens import TOKENS, positions, rows_of_sample
 from superpose.store import Progress, build
 
@@ -149,11 +149,12 @@ def activations(
         "precision": precision,
     }
     open_model: Callable[..., Any] = open_onnx if isinstance(model, str | os.PathLike) else open_torch
+    sure: set[str] = set()
     with open_model(model, names, precision) as (run, digest):
 
         def chunk(i: int) -> dict[str, NDArray[Any]]:
             rows = range(i * size, min((i + 1) * size, samples))
-            return _chunk(run, arrays, rows, batch, tokens, drop, np.dtype(dtype))
+            return _chunk(run, arrays, rows, batch, tokens, drop, np.dtype(dtype), sure)
 
         if store is None:
             found = _collect(count, chunk, progress)
@@ -182,16 +183,38 @@ def _chunk(
     tokens: str,
     drop: Collection[int],
     dtype: np.dtype[Any],
+    sure: set[str],
 ) -> dict[str, NDArray[Any]]:
-    """Run the batches of one chunk, samples of like length together; give rows in the inputs' order."""
+    """Run the batches of one chunk, samples of like length together; give rows in the inputs' order.
+
+    `sure` are the layers whose first axis is known to be that of the samples.
+    """
     order = np.argsort(lengths(arrays, np.arange(rows.start, rows.stop)), kind="stable")
     made: dict[int, dict[str, NDArray[Any]]] = {}
     for start in range(0, len(order), batch):
         chosen = np.sort(order[start : start + batch]) + rows.start
         some = batch_of(arrays, chosen)
-        outputs = {name: positions(name, value, tokens, len(chosen)) for name, value in run(some).items()}
+        given = run(some)
+        _check_samples(run, some, given, len(chosen), tokens, sure)
+        outputs = {name: positions(name, value, tokens, len(chosen)) for name, value in given.items()}
         for place, sample in enumerate(chosen.tolist()):
             own = {key: value[place] for key, value in some.items()}
             hidden = {name: value[place] for name, value in outputs.items()}
             made[sample] = rows_of_sample(hidden, own, sample, tokens, drop, dtype)
     return {key: np.concatenate([made[sample][key] for sample in rows]) for key in made[rows.start]}
+
+
+def _check_samples(
+    run: Run, some: Batch, outputs: Mapping[str, NDArray[Any]], samples: int, tokens: str, sure: set[str]
+) -> None:
+    """Raise a DataError for a layer whose first axis is the length, which may be as long as the batch: fewer tell."""
+    doubtful = {
+        name for name, value in outputs.items() if value.ndim == 3 and value.shape[:2] == (samples, samples)
+    } - sure
+    if not doubtful or samples < 2:
+        return
+    fewer = samples // 2
+    found = run({key: value[:fewer] for key, value in some.items()})
+    for name in doubtful:
+        positions(name, found[name], tokens, fewer)
+    sure |= doubtful

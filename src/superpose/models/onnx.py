@@ -163,9 +163,7 @@ def _arguments(path: str | os.PathLike[str], session: Any) -> dict[str, Argument
     found = {}
     for taken in session.get_inputs():
         if taken.type not in NUMPY_TYPES:
-            raise DataError(
-                f"{path} takes {taken.name} as {taken.type}; expected graphs that take tensors of numbers."
-            )
+            raise DataError(f"{path} takes {taken.name} as {taken.type}; expected graphs that take tensors of numbers.")
         shape = tuple(size if isinstance(size, int) else None for size in taken.shape)
         found[taken.name] = Argument(NUMPY_TYPES[taken.type], shape)
     return found
