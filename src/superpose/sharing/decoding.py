@@ -13,18 +13,14 @@ from superpose.arrays import as_responses, check_moderate, group_labels
 from superpose.files import DataError
 from superpose.sharing.decoder import Decoder, correlations, decoder
 from superpose.sharing.features import Features
+from superpose.sharing.significance import significance
 from superpose.statistics import false_discovery
-from superpose.statistics.permutations import permutations as exchanges
 
 Array = NDArray[Any]
 Index = NDArray[np.int64]
 
 # A feature is assessable where its own system predicts it so well, and held where the other does half as well.
 ASSESSABLE, HELD = 0.4, 0.5
-# Permutations: at least so many, and so many a feature, that Benjamini-Hochberg can reach a small q.
-PERMUTATIONS, PERMUTATIONS_A_FEATURE = 999, 20
-# Held-out samples that permutations take part with, at most.
-PERMUTED = 2_000
 # Samples that coefficients of the units on the codes are fitted on, at most; their ridge, of the codes' mean variance.
 ROWS, RIDGE = 20_000, 1e-3
 
@@ -218,7 +214,8 @@ def decode(a: Side, b: Side, *, permutations: int | None = None, seed: int = 0) 
     training = np.flatnonzero(~a.features.held_out)
     directions, effect = _packing(a.codes, b.activity, training)
     partner, partner_r = _partners(a, b, training)
-    p = _significance(predicted, truth, a, permutations, seed)
+    groups = None if a.groups is None else group_labels(a.groups[b.decoder.held_out])
+    p = significance(predicted, truth, groups, permutations, seed)
     table = pd.DataFrame(
         {
             "system": a.name,
@@ -321,34 +318,3 @@ def _partners(a: Side, b: Side, training: Index) -> tuple[Index, Array]:
     best = np.argmax(standard(a.codes[training]).T @ standard(b.codes[training]), axis=1)
     held = a.features.held_out
     return best, correlations(a.codes[held], b.codes[held][:, best])
-
-
-def _significance(predicted: Array, truth: Array, a: Side, permutations: int | None, seed: int) -> Array:
-    """Return p-values of each feature's held-out correlation, from permutations of whole groups with the maps fixed."""
-    features = truth.shape[1]
-    count = max(PERMUTATIONS, PERMUTATIONS_A_FEATURE * features) if permutations is None else permutations
-    held = np.flatnonzero(a.features.held_out)
-    groups = None if a.groups is None else group_labels(a.groups[held])
-    few = _some(len(held), groups, seed)
-    exchange = exchanges(len(few), None, None if groups is None else group_labels(groups[few]))
-    if not count or not features or not exchange.enough([0]):
-        return np.full(features, np.nan)
-    rows = few[exchange.kept]
-    first, second = (x[rows] - x[rows].mean(axis=0, dtype=np.float64) for x in (predicted, truth))
-    first, second = first.astype(np.float32), second.astype(np.float32)
-    score = np.einsum("if,if->f", first, second)
-    above = np.zeros(features)
-    for index in exchange.draw(count, seed):
-        above += np.einsum("if,if->f", first, second[index]) >= score
-    able = (np.square(first).sum(axis=0) > 0) & (np.square(second).sum(axis=0) > 0)
-    return np.where(able, (1 + above) / (1 + count), np.nan)
-
-
-def _some(samples: int, groups: Index | None, seed: int) -> Index:
-    """Return at most `PERMUTED` samples, in whole groups drawn at random; one group more where the first is larger."""
-    if samples <= PERMUTED:
-        return np.arange(samples)
-    of = np.arange(samples) if groups is None else groups
-    order = np.random.default_rng((seed, 3)).permutation(int(of.max()) + 1)
-    filled = np.cumsum(np.bincount(of)[order])
-    return np.flatnonzero(np.isin(of, order[: max(2, int((filled <= PERMUTED).sum()))]))
