@@ -67,6 +67,33 @@ def test_no_group_is_on_both_sides(here, capsys, monkeypatch):
     assert json.loads((here / "kept/train.json").read_text())["groups"]["sha256"] == sha256(here / "groups.npy")
 
 
+@pytest.mark.parametrize("label", ["session", "stimulus"])
+def test_what_a_file_labels_is_on_one_side(here, monkeypatch, label):
+    groups = np.random.default_rng(0).permutation(np.repeat(np.arange(60), 10))
+    x = np.random.default_rng(1).normal(size=(600, 4))
+    pd.DataFrame(x).add_prefix("u").assign(**{label: groups}).to_csv("c.csv", index=False)
+    seen = []
+    apart = spaces.apart
+    monkeypatch.setattr(spaces, "apart", lambda training, recipe: seen.append(training) or apart(training, recipe))
+    assert cli.main(["train", "c.csv", "--out", "kept", *SMALL]) == 0
+    kept = np.isin(x[:, 0].round(9), seen[0]["c"][:, 0].round(9))
+    assert kept.sum() == len(seen[0]["c"]) == 540
+    assert set(groups[kept]).isdisjoint(groups[~kept])
+
+
+def test_files_of_one_name_have_a_dictionary_each(here, capsys):
+    for folder in ("one", "other"):
+        (here / folder).mkdir()
+        np.savez(here / folder / "x.npz", V1=np.load(here / "a.npy"), V4=np.load(here / "b.npy"))
+    names = [f"{folder}/x.npz:{area}" for folder in ("one", "other") for area in ("V1", "V4")]
+    assert cli.main(["train", *names, "--out", "kept", *SMALL]) == 0
+    rows = [row.split("\t") for row in capsys.readouterr().out.splitlines()[1:]]
+    assert [row[0] for row in rows] == names
+    assert len({row[1] for row in rows}) == 4
+    for row, units in zip(rows, [12, 16] * 2, strict=True):
+        assert sae.load(here / row[1]).units == units
+
+
 @pytest.mark.parametrize("device", ["quantum", "meta"])
 @pytest.mark.parametrize("command", ["train a.npy", "compare a.npy b.npy", "demo"])
 def test_a_device_that_is_not_there(here, capsys, command, device):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -120,8 +121,10 @@ def _with_names(contents: Mapping[str, Any], places: Mapping[str, Path]) -> tupl
 
 def read_files(
     files: Sequence[Path], progress: Progress | None = None, **how: Any
-) -> tuple[dict[str, Array], dict[str, Any], Notes]:
+) -> tuple[dict[str, Array], dict[str, Any], Notes, dict[str, Array]]:
     """Return {name: array} of files as they are, their rows not paired, and what to record and to say of each file.
+
+    Last come the groups of the rows of files that have some: what they label as such, or the trials of a stimulus.
 
     Raises
     ------
@@ -134,7 +137,12 @@ def read_files(
     contents, inputs, _, _ = _read(files, None, progress, how)
     arrays = {name: c.responses if isinstance(c, Recording) else c for name, c in contents.items()}
     made = [note for c in contents.values() if isinstance(c, Recording) for note in named_labels(c)]
-    return {name: as_responses(x, name) for name, x in arrays.items()}, inputs, Notes(made, [], left_out)
+    groups = {
+        name: c.stimuli if c.groups is None else c.groups
+        for name, c in contents.items()
+        if isinstance(c, Recording) and not (c.groups is None and c.repeats is None)
+    }
+    return {name: as_responses(x, name) for name, x in arrays.items()}, inputs, Notes(made, [], left_out), groups
 
 
 def read_dictionary(path: Path) -> SparseAutoencoder:
@@ -226,6 +234,22 @@ def names_of(files: Sequence[Path]) -> list[str]:
     if repeated:
         raise DataError(f"{repeated[0]} is given more than once; expected different files.")
     return names
+
+
+def files_for(folder: Path, names: Sequence[str], suffix: str) -> dict[str, Path]:
+    """Return a file of a folder for each system: its name, where that is a path without what parts folders.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> from superpose.analysis.inputs import files_for
+    >>> [path.as_posix() for path in files_for(Path("kept"), ["run1/conv.npy", "run2/conv.npy"], ".txt").values()]
+    ['kept/run1-conv.npy.txt', 'kept/run2-conv.npy.txt']
+    """
+    found = {name: folder / f"{'-'.join(re.split('[/:]+', name)).lstrip('-.')}{suffix}" for name in names}
+    if len(set(found.values())) < len(found):
+        raise DataError(f"{', '.join(names)} would be written to one file; expected files of different names.")
+    return found
 
 
 def _file(path: Path) -> Path:

@@ -35,7 +35,7 @@ def encode(dictionary: Path, file: Path, *, out: Path, axes: Axes = None, missin
         raise DataError(f"--out is {out}; expected a file name that ends in .npy.")
     sae = read_dictionary(dictionary)
     with Progress() as reading:
-        systems, _, notes = read_files([file], reading, **told(axes, missing))
+        systems, _, notes, _ = read_files([file], reading, **told(axes, missing))
     show_notes(notes)
     if len(systems) > 1:
         raise DataError(f"{file} holds {len(systems)} layers; expected one of its files.")

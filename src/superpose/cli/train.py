@@ -44,8 +44,8 @@ def train(
     Prints a row a file: the dictionary that was written, how many rows it was trained on, and of the held-out tenth of
     the rows the fraction of variance that it leaves unexplained (fvu_held_out), its share of dead latents and its
     active latents a row. fvu_training is the first of these on as many training rows: where it is far lower, the
-    dictionary has learnt the rows by heart. The last tenth is held out; with groups, a tenth drawn at random in whole
-    groups.
+    dictionary has learnt the rows by heart. The last tenth is held out; with groups (of a file, or labelled in FILES),
+    and of the trials of stimuli, a tenth drawn at random in whole groups.
 
     Parameters
     ----------
@@ -74,6 +74,7 @@ def train(
     device
         Where dictionaries are trained, in torch's words: cuda, cuda:1, mps.
     """
+    from superpose.analysis.inputs import files_for
     from superpose.analysis.spaces import Recipe, apart, sizes, together
     from superpose.arrays import check_paired
     from superpose.arrays.tensors import checked_device
@@ -88,7 +89,8 @@ def train(
         check_paired(systems)
     if short := [name for name, x in systems.items() if len(x) < 10]:
         raise DataError(f"{short[0]} has fewer than 10 rows; expected enough to train on and to hold a tenth out.")
-    split = {name: _split(x, known, seed) for name, x in systems.items()}
+    split = {name: _split(x, known.get(name), seed) for name, x in systems.items()}
+    kept = files_for(out, list(systems), ".safetensors")
     training = {name: part for name, (part, _) in split.items()}
     progress = Progress()
     recipe = Recipe(latents, active, joint or "separate", steps, batch, learning_rate, seed, progress, device=device)
@@ -97,9 +99,8 @@ def train(
     out.mkdir(parents=True, exist_ok=True)
     print("\t".join(COLUMNS))
     for name, sae in fitted.items():
-        file = out / f"{Path(name).name}.safetensors"
-        save(sae, file)
-        print("\t".join([name, str(file), *_row(sae, *split[name])]))
+        save(sae, kept[name])
+        print("\t".join([name, str(kept[name]), *_row(sae, *split[name])]))
     settings = {
         "latents": latents,
         "active": active,
@@ -114,24 +115,28 @@ def train(
     }
     with whole(out / "train.json") as temporary:
         temporary.write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
-    written = ", ".join(f"{Path(name).name}.safetensors" for name in fitted)
+    written = ", ".join(kept[name].name for name in fitted)
     print(f"Written to {out}: {written} and train.json", file=sys.stderr)
 
 
 def _read(
     files: Sequence[Path], how: dict[str, Any], groups: Path | None, *, paired: bool
-) -> tuple[dict[str, Any], dict[str, Any], Any]:
-    """Return what files hold, what to record of them, and how rows belong together; several are paired if asked."""
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """Return what files hold, what to record of them, and how the rows of each belong together, where they do.
+
+    Several are paired if asked.
+    """
     from superpose.analysis.inputs import read_files, read_groups
 
     known = None if groups is None else read_groups(groups, missing=how["missing"])
     if paired and len(files) > 1:
         read = read_paired(files, how)
-        return read.arrays, read.inputs, read.groups if known is None else known
+        shared = read.groups if known is None else known
+        return read.arrays, read.inputs, {} if shared is None else dict.fromkeys(read.arrays, shared)
     with Progress() as reading:
-        systems, inputs, notes = read_files(files, reading, **how)
+        systems, inputs, notes, own = read_files(files, reading, **how)
     show_notes(notes)
-    return systems, inputs, known
+    return systems, inputs, own if known is None else dict.fromkeys(systems, known)
 
 
 def _row(sae: SparseAutoencoder, trained_on: Any, held_out: Any) -> list[str]:
