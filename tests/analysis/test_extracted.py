@@ -63,6 +63,16 @@ class TestSystems:
         assert sorted(kept) == sorted(order)
         np.testing.assert_array_equal(found.arrays["first"], np.load(folder / "first.npy")[kept])
 
+    @pytest.mark.parametrize("count", [39, 41])
+    def test_names_of_another_number_are_refused(self, here, count):
+        folder = extracted(here / "net", 1)
+        (folder / "stimuli.txt").write_text("".join(f"s{i}\n" for i in range(count)))
+        pd.DataFrame({"stimulus": [f"s{i}" for i in range(40)], "u": range(40)}).to_csv("V4.csv", index=False)
+        with pytest.raises(
+            DataError, match=rf"stimuli.txt has {count} line\(s\) for 40 samples; expected one for each"
+        ):
+            read_systems([folder / "first.npy", here / "V4.csv"])
+
     def test_rows_of_other_samples_are_refused(self, here):
         one, other = extracted(here / "one", 1), extracted(here / "other", 1, seed=1)
         (other / "stimuli.txt").write_text("\n".join(f"s{i}" for i in range(1, 41)) + "\n")

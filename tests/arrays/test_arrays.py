@@ -187,6 +187,16 @@ class TestGroupLabels:
         with pytest.raises(DataError, match=r"groups has 2 missing label\(s\) \(NaN\); give every sample one"):
             group_labels([1.0, np.nan, np.nan])
 
-    def test_missing_labels_among_objects_are_counted(self):
+    @pytest.mark.parametrize(
+        "groups",
+        [
+            np.array(["a", None, float("nan")], dtype=object),
+            ["a", None, float("nan")],
+            ("a", float("nan"), np.float32("nan")),
+            np.array([1, "NaT", "NaT"], dtype="m8[s]"),
+            np.array(["a", np.nan, np.nan], dtype=np.dtypes.StringDType(na_object=np.nan)),
+        ],
+    )
+    def test_missing_labels_of_other_types_are_counted(self, groups):
         with pytest.raises(DataError, match=r"groups has 2 missing label\(s\)"):
-            group_labels(np.array(["a", None, float("nan")], dtype=object))
+            group_labels(groups)

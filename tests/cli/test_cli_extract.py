@@ -214,6 +214,7 @@ def test_a_stopped_run_goes_on_and_a_damaged_file_is_mended(here, capsys, monkey
         (["bert", "pictures", "--preparation", "sharp"], "preparation is 'sharp'; expected one of 'clip', 'vit'"),
         (["clip", "text.txt"], "clip/tokenizer.json does not exist; save the tokenizer of the model there"),
         (["clip", "bert"], "bert holds no pictures"),
+        (["clip", "lines"], "lines holds 'a\\nb.png', a name of several lines, which labels no sample; rename it"),
         (["bert", "latin.txt"], "latin.txt is not text in UTF-8"),
         (["bert", "blank.txt"], "blank.txt holds no sentence; expected one a line"),
         (["bert", "broken.npy"], "broken.npy cannot be read as an array"),
@@ -231,6 +232,8 @@ def test_bad_input_is_one_line(here, capsys, arguments, words):
     (here / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
     (here / "blank.txt").write_text(" \n\n")
     (here / "plain").write_text("text")
+    (here / "lines").mkdir()
+    (here / "lines/a\nb.png").touch()
     (here / "broken.npy").write_bytes(b"\x93NUMPY")
     np.save(here / "wide.npy", np.ones((3, 5)))
     shutil.copytree("bert", "pickled")

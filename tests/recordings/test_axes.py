@@ -144,7 +144,7 @@ def test_other_numbers_of_axes(tmp_path):
 
 def test_names_of_the_field():
     assert roles(["image_id", "Trial", "neuroid"]) == AXES
-    assert roles(["presentations", "voxels"]) == ("stimuli", "units")
+    assert roles(["presentations", "voxels"]) == roles("stimuli, units") == ("stimuli", "units")
 
 
 @pytest.mark.parametrize("dtype", ["f4", "f8"])

@@ -29,6 +29,8 @@ NAT = np.datetime64("NaT")
         (np.uint64([2**64 - 1]), ["18446744073709551615"]),
         ([True, False], ["True", "False"]),
         (["1.10", "007", "nan", ""], ["1.10", "007", "nan", None]),
+        (["a", np.nan, 1, 2.5], ["a", None, "1", "2.5"]),
+        ((b"a", np.float32("nan"), "b"), ["a", None, "b"]),
         ([b"caf\xc3\xa9", b""], ["café", None]),
         (np.array(["a", None], dtype=object), ["a", None]),
         (np.array([b"a", "a"], dtype=object), ["a", "a"]),

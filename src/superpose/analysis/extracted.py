@@ -39,7 +39,15 @@ class Extracted(NamedTuple):
     def names(self) -> Array | None:
         """The name of the sample that each row is of, (rows,), where the folder names them."""
         file = self.folder / STIMULI
-        return np.array(lines(file))[self.samples] if file.is_file() else None
+        if not file.is_file():
+            return None
+        names, samples = np.array(lines(file)), self.samples
+        if len(names) != samples.max() + 1:
+            raise DataError(
+                f"{file} has {len(names)} line(s) for {samples.max() + 1} samples; expected one for each. Repeat the "
+                "command that extracted them, which writes it again."
+            )
+        return names[samples]
 
 
 def opened(folder: Path) -> Extracted | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from superpose.arrays.tensors import as_array
+from superpose.arrays.tensors import as_labels
 from superpose.files import DataError, argument, in_python
 
 
@@ -111,13 +111,13 @@ def group_labels(groups: ArrayLike, samples: int | None = None, name: str = "gro
     DataError
         If `groups` is not one label per sample, or a label is missing (NaN).
     """
-    labels = as_array(groups, name)
+    labels = as_labels(groups, name)
     if labels.ndim != 1 or (samples is not None and len(labels) != samples):
         raise DataError(
             f"{argument(name)} has shape {labels.shape}; expected one label a sample, ({samples or 'samples'},)."
         )
     missing = 0
-    if labels.dtype.kind in "fOM":
+    if labels.dtype.kind in "fOMmT":
         from pandas import isna
 
         missing = int(isna(labels).sum())

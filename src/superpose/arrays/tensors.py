@@ -88,6 +88,19 @@ def as_array(value: Any, name: str) -> NDArray[Any]:
         raise DataError(f"{name} is not a rectangular array of numbers ({cause}).") from None
 
 
+def as_labels(values: Any, name: str) -> NDArray[Any]:
+    """Return labels as an array, as `as_array` does; NaN in a list of text stays NaN, of which NumPy makes text.
+
+    Examples
+    --------
+    >>> from superpose.arrays.tensors import as_labels
+    >>> as_labels(["cat", float("nan")], "labels").tolist()
+    ['cat', nan]
+    """
+    array = as_array(values, name)
+    return np.array(values, dtype=object) if isinstance(values, list | tuple) and array.dtype.kind in "US" else array
+
+
 def _foreign(part: Any) -> bool:
     torch = sys.modules.get("torch")
     return isinstance(part, np.ma.MaskedArray | list | tuple) or (torch is not None and isinstance(part, torch.Tensor))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -188,6 +189,8 @@ def _pictures(path: Path, model: Path, preparation: str | None, length: int) -> 
         else choose(PREPARATIONS, "preparation", preparation)
     )
     found = images(path, how)
+    if broken := [name for name in found.names if re.search(r"[\n\r]", name)]:
+        raise DataError(f"{path} holds {broken[0]!r}, a name of several lines, which labels no sample; rename it.")
     return Read(found, list(found.names))
 
 

@@ -41,6 +41,7 @@ def roles(axes: Sequence[str]) -> tuple[str, ...]:
     >>> roles(["image_id", "trial", "neuroid"])
     ('stimuli', 'repeats', 'units')
     """
+    axes = axes.split(",") if isinstance(axes, str) else axes
     found = tuple(filter(None, map(role, axes)))
     if len(found) < len(axes) or len(set(found)) < len(found) or not {"stimuli", "units"} <= set(found):
         raise DataError(

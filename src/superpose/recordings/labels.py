@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays.labels import KINDS, LABELS
-from superpose.arrays.tensors import as_array
+from superpose.arrays.tensors import as_labels
 from superpose.files import DataError, in_python, on_command_line
 
 __all__ = ["KINDS", "LABELS", "MISSING", "labelled", "plain", "written"]
@@ -57,7 +57,7 @@ def plain(values: ArrayLike, what: str = "labels") -> NDArray[Any]:
     if (pandas := sys.modules.get("pandas")) and isinstance(getattr(values, "dtype", None), pandas.DatetimeTZDtype):
         return _zoned(pandas.Series(values))
     hidden = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
-    stored = values.data if isinstance(values, np.ma.MaskedArray) else as_array(values, what)
+    stored = values.data if isinstance(values, np.ma.MaskedArray) else as_labels(values, what)
     if stored.dtype.kind not in WRITERS:
         raise DataError(f"{what} are of type {stored.dtype}; expected numbers, text or dates, one a row.")
     out = np.empty(stored.shape, dtype=object)
