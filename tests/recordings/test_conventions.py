@@ -689,6 +689,19 @@ def test_text_of_matlab_stays_as_written(tmp_path, write):
     assert read(tmp_path / "m.mat").stimuli.tolist() == texts
 
 
+def test_logical_labels_of_matlab(tmp_path):
+    truth = np.array([True, False, True, True, False, True])
+    savemat(tmp_path / "old.mat", {"responses": VALUES, "stimulus": truth})
+
+    def fill(file):
+        put(file, "responses", VALUES.T, "double")
+        put(file, "stimulus", truth[:, None].astype("u1"), "logical")
+
+    matlab_73(tmp_path / "new.mat", fill)
+    for name in ("old", "new"):
+        assert read(tmp_path / f"{name}.mat").stimuli.tolist() == truth.astype(str).tolist()
+
+
 def test_empty_variables_of_matlab(tmp_path):
     empty = {"MATLAB_empty": np.uint8(1)}
     for kind in ("cell", "double"):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import as_responses, check_moderate
-from superpose.arrays.tensors import as_array
 from superpose.files import DataError
 from superpose.recordings import Recording
+from superpose.recordings.labels import plain
 from superpose.recordings.matching import present_trials
 from superpose.recordings.scaling import standard
 from superpose.recordings.systems import by_name, recorded
@@ -203,7 +203,7 @@ def trials_of(recordings: Iterable[Recording], stimuli: ArrayLike) -> dict[str, 
     >>> trials_of([ear], ["a", "c"])["ear"].counts.tolist()
     [2, 1]
     """
-    order = as_array(stimuli, "stimuli").astype(str)
+    order = plain(stimuli, "stimuli").astype(str)
     return {recording.name: _of_recording(recording, order) for recording in recordings}
 
 

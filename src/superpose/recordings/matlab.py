@@ -152,7 +152,12 @@ def _label(file: Path, source: Any, node: Any) -> Array:
         return np.array(cells, dtype=object)
     if kind not in NUMBERS:
         raise _unread(file, node.name, kind)
-    return _flat(labels(file, node))
+    return _flat(_numbers(file, node))
+
+
+def _numbers(file: Path, node: Any) -> Array:
+    """Return labels of numbers, or of truth, which is stored as whole numbers."""
+    return labels(file, node).astype(bool) if _kind(node) == "logical" else labels(file, node)
 
 
 def _text(codes: Array) -> str:
@@ -165,7 +170,7 @@ def _cell(file: Path, cell: Any) -> Any:
         return []
     if _is_empty(cell):
         return None
-    content = labels(file, cell)
+    content = _numbers(file, cell)
     if _kind(cell) == "char":
         return _text(content.reshape(-1)) if 1 in cell.shape else []
     return content.item() if content.size == 1 else []

@@ -55,12 +55,16 @@ def convert(file: str) -> None:
 
 
 def _loaded(file: str) -> Iterator[tuple[str, Any]]:
-    from scipy.io import loadmat
+    from scipy.io import loadmat, whosmat
     from scipy.io.matlab import MatlabOpaque, varmats_from_mat
 
     found = loadmat(file)
     if not any(isinstance(value, MatlabOpaque) for value in found.values()):
-        yield from ((name, value) for name, value in found.items() if not name.startswith("__"))
+        # Of logical values SciPy makes whole numbers, as which they are stored.
+        logical = {name for name, _, kind in whosmat(file) if kind == "logical"}
+        for name, value in found.items():
+            if not name.startswith("__"):
+                yield name, value.astype(bool) if name in logical else value
         return
     # SciPy gives one name to all objects, of which the last would stay.
     with open(file, "rb") as stream:
