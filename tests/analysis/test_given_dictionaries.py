@@ -1,11 +1,13 @@
 """Dictionaries that someone else has trained, in the table of the ones fitted here."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from test_controls import QUICK, small
 
 from superpose import analysis
+from superpose.analysis import given
 from superpose.analysis.given import checked
 from superpose.analysis.inputs import read_dictionaries
 from superpose.dictionaries.diagnostics import fvu
@@ -15,6 +17,7 @@ from superpose.dictionaries.sparsity import JumpReLU, TopK
 from superpose.dictionaries.training import fit
 from superpose.files import DataError
 from superpose.metrics.splits import marked
+from superpose.sharing import content as content_of
 
 
 def trained(x, latents=8, sparsity=None, seed=0):
@@ -115,3 +118,18 @@ def test_one_that_has_no_partner_is_said_to_be_in_no_score():
     assert found.warnings[0].startswith("x has a dictionary, and no system that it is compared with has one")
     both = {name: trained(x) for name, x in systems.items()}
     assert not any("has a dictionary" in text for text in analysis.latent(systems, dictionaries=both, **QUICK).warnings)
+
+
+def test_their_latents_are_the_features_of_content_unless_they_are_too_many(monkeypatch):
+    x = torch.as_tensor(np.random.default_rng(0).exponential(size=(400, 5)), dtype=torch.float32)
+    systems = {"x": x.numpy(), "y": (x @ torch.randn(5, 5, generator=torch.Generator().manual_seed(1))).numpy()}
+    known = {"x": trained(systems["x"]), "y": trained(systems["y"], latents=12)}
+    how = {"dictionaries": known, "training": {"steps": 5}, "permutations": 0, "controls": []}
+    content = analysis.analyse(systems, **how).content
+    assert {name: len(of) for name, of in content.found.items()} == {"x": 8, "y": 12}
+    expected = content_of(systems, dictionaries=known).features
+    pd.testing.assert_frame_equal(content.features, expected)
+    monkeypatch.setattr(given, "WIDEST", 8)
+    found = analysis.analyse(systems, **how)
+    assert {name: of.settings["source"] for name, of in found.content.found.items()} == {"x": "given", "y": "found"}
+    assert [text for text in found.warnings if text.startswith("y: content looked for features instead of taking")]

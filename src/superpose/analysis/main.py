@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from superpose.analysis.found import Analysis
+from superpose.analysis.given import features_of
 from superpose.analysis.latent import planned_latent
 from superpose.analysis.raw import planned_raw
 from superpose.analysis.repeats import with_ceilings
@@ -132,7 +133,7 @@ def analyse(
     dictionaries : mapping of str to SparseAutoencoder, optional
         Existing dictionaries (`superpose.load`, `superpose.formats.read`), by system, of any sizes and sparsities.
         Pairs of which both have one get rows with `fit` "given", beside those of the dictionaries fitted here. Whether
-        they were trained on the test samples is not known here.
+        they were trained on the test samples is not known here. Up to 2,048 latents are the features of `content`.
     seed : int
         Random seed.
     memory : int or str, optional
@@ -217,9 +218,12 @@ def analyse(
     checked_device(device)
     stimuli = stimuli_of(given, len(next(iter(systems.values())))) if stimuli is None else stimuli
     design: dict[str, Any] = {"pairs": pairs, "groups": groups, "labels": labels, "test": test, "seed": seed}
-    shares, reason = _content(systems, known, stimuli=stimuli, device=device, progress=progress, **design)
+    of_content, wide = features_of(dictionaries)
+    shares, reason = _content(
+        systems, known, dictionaries=of_content, stimuli=stimuli, device=device, progress=progress, **design
+    )
     parts = [plain(), *([recovered()] if recovered else [])]
-    found, why = [part.warnings for part in reversed(parts)], [reason] if reason else []
+    found, why = [part.warnings for part in reversed(parts)], [reason] if reason else wide
     settings: dict[str, Any] = {}
     for part in parts:
         settings |= part.settings

@@ -168,7 +168,7 @@ def compare(
     dictionaries
         Dictionaries that exist already, as FILE=DICTIONARY with the name of a compared file (V1=sae.safetensors): what
         superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. Pairs of which both have one
-        get rows of their own, with fit "given".
+        get rows of their own, with fit "given". Up to 2,048 latents of one are the system's features.
     """
     drawn = samples_of(interval_samples)
     raw, cv, test = renamed(folds, no_latents, raw=raw, cv=cv, test=test)
