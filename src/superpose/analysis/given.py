@@ -21,8 +21,8 @@ from superpose.files import DataError
 
 Array = NDArray[Any]
 GIVEN = "given"
-# Latents of a dictionary that content takes as features. A pair of 1,536 each takes fifty CPU seconds, twice as many up to
-# eight times as long.
+# Latents of a dictionary that content takes as features. A pair of 1,536 each takes fifty CPU seconds, twice as many
+# up to eight times as long.
 WIDEST = 2_048
 
 
