@@ -24,8 +24,8 @@ from superpose.ceilings.kernels import (
     agreed,
     grouped_reliability,
     kernel_reliability,
-    parted,
     shares,
+    split_kernels,
 )
 from superpose.ceilings.pairs import BIASED, UNKNOWN
 from superpose.files import DataError
@@ -468,7 +468,7 @@ class TestKernels:
         x, y = (np.random.default_rng(s).normal(size=(20, 30)) for s in (0, 1))
         found = {name: agreed([shares(x, y)], agreement).value for name, agreement in AGREEMENTS.items()}
         assert found["cka_debiased"] == pytest.approx(hsic_by_matrices(x, y))
-        assert found["rsa"] == pytest.approx(20 * 19 * np.cov(rdm(x, "dot"), rdm(y, "dot"), ddof=0)[0, 1])
+        assert found["rsa"] == pytest.approx(np.cov(rdm(x, "dot"), rdm(y, "dot"), ddof=0)[0, 1])
         assert found["cka"] == pytest.approx(np.square(centred(x).T @ centred(y)).sum())
 
     def test_they_are_those_of_the_scores(self):
@@ -484,7 +484,7 @@ class TestKernels:
         found, a = [], projected(1, 8, 0)[1]
         for seed in range(20):
             x = ceilings.as_trials(noisy(projected(600, 8, seed)[0], repeats, 4.0, (seed, 1)))
-            found.append(kernel_reliability(parted(x, 5, 0), metric).value)
+            found.append(kernel_reliability(split_kernels(x, 5, 0), metric).value)
         agrees(found, kernel_law(a, 4.0, repeats), beyond=3e-3)
 
     @pytest.mark.parametrize("metric", sorted(AGREEMENTS))
@@ -504,9 +504,9 @@ class TestKernels:
         trials = ceilings.as_trials(noisy(projected(80, 5, 0)[0], 4, 2.0, 1))
 
         def statistic(rows):
-            return np.log(kernel_reliability(parted(trials.of(rows), 3, 0), "cka_debiased").value)
+            return np.log(kernel_reliability(split_kernels(trials.of(rows), 3, 0), "cka_debiased").value)
 
-        found = kernel_reliability(parted(trials, 3, 0), "cka_debiased").relative
+        found = kernel_reliability(split_kernels(trials, 3, 0), "cka_debiased").relative
         knife = jackknifed(statistic, 80)
         assert np.corrcoef(found, knife)[0, 1] > 0.99
         assert found.std() == pytest.approx(knife.std(), rel=0.1)
@@ -800,11 +800,55 @@ class TestOfPairs:
             *("ridge_unit_r", "ridge_unit_r2", "ridge_unit_r_units", "ridge_unit_r2_units"),
         }
 
-    def test_single_trials_leave_regressions_their_ceilings(self):
-        x = thinned(noisy(projected(100, 4, 0)[0], 4, 1.0, 0), 1, fewest=1)
-        found = ceilings.of_pairs({"a": x, "b": x}).set_index("metric")
-        assert "have a single trial, which has no second half" in found.ceiling_why["rsa"]
+    @pytest.mark.parametrize("single", [1, 20, 100])
+    def test_single_trials_leave_ceilings_without_bias(self, single):
+        """Their noise counts in the score and hence in its ceiling; halves of the other stimuli tell the signal."""
+        found, clean, weights, metrics = [], [], (0, 1), (CKA_DEBIASED, RSA)
+        for seed in range(16):
+            signals = {w: projected(200, 8, seed, weights=w) for w in weights}
+            trials = {str(w): noisy(x, 3, 3.0, (seed, w, 9)) for w, (x, _) in signals.items()}
+            for place, x in enumerate(trials.values()):
+                x[1:, np.random.default_rng((seed, place)).permutation(200)[:single]] = np.nan
+            table = ceilings.of_pairs(trials, metrics=metrics, splits=2)
+            scores = [float(metric(*(np.nanmean(x, axis=0) for x in trials.values()))) for metric in metrics]
+            found.append([table.ceiling, scores / table.ceiling])
+            clean.append([float(metric(*(x for x, _ in signals.values()))) for metric in metrics])
+        assert f"signal estimated from the {200 - single} of 200 stimuli that have repeats" in table.ceiling_why[0]
+        # A mean over n trials has σ²/n of noise: over stimuli, the mean of that.
+        trials_each = 1 / ((single + (200 - single) / 3) / 200)
+        law = np.sqrt(np.prod([kernel_law(a, 3.0, trials_each) for _, a in signals.values()]))
+        of_ceiling, corrected = np.moveaxis(found, 1, 0)
+        agrees(of_ceiling, law, beyond=3e-3)
+        # A ratio of unbiased estimates is itself off by a share of the relative error squared.
+        agrees(corrected - clean, 0.0, beyond=np.var(corrected, axis=0) / np.mean(clean) + 2e-3)
+
+    @pytest.mark.parametrize("groups", [None, np.arange(60) // 2], ids=["samples", "groups"])
+    def test_the_interval_with_single_trials_is_that_of_leaving_one_out(self, groups):
+        x = noisy(projected(60, 5, 0)[0], 4, 4.0, 1)
+        x[1:, 40:] = np.nan
+        labels = np.arange(60) if groups is None else groups
+        metric = CKA_DEBIASED if groups is None else CKA_GROUPED
+
+        def value(rows):
+            of = None if groups is None else groups[rows]
+            y = {"a": x[:, rows], "b": x[0, rows]}
+            return ceilings.of_pairs(y, metrics=[metric], groups=of, cv=None, splits=2).iloc[0]
+
+        count, whole = labels.max() + 1, value(np.arange(60))
+        knife = np.array([value(np.flatnonzero(labels != label)).ceiling for label in range(count)])
+        error = np.sqrt((count - 1) / count * np.square(knife - knife.mean()).sum())
+        assert (whole.ceiling_high - whole.ceiling_low) / 2 == pytest.approx(2.0 * error, rel=0.2)
+
+    def test_too_few_repeated_stimuli_have_no_ceiling_of_kernels_but_one_of_regressions(self):
+        x = noisy(projected(100, 4, 0)[0], 4, 1.0, 1)
+        x[1:, 3:] = np.nan
+        found = ceilings.of_pairs({"a": x, "b": x}, cv=None).set_index("metric")
+        assert found.ceiling_why["rsa"].startswith("a: needs ≥ 4 stimuli with two trials or more; have 3; b: ")
         assert found.ceiling["ridge_r"].notna().all()
+        x[:, 3:5] = x[:1, 3:5]
+        groups = np.r_[0, 0, 1, 1, 2, np.arange(3, 98)]
+        found = ceilings.of_pairs({"a": x, "b": x}, cv=None, groups=groups, metrics=[CKA_GROUPED]).iloc[0]
+        assert found.ceiling_why.startswith("a: needs ≥ 4 groups of stimuli with two trials or more; have 3; b: ")
 
     def test_noise_alone_has_no_ceiling_or_a_low_one(self):
         reasons = set()

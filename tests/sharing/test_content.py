@@ -271,15 +271,47 @@ class TestRepeats:
         pd.testing.assert_frame_equal(found[network], once[network])
         assert (found.r_self[~network] < once.r_self[~network]).all()
 
-    def test_a_stimulus_of_one_trial_leaves_no_halves(self, noisy):
-        trials, atoms = noisy
+    def with_single_trials(self, trials, single):
+        """Return two recordings in which the last of the stimuli have one trial, and the means of both."""
         some = {name: trials[name].copy() for name in ("V4", "IT")}
-        some["V4"][1:, 3] = np.nan
-        means = {name: np.nanmean(x, axis=0) for name, x in some.items()}
+        some["V4"][1:, STIMULI - single :] = np.nan
+        some["IT"][1:, STIMULI - single // 2 :] = np.nan
+        return some, {name: np.nanmean(x, axis=0) for name, x in some.items()}
+
+    @pytest.mark.parametrize("single", [1, 1000])
+    def test_stimuli_of_one_trial_are_left_out_of_halves_alone(self, noisy, single):
+        trials, atoms = noisy
+        some, means = self.with_single_trials(trials, single)
+        given = {name: atoms[name] for name in some}
+        test = np.arange(STIMULI) % 5 == 0
+        found = sp.content(means, dictionaries=given, repeats=some, test=test, permutations=0)
+        assert found.settings["repeats"] == ["V4", "IT"]
+        assert any(f"V4 and IT: both repeat {STIMULI - single:,} of 2,000" in text for text in found.warnings)
+        # Noise of single trials would make shared features look private, by this much.
+        once = sp.content(means, dictionaries=given, test=test, permutations=0)
+        lacking = [1 - of.features.ratio.median() for of in (once, found)]
+        assert lacking[1] < lacking[0] * 2 / 3
+        pd.testing.assert_series_equal(found.table.raw, once.table.raw)
+
+    def test_too_few_repeated_stimuli_leave_means_and_say_so(self, noisy):
+        trials, atoms = noisy
+        some, means = self.with_single_trials(trials, STIMULI - 50)
         given = {name: atoms[name] for name in some}
         found = sp.content(means, dictionaries=given, repeats=some, permutations=0)
         assert found.settings["repeats"] == []
-        assert any("V4: 1 of 2000 stimuli have a single trial" in text for text in found.warnings)
+        assert any("both repeat 50 of 2,000 stimuli" in text and "means over trials" in text for text in found.warnings)
+
+    def test_each_pair_takes_the_stimuli_that_it_repeats(self, noisy):
+        trials, atoms = noisy
+        some, means = self.with_single_trials(trials, 400)
+        some["network"] = trials["network"]
+        means["network"] = trials["network"].mean(axis=0)
+        found = sp.content(means, dictionaries=atoms, repeats=some, permutations=0)
+        notes = [text.split(" stimuli")[0] for text in found.warnings]
+        assert notes == [
+            f"{pair}: both repeat {count} of 2,000"
+            for pair, count in (("V4 and IT", "1,600"), ("V4 and network", "1,600"), ("IT and network", "1,800"))
+        ]
 
 
 class TestVerdict:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from superpose.ceilings.trials import Mask, Trials
 from superpose.comparison import checked_seed
@@ -39,14 +40,32 @@ def halves(trials: Trials, splits: int, seed: int) -> Iterator[Halves]:
             yield first, second
 
 
+def repeated_stimuli(trials: Trials) -> NDArray[np.int64]:
+    """Return the rows of the stimuli with two trials or more, of which halves can be taken."""
+    return np.flatnonzero(trials.counts > 1)
+
+
+def at_repeated_stimuli(trials: Trials) -> Trials:
+    """Return the trials of these stimuli alone."""
+    rows = repeated_stimuli(trials)
+    return trials if len(rows) == trials.samples else trials.of(rows)
+
+
+def incomplete(trials: Trials) -> str:
+    """Return why no half is of the same trials in all units, or nothing."""
+    if trials.lacking is None:
+        return ""
+    units = int(trials.lacking.any(axis=(0, 1)).sum())
+    return (
+        f"{trials.name}: {units} units miss trials that others have, so that no half is of the same trials in all; "
+        "leave out these units, or these trials"
+    )
+
+
 def unsplittable(trials: Trials) -> str:
-    """Return why trials cannot be parted in two, or nothing."""
-    if trials.lacking is not None:
-        units = int(trials.lacking.any(axis=(0, 1)).sum())
-        return (
-            f"{trials.name}: {units} units miss trials that others have, so that no half is of the same trials in all; "
-            "leave out these units, or these trials"
-        )
+    """Return why the trials of every stimulus cannot be split in two halves, or nothing."""
+    if reason := incomplete(trials):
+        return reason
     single = int((trials.counts < 2).sum())
     if not single:
         return ""

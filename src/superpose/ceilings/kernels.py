@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays import choose, group_labels
 from superpose.arrays.labels import check_rows
-from superpose.ceilings.halves import halves
+from superpose.ceilings.halves import at_repeated_stimuli, halves, repeated_stimuli
 from superpose.ceilings.trials import Trials, as_trials
 from superpose.files import DataError
 from superpose.metrics.cka import hsic
@@ -23,6 +23,7 @@ from superpose.moments.wide import compact
 from superpose.statistics import uncertainty
 
 Array = NDArray[Any]
+Index = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,9 @@ def _hsic(rows: Shares) -> Array:
 
 
 def _covariance(rows: Shares) -> Array:
-    return pair_part(*rows.sums)
+    """A mean over pairs, as HSIC is: agreements over different numbers of samples can be compared."""
+    n, *_ = rows.sums
+    return pair_part(*rows.sums) / (n * (n - 1))
 
 
 def _of_all(rows: Shares) -> Array:
@@ -72,6 +75,11 @@ def _of_all(rows: Shares) -> Array:
 def _of_distinct(rows: Shares) -> Array:
     n, _, _, d, e = rows.sums
     return _over_pairs(pair_share(n, rows.products, (rows.d, rows.e), (d, e)))
+
+
+def _of_covariance(rows: Shares) -> Array:
+    n = len(rows.d)
+    return _of_distinct(rows) / (n * (n - 1))
 
 
 def _of_hsic(rows: Shares) -> Array:
@@ -86,7 +94,7 @@ def _over_pairs(parts: Array) -> Array:
 
 
 # Noise that is independent between P and Q adds nothing to these, in expectation.
-UNBIASED = {"cka_debiased": Agreement(_hsic, _of_hsic), "rsa": Agreement(_covariance, _of_distinct)}
+UNBIASED = {"cka_debiased": Agreement(_hsic, _of_hsic), "rsa": Agreement(_covariance, _of_covariance)}
 AGREEMENTS = {**UNBIASED, "cka": Agreement(_square_norm, _of_all)}
 FEWEST_SAMPLES = 4
 
@@ -111,19 +119,23 @@ def agreed(parts: Sequence[Shares], agreement: Agreement) -> Agreed:
 
 
 @dataclass(frozen=True)
-class Parted:
-    """One system's kernels: of the mean of all its trials with itself, and of the means of halves with each other."""
+class SplitKernels:
+    """One system's kernels: of the mean of all trials with itself, and of the means of two halves with each other.
+
+    `mean` is over all stimuli, as the score is; `halves` are over the stimuli in `rows`, those with two trials or more.
+    """
 
     name: str
-    whole: Shares
+    mean: Shares
     halves: list[Shares]
+    rows: Index
 
 
-def parted(trials: Trials, splits: int, seed: int) -> Parted:
-    """Return the kernels of a system's trials, whole and over random partings into halves."""
-    mean = trials.mean()
-    found = [shares(trials.mean(first), trials.mean(second)) for first, second in halves(trials, splits, seed)]
-    return Parted(trials.name, shares(mean, mean), found)
+def split_kernels(trials: Trials, splits: int, seed: int) -> SplitKernels:
+    """Return the kernels of a system's mean over trials, and of random splits of its repeated stimuli's trials."""
+    mean, repeated = trials.mean(), at_repeated_stimuli(trials)
+    halved = [shares(repeated.mean(first), repeated.mean(second)) for first, second in halves(repeated, splits, seed)]
+    return SplitKernels(trials.name, shares(mean, mean), halved, repeated_stimuli(trials))
 
 
 @dataclass(frozen=True)
@@ -138,27 +150,41 @@ class Reliability:
     why: str = ""
 
 
-def kernel_reliability(kernels: Parted, metric: str) -> Reliability:
+def kernel_reliability(kernels: SplitKernels, metric: str) -> Reliability:
     """Return c(X₁, X₂)/c(X, X): agreement of the means of two halves of the trials over that of all with itself.
 
     Noise that is independent between trials adds nothing to c(X₁, X₂), in expectation, and X is scored as it is: the
-    ratio is the share of the denominator of CKA, or RSA, that is signal.
+    ratio is the share of the denominator of CKA, or RSA, that is signal. Stimuli with a single trial have no halves but
+    count in X: c is a mean over pairs of stimuli, and that of a random part of the stimuli is, in expectation, that of
+    all.
     """
     agreement = UNBIASED[metric]
-    whole, between = agreed([kernels.whole], agreement), agreed(kernels.halves, agreement)
+    whole, between = agreed([kernels.mean], agreement), agreed(kernels.halves, agreement)
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = between.relative - whole.relative
+        relative = _spread(between.relative, kernels.rows, len(whole.influence)) - whole.relative
     return _reliability(kernels.name, whole.value, between.value, relative)
 
 
 def grouped_reliability(trials: Trials, groups: Labels, splits: int, seed: int) -> Reliability:
     """Return the same ratio of agreements over samples of different groups, of which there are four or more."""
-    pairs = [(trials.mean(first), trials.mean(second)) for first, second in halves(trials, splits, seed)]
-    (whole, left), *halved = (grouped_hsic(*pair, groups) for pair in [(trials.mean(), trials.mean()), *pairs])
+    repeated, rows = at_repeated_stimuli(trials), repeated_stimuli(trials)
+    pairs = [(repeated.mean(first), repeated.mean(second)) for first, second in halves(repeated, splits, seed)]
+    whole, left = grouped_hsic(trials.mean(), trials.mean(), groups)
+    halved = (grouped_hsic(*pair, groups[rows]) for pair in pairs)
     between, left_between = (np.mean(part, axis=0) for part in zip(*halved, strict=True))
+    labels = group_labels(groups)
+    present = labels[rows][np.unique(group_labels(groups[rows]), return_index=True)[1]]
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = left_out(np.log(left_between / left))
-    return _reliability(trials.name, whole, between, shared_out(relative, group_labels(groups)))
+        of_halves, of_all = (left_out(np.log(without)) for without in (left_between, left))
+    relative = shared_out(_spread(of_halves, present, len(of_all)) - of_all, labels)
+    return _reliability(trials.name, whole, between, relative)
+
+
+def _spread(influence: Array, rows: Index, samples: int) -> Array:
+    """Return influences of all samples on a mean over some: 0 for the others."""
+    spread = np.zeros(samples)
+    spread[rows] = influence * (samples / len(rows))
+    return spread
 
 
 def _reliability(name: str, whole: float, between: float, relative: Array) -> Reliability:

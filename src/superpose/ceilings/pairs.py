@@ -13,15 +13,15 @@ from numpy.typing import ArrayLike, NDArray
 
 from superpose.arrays.labels import check_rows
 from superpose.ceilings.explainable import R2, Greatest, R, parts_of, share_influence
-from superpose.ceilings.halves import unsplittable
+from superpose.ceilings.halves import incomplete, repeated_stimuli
 from superpose.ceilings.kernels import (
     FEWEST_SAMPLES,
     UNBIASED,
-    Parted,
     Reliability,
+    SplitKernels,
     grouped_reliability,
     kernel_reliability,
-    parted,
+    split_kernels,
 )
 from superpose.ceilings.trials import Trials, as_trials, trials_of
 from superpose.comparison import IDENTITY, Design, checked_pairs, design_of
@@ -64,7 +64,8 @@ def of_pairs(
     `cka_debiased`, `cka_grouped` and `rsa` of two noisy systems with equal signals: the geometric mean of c(X₁,
     X₂)/c(X, X) of both, with c the score's own agreement of kernels, X₁ and X₂ the means of two halves of the trials
     and X that of all. The score over its ceiling estimates the score without noise. A system without repeats is assumed
-    to be free of noise, which can only raise the ceiling.
+    to be free of noise, which can only raise the ceiling. Where some stimuli have a single trial, halves are of the
+    others, taken as a random sample of the stimuli that are scored; X is of all.
 
     Regressions: what a predictor that knows the noiseless targets would reach on their mean over trials, fold by fold
     (`explainable_variance`). It holds for any predictor, hence also for noisy ones, which cannot reach it.
@@ -180,7 +181,7 @@ class Partings:
 
     design: Design
     splits: int
-    parted: dict[str, Parted] = field(default_factory=dict)
+    split: dict[str, SplitKernels] = field(default_factory=dict)
 
     @property
     def folds(self) -> NDArray[np.int64]:
@@ -209,6 +210,18 @@ class Partings:
         count = len(np.unique(self.groups))
         return f"needs ≥ {FEWEST_SAMPLES} groups; have {count}" if count < FEWEST_SAMPLES else ""
 
+    def unsplittable(self, trials: Trials, metric: str) -> str:
+        """Return why halves of a system's trials give no agreement of kernels, or nothing."""
+        if reason := incomplete(trials):
+            return reason
+        rows = repeated_stimuli(trials)
+        count, what = len(rows), "stimuli"
+        if metric == GROUPED and self.groups is not None:
+            count, what = len(np.unique(self.groups[rows])), "groups of stimuli"
+        if count >= FEWEST_SAMPLES:
+            return ""
+        return f"{trials.name}: needs ≥ {FEWEST_SAMPLES} {what} with two trials or more; have {count}"
+
     def reliability(self, trials: Trials, metric: str) -> Reliability:
         """Return the reliability of a system's kernels by the metric's own agreement."""
         if metric != GROUPED:
@@ -226,11 +239,11 @@ class Partings:
         """Return the same of several means, (samples, means)."""
         return influence * self.within_folds(np.ones(len(influence)))[:, None]
 
-    def kernels(self, trials: Trials) -> Parted:
+    def kernels(self, trials: Trials) -> SplitKernels:
         """Return a system's kernels, computed once for all its pairs and metrics."""
-        if trials.name not in self.parted:
-            self.parted[trials.name] = parted(trials, self.splits, self.design.seed)
-        return self.parted[trials.name]
+        if trials.name not in self.split:
+            self.split[trials.name] = split_kernels(trials, self.splits, self.design.seed)
+        return self.split[trials.name]
 
 
 @dataclass(frozen=True)
@@ -272,18 +285,30 @@ def _kernel(a: Trials, b: Trials, metric: str, partings: Partings) -> Ceiling:
         return Ceiling(why=f"neither {a.name} nor {b.name} has repeats")
     if a.samples < FEWEST_SAMPLES:
         return Ceiling(why=f"needs ≥ {FEWEST_SAMPLES} samples; have {a.samples}")
-    if reasons := list(filter(None, map(unsplittable, noisy))):
-        return Ceiling(why="; ".join(reasons))
     if reason := partings.few_groups(metric):
         return Ceiling(why=reason)
+    if reasons := [reason for trials in noisy if (reason := partings.unsplittable(trials, metric))]:
+        return Ceiling(why="; ".join(reasons))
     parts = [partings.reliability(trials, metric) for trials in noisy]
     notes = [part.why for part in parts if part.why]
+    notes += [note for trials in noisy if (note := _of_part(trials))]
     notes += [f"{trials.name}{NOISELESS}" for trials in (a, b) if trials not in noisy]
     value = float(np.sqrt(np.prod([part.value for part in parts])))
     if not np.isfinite(value):
         return Ceiling(why="; ".join(notes))
     influence = value / 2 * np.sum([part.relative for part in parts], axis=0)
     return Ceiling(value, *partings.bounded(value, influence), HALVES, "; ".join(notes))
+
+
+def _of_part(trials: Trials) -> str:
+    """Return a note where only some of the scored stimuli have halves, or nothing."""
+    repeated = len(repeated_stimuli(trials))
+    if repeated == trials.samples:
+        return ""
+    return (
+        f"{trials.name}: signal estimated from the {repeated:,} of {trials.samples:,} stimuli that have repeats, as a "
+        "random sample of those that the score is of"
+    )
 
 
 def _predictive(target: Trials, kind: tuple[str, str], partings: Partings) -> Ceiling:

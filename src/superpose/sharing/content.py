@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,7 @@ from superpose.recordings.systems import named, paired_with_stimuli, stimuli_of
 from superpose.running.progress import shown as shown_progress
 from superpose.sharing.decoding import Decoded, Side, decode, side
 from superpose.sharing.features import Features, features, strongest
-from superpose.sharing.halves import halves_of
+from superpose.sharing.halves import halves_of, repeated_by_both
 from superpose.sharing.packing import packing_of
 from superpose.sharing.sentences import sentences
 from superpose.sharing.shares import Share, geometric, held_share
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from superpose.report import Passage
 
 Array = NDArray[Any]
+Index = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 
 # Columns that a notebook shows.
@@ -168,7 +169,8 @@ def content(
         A second repeat of the same stimuli, by system; or all trials of systems that are means over these. None takes
         the trials of recordings that have them. Of two systems with repeats, codes are of one half of the trials (or
         of the first repeat) and predicted from the other, so that private noise is not taken for private content.
-        Features are those of the system itself, over all trials.
+        That is at the stimuli with two trials or more in both. Features are those of the system itself, over all trials
+        of all stimuli.
     stimuli : sequence, (samples,), optional
         Names of the samples, for those that each feature is strongest in; None takes the stimuli of systems that label
         them, or numbers.
@@ -235,7 +237,7 @@ def content(
     held_out = marked(samples, test, belonging, seed)
     given = _of_systems(dictionaries, arrays, "dictionaries")
     trials = (trials_in(everything, paired_rows, arrays) or {}) if repeats is None else repeats
-    parted, unparted = halves_of(trials, arrays, seed=seed)
+    split, unsplit = halves_of(trials, arrays, seed=seed)
     labelled = stimuli_of(everything, samples) if stimuli is None else stimuli
     names: Any = np.arange(samples) if labelled is None else labelled
     if len(names) != samples:
@@ -243,14 +245,14 @@ def content(
     design = design_of(samples, cv=None, groups=belonging, seed=seed, memory=memory, permutations=0, progress=heard)
     raw = table_of(arrays, couples, [CKA_DEBIASED], design).set_index(["system_a", "system_b"]).score
     # Where only one of a pair has repeats, its noise would count in its own predictions and not in the other's.
-    halved = {couple: all(name in parted for name in couple) for couple in couples}
+    compared = {couple: repeated_by_both(split, couple, held_out) for couple in couples}
+    rows_of = {couple: rows for couple, (rows, _) in compared.items()}
     found: dict[str, Features] = {}
-    sides: dict[tuple[str, bool], Side] = {}
+    sides: dict[tuple[str, bytes], Side] = {}
     names_of = dict.fromkeys(name for couple in couples for name in couple)
     for place, name in enumerate(names_of, start=1):
-        x = arrays[name]
         found[name] = features(
-            x,
+            arrays[name],
             groups=belonging,
             dictionary=given.get(name),
             test=held_out,
@@ -258,28 +260,42 @@ def content(
             device=device,
             progress=partial(_of_one, heard, f"features of {name} ({place} of {len(names_of)})"),
         )
-        for half in {halved[couple] for couple in couples if name in couple}:
-            first, again = parted[name] if half else (x, None)
-            sides[name, half] = side(name, first, found[name], repeat=again, groups=belonging, labels=shown, seed=seed)
+        for rows in {_key(rows): rows for couple, rows in rows_of.items() if name in couple}.values():
+            measured = None if rows is None else split[name].at(rows)
+            sides[name, _key(rows)] = side(
+                name,
+                arrays[name] if measured is None else measured.first,
+                found[name] if rows is None else replace(found[name], held_out=held_out[rows]),
+                repeat=None if measured is None else measured.second,
+                groups=_at(belonging, rows),
+                labels=_at(shown, rows),
+                seed=seed,
+            )
 
-    def unexplained(name: str, half: bool) -> Array:
+    def unexplained(name: str, rows: Index | None) -> Array:
         # Computed anew for each pair: kept for all, it would double the memory.
-        left: Array = (parted[name][0] if half else arrays[name]) - found[name].decode(sides[name, half].codes)
-        return left
+        activity = arrays[name] if rows is None else split[name].at(rows).first
+        residual: Array = activity - found[name].decode(sides[name, _key(rows)].codes)
+        return residual
 
-    own = {key: one.decoder.explained(unexplained(*key)) for key, one in sides.items()}
+    own = {
+        (name, _key(rows)): sides[name, _key(rows)].decoder.explained(unexplained(name, rows))
+        for couple, rows in rows_of.items()
+        for name in couple
+    }
     judged, tables = [], []
     units = populations(arrays, couples, groups=belonging, seed=seed)
     for place, (a, b) in enumerate(couples):
         heard("pairs", place, len(couples))
-        half = halved[a, b]
-        one, other = sides[a, half], sides[b, half]
+        rows = rows_of[a, b]
+        key, shown_names = _key(rows), names if rows is None else [names[row] for row in rows]
+        one, other = sides[a, key], sides[b, key]
         there, back = (decode(*way, permutations=permutations, seed=seed) for way in ((one, other), (other, one)))
         residual = (
-            _residual(unexplained(a, half), own[a, half], other),
-            _residual(unexplained(b, half), own[b, half], one),
+            _residual(unexplained(a, rows), own[a, key], other),
+            _residual(unexplained(b, rows), own[b, key], one),
         )
-        tables += [_described(one, there, names), _described(other, back, names)]
+        tables += [_described(one, there, shown_names), _described(other, back, shown_names)]
         judged.append(_row(one, other, there, back, float(raw[a, b]), units[a, b], residual, seed))
     heard("pairs", len(couples), len(couples))
     table = pd.DataFrame(judged)
@@ -292,11 +308,22 @@ def content(
         "permutations": permutations,
         "seed": seed,
         "device": device,
-        "repeats": [name for name in names_of if any(halved[couple] for couple in couples if name in couple)],
+        "repeats": [
+            name for name in names_of if any(rows_of[couple] is not None for couple in couples if name in couple)
+        ],
         "systems": {name: of.settings for name, of in found.items()},
     }
-    warnings = (*_warnings(found), *unparted, *_refusals(units))
+    warnings = (*_warnings(found), *unsplit, *(note for _, note in compared.values() if note), *_refusals(units))
     return Content(table, pd.concat(tables, ignore_index=True), found, warnings, settings)
+
+
+def _key(rows: Index | None) -> bytes:
+    """Return what tells sides of one system apart: the stimuli that its codes are of."""
+    return b"" if rows is None else rows.tobytes()
+
+
+def _at(labels: NDArray[np.int64] | None, rows: Index | None) -> NDArray[np.int64] | None:
+    return labels if labels is None or rows is None else labels[rows]
 
 
 def _of_one(heard: Progress, title: str, what: str, done: int, total: int) -> None:
