@@ -1,8 +1,10 @@
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import random
+import runpy
 import shutil
 import signal
 import socket
@@ -775,6 +777,45 @@ class TestFunctionsOfScripts:
         raised = self.run(tmp_path, runner.replace("grid(a=[1, 2])", "grid(a=[1, 2]), version='2'"))
         assert raised.stdout.split("\n")[2] == "[21, 22]"
         assert "Warning" not in raised.stderr
+
+    @pytest.mark.parametrize(
+        ("run_script", "module"),
+        [
+            (lambda: runpy.run_path("alone.py", run_name="__main__"), "alone"),
+            (lambda: runpy.run_path("inner/script.py", run_name="__main__"), "inner.script"),
+            (lambda: runpy.run_module("inner.script", run_name="__main__", alter_sys=True), "inner.script"),
+        ],
+        ids=["file", "file of a package", "-m"],
+    )
+    def test_a_script_and_the_module_that_it_is_share_seeds_and_results(
+        self, tmp_path, monkeypatch, capsys, run_script, module
+    ):
+        text = SCRIPT.replace('print("measured", a)', 'print("measured", a, seed)')
+        (tmp_path / "inner").mkdir()
+        (tmp_path / "inner" / "__init__.py").touch()
+        files = [tmp_path / "alone.py", tmp_path / "inner" / "script.py"]
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.syspath_prepend(tmp_path)
+
+        def printed(run, kept="kept"):
+            monkeypatch.setattr(sys, "argv", ["script.py", kept, "serial"])
+            for name in (module, module.split(".")[0]):
+                monkeypatch.delitem(sys.modules, name, raising=False)
+            run()
+            return capsys.readouterr().out.split("\n")
+
+        def imported():
+            importlib.import_module(module)
+
+        for file in files:
+            file.write_text(text)
+        as_script, as_module = printed(run_script), printed(imported, kept="other")
+        assert as_script == as_module
+        assert [line.split()[:2] for line in as_script[:2]] == [["measured", "1"], ["measured", "2"]]
+        assert printed(imported) == printed(run_script, kept="other") == ["[2, 3]", ""]
+        for file in files:
+            file.write_text(text.replace("a + 1", "a + 20"))
+        assert printed(run_script)[2] == "[21, 22]"
 
     def test_a_function_whose_text_cannot_be_read(self):
         made = f"exec(compile({SCRIPT!r}, '<made>', 'exec'))"

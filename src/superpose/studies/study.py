@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache, partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -28,7 +29,7 @@ from superpose.running.provenance import process
 from superpose.store import digest
 from superpose.studies.plans import Plan
 from superpose.studies.plans import keep as keep_plan
-from superpose.studies.results import files, read, records, writer
+from superpose.studies.results import Records, files, records, writer
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,7 +75,8 @@ class Study:
     measure : callable
         `measure(seed, **cell)` → a row or a list of rows, dicts of numbers, text and None. Importable by name, as
         other processes must find it. One that a notebook or a script defines is measured by this process alone, with
-        the engine "serial", and again once its text has changed.
+        the engine "serial", and again once its text has changed. A script that is imported later has the same seeds,
+        and does not measure again what the same text gave.
     cells : sequence of mapping
         The settings of each cell: numbers, text, None, or tuples of them. `grid` makes them.
     version : str
@@ -191,21 +193,23 @@ class Study:
         jobs = self.jobs()
         self._check_settings()
         own = {job.key: job for group in shared(by_seed(jobs), shard) for job in group}
-        found = [records(path) for path in files(folder)]
-        kept = {key: content for one in found for key, content in one.results.items() if key in own}
-        text = _text(self.measure)
-        mark = {} if text is None else {"text": hashlib.sha256(text.encode()).hexdigest()}
-        earlier = [json.loads(one.origins.get(key, "{}")) for one in found for key in one.results.keys() & own]
+        stored = [records(path) for path in files(folder)]
+        kept = {key: content for one in stored for key, content in one.results.items() if key in own}
+        mark = _mark(self.measure)
+        earlier = [json.loads(one.origins.get(key, "{}")) for one in stored for key in one.results.keys() & own]
         self._warn_of_change(earlier, mark)
+        twins = _twins([job for key, job in own.items() if key not in kept], stored, mark)
+        kept.update(twins.results)
         pending = [job for job in jobs if job.key in own.keys() - kept.keys()]
         report = progress or shown()
         failures: list[str] = []
         if pending and progress is None:
             # The first cell may take long, and what is left is estimated from when it began.
             report(self.name, len(kept), len(own))
-        if pending:
+        if pending or twins.results:
             with writer(folder) as put:
-                keep_plan(folder, Plan(self.name, _source(self.measure), [job.key for job in jobs]))
+                put(*twins)
+                keep_plan(folder, Plan(self.name, _stable_source(self.measure), [job.key for job in jobs]))
                 for outcomes, run in _completed(run_on, partial(finished, self.measure, self.threads), pending):
                     contents = {outcome.key: outcome.content for outcome in outcomes if outcome.content}
                     number = hashlib.sha256(run.encode()).hexdigest()
@@ -253,14 +257,16 @@ class Study:
 
     def kept(self, folder: str | os.PathLike[str]) -> int:
         """Return how many of the study's cells a folder holds."""
-        return len(read(folder).keys() & {job.key for job in self.jobs()})
+        jobs, stored = self.jobs(), [records(path) for path in files(folder)]
+        own = {key for one in stored for key in one.results} & {job.key for job in jobs}
+        return len(own) + len(_twins([job for job in jobs if job.key not in own], stored, _mark(self.measure)).results)
 
     def jobs(self) -> list[Job]:
         """Return every cell with its key and its seed."""
-        source = _source(self.measure)
+        source, text = _stable_source(self.measure), _text(self.measure)
         contents = {str(path): _content_digest(path) for path in self.inputs}
-        # What a notebook defines may be another function the next time.
-        text = [_text(self.measure)] if source.startswith("__main__:") else []
+        # What a notebook or a script defines may be another function the next time.
+        in_main = _source(self.measure).startswith("__main__:")
         jobs: dict[str, Job] = {}
         for given in self.cells:
             cell = {name: _plain(name, value) for name, value in given.items()}
@@ -268,10 +274,12 @@ class Study:
             seed = int(_digest([source, self.seed, drawn])[:15], 16)
             # The same files may lie elsewhere on another machine.
             read = [list(contents.values())] if contents else []
-            key = _digest([source, self.version, self.threads, seed, cell, *read, *text])
+            imported = [source, self.version, self.threads, seed, cell, *read]
+            keys = [_digest(imported), _digest([*imported, text])]
+            key, twin = reversed(keys) if in_main else keys
             if key in jobs:
                 raise DataError(f"the cell {cell} occurs twice in {self.name}; expected every cell once.")
-            jobs[key] = Job(key, seed, cell, contents)
+            jobs[key] = Job(key, seed, cell, contents, twin)
         return list(jobs.values())
 
 
@@ -284,12 +292,16 @@ def _content_digest(path: str | os.PathLike[str]) -> str:
 
 
 class Job(NamedTuple):
-    """A cell, the key its result is kept under, its seed, and the SHA-256 of every file that it may read."""
+    """A cell, the key its result is kept under, its seed, and the SHA-256 of every file that it may read.
+
+    `twin` is the key of the same cell where a module is run as a script, if it is imported here, and vice versa.
+    """
 
     key: str
     seed: int
     cell: Cell
     inputs: dict[str, str]
+    twin: str
 
     def origin(self, outcome: Outcome) -> dict[str, Any]:
         """Return what the result of the cell is kept with."""
@@ -299,6 +311,46 @@ class Job(NamedTuple):
 
 def _source(measure: Measure) -> str:
     return f"{getattr(measure, '__module__', '?')}:{getattr(measure, '__qualname__', repr(measure))}"
+
+
+def _stable_source(measure: Measure) -> str:
+    """Return the name under which a measure is imported, also where its module runs as a script."""
+    module, _, path = _source(measure).partition(":")
+    if module == "__main__":
+        module = _main_name(getattr(measure, "__globals__", {}))
+    return f"{module}:{path}"
+
+
+def _main_name(variables: Mapping[str, Any]) -> str:
+    """Return the name of the module that runs as `__main__`; "__main__" in a notebook or an interactive session."""
+    if spec := variables.get("__spec__"):
+        return str(spec.name)
+    file = variables.get("__file__") or ""
+    name = inspect.getmodulename(file)
+    if not name:
+        return "__main__"
+    folder = Path(file).resolve().parent
+    while (folder / "__init__.py").exists():
+        folder, name = folder.parent, f"{folder.name}.{name}"
+    return name
+
+
+def _mark(measure: Measure) -> dict[str, str]:
+    """Return what the origin of a result says of the text of its measure."""
+    text = _text(measure)
+    return {} if text is None else {"text": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _twins(jobs: Sequence[Job], stored: Sequence[Records], mark: Mapping[str, str]) -> Records:
+    """Return results of cells that the same text measured as a script or as a module, under their keys here."""
+    twins = Records({}, {}, {})
+    for job in jobs if mark else ():
+        for one in stored:
+            origin = json.loads(one.origins.get(job.twin, "{}"))
+            if job.twin in one.results and origin.get("text") == mark["text"]:
+                twins.results[job.key], twins.origins[job.key] = one.results[job.twin], one.origins[job.twin]
+                twins.runs.update({run: one.runs[run] for run in [origin.get("run", "")] if run in one.runs})
+    return twins
 
 
 def _text(measure: Measure) -> str | None:
