@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 import superpose as sp
 from superpose import cli
+from superpose.dictionaries.sparsity import TopK
 from superpose.sharing.features import strongest
 
 
@@ -68,9 +70,24 @@ def test_samples_are_named_by_their_labels(here, capsys):
     assert "tokens.txt has 5 labels; expected one a row of V1.npy, 2000." in capsys.readouterr().err
 
 
+def test_latents_of_a_dictionary_keep_their_numbers(here, capsys):
+    sae = sp.SparseAutoencoder(14, 9, TopK(3), generator=torch.Generator().manual_seed(0))
+    sp.save(sae, "sae.safetensors")
+    assert cli.main(["features", "V1.npy", "--dictionary", "sae.safetensors", "--out", "out"]) == 0
+    table = pd.read_parquet("out/features.parquet")
+    codes = sae.encode(here[sp.features(here, dictionary=sae).held_out])
+    np.testing.assert_allclose(table.active, (codes != 0).mean(axis=0)[table.latent])
+    assert sorted(table.latent) == list(range(9))
+    assert json.loads(Path("out/run.json").read_text())["dictionary"]["path"] == "sae.safetensors"
+    out = capsys.readouterr().out
+    assert "9 features of 14 units, given" in out
+    assert "latent" in out.split("\n")[0].split("\t")
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ("V1.npy --out out --dictionary none.safetensors", "none.safetensors"),
         ("none.npy --out out", "none.npy does not exist"),
         ("V1.npy --out V1.npy", "V1.npy is a file; expected a directory"),
         ("V1.npy --out out --device nowhere", "nowhere"),

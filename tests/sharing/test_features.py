@@ -64,7 +64,7 @@ def test_the_table_describes_held_out_codes(known):
     x, _, _, found = known
     codes = found.codes(x[found.held_out])
     table = found.table
-    assert table.columns.tolist() == ["feature", "active", "sd", "halves", "variance"]
+    assert table.columns.tolist() == ["feature", "active", "sd", "halves", "variance", "latent"]
     np.testing.assert_allclose(table.active, (codes != 0).mean(axis=0), atol=1e-3)
     np.testing.assert_allclose(table.sd, codes.std(axis=0), rtol=1e-3)
     assert (table.halves > 0.9).all()

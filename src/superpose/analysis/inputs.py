@@ -168,8 +168,13 @@ def read_dictionaries(named: Sequence[str]) -> tuple[dict[str, SparseAutoencoder
             raise DataError(f"a dictionary is given as {text!r}; expected SYSTEM=PATH, each system once.")
         path = Path(place)
         found[name] = read_dictionary(path)
-        record[name] = {"path": place, "sha256": sha256(path) if path.is_file() else digest(path)}
+        record[name] = recorded(path)
     return found, record
+
+
+def recorded(path: Path) -> dict[str, Any]:
+    """Return what is recorded of the file or folder of a dictionary."""
+    return {"path": str(path), "sha256": sha256(path) if path.is_file() else digest(path)}
 
 
 def read_groups(path: Path, option: str = "--groups", missing: Collection[str] | None = None) -> Array:

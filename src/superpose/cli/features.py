@@ -17,6 +17,7 @@ from superpose.running.progress import Progress
 
 # What fits on a terminal.
 SHOWN = ("feature", "variance", "active", "halves", "samples")
+SHOWN_OF_GIVEN = ("latent", "variance", "active", "samples")
 
 
 def features(
@@ -28,6 +29,7 @@ def features(
     test: float = 0.2,
     seed: int = 0,
     device: str = "cpu",
+    dictionary: Path | None = None,
     axes: Axes = None,
     missing: Missing = None,
     json: Json = False,
@@ -61,6 +63,10 @@ def features(
         Everything random is derived from it.
     device
         Where dictionaries are learned, in torch's words: cuda, cuda:1, mps.
+    dictionary
+        A dictionary that exists already, whose latents are described instead of features that are looked for: what
+        superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. The column latent has its
+        own numbers.
     """
     check_files([file], fewest=1)
     check_free(out, overwrite=overwrite)
@@ -68,7 +74,7 @@ def features(
     import numpy as np
     import pandas as pd
 
-    from superpose.analysis.inputs import read_groups
+    from superpose.analysis.inputs import read_dictionary, read_groups, recorded
     from superpose.analysis.stimuli import row_names
     from superpose.arrays.tensors import checked_device
     from superpose.recordings import Recording, read
@@ -90,13 +96,15 @@ def features(
         raise DataError(f"{labels} has {len(names)} labels; expected one a row of {file}, {len(x)}.")
     own = None if not labelled else content.stimuli if content.groups is None else content.groups
     belonging = own if groups is None else read_groups(groups, missing=missing)
+    given = None if dictionary is None else read_dictionary(dictionary)
     with Progress() as progress:
-        found = found_in(x, groups=belonging, test=test, seed=seed, device=place, progress=progress)
+        found = found_in(x, groups=belonging, dictionary=given, test=test, seed=seed, device=place, progress=progress)
     table = found.table.assign(samples=pd.Series(strongest(found.codes(x), names), dtype=object))
     record = {
         "settings": {**found.settings, "test": test, "device": device},
         "inputs": {file.stem: {"path": str(file), "sha256": sha256(_file(file)), "shape": list(x.shape)}},
         "seconds": round(time.perf_counter() - started, 1),
+        **({} if dictionary is None else {"dictionary": recorded(dictionary)}),
         **digests_of(groups=groups, labels=labels),
     }
     out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +115,8 @@ def features(
     if found.settings["reduced"]:
         head += f" Units were reduced to {found.settings['components']} components, since {found.settings['reduced']}."
     joined = table.assign(samples=table.samples.map(", ".join))
-    show_table(joined, joined.head(20)[list(SHOWN)].map(short), [head], as_json=json)
+    columns = SHOWN if given is None else SHOWN_OF_GIVEN
+    show_table(joined, joined.head(20)[list(columns)].map(short), [head], as_json=json)
     print(
         f"Written to {out}: features.csv, .parquet, .png, .svg, path.csv, dictionary.npy and run.json", file=sys.stderr
     )

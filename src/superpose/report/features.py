@@ -59,12 +59,19 @@ def _partner(row: Row) -> Cell:
     return Cell(f"{row['partner']:.0f} (r = {number(row['partner_r'], '.2f')})", rounded(row["partner_r"]))
 
 
+def _latent(row: Row) -> Cell:
+    if missing(row.get("latent")) or row["latent"] < 0:
+        return Cell()
+    return Cell(f"{row['latent']:.0f}", float(row["latent"]))
+
+
 def _samples(row: Row) -> Cell:
     return Cell(samples(row))
 
 
 COLUMNS = (
     Column("Feature", "column of the dictionary, largest variance first", figure("feature", ".0f")),
+    Column("Latent", "its number in the dictionary that was given", _latent),
     Column("System", "whose feature it is", text("system"), "text", filtered=True),
     Column(
         "Where",
@@ -106,5 +113,5 @@ COLUMNS = (
 OF_PAIR = tuple(
     column._replace(meaning="", filtered=False)
     for column in COLUMNS
-    if column.heading in ("Feature", "System", "Where", "Strength", "Strongest samples", "Ratio")
+    if column.heading in ("Feature", "Latent", "System", "Where", "Strength", "Strongest samples", "Ratio")
 )

@@ -64,7 +64,7 @@ class Features:
         One row a feature, from the most variance down, all of held-out samples: `feature`; `active`, the share of
         samples that have it; `sd` of its code, in the units of the activity; `halves`, the cosine between the two
         halves' atoms (NaN for given dictionaries); `variance`, the share of the activity's variance that is lost
-        without it.
+        without it; `latent`, its number in a given dictionary, -1 for features that were found.
     settings : dict
         What was chosen from the data. `features`: how many were found; `latents` of each half's dictionary; `active`:
         mean number in a sample; `combinations`: how many more atoms both halves found that others make up for, and that
@@ -386,6 +386,7 @@ def _made(
             "sd": codes.std(axis=0)[order],
             "halves": halves[order],
             "variance": lost[order] / total,
+            "latent": order if settings["source"] == "given" else np.full(len(order), -1),
         }
     )
     described = {
