@@ -13,6 +13,7 @@ from superpose.arrays import as_responses, check_moderate, group_labels
 from superpose.files import DataError
 from superpose.sharing.decoder import Decoder, correlations, decoder
 from superpose.sharing.features import Features
+from superpose.sharing.loadings import Loadings, loadings
 from superpose.sharing.significance import significance
 from superpose.statistics import false_discovery
 
@@ -21,8 +22,6 @@ Index = NDArray[np.int64]
 
 # A feature is assessable where its own system predicts it so well, and held where the other does half as well.
 ASSESSABLE, HELD = 0.4, 0.5
-# Samples that coefficients of the units on the codes are fitted on, at most; their ridge, of the codes' mean variance.
-ROWS, RIDGE = 20_000, 1e-3
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +46,10 @@ class Side:
         Codes less the mean of what each sample shows, NaN where that is not known.
     own_within : ndarray, (features,)
         The ceiling of those; NaN without labels.
+    loadings : Loadings
+        What its codes add to an activity.
+    effect : ndarray, (features,)
+        The share of its own activity's variance that each feature carries.
     groups : ndarray of int, (samples,) or None
         The group of each sample.
     repeated : bool
@@ -61,6 +64,8 @@ class Side:
     own: Array
     within: Array | None
     own_within: Array
+    loadings: Loadings
+    effect: Array
     groups: Index | None
     repeated: bool = False
 
@@ -133,6 +138,7 @@ def side(
     regression = decoder(again, features.held_out, seed=seed)
     within = None if labels is None else _within(codes, group_labels(labels, len(codes), "labels"), features.held_out)
     nothing = np.full(len(features), np.nan)
+    added = loadings(codes, np.flatnonzero(~features.held_out))
     return Side(
         name,
         features,
@@ -142,6 +148,8 @@ def side(
         correlations(regression.predict(codes), codes[regression.held_out]),
         within,
         nothing if within is None else _predicted_within(regression, within),
+        added,
+        added.of(again)[1],
         None if groups is None else group_labels(groups, len(codes)),
         repeat is not None,
     )
@@ -212,7 +220,7 @@ def decode(a: Side, b: Side, *, permutations: int | None = None, seed: int = 0) 
     nothing = np.full(len(other), np.nan)
     within = nothing if a.within is None else _predicted_within(b.decoder, a.within)
     training = np.flatnonzero(~a.features.held_out)
-    directions, effect = _packing(a.codes, b.activity, training)
+    directions, effect = a.loadings.of(b.activity)
     partner, partner_r = _partners(a, b, training)
     groups = None if a.groups is None else group_labels(a.groups[b.decoder.held_out])
     p = significance(predicted, truth, groups, permutations, seed)
@@ -227,7 +235,7 @@ def decode(a: Side, b: Side, *, permutations: int | None = None, seed: int = 0) 
             "held": _ratio(other, a.own) > HELD,
             "assessable": a.own >= ASSESSABLE,
             "effect": effect,
-            "effect_self": _packing(a.codes, a.activity, training)[1],
+            "effect_self": a.effect,
             "partner": partner,
             "partner_r": partner_r,
             "within_self": a.own_within,
@@ -282,27 +290,6 @@ def _predicted_within(regression: Decoder, within: Array) -> Array:
     if not held.any():
         return np.full(within.shape[1], np.nan)
     return correlations(regression.predict(filled)[held], filled[regression.held_out][held])
-
-
-def _packing(codes: Array, activity: Array, training: Index) -> tuple[Array, Array]:
-    """Return each feature's direction in the activity, and the share of its variance that it carries, without bias.
-
-    Least squares of the activity on the codes in two halves of the training samples: the product of the two rows of
-    coefficients is without the bias that the square of one has.
-    """
-    rows = training[:: max(1, -(-len(training) // ROWS))]
-    halves = (rows[: len(rows) // 2], rows[len(rows) // 2 :])
-    coefficients = [_coefficients(codes[half], activity[half]) for half in halves]
-    total = activity[rows].var(axis=0, dtype=np.float64).sum()
-    squares = np.einsum("fu,fu->f", *coefficients)
-    return np.mean(coefficients, axis=0), squares * codes[rows].var(axis=0, dtype=np.float64) / total
-
-
-def _coefficients(codes: Array, activity: Array) -> Array:
-    c = codes - codes.mean(axis=0, dtype=np.float64)
-    gram = c.T @ c
-    gram[np.diag_indices_from(gram)] += RIDGE * max(float(gram.diagonal().mean()) if len(gram) else 0.0, 1e-12)
-    return np.linalg.solve(gram, c.T @ (activity - activity.mean(axis=0, dtype=np.float64)))
 
 
 def _partners(a: Side, b: Side, training: Index) -> tuple[Index, Array]:
