@@ -247,9 +247,10 @@ def test_packed_chunks_beyond_what_is_held(tmp_path, monkeypatch):
 
 
 @every_store
-def test_names_of_axes_decide(tmp_path, store):
+@pytest.mark.parametrize("units", ["neuroid", "electrode"])
+def test_names_of_axes_decide(tmp_path, store, units):
     square = RNG.normal(size=(6, 6))
-    path = stored(dataset(square, axes=("neuroid", "presentation")), tmp_path, store)
+    path = stored(dataset(square, axes=(units, "presentation")), tmp_path, store)
     found = read(path)
     np.testing.assert_array_equal(responses(path), square.T)
     assert found.stimuli.tolist() == IDS
@@ -330,6 +331,20 @@ def test_dates_as_numpy_keeps_them_in_zarr(tmp_path, version):
     group.create_array("responses", data=VALUES)
     group.create_array("stimuli", data=np.arange("2026-01-01", "2026-01-07", dtype="M8[D]").astype("M8[ns]"))
     assert read(tmp_path / "m.zarr").stimuli.tolist() == [f"2026-01-0{i}" for i in range(1, 7)]
+
+
+@pytest.mark.parametrize(("axis", "name"), [(0, "neuroid"), (1, "presentation")])
+def test_one_axis_with_a_name_decides(tmp_path, axis, name):
+    square = RNG.normal(size=(6, 6))
+    with h5py.File(tmp_path / "m.h5", "w") as file:
+        file["responses"], file["stimulus"] = square, IDS
+        file["responses"].dims[axis].label = name
+    group = zarr.open_group(tmp_path / "m.zarr", mode="w")
+    group.create_array("responses", data=square, dimension_names=[name if i == axis else None for i in range(2)])
+    group.create_array("stimulus", data=np.array(IDS))
+    for suffix in (".h5", ".zarr"):
+        np.testing.assert_array_equal(responses(tmp_path / f"m{suffix}"), square.T)
+        assert read(tmp_path / f"m{suffix}").stimuli.tolist() == IDS
 
 
 def test_labels_whose_axis_has_no_name(tmp_path):

@@ -45,13 +45,17 @@ def as_transposed(x, ids):
     return xr.DataArray(x.T, dims=("neuroid", "image"), coords={"image": ids})
 
 
+def as_electrodes(x, ids):
+    return xr.DataArray(x.T, dims=("electrode", "stimulus"), coords={"stimulus": ids})
+
+
 def as_multiindex(x, ids):
     index = pd.MultiIndex.from_arrays([ids, ["a"] * len(ids)], names=["image_id", "object_name"])
     coords = xr.Coordinates.from_pandas_multiindex(index, "presentation")
     return xr.DataArray(x, dims=("presentation", "neuroid"), coords=coords)
 
 
-KINDS = [as_index, as_named_index, as_column, as_recording, as_assembly, as_transposed, as_multiindex]
+KINDS = [as_index, as_named_index, as_column, as_recording, as_assembly, as_transposed, as_electrodes, as_multiindex]
 BRIEF = {"steps": 2}
 CALLS = {
     "compare": lambda systems: sp.compare(systems, metrics=[CKA], permutations=0).score[0],
@@ -224,6 +228,8 @@ def test_axes_of_repeats():
     assert paired({"a": plain, "b": cube})[0]["a"].shape == (2, 60, 5)
     with pytest.raises(DataError, match="a has the axes time, image, neuroid; expected one of samples"):
         paired({"a": array.rename(repetition="time"), "b": array})
+    with pytest.raises(DataError, match="a has the axes image, time, unit; expected one of samples"):
+        paired({"a": xr.DataArray(cube, dims=("image", "time", "unit")), "b": cube})
 
 
 def test_missing_labels_are_refused():
@@ -292,6 +298,8 @@ def test_scores_of_two_refuse_labels_in_another_order(score):
         call(as_index(X, IDS), Y)
     with pytest.raises(DataError, match=r"x has the column 'image_id' of labels among its units; make it the index"):
         call(as_column(X, list(range(60))), Y)
+    with pytest.raises(DataError, match="x has the axes electrode, stimulus; expected units last: transpose it"):
+        sp.cka(as_electrodes(X, IDS), as_electrodes(Y, IDS))
     with pytest.raises(DataError, match="x has the axes neuroid, image; expected units last: transpose it"):
         call(as_transposed(X, IDS), Y)
     with pytest.raises(DataError, match="put them in one order"):

@@ -28,6 +28,7 @@ KINDS = {spelling: kind for kind, spellings in LABELS.items() for spelling in sp
 # What pandas calls an index without a name, once it has become a column; none is the name of a unit.
 UNNAMED = re.compile(r"|index|level_\d+|__index_level_\d+__|unnamed: \d+(_level_\d+)?(\.\d+)*")
 # With or without an s.
+SAMPLES = ("sample", "presentation", "condition")
 UNITS = ("unit", "neuroid", "neuron", "cell", "channel", "voxel", "feature")
 
 
@@ -71,7 +72,7 @@ def check_units(x: Any, name: str) -> None:
                 f"{name} has the column {named[0][:40]!r} of labels among its units; make it the index "
                 f"(frame.set_index({named[0][:40]!r})), or give the frame to superpose.compare."
             )
-    elif _is_named_array(x) and str(x.dims[-2]).lower().removesuffix("s") in UNITS:
+    elif _is_named_array(x) and (_names(x.dims[-2], UNITS) or (_names(x.dims[-1], SAMPLES) and len(x.dims) == 2)):
         raise DataError(f"{name} has the axes {', '.join(map(str, x.dims))}; expected units last: transpose it.")
 
 
@@ -134,6 +135,11 @@ def title_of_column(title: Any) -> str:
 def _is_named_array(x: Any) -> bool:
     xarray = sys.modules.get("xarray")
     return xarray is not None and isinstance(x, xarray.DataArray) and x.ndim > 1
+
+
+def _names(axis: Any, kinds: tuple[str, ...]) -> bool:
+    name = str(axis).strip().lower()
+    return name.removesuffix("s") in kinds or (kinds is SAMPLES and name in KINDS)
 
 
 def _is_label(title: str) -> bool:

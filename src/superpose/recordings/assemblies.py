@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from superpose.arrays.labels import UNITS
 from superpose.files import DataError
 from superpose.recordings.asked import Asked
-from superpose.recordings.axes import STARTS, TIMES, role, two_dimensional
+from superpose.recordings.axes import STARTS, TIMES, axis_of_units, role, two_dimensional
 from superpose.recordings.choice import choose, chosen, listed, scopes
 from superpose.recordings.labels import KINDS, LABELS, plain
 
@@ -154,7 +154,7 @@ def _axes(file: Path, name: str, variable: Variable, times: str | None) -> tuple
     named = [axis for axis in sizes if role(axis) == "units"]
     if len(named) > 1 or len(sizes) < 2 or len(sizes) < len(variable.axes):
         raise DataError(f"{file}: {name} has the axes {shown}; expected samples and units, once each.")
-    units = named[0] if named else [axis for axis in variable.axes if axis != times][-1]
+    units = axis_of_units([axis for axis in variable.axes if axis != times])
     others = [axis for axis in sizes if axis not in (units, times)]
     samples = [axis for axis in others if sizes[axis] > 1] or others[:1]
     repeats = [axis for axis in samples if _stands_for(axis) == "repeats"]

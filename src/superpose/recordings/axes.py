@@ -9,13 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.arrays.labels import UNITS
+from superpose.arrays.labels import SAMPLES, UNITS
 from superpose.files import DataError, argument, in_python, on_command_line
 from superpose.recordings.labels import LABELS, plain
 from superpose.recordings.unpacking import unpacked
 
-# With or without an s.
-SAMPLES = ("sample", "presentation", "condition")
 AXES = ("stimuli", "repeats", "units")
 # What an axis of times is called in arrays of xarray, and where each bin starts in BrainIO's assemblies.
 TIMES = ("time", "times", "time_bin", "time_bins", "time_bin_id", "latency")
@@ -59,6 +57,19 @@ def role(axis: str) -> str | None:
     if name in LABELS["repeats"]:
         return "repeats"
     return "stimuli" if name in LABELS["stimuli"] or name.removesuffix("s") in SAMPLES else None
+
+
+def axis_of_units(axes: Sequence[str]) -> str:
+    """Return which of some axes holds the units: one named so, else the last whose name is not one of samples.
+
+    Examples
+    --------
+    >>> from superpose.recordings.axes import axis_of_units
+    >>> axis_of_units(["neuroid", "x"]), axis_of_units(["electrode", "stimulus"]), axis_of_units(["x", "y"])
+    ('neuroid', 'electrode', 'y')
+    """
+    others = [axis for axis in axes if role(axis) is None]
+    return next((axis for axis in axes if role(axis) == "units"), [*axes, *others][-1])
 
 
 def two_dimensional(array: Any, what: str, axes: Sequence[str] | None = None) -> Any:

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from superpose.arrays.labels import KINDS, LABELS, UNITS, UNNAMED
+from superpose.arrays.labels import KINDS, LABELS, SAMPLES, UNITS, UNNAMED
 from superpose.files import DataError
-from superpose.recordings.axes import SAMPLES, TIMES
+from superpose.recordings.axes import TIMES
 from superpose.recordings.choice import listed
 
 # Fewer rows may count by chance.

@@ -88,7 +88,10 @@ def variable(file: Path, dataset: Any) -> Variable:
 
 
 def axes_of(dataset: Any) -> tuple[str, ...]:
-    """Return the names of a dataset's axes: its own labels, or those of the scales that it refers to; () if none."""
+    """Return the names of a dataset's axes: its own labels, or those of the scales that it refers to; () if none.
+
+    Beside one with a name, others are called by their number.
+    """
     given = [name for name in ("DIMENSION_LABELS", "DIMENSION_LIST", "CLASS") if name in dataset.attrs]
     if not given or not dataset.ndim:
         return ()
@@ -101,7 +104,9 @@ def axes_of(dataset: Any) -> tuple[str, ...]:
         names = [_leaf(dataset.file[references[0]]) if references else "" for references in scales]
     elif dataset.ndim == 1 and dataset.is_scale:
         names = [_leaf(dataset)]
-    return tuple(names) if all(names) and len(names) == dataset.ndim else ()
+    if not any(names) or len(names) != dataset.ndim:
+        return ()
+    return tuple(name or f"axis {axis}" for axis, name in enumerate(names))
 
 
 def _leaf(dataset: Any) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from superpose.arrays.labels import as_frame, is_frame, title_of_column
 from superpose.files import DataError, argument
 from superpose.messages.cautions import warn
-from superpose.recordings.axes import role, samples_by_units
+from superpose.recordings.axes import axis_of_units, role, samples_by_units
 from superpose.recordings.columns import Level, check_no_counter, columns_of, counts, index_stimuli, title_of
 from superpose.recordings.labels import LABELS, plain
 from superpose.recordings.matching import Matched, joined
@@ -274,14 +274,15 @@ def _of_named_axes(x: Any, name: str) -> Any:
     axes = {str(axis): role(str(axis)) for axis in x.dims}
     if len(axes) < 2:
         return np.asarray(x)
-    units = next((axis for axis in axes if axes[axis] == "units"), [*axes][-1])
+    units = axis_of_units([*axes])
     others = [axis for axis in axes if axis != units]
     repeats = [axis for axis in others if axes[axis] == "repeats"]
     samples = [axis for axis in others if axis not in repeats]
     beside = {str(of).lower(): column for of, column in x.coords.items()}
     coordinates = {of: column for of, column in beside.items() if column.dims and units not in column.dims}
     if len(samples) != 1 or len(repeats) > 1:
-        if not coordinates:
+        ordered = [axes[axis] for axis in [*axes][:-2]]
+        if not coordinates and not {"stimuli", "units"} & set(ordered):
             return np.asarray(x)
         raise DataError(
             f"{name} has the axes {', '.join(axes)}; expected one of samples, perhaps one of repeats, and one of units."

@@ -76,9 +76,11 @@ def _children(group: Any) -> dict[str, Any]:
 
 
 def axes_of(array: Any) -> tuple[str, ...]:
-    """Return the names of an array's axes, () where the store gives none."""
+    """Return the names of an array's axes; () if it has none, and numbers for the others if it has some."""
     given = array.attrs.get("_ARRAY_DIMENSIONS") or getattr(array.metadata, "dimension_names", None) or ()
-    return tuple(map(str, given)) if all(given) and len(given) == array.ndim else ()
+    if not any(given) or len(given) != array.ndim:
+        return ()
+    return tuple(str(name or f"axis {axis}") for axis, name in enumerate(given))
 
 
 def _attributes(array: Any) -> dict[str, Any]:
