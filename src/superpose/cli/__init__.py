@@ -60,7 +60,7 @@ app.command(encode, help_epilogue="Example: superpose encode dictionaries/V1.saf
 app.command(
     "superpose.cli.reproduce:app",
     name="reproduce",
-    help="Compute a figure of the paper, or one beyond it: its table, its picture, and which claims hold.",
+    help="Reproduce a figure of the paper, or one beyond it: its table, its picture, and which claims hold.",
 )
 app.command(
     "superpose.cli.sweep:app",

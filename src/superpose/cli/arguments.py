@@ -11,14 +11,15 @@ from cyclopts import Parameter
 INTERVALS = 5_000
 
 Flag = Annotated[bool, Parameter(negative="")]
-Out = Annotated[Path | None, Parameter(help="Directory of the results; it must not hold another run.")]
+Out = Annotated[Path | None, Parameter(help="Output directory; it must not hold another run.")]
 Groups = Annotated[
     Path | None,
     Parameter(
-        help="File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare."
+        help="File with one label per row: the group of each row (sentence, trial, photograph), as for superpose "
+        "compare."
     ),
 ]
-Folds = Annotated[int, Parameter(help="Folds of held-out regressions, drawn at random in whole groups.")]
+Folds = Annotated[int, Parameter(help="Folds of the cross-validation of regressions, drawn at random in whole groups.")]
 Samples = Annotated[
     int | Literal["all"],
     Parameter(
@@ -26,7 +27,7 @@ Samples = Annotated[
         "error to 1–2 %."
     ),
 ]
-Memory = Annotated[str | None, Parameter(help="How much memory the sums behind scores may take, such as 512MB.")]
+Memory = Annotated[str | None, Parameter(help="Memory limit for the sums behind scores, such as 512MB.")]
 Json = Annotated[bool, Parameter(negative="", help="Print tables and sentences as JSON.")]
 Overwrite = Annotated[bool, Parameter(negative="", help="Replace the run that the output directory holds.")]
 

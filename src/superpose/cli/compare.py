@@ -76,99 +76,100 @@ def compare(
     folds: Annotated[int | None, OLD] = None,
     no_latents: Annotated[bool, OLD] = False,
 ) -> None:
-    """Say how alike two or more recordings of the same stimuli are.
+    """Compare two or more recordings of the same stimuli.
 
-    The answer comes first: which features each recording holds, found without looking at the others, which of them the
-    others hold too, and how much of the raw score is packing. Then raw scores, each beside its permutation null. Where
-    files label repeats, trials are averaged, and beside each raw score stands its noise ceiling, the most that it can
-    be expected to reach.
+    Prints the answer first: which features each recording holds, found without using the others, which of them the
+    others also hold, and how much of the raw score is due to packing. Raw scores follow, each with its permutation
+    null. Where files label repeats, trials are averaged, and each raw score is shown with its noise ceiling, the
+    highest value that it can be expected to reach.
 
-    With --fit, or any option of dictionaries, a pair is also scored in three spaces that sparse autoencoders, called
-    dictionaries, make: latent (their features), reconstruction (the units rebuilt from them) and predicted (what their
-    packing alone would give if both files held the same features).
+    With --fit, or any dictionary option, pairs are also scored in three spaces of sparse autoencoders, called
+    dictionaries: latent (their features), reconstruction (the units rebuilt from the features) and predicted (the score
+    that their packing alone would give if both files held the same features).
 
     Writes content, features and alignment (.parquet, .csv, pictures as .png and .svg), report.html and run.json to the
-    output directory, and prints what was found and the table. Into a pipe the whole table goes tab-separated, with each
-    sentence after "#". A run that was interrupted keeps the dictionaries that it finished: the same command resumes
-    from them.
+    output directory, and prints the findings and the table. In a pipe, the whole table is printed tab-separated, with
+    each sentence after "#". An interrupted run keeps finished dictionaries: the same command resumes from them.
 
     Parameters
     ----------
     files
         Two or more files of (samples, units): .npy, .npz, .csv, .tsv, .parquet, .safetensors, HDF5, zarr, netCDF, NWB,
-        AnnData or MATLAB (FILE:NAME picks one array of several), or a folder that superpose extract wrote: all its
-        layers, whose rows belong together by sample. Rows are paired by stimulus id where files have
-        them (a column or array named stimulus, stimulus_id, image, image_id, id, …), else by position.
+        AnnData or MATLAB (FILE:NAME picks one array of several), or a folder from superpose extract: all its layers,
+        with the rows of each sample as a group. Rows are paired by stimulus id where files have them (a column or array
+        named stimulus, stimulus_id, image, image_id, id, …), else by position.
     out
         Directory of the results; it must not hold another run.
     metrics
-        Metrics, separated by commas, by their names in tables, such as cka_debiased,ridge_r,ols_r2; by default cka,
+        Metrics, separated by commas, named as in tables, such as cka_debiased,ridge_r,ols_r2; by default cka,
         cka_debiased, rsa, ridge_r, ridge_r2 and ridge_r_units.
     targets
-        Names of files without their endings, separated by commas: compare every other file with these alone. Raw
-        regressions predict them from the others, and not the other way.
+        Names of files without extensions, separated by commas: compare every other file with these only. Raw
+        regressions predict them from the others, not the reverse.
     zscore
-        Bring every unit of every file to mean 0 and standard deviation 1 over all rows, trials averaged, before
-        anything else. Held-out rows are included in these; each file is scaled on its own.
+        Standardise every unit of every file to mean 0 and standard deviation 1 over all rows (trials averaged) before
+        any other step. Held-out rows are included; each file is scaled separately.
     groups
-        File of one label a row (.npy, or text with a label a line), in the order of the (matched) rows: rows of a
-        group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls never split groups.
+        File with one label per row (.npy, or text with one label per line), in the order of the (matched) rows. Rows of
+        a group (sentence, trial, photograph) stay on one side of the split, and intervals and nulls never split groups.
     labels
-        File of one label a row, as groups: what the row shows (a word, a class). Names the samples that features are
-        strongest in, where files label no stimuli; needed by the control within_labels.
+        File with one label per row, as for --groups: what the row shows (a word, a class). Names the samples in which
+        features are strongest, if files do not label stimuli; required by the control within_labels.
     pictures
-        Folder of the pictures that rows show, named by their stimulus ids: the report shows small ones beside each
-        feature. Layers that superpose extract wrote know their pictures or sentences without it.
+        Folder of the stimuli's pictures, named by stimulus id: the report shows thumbnails beside each feature. Not
+        needed for layers from superpose extract, which know their pictures or sentences.
     cv
-        Folds of the cross-validation of raw scores, drawn at random in whole groups, by default 5; all rows are scored.
+        Number of cross-validation folds for raw scores (default 5), drawn at random in whole groups; all rows are
+        scored.
     test
         Share of test samples, drawn at random in whole groups (default .2): dictionaries are fitted on the others, and
-        latent scores, with the raw scores beside them, are of these. With --raw, one fixed split in place of --cv.
+        latent scores, and the raw scores shown with them, use the test samples. With --raw, one fixed split instead of
+        --cv.
     permutations
-        Number of permutations of the null of each raw score.
+        Number of permutations for the null of each raw score.
     raw
-        Raw scores only: look for no features, and ignore the options of dictionaries.
+        Compute raw scores only, without features, and ignore dictionary options.
     seed
         Random seed.
     memory
-        How much memory the sums behind scores may take, such as 512MB; by default a quarter of the machine's. Rows of
-        .npy files, and of contiguous HDF5, are read from disk in chunks; large compressed files are unpacked first, to
-        an anonymous temporary file in TMPDIR.
+        Memory limit for the sums behind scores, such as 512MB; by default a quarter of the machine's memory. Rows of
+        .npy files and of contiguous HDF5 are read from disk in chunks; large compressed files are unpacked first, to an
+        anonymous temporary file in TMPDIR.
     engine
-        serial, or local:N for N processes that share cores and memory: they score groups of pairs, or fit and score the
-        dictionaries of each.
+        serial, or local:N for N processes that share cores and memory, and score groups of pairs or fit and score their
+        dictionaries.
     dry_run
-        Compute nothing, and predict what the raw scores take on this machine, in one process: operations, bytes read,
+        Compute nothing, and predict the cost of the raw scores on this machine, in one process: operations, bytes read,
         memory and time, from the headers of the files.
     wide
-        Print all scores with all columns, for a wide terminal.
+        Print all scores with all columns, for wide terminals.
     latents
-        Latents of a dictionary; by default 4 x the widest file's units, fewer where rows are scarce.
+        Number of latents per dictionary; by default 4 x the units of the widest file, fewer if rows are scarce.
     active
         Active latents (k); by default 32, at most latents / 16.
     fit
-        Nothing by default. pairwise: one dictionary a pair, trained on both so that feature i means the same in both;
-        all: one for all files; independent: one a file, on its own.
+        None by default. pairwise: one dictionary per pair, trained on both files so that feature i means the same in
+        both; all: one for all files; independent: one per file, trained separately.
     mode
-        How a shared dictionary is held together: detached (each file keeps what the other lacks), cross (as in the
-        paper; shared content at the expense of the rest) or separate (not at all).
+        How a shared dictionary is coupled: detached (each file keeps features that the other lacks), cross (as in the
+        paper; favours shared content over the rest) or separate (not coupled).
     controls
-        Controls for latent scores, separated by commas, or "all", a long run. shuffled_fit, the default: dictionaries
-        refitted on permuted rows; nonlinear: kernel regression on the units; linear_selection: what both files share,
-        linearly; latent_to_raw: units predicted from latents; closed_form: CKA of reconstructions by theory; untrained:
-        latents of random dictionaries; within_labels: rows paired with others of the same label; independent:
-        dictionaries fitted apart, twice; pca_code: the largest principal components; rotated, planted: copies of each
-        file that hold the same by construction.
+        Controls for latent scores, separated by commas, or "all" (slow). shuffled_fit, the default: dictionaries
+        refitted on permuted rows; nonlinear: kernel regression on the units; linear_selection: the linear subspace that
+        both files share; latent_to_raw: units predicted from latents; closed_form: CKA of reconstructions by theory;
+        untrained: latents of random dictionaries; within_labels: rows paired with others of the same label;
+        independent: dictionaries fitted twice, separately; pca_code: the largest principal components; rotated,
+        planted: copies of each file with the same content by construction.
     steps
-        Training steps of a dictionary, by default 1,000.
+        Training steps per dictionary, by default 1,000.
     seeds
-        Fit the dictionaries from this many seeds, each in rows of its own.
+        Fit the dictionaries from this many seeds, reported in separate rows.
     device
-        Where dictionaries are trained, in torch's words: cuda, cuda:1, mps. Scores are computed on the CPU.
+        Torch device on which dictionaries are trained: cpu, cuda, cuda:1 or mps. Scores are computed on the CPU.
     dictionaries
-        Dictionaries that exist already, as FILE=DICTIONARY with the name of a compared file (V1=sae.safetensors): what
-        superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. Pairs of which both have one
-        get rows of their own, with fit "given". Up to 2,048 latents of one are the system's features.
+        Existing dictionaries, as FILE=DICTIONARY with the name of a compared file (V1=sae.safetensors): from superpose
+        train, SAELens, sparsify, dictionary_learning or Prisma. Pairs of files that both have one get rows of their
+        own, with fit "given". Up to 2,048 latents of one are the system's features.
     """
     drawn = samples_of(interval_samples)
     raw, cv, test = renamed(folds, no_latents, raw=raw, cv=cv, test=test)

@@ -53,7 +53,7 @@ def contrast(
     overwrite: Overwrite = False,
     to: Old = None,
 ) -> None:
-    """Say which of two recordings is closer to a target, for every two of several.
+    """Test which of two recordings is closer to a target, for every pair of several.
 
     Prints one sentence per pair with both scores, then one row per pair and metric: the difference of the scores, its
     95 % interval and its two-sided p-value, corrected over the rows of the metric (Holm). Regressions predict the
@@ -65,11 +65,11 @@ def contrast(
     files
         Three or more files of (samples, units), as superpose compare takes them.
     target
-        Name of the file that the others are compared with, without its ending; required.
+        Name of the file that the others are compared with, without extension; required.
     metrics
-        Metrics, separated by commas, by their names in tables.
+        Metrics, separated by commas, named as in tables.
     seed
-        Seed of the folds, and of the rows that intervals are estimated from.
+        Seed of the folds, and of the rows used to estimate intervals.
     """
     if to is not None:
         print("superpose: --to is called --target now.", file=sys.stderr)
@@ -93,24 +93,24 @@ def partition(
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Say what each of several recordings explains of another that the rest do not.
+    """Estimate what each of several recordings explains of another beyond the rest.
 
-    Held-out ridge regressions on each file alone, on all, and on all but one. Prints a row a part of the variance of
-    the target: R², its 95 % interval and standard error, and the one-sided p-value that the part is no more than 0;
-    then what they mean. With --out, writes partition.parquet, .csv, .png and .svg, report.html and run.json
-    (settings, versions, digests of the files).
+    Held-out ridge regressions use each file alone, all files, and all but one. Prints one row per part of the target's
+    variance: R², its 95 % interval and standard error, and the one-sided p-value that the part does not exceed 0; then
+    an interpretation. With --out, writes partition.parquet, .csv, .png and .svg, report.html and run.json (settings,
+    versions, digests of the files).
 
     Parameters
     ----------
     files
         Three or more files of (samples, units), as superpose compare takes them.
     target
-        Name of the file that the others predict, without its ending; required.
+        Name of the file that the others predict, without extension; required.
     metrics
-        Regressions to score by, separated by commas: names as in tables. Parts of r do not add up. banded_r2 gives each
-        file a penalty of its own.
+        Regressions, separated by commas, named as in tables. Parts of r are not additive. banded_r2 gives each file its
+        own penalty.
     seed
-        Seed of the folds, and of the rows that intervals are estimated from.
+        Seed of the folds, and of the rows used to estimate intervals.
     """
     settings = {"target": target, "metrics": metrics.split(","), "cv": cv, "seed": seed, "memory": memory}
     settings["interval_samples"] = samples_of(interval_samples)

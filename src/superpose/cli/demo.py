@@ -26,27 +26,27 @@ def demo(
 ) -> None:
     """Compare layers of two packaged language encoders, token by token, over Python's own help text.
 
-    One dissimilar pair of layers (of different encoders) and one similar pair (neighbours in one encoder): which
-    features each layer holds, which of them the other holds too, and raw scores; minutes on two cores. With --latents
-    or --steps also in the latents of shared dictionaries, with the control that refits them on shuffled pairs. An older
-    demo in the output directory is replaced.
+    Compares a dissimilar pair of layers (of different encoders) and a similar pair (neighbours in one encoder): which
+    features each layer holds, which of them the other also holds, and raw scores. Takes minutes on two cores. With
+    --latents or --steps, also compares latents of shared dictionaries, with the control that refits them on shuffled
+    pairs. An older demo in the output directory is replaced.
 
     Parameters
     ----------
     out
-        Directory of the results.
+        Output directory.
     cache
-        Directory that keeps the activations between runs.
+        Directory in which activations are kept between runs.
     latents
-        Latents of each dictionary.
+        Number of latents per dictionary.
     steps
-        Training steps of a dictionary.
+        Training steps per dictionary.
     permutations
-        Permutations behind the null of each raw score.
+        Number of permutations for the null of each raw score.
     seed
-        The seed that everything random is derived from.
+        Random seed.
     device
-        Where dictionaries are trained, in torch's words: cuda, cuda:1, mps.
+        Torch device on which dictionaries are trained: cpu, cuda, cuda:1 or mps.
     json
         Print the table, sentences and warnings as JSON.
     """

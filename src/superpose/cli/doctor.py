@@ -19,9 +19,9 @@ EXTRAS = ("models", "recordings", "cluster", "demo")
 
 
 def doctor(*, json: Annotated[bool, Parameter(negative="")] = False) -> None:
-    """Show what this installation can do: versions, threads, devices, and which packages each extra lacks.
+    """Show the state of this installation: versions, threads, devices, and the packages that each extra lacks.
 
-    A row for each thing looked at. An extra that lacks a package names the line that installs it.
+    Prints one row per check. For an extra that lacks a package, it shows the command that installs it.
 
     Parameters
     ----------

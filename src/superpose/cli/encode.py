@@ -10,20 +10,20 @@ from superpose.running.progress import Progress
 
 
 def encode(dictionary: Path, file: Path, *, out: Path, axes: Axes = None, missing: Missing = None) -> None:
-    """Write the sparse codes of a file of activity, one row a sample, one column a latent.
+    """Write the sparse codes of a file of activity: one row per sample, one column per latent.
 
-    The codes are a plain array: `superpose compare codes_a.npy codes_b.npy --raw` says how alike two systems are
-    in features. Prints the fraction of variance that the codes leave unexplained.
+    The codes are a plain array: `superpose compare codes_a.npy codes_b.npy --raw` compares the features of two systems.
+    Prints the fraction of variance that the codes leave unexplained.
 
     Parameters
     ----------
     dictionary
-        A file that `superpose train` wrote, or a dictionary of SAELens, sparsify, dictionary_learning or Prisma (its
-        folder, or its file of weights).
+        A file from `superpose train`, or a dictionary from SAELens, sparsify, dictionary_learning or Prisma (its folder
+        or weights file).
     file
         Activity, (samples, units), as `superpose compare` takes it.
     out
-        The .npy file to write, float32; its rows are those of the file, in their order.
+        The .npy file to write, float32, with rows in the order of the file.
     """
     import numpy as np
 

@@ -50,48 +50,48 @@ def extract(
     length: int = 128,
     stimuli: Path | None = None,
 ) -> None:
-    """Save activations of model layers: one .npy a layer, (rows, units), as `superpose compare` and `train` take them.
+    """Save activations of model layers: one .npy per layer, (rows, units), for `superpose compare` and `train`.
 
-    Beside them: groups.npy (the sample of every row), ids.npy (its token id, or -1), stimuli.txt (the file or sentence
-    of every sample, a line each), spans.npy (of sentences, where the token of every row begins and ends, or -1),
-    extract.json and manifest.json (settings, digests). A run that was stopped resumes where it stopped; a file that is
-    damaged later is named when the same command is given again, and mended.
+    Also writes groups.npy (the sample of every row), ids.npy (its token id, or -1), stimuli.txt (the file or sentence
+    of every sample, one per line), spans.npy (for sentences, where the token of every row begins and ends, or -1),
+    extract.json and manifest.json (settings, digests). An interrupted run resumes where it stopped. If a file is
+    damaged later, the same command names and repairs it.
 
     Parameters
     ----------
     model
-        A folder that transformers saved (config.json and safetensors; nothing is downloaded, no pickle is opened, no
-        code of the folder is run), or an .onnx file. Of a whole CLIP, pictures go through the vision tower and
+        A folder saved by transformers (config.json and safetensors; nothing is downloaded, no pickle is opened, no code
+        in the folder is run), or an .onnx file. In a complete CLIP model, pictures go through the vision tower and
         sentences through the text tower.
     inputs
-        A folder of pictures, or of class folders; a .txt file of one sentence a line (the model's folder then holds
-        tokenizer.json); or an .npy of the model's first argument, one row a sample.
+        A folder of pictures or of class folders; a .txt file with one sentence per line (the model's folder must hold
+        tokenizer.json); or an .npy of the model's first argument, one row per sample.
     layers
         resid_post (the residual stream after every block), mlp_out, attn_out, or names of modules; of an .onnx file,
         layer_norm (the output of every LayerNormalization) or names of values.
     out
-        Directory of the arrays: empty, not there yet, or of an earlier run of the same command.
+        Output directory: empty, new, or from an earlier run of the same command.
     tokens
-        Which positions become rows: every, cls (the first), last, mean, or grid (7 x 7 places of a square picture).
+        Which positions become rows: every, cls (the first), last, mean, or grid (7 x 7 positions of a square picture).
     drop
-        Token ids, such as those of [CLS] and [SEP], that every, last and mean pass over.
+        Token ids, such as those of [CLS] and [SEP], that every, last and mean skip.
     batch
-        Samples a pass.
+        Samples per forward pass.
     dtype
-        What is kept: float32, or float16 in half the space.
+        Type of the saved arrays: float32, or float16 in half the space.
     precision
-        What is computed in: float32, or bfloat16 or float16 where that is safe (mixed precision).
+        Precision of the computation: float32, or bfloat16 or float16 where that is safe (mixed precision).
     device
-        Where a folder's model runs: cpu, cuda, cuda:1.
+        Torch device on which the model of a folder runs: cpu, cuda or cuda:1.
     preparation
-        How pictures become inputs where the folder holds no preprocessor_config.json or processor_config.json:
-        clip, vit, dino or dinov2.
+        Picture preprocessing if the folder holds no preprocessor_config.json or processor_config.json: clip, vit, dino
+        or dinov2.
     length
-        The most tokens a sentence keeps, special ones included; how many were cut is printed.
+        Maximum number of tokens per sentence, special ones included; the number of truncated sentences is printed.
     stimuli
-        A file of one stimulus id a sample (.npy, or text with an id a line), in the order of the inputs: under these
-        ids layers meet recordings. Pictures are known by their files, sentences by their words, and the rows of an
-        array by nothing else.
+        A file with one stimulus id per sample (.npy, or text with one id per line), in the order of the inputs: layers
+        are paired with recordings by these ids. By default pictures are identified by file name and sentences by their
+        text; rows of an array have no other id.
     """
     from superpose.models import activations
 

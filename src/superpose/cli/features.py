@@ -35,12 +35,13 @@ def features(
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Find the features of one recording: sparse directions that two halves of its samples both show.
+    """Find the features of one recording: sparse directions found in both of two halves of its samples.
 
-    How many there are and how many are active in a sample is chosen from the data; activity without sparse structure
-    has none. Prints how many were found and what they explain, and the strongest: the share of held-out variance that
-    is lost without each, the share of samples that have it, the cosine between the two halves, and the samples in which
-    it is strongest. Which of them another recording holds: superpose compare.
+    The number of features, and how many are active in a sample, is determined from the data; activity without sparse
+    structure has none. Prints the number of features, the variance that they explain, and the strongest ones: the share
+    of held-out variance that is lost without each, the share of samples in which it is active, the cosine between the
+    two halves, and the samples in which it is strongest. To find which of them another recording holds, use superpose
+    compare.
 
     Writes features (.parquet, .csv, a picture as .png and .svg), path (the search, .parquet and .csv), dictionary.npy
     (units × features, columns of length 1) and run.json.
@@ -48,25 +49,24 @@ def features(
     Parameters
     ----------
     file
-        A file of (samples, units), as superpose compare takes it. Where it labels its rows, samples are named by their
+        A file of (samples, units), as superpose compare takes it. If its rows are labelled, samples are named by their
         stimulus, and trials of one stimulus stay together.
     out
-        Directory of the results; it must not hold another run.
+        Output directory; it must not hold another run.
     groups
-        File of one label a row: rows of a group (sentence, trial, photograph) stay on one side of every split.
+        File with one label per row: rows of a group (sentence, trial, photograph) stay on one side of every split.
     labels
-        File of one label a row, as groups: what the row shows (a token, a class). Names the samples that features are
-        strongest in, where the file labels no stimuli.
+        File with one label per row, as for --groups: what the row shows (a token, a class). Names the samples in which
+        features are strongest, if the file does not label stimuli.
     test
-        The share of rows, drawn at random in whole groups, that nothing is fitted on.
+        Share of held-out rows, drawn at random in whole groups.
     seed
-        Everything random is derived from it.
+        Random seed.
     device
-        Where dictionaries are learned, in torch's words: cuda, cuda:1, mps.
+        Torch device on which dictionaries are learned: cpu, cuda, cuda:1 or mps.
     dictionary
-        A dictionary that exists already, whose latents are described instead of features that are looked for: what
-        superpose train wrote, or one of SAELens, sparsify, dictionary_learning or Prisma. The column latent has its
-        own numbers.
+        An existing dictionary, whose latents are described instead of searching for features: from superpose train,
+        SAELens, sparsify, dictionary_learning or Prisma. The column latent has its own numbers.
     """
     check_files([file], fewest=1)
     check_free(out, overwrite=overwrite)

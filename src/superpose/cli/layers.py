@@ -37,11 +37,11 @@ def layers(
     json: Json = False,
     overwrite: Overwrite = False,
 ) -> None:
-    """Say which of several layers predicts a recording best, and how close it comes to the noise ceiling.
+    """Find the layer that best predicts a recording, and how close it comes to the noise ceiling.
 
-    Prints what was found, then one row per layer, in the order given: its score with the target, the 95 % interval, the
-    noise ceiling where the target's file labels repeats, score over ceiling, and whether it may be the best layer. The
-    best of many layers scores high by chance: its p-value is that of the highest score over permutations. With --out,
+    Prints the findings, then one row per layer, in the given order: its score with the target, the 95 % interval, the
+    noise ceiling if the target's file labels repeats, score over ceiling, and whether it may be the best layer. The
+    best of many layers scores high by chance, so its p-value is from permutations of the highest score. With --out,
     writes layers, best, differences (of neighbouring layers) and units (each unit's score, ceiling and score over
     ceiling), each as .parquet and .csv, layers.png and .svg, report.html (with a methods paragraph), and run.json
     (settings, versions, digests of the files).
@@ -50,21 +50,21 @@ def layers(
     ----------
     files
         The layers in the order of depth, and the target: files of (samples, units), as superpose compare takes them, or
-        a folder that superpose extract wrote, which stands for its layers. Rows are paired by stimulus id where files
-        have them. A target with an axis of times (xarray's netCDF or zarr, BrainIO's time_bin) is predicted at each.
+        a folder from superpose extract, which stands for its layers. Rows are paired by stimulus id where files have
+        them. A target with a time axis (xarray's netCDF or zarr, BrainIO's time_bin) is predicted at each time.
     target
-        Name of the file that the layers predict, without its ending; required.
+        Name of the file that the layers predict, without extension; required.
     metrics
-        Metrics, separated by commas, by their names in tables. Regressions predict the target from a layer.
+        Metrics, separated by commas, named as in tables. Regressions predict the target from a layer.
     test
-        One fixed split in place of --cv: the share of test samples, drawn at random.
+        Share of test samples, drawn at random, for one fixed split instead of --cv.
     permutations
         Number of permutations of the target's rows, the same for all layers; 0 omits the p-values.
     zscore
-        Bring every unit of every file to mean 0 and standard deviation 1 over all rows, trials averaged, before
-        anything else. Held-out rows are included in these; each file is scaled on its own.
+        Standardise every unit of every file to mean 0 and standard deviation 1 over all rows (trials averaged) before
+        any other step. Held-out rows are included; each file is scaled separately.
     seed
-        Seed of the folds, the permutations, and of the rows that intervals are estimated from.
+        Seed of the folds, the permutations, and the rows used to estimate intervals.
     """
     from superpose.analysis.inputs import zscored
     from superpose.depth import layers as scored

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 # Their help, once for every command that reads files.
 AXES = (
-    "What the axes of .npy, .npz, HDF5, zarr and MATLAB arrays are, in their order, where the files do not say: "
+    "Order of the axes of .npy, .npz, HDF5, zarr and MATLAB arrays, if the files do not name them: "
     "stimuli,repeats,units. Trials that are NaN in every unit are missing."
 )
 MISSING = (
-    "What stands for a missing label in files of text (which is refused), instead of NaN, NA, n/a and their like; "
-    "'' is nothing else than a blank."
+    "Text that marks a missing label in text files (which is refused), instead of NaN, NA, n/a and similar; "
+    "'' means blanks only."
 )
 Axes = Annotated[str | None, Parameter(group="Files", help=AXES)]
 Missing = Annotated[list[str] | None, Parameter(group="Files", help=MISSING, consume_multiple=True, negative="")]

@@ -20,7 +20,7 @@ from superpose.running.progress import Progress
 
 app = App(
     name="reproduce",
-    help="Compute a figure of the paper, or one beyond it: its table, its picture, and which claims hold.",
+    help="Reproduce a figure of the paper, or one beyond it: its table, its picture, and which claims hold.",
     help_format="markdown",
     help_epilogue="Example: superpose reproduce figure2 --scale laptop --out figures",
     result_action="return_none",

@@ -29,7 +29,7 @@ def status(folder: Path, /, *, json: Json = False) -> None:
     Parameters
     ----------
     folder
-        Where a study keeps its results: of a figure, OUT/cells.
+        Results folder of a study; for a figure, OUT/cells.
     json
         Print the rows as JSON.
     """
@@ -37,12 +37,12 @@ def status(folder: Path, /, *, json: Json = False) -> None:
 
 
 def collect(out: Path, /, *folders: Path) -> None:
-    """Bring the results of several folders into one; what differs between them is named, and nothing is written.
+    """Merge the results of several folders into one; if two folders differ in a result, name it and write nothing.
 
     Parameters
     ----------
     out
-        The folder to add to; made if missing.
+        Folder to merge into; created if missing.
     folders
         Folders of results.
     """
@@ -51,12 +51,12 @@ def collect(out: Path, /, *folders: Path) -> None:
 
 
 def verify(folder: Path, /, *, json: Json = False) -> None:
-    """Check every checksum of a folder; exit with status 1 and name the files in which something is wrong.
+    """Verify every checksum of a folder; if files are damaged, name them and exit with status 1.
 
     Parameters
     ----------
     folder
-        Where a study keeps its results: of a figure, OUT/cells.
+        Results folder of a study; for a figure, OUT/cells.
     json
         Print the rows as JSON.
     """

@@ -38,31 +38,31 @@ def train(
     axes: Axes = None,
     missing: Missing = None,
 ) -> None:
-    """Train a TopK dictionary on each file of activity, and keep it.
+    """Train and save a TopK dictionary for each file of activity.
 
     Writes NAME.safetensors for every file, and train.json (settings, digests of the files), to the output directory.
-    Prints a row a file: the dictionary that was written, how many rows it was trained on, and of the held-out tenth of
-    the rows the fraction of variance that it leaves unexplained (fvu_held_out), its share of dead latents and its
-    active latents a row. fvu_training is the first of these on as many training rows: where it is far lower, the
-    dictionary has learnt the rows by heart. The last tenth is held out; with groups (of a file, or labelled in FILES),
-    and of the trials of stimuli, a tenth drawn at random in whole groups.
+    Prints one row per file: the dictionary written, the number of training rows and, for the held-out tenth of the
+    rows, the fraction of variance unexplained (fvu_held_out), the share of dead latents and the number of active
+    latents per row. fvu_training is the same fraction for as many training rows: if it is far lower, the dictionary has
+    overfitted. The last tenth is held out; with groups (from a file, or labelled in FILES) or trials of stimuli, a
+    tenth drawn at random in whole groups.
 
     Parameters
     ----------
     files
         One or more files of (samples, units), as `superpose compare` takes them.
     out
-        Directory of the dictionaries.
+        Output directory.
     latents
-        Features of a dictionary; by default 4 x the widest file's units.
+        Number of latents per dictionary; by default 4 x the units of the widest file.
     active
         Active latents (k); by default 32, at most latents / 16.
     steps
         Training steps.
     batch
-        Rows of a step.
+        Rows per step.
     learning_rate
-        Its peak; 0.005 suits hundreds of units, 0.01 tens.
+        Peak learning rate; 0.005 suits hundreds of units, 0.01 tens.
     joint
         Train one index space for all files, whose rows are then paired as superpose compare pairs them: detached,
         cross, separate or agreement.
