@@ -43,7 +43,7 @@ def _spoken(message: str, kept: tuple[str, str], left_out: tuple[str, str], opti
 
 
 class DataError(ValueError):
-    """Input that cannot be used: one line that says what was expected, what came, and what to do.
+    """Invalid input: one line that says what was expected, what was given, and what to do.
 
     The command line prints it without a traceback and exits with status 2. A message may mark the names of arguments
     (`argument`) and words for one kind of caller (`in_python`, `on_command_line`): its text is that for Python, and

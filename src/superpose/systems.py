@@ -42,7 +42,7 @@ def sparse_latents(
     samples, latents : int
         Rows and columns of each draw.
     active : int
-        Non-zero latents a sample, k; from 1 to `latents`.
+        Non-zero latents per sample, k; from 1 to `latents`.
     distribution : {"uniform", "signed", "gaussian"}
         Uniform on [0, 1]; uniform on [-1, 1]; normal with mean 0 and variance 1.
     repeats : tuple of int

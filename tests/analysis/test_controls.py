@@ -364,13 +364,13 @@ class TestWithinLabels:
             analysis.latent(small(), labels=np.arange(120), controls=["within_labels"], **QUICK)
 
     def test_labels_are_needed(self):
-        with pytest.raises(DataError, match="the control 'within_labels' needs a label a row; give labels"):
+        with pytest.raises(DataError, match="the control 'within_labels' needs one label per row; give labels"):
             analysis.latent(small(), controls=["within_labels"], **QUICK)
 
     @pytest.mark.parametrize(
         ("labels", "words"),
         [
-            ([1, 2], r"labels has shape \(2,\); expected one label a sample"),
+            ([1, 2], r"labels has shape \(2,\); expected one label per sample"),
             ([np.nan, *range(119)], r"labels has 1 missing label\(s\) \(NaN\); give every sample one"),
         ],
     )

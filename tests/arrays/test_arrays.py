@@ -180,7 +180,7 @@ class TestGroupLabels:
 
     @pytest.mark.parametrize("groups", [[1, 2, 3], [[1], [2]], 4])
     def test_one_label_a_sample(self, groups):
-        with pytest.raises(DataError, match=r"groups has shape .*; expected one label a sample, \(2,\)"):
+        with pytest.raises(DataError, match=r"groups has shape .*; expected one label per sample, \(2,\)"):
             group_labels(groups, 2)
 
     def test_missing_labels_are_counted(self):

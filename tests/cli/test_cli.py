@@ -408,7 +408,7 @@ class TestGroups:
         np.save("objects.npy", np.array([{}, 1], dtype=object), allow_pickle=True)
         refused(capsys, "objects.npy cannot be read as group labels: Object arrays", *arguments, "objects.npy")
         np.save("short.npy", np.arange(59))
-        refused(capsys, r"groups has shape \(59,\); expected one label a sample, \(60,\)", *arguments, "short.npy")
+        refused(capsys, r"groups has shape \(59,\); expected one label per sample, \(60,\)", *arguments, "short.npy")
         Path("cut.npy").write_bytes(Path("short.npy").read_bytes()[:150])
         refused(capsys, "cut.npy cannot be read as group labels", *arguments, "cut.npy")
         Path("empty.npy").write_bytes(b"")

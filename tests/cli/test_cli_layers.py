@@ -237,7 +237,7 @@ class TestPairing:
             np.save(file, np.load(file.replace("mine", "net"))[::-1])
         status, _, err = run(capsys, "layers", *files, *command)
         assert status == 2
-        assert "write one id a line to mine/stimuli.txt" in err
+        assert "write one id per line to mine/stimuli.txt" in err
         names = (here / "net/stimuli.txt").read_text().splitlines()
         (here / "mine/stimuli.txt").write_text("\n".join(names[::-1]))
         status, found, _ = run(capsys, "layers", *files, *command)
@@ -253,8 +253,8 @@ class TestPairing:
     @pytest.mark.parametrize(
         ("per_sample", "names", "words"),
         [
-            (2, True, "tokens has several rows a sample; extract it again with --tokens mean"),
-            (1, False, "Extract tokens again with --stimuli, a file of one id a sample"),
+            (2, True, "tokens has several rows per sample; extract it again with --tokens mean"),
+            (1, False, "Extract tokens again with --stimuli, a file of one id per sample"),
         ],
     )
     def test_layers_that_cannot_be_paired_say_how_they_could(self, here, capsys, per_sample, names, words):
@@ -352,4 +352,4 @@ class TestTimes:
         status, _, err = run(capsys, "layers", *(f"bare/{name}.npy" for name in layers), "IT.nc", "--target", "IT")
         assert status == 2
         assert "conv1, conv2, fc have no stimulus ids but IT at 0 has; give all files ids" in err
-        assert "write one id a line to bare/stimuli.txt" in err
+        assert "write one id per line to bare/stimuli.txt" in err

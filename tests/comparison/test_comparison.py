@@ -318,7 +318,7 @@ class TestRefusals:
             sp.compare(systems, metrics=[weak, strong])
 
     def test_groups_of_another_length(self, systems):
-        with pytest.raises(DataError, match=r"groups has shape \(5,\); expected one label a sample, \(120,\)"):
+        with pytest.raises(DataError, match=r"groups has shape \(5,\); expected one label per sample, \(120,\)"):
             sp.compare(systems, groups=[1, 2, 3, 4, 5])
 
     def test_groups_across_folds(self, systems):

@@ -413,7 +413,7 @@ def test_methods_say_what_was_done_and_no_more(found, data):
 def test_a_page_has_a_row_a_layer(found, tmp_path):
     page = found.report(tmp_path / "layers.html").read_text()
     assert all(f">{layer}<" in page for layer in found.table.layer)
-    assert "Methods, to paste" in page
+    assert "Methods paragraph" in page
 
 
 @pytest.mark.slow

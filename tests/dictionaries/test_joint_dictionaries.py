@@ -74,7 +74,7 @@ def systems(shared, samples, repeats):
 
 
 def dictionaries(mode, xs, steps=2_000):
-    """Fit one dictionary a system and repeat, without reviving dead latents."""
+    """Fit one dictionary per system and repeat, without reviving dead latents."""
     repeats = xs[0].shape[:1]
     saes = torch.nn.ModuleList(
         SparseAutoencoder(UNITS, OWN, TopK(ACTIVE), repeats=tuple(repeats), generator=_generator(10 + s))

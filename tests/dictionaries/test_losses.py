@@ -415,7 +415,7 @@ def test_joint_refuses_what_it_cannot_pair():
     saes, xs = _systems((6, 5))
     with pytest.raises(DataError, match="mode is 'both'; expected one of 'separate', 'cross', 'detached'"):
         joint(saes, *xs, mode="both")
-    with pytest.raises(DataError, match="2 dictionaries and 1 systems; expected one dictionary a system"):
+    with pytest.raises(DataError, match="2 dictionaries and 1 systems; expected one dictionary per system"):
         joint(saes, xs[0])
     with pytest.raises(DataError, match="joint training got 1 dictionary; expected at least two"):
         joint(saes[:1], xs[0])

@@ -481,7 +481,7 @@ def test_wrong_input():
     x = _x()
     cases = [
         (lambda: fit(torch.nn.Linear(2, 2), reconstruction, x, steps=1), "holds no SparseAutoencoder; pass one"),
-        (lambda: fit(_sae(), reconstruction, steps=1), "no data to train on; pass one array a system"),
+        (lambda: fit(_sae(), reconstruction, steps=1), "no data to train on; pass one array per system"),
         (lambda: fit(_sae(), reconstruction, x, steps=0), "steps is 0; expected a positive integer"),
         (lambda: fit(_sae(), reconstruction, x, steps=1, batch=0.5), "batch is 0.5; expected a positive integer"),
         (

@@ -217,7 +217,7 @@ def test_refusals():
     x, y = related(12, 3, 3, seed=0)
     with pytest.raises(DataError, match=r"3 group\(s\) are too few for a debiased score; expected at least 4"):
         grouped_cka(x, y, np.arange(12) // 4)
-    with pytest.raises(DataError, match=r"groups has shape \(5,\); expected one label a sample"):
+    with pytest.raises(DataError, match=r"groups has shape \(5,\); expected one label per sample"):
         grouped_cka(x, y, np.arange(5))
     with pytest.raises(DataError, match="every system must have"):
         grouped_cka(x, y[:-1], np.arange(12))

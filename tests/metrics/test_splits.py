@@ -13,7 +13,7 @@ from superpose.metrics import OLS_R, RIDGE_R
 from superpose.metrics.splits import split_of
 
 GROUPS = np.random.default_rng(0).permutation(np.repeat(np.arange(30), [2, 3, 4, 5, 6] * 6))
-# A label a group, each of ten groups.
+# One label per group, each of ten groups.
 LABELS = GROUPS % 3
 
 

@@ -726,7 +726,7 @@ def test_empty_variables_of_matlab(tmp_path):
             put(file, "stimulus", np.zeros(2, "u8"), kind, **empty)
 
         matlab_73(tmp_path / f"{kind}.mat", fill)
-        with pytest.raises(DataError, match=r"stimuli have shape \(0,\); expected one label a row"):
+        with pytest.raises(DataError, match=r"stimuli have shape \(0,\); expected one label per row"):
             read(tmp_path / f"{kind}.mat")
     savemat(tmp_path / "old.mat", {"responses": VALUES, "stimulus": np.empty((0, 0))})
     with pytest.raises(DataError, match=r"stimuli have shape \(0,"):

@@ -244,7 +244,7 @@ def as_polars(frame):
 
 
 def as_pivot(frame):
-    """A table of one response a row, as pandas pivots it."""
+    """A table of one response per row, as pandas pivots it."""
     long = frame.melt(id_vars="image_id", var_name="unit").assign(area="V1")
     wide = long.pivot(index="image_id", columns=["area", "unit"], values="value")
     return wide.loc[frame.image_id].reset_index()

@@ -178,5 +178,5 @@ def test_groups_of_a_row_may_not_be_missing(tmp_path, content):
 
 def test_groups_have_one_axis(tmp_path):
     np.save(tmp_path / "a.npy", np.ones((2, 2)))
-    with pytest.raises(DataError, match=r"has shape \(2, 2\); --groups expects one label a row"):
+    with pytest.raises(DataError, match=r"has shape \(2, 2\); --groups expects one label per row"):
         read_groups(tmp_path / "a.npy")

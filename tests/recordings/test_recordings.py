@@ -268,7 +268,7 @@ def test_a_recording_keeps_labels_as_text():
     [
         (
             lambda: Recording("a", np.ones((2, 3)), ["x"]),
-            r"a: stimuli have shape \(1,\); expected one label a row, \(2,\)",
+            r"a: stimuli have shape \(1,\); expected one label per row, \(2,\)",
         ),
         (lambda: recording(groups=[1, 2]), "a: groups have shape"),
         (lambda: recording(stimuli=[1j, 2j, 3j]), "stimuli are of type complex128; expected numbers, text or dates"),

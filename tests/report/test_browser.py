@@ -431,7 +431,7 @@ class TestMatrix:
         page = opened(pages[36])
         grid = page.locator('[data-name="content"]')
         grid.get_by_label("Verdict").select_option("cannot tell")
-        assert set(column(page, grid, "Why not more")) == {"too little is explained"}
+        assert set(column(page, grid, "Reason")) == {"too little is explained"}
 
 
 def test_everything_can_be_read_without_scripts(opened, pages):

@@ -110,7 +110,7 @@ def test_a_missing_score_is_shown_with_its_reason():
 def test_columns_without_any_value_are_left_out():
     table = pd.DataFrame([{"system_a": "x", "system_b": "y", "metric": "rsa", "directed": False, "score": -1e-5}])
     shown = table_rows(written(table))
-    assert list(shown.columns) == ["Systems", "Metric", "Space", "Drawn", "Score"]
+    assert list(shown.columns) == ["Systems", "Metric", "Space", "Plot", "Score"]
     assert shown["Score"][0] == "0.000"
 
 
@@ -255,7 +255,7 @@ class TestContent:
         page = report.page(**invented([f"a network of a long name, layer {i}" for i in range(4)]))
         heads = re.findall(r'<tr><th scope="row" title="(.*?)">(.*?)</th>', page)[:4]
         assert heads == [(f"a network of a long name, layer {i}", f"{i + 1}\u00a0layer {i}") for i in range(4)]
-        assert "Verdict; names are without “a network of a long name,”, with which all begin" in page
+        assert "Verdict; names omit their common start, “a network of a long name,”" in page
         assert "names are without" not in report.page(**invented(["V1", "V2", "V4"]))
 
     def test_methods_say_what_was_done_and_cite_it(self, parts):
@@ -328,7 +328,7 @@ class TestDictionaries:
         assert set(shown["State"]) == {"sound"}
         left = table_rows(page, "dictionaries").iloc[0]
         assert left["Explained"] == "92\u00a0%"
-        assert (left["Never active"], left["Active a sample"], left["Latents"]) == ("1.0\u00a0%", "32.0", "384")
+        assert (left["Never active"], left["Active per sample"], left["Latents"]) == ("1.0\u00a0%", "32.0", "384")
         assert "4 of 4 dictionaries are sound." in page
         assert "left: its 2 dictionaries explain 92\u00a0% of the variance of held-out samples; 1\u00a0% of its" in page
         assert "right: its dictionary explains 89\u00a0% of" in page
@@ -496,7 +496,7 @@ def test_rows_beyond_the_first_are_packed(monkeypatch):
     monkeypatch.setattr(tables, "ROWS", 1_000)
     page = written(table)
     assert len(table_rows(page)) + "".join(unpacked(page)).count("<tr>") == 1_000
-    assert f"The first 1,000 of {len(table):,} scores; the table that this page was written from holds all." in page
+    assert f"The first 1,000 of {len(table):,} scores; the table behind this page holds all." in page
     monkeypatch.setattr(tables, "PACKED", 3_000)
     page = written(table)
     (data,) = re.findall(r'class="packed">(.*?)</script>', page)

@@ -399,7 +399,7 @@ class TestTextAndPicture:
         assert "features found in both halves of a (" in told.sentences[0]
         assert " and 40 given for half (" in told.sentences[0]
         paragraph = page(title="", sentences=[], warnings=[], **told.reported)
-        assert "Features of half were those of a dictionary trained beforehand." in paragraph
+        assert "Features of half were taken from a previously trained dictionary." in paragraph
         assert "Features of the others were estimated" in paragraph
 
     def test_what_features_leave_is_told_of_each_system_that_it_is_much_of(self, found):

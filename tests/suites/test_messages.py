@@ -27,7 +27,7 @@ SAID = {
     f"{COMPARE} --fit pairwize": "--fit is 'pairwize'; expected one of .* Did you mean 'pairwise'?",
     f"{COMPARE} --mode detachd": "--mode is 'detachd'; expected one of .* Did you mean 'detached'?",
     f"{COMPARE} --controls shufled_fit": "--controls is 'shufled_fit'; expected one of .* Did you mean 'shuffled_fit'?",
-    f"{COMPARE} --controls within_labels": "the control 'within_labels' needs a label a row; give --labels, or leave",
+    f"{COMPARE} --controls within_labels": "the control 'within_labels' needs one label per row; give --label",
     f"{COMPARE} --raw --cv 1": r"--cv is 1; expected an integer of at least 2\.$",
     f"{COMPARE} --raw --cv 1 --dry-run": "--cv is 1; expected an integer of at least 2",
     f"{COMPARE} --raw --cv 99": r"60 samples are too few for 99 folds; expected at least two a fold. Lower --cv\.$",
@@ -42,8 +42,8 @@ SAID = {
     f"{COMPARE} --latents 8 --active 9": "--active is 9 of 8 latents; expected at most that many",
     f"{COMPARE} --steps 0": "--steps is 0; expected a positive integer",
     f"{COMPARE} --seeds 0": "--seeds is 0; expected a positive integer",
-    f"{COMPARE} --groups labels.npy": r"--groups has shape \(59,\); expected one label a sample",
-    f"{COMPARE} --labels labels.npy": r"--labels has shape \(59,\); expected one label a sample",
+    f"{COMPARE} --groups labels.npy": r"--groups has shape \(59,\); expected one label per sample",
+    f"{COMPARE} --labels labels.npy": r"--labels has shape \(59,\); expected one label per sample",
     f"{COMPARE} --fits all": "Unknown option: --fits. Did you mean --fit?",
     "compare A.npy short.npy --out results": "A has 60 samples and short has 50; .* Files that label their stimuli are",
     "comparee A.npy B.npy": 'Unknown command "comparee". Did you mean "compare"?',
@@ -97,7 +97,7 @@ def test_options_are_named_as_the_command_spells_them(here, capsys, command):
     [
         ({"cv": 1}, "^cv is 1; expected an integer of at least 2, or None to score in-sample.$"),
         ({"interval_samples": 1}, "^interval_samples is 1; expected an integer of at least 2, or None for all.$"),
-        ({"groups": np.zeros(3)}, r"^groups has shape \(3,\); expected one label a sample"),
+        ({"groups": np.zeros(3)}, r"^groups has shape \(3,\); expected one label per sample"),
     ],
 )
 def test_arguments_are_named_as_python_spells_them(options, words):

@@ -6,7 +6,7 @@ from superpose import store
 
 
 def extracted(folder, per_sample, *, layers=("first", "second"), names=True, seed=0, samples=40):
-    """Write layers as the command does: `per_sample` rows a sample."""
+    """Write layers as the command does: `per_sample` rows per sample."""
     groups = np.repeat(np.arange(samples), per_sample)
     draw = np.random.default_rng(seed)
     arrays = {name: draw.normal(size=(len(groups), 5)).astype(np.float32) for name in layers}

@@ -617,7 +617,7 @@ A, B = np.ones((2, 4)), np.ones((3, 4))
         (lambda: theory.participation_ratio(np.ones((2, 3))), r"covariance has shape \(2, 3\); expected a square"),
         (lambda: theory.cka(A, B, np.zeros((4, 4))), "covariance is zero; expected latents that vary"),
         (lambda: theory.cka(A, B, np.triu(np.ones((4, 4)))), "covariance is not symmetric"),
-        (lambda: theory.rsa_uncentred(A, B, mean=np.ones(3)), r"mean has shape \(3,\); expected one value a latent"),
+        (lambda: theory.rsa_uncentred(A, B, mean=np.ones(3)), r"mean has shape \(3,\); expected one value per latent"),
         (lambda: theory.regression(A, B, score="R2"), "score is 'R2'; expected one of 'r', 'r2'"),
         (lambda: theory.regression(A, B, average="all"), "average is 'all'; expected one of 'pooled', 'units', None"),
         (lambda: theory.expected_regression(2, 2, 4, average=None), r"score and average is \('r', None\)"),

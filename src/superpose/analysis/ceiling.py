@@ -19,7 +19,7 @@ INDEPENDENT = "independent"
 
 
 def apart_twice(job: Job, *, recipe: Recipe, number: int, control: str, trainer: Trainer) -> pd.DataFrame:
-    """Fit two dictionaries a system, each on its own, and score systems against each other and against themselves.
+    """Fit two dictionaries per system, each on its own, and score systems against each other and against themselves.
 
     Two seeds on one system see the same content: what their codes lack in agreement is noise of the dictionaries
     (`space` two_seeds). Dividing it out, r_ab/√(r_aa r_bb), is Spearman's (1904) correction for attenuation (`space`

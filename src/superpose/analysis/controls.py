@@ -71,7 +71,9 @@ def _shuffled_fit(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
 def _within_labels(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
     """Permute rows of the same label, and refit: what is left is owed to the label."""
     if job.design.labels is None:
-        raise DataError(f"the control 'within_labels' needs a label a row; give {argument('labels')}, or leave it out.")
+        raise DataError(
+            f"the control 'within_labels' needs one label per row; give {argument('labels')}, or leave it out."
+        )
     common = partial(recover, lines=RECOVERED, control="within_labels", permuting=within_labels)
     for names in _groups(job):
         if number == 0:
@@ -108,7 +110,7 @@ def _independent(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
 
 
 def _pca_code(job: Job, recipe: Recipe, number: int) -> Iterator[Cell]:
-    """Keep as many principal components a sample as a dictionary keeps latents."""
+    """Keep as many principal components per sample as a dictionary keeps latents."""
     if number == 0:
         yield partial(principal_codes, active=recipe.active)
 

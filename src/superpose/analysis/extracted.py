@@ -130,18 +130,18 @@ def named(path: Path) -> Array | None:
 
 
 def unnamed(files: Sequence[Path]) -> str:
-    """Return a sentence on how a file among some without ids gets one id a row, or nothing."""
+    """Return a sentence on how a file among some without ids gets one id per row, or nothing."""
     for path in files:
         own = around(path)
         if own is None and path.suffix == ".npy":
-            return f" To label {path}, write one id a line to {path.with_name(STIMULI)}."
+            return f" To label {path}, write one id per line to {path.with_name(STIMULI)}."
         if own is None:
-            return f" To label {path}, keep one id a row in it, as `stimuli` (a column, or another array)."
+            return f" To label {path}, keep one id per row in it, as `stimuli` (a column, or another array)."
         if path not in own.layers or named(path) is not None:
             continue
         if own.names is None:
-            return f" Extract {own.folder} again with --stimuli, a file of one id a sample."
-        return f" {own.folder} has several rows a sample; extract it again with --tokens mean, one row a sample."
+            return f" Extract {own.folder} again with --stimuli, a file of one id per sample."
+        return f" {own.folder} has several rows per sample; extract it again with --tokens mean, one row per sample."
     return ""
 
 
@@ -153,7 +153,7 @@ def _check_alike(first: Extracted, samples: Array, names: Array | None, other: E
         if same and samples[-1:] == rows[-1:]:
             raise DataError(
                 f"{whose} have {len(samples)} and {len(rows)} rows of the same {int(samples.max()) + 1} samples: they "
-                "split them into different tokens. Extract both with --tokens mean, one row a sample."
+                "split them into different tokens. Extract both with --tokens mean, one row per sample."
             )
         raise DataError(f"{whose} hold rows of different samples; extract the same inputs, with the same --tokens.")
     if names is not None and told is not None and (unlike := np.flatnonzero(names != told)).size:

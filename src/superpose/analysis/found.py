@@ -29,22 +29,21 @@ SHOWN = ("system_a", "system_b", "metric", "space", "control", "split", "score",
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Analysis:
-    """What an analysis found.
+    """Result of an analysis.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        One row a score: the columns of `superpose.compare`, and `space` (raw, reconstruction, predicted,
-        latent), `fit`, `control`, `seed`, `training_samples`, `predictors`, and per system the fraction of
-        variance unexplained `fvu_*`, the share of dead latents `dead_*`, the active latents a sample `l0_*`;
-        `same_index`, the share of matched latents that carry the same index in both.
+        One row per score: the columns of `superpose.compare`, and `space` (raw, reconstruction, predicted, latent),
+        `fit`, `control`, `seed`, `training_samples`, `predictors`, and per system the fraction of variance unexplained
+        `fvu_*`, the share of dead latents `dead_*`, the active latents per sample `l0_*`; `same_index`, the share of
+        matched latents that have the same index in both.
     warnings : tuple of str
-        What a reader of the scores must know.
+        Cautions for the reader of the scores.
     settings : dict
-        Every setting that the numbers follow from.
+        Settings that determine the results.
     content : Content, optional
-        Which features the systems hold, and which of them the others hold too; None where that was not asked for, or
-        could not be looked for.
+        Which features the systems hold, and which of them others also hold; None where not requested or not possible.
     """
 
     table: pd.DataFrame

@@ -178,7 +178,7 @@ def recorded(path: Path) -> dict[str, Any]:
 
 
 def read_groups(path: Path, option: str = "--groups", missing: Collection[str] | None = None) -> Array:
-    """Return one label a row: from a .npy of one axis, or from a text file with a label a line.
+    """Return one label per row: from a .npy of one axis, or from a text file with one label per line.
 
     Raises
     ------
@@ -186,7 +186,7 @@ def read_groups(path: Path, option: str = "--groups", missing: Collection[str] |
         For a file that cannot be read, or a row without a label.
     """
     if not path.is_file():
-        raise DataError(f"{path} does not exist; {option} expects a .npy or a text file with one label a row.")
+        raise DataError(f"{path} does not exist; {option} expects a .npy or a text file with one label per row.")
     what = f"{path}: labels"
     if path.suffix.lower() != ".npy":
         return written(lines(path), missing, what).astype(str)
@@ -196,7 +196,7 @@ def read_groups(path: Path, option: str = "--groups", missing: Collection[str] |
     except Exception as error:  # what a damaged header raises has no end
         raise DataError(f"{path} cannot be read as group labels: {' '.join(str(error).split())[:200]}.") from None
     if stored.ndim != 1:
-        raise DataError(f"{path} has shape {stored.shape}; {option} expects one label a row.")
+        raise DataError(f"{path} has shape {stored.shape}; {option} expects one label per row.")
     return labelled(stored, len(stored), what)
 
 

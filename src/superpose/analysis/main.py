@@ -124,7 +124,7 @@ def analyse(
         - "closed_form": the CKA of reconstructions as Theorem 3.2 gives it from decoders and codes.
         - "untrained": latents of dictionaries drawn at random.
         - "within_labels": samples permuted within labels, and the dictionaries refitted.
-        - "independent": two dictionaries a system, each fitted on its own; their scores against each other (space
+        - "independent": two dictionaries per system, each fitted on its own; their scores against each other (space
           "two_seeds"), and those of different systems with that noise divided out ("corrected"); the same of untrained
           ones.
         - "pca_code": the largest principal components of each sample, as many as latents are active.

@@ -39,7 +39,7 @@ def within_labels(job: Job) -> Job:
 
     Within a label, rows are ordered by group, the groups at random, and system number s takes the row s · m places
     on, with m the rows of the label's largest group: no row then meets a row of its own group. A label that has
-    fewer than m rows a system, such as one that occurs once, cannot be permuted so, and its rows are left out.
+    fewer than m rows per system, such as one that occurs once, cannot be permuted so, and its rows are left out.
     Without labels all rows share one; without groups each row is its own.
 
     Raises

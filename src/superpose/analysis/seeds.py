@@ -24,7 +24,7 @@ def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     pandas.DataFrame
-        One row a pair, metric, space, fit and control: `seeds`, the mean `score`, `error_samples`, `error_seeds` (of
+        One row per pair, metric, space, fit and control: `seeds`, the mean `score`, `error_samples`, `error_seeds` (of
         the mean), and `low`, `high`, with Student's quantile at the degrees of freedom of Satterthwaite (1946).
 
     Examples

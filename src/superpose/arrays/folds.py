@@ -114,7 +114,7 @@ def group_labels(groups: ArrayLike, samples: int | None = None, name: str = "gro
     labels = as_labels(groups, name)
     if labels.ndim != 1 or (samples is not None and len(labels) != samples):
         raise DataError(
-            f"{argument(name)} has shape {labels.shape}; expected one label a sample, ({samples or 'samples'},)."
+            f"{argument(name)} has shape {labels.shape}; expected one label per sample, ({samples or 'samples'},)."
         )
     missing = 0
     if labels.dtype.kind in "fOMmT":

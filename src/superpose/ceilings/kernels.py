@@ -225,7 +225,7 @@ def corrected(
     Parameters
     ----------
     x, y : array-like, (repeats, samples, units)
-        Both systems' responses to the same samples; at least two trials a sample.
+        Both systems' responses to the same samples; at least two trials per sample.
     metric : {"cka_debiased", "rsa", "cka"}
         "cka" takes c(P, Q) = ‖P'Q‖² of centred responses, to which noise does add about tr C_P tr C_Q / samples for
         covariances C: it is right only where samples are many beside units.

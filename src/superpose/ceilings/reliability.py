@@ -62,7 +62,7 @@ def split_half(x: ArrayLike | Trials, metric: Metric, *, splits: int = 20, seed:
     Parameters
     ----------
     x : array-like, (repeats, samples, units)
-        At least two trials a sample; one that is missing is NaN in every unit.
+        At least two trials per sample; one that is missing is NaN in every unit.
     metric : Metric
         Any object of `superpose.metrics`, or your own. A directed one is taken in both directions.
     splits : int
@@ -112,9 +112,9 @@ def reliability(
     Parameters
     ----------
     x : array-like, (repeats, samples, units)
-        At least two trials a sample; one that is missing is NaN in every unit.
+        At least two trials per sample; one that is missing is NaN in every unit.
     average : {"pooled"} or None
-        Over all units at once (products and variances summed before the ratio), or a value a unit.
+        Over all units at once (products and variances summed before the ratio), or one value per unit.
     splits : int
         How many random partings, of which equal ones count once.
     seed : int

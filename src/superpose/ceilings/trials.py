@@ -179,7 +179,7 @@ def trials_of(recordings: Iterable[Recording], stimuli: ArrayLike) -> dict[str, 
     Parameters
     ----------
     recordings : iterable of Recording
-        Those without repeats have one trial a stimulus.
+        Those without repeats have one trial per stimulus.
     stimuli : array-like, (samples,)
         The order of the stimuli, as `superpose.match` returns it. Every recording holds all of them.
 

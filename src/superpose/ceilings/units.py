@@ -51,9 +51,9 @@ def of_units(
     Returns
     -------
     pandas.DataFrame
-        One row a unit: `ceiling` with its 95 % interval from the influence of samples, or groups, 0 where noise is all
-        of a unit's variance; `signal_p`, of the F test that its stimuli do not differ (one-way analysis of variance,
-        over the trials of all scored samples); `reliable`: whether that is at most .05.
+        One row per unit: `ceiling` with its 95 % interval from the influence of samples, or groups, 0 where noise is
+        all of a unit's variance; `signal_p`, of the F test that its stimuli do not differ (one-way analysis of
+        variance, over the trials of all scored samples); `reliable`: whether that is at most .05.
 
     Raises
     ------

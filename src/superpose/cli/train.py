@@ -67,8 +67,8 @@ def train(
         Train one index space for all files, whose rows are then paired as superpose compare pairs them: detached,
         cross, separate or agreement.
     groups
-        File of one label a row: what belongs together (sentence, trial, photograph), as for superpose compare. No group
-        is split between training and held-out rows.
+        File of one label per row: what belongs together (sentence, trial, photograph), as for superpose compare. No
+        group is split between training and held-out rows.
     seed
         Everything random is derived from it.
     device

@@ -61,7 +61,7 @@ def contrast(
     Returns
     -------
     pandas.DataFrame
-        One row a pair of the others and a metric: `difference` = `score_a` − `score_b`, the scores of `system_a` and
+        One row per pair of the others and a metric: `difference` = `score_a` − `score_b`, the scores of `system_a` and
         `system_b` with `target`, 0 where it is within rounding; `low`, `high`, `error`: its 95 % interval and standard
         error; `p`: two-sided, of no difference; `p_adjusted`: for all rows of a metric at once (Holm 1979); `why`: the
         reason for a NaN. For a distance, the smaller score is the closer.

@@ -106,7 +106,7 @@ def compare(
     Returns
     -------
     pandas.DataFrame
-        One row a pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`; `low`,
+        One row per pair for a symmetric metric, two for a directed one (system_a predicts system_b). `score`; `low`,
         `high`, `error`: 95 % interval and standard error from influence values; `null`, `null_low`, `null_high`: mean,
         2.5 % and 97.5 % quantile of the permutation null, regressions refitted on each; `p` = (1 + b)/(1 + B),
         one-sided; `p_adjusted`: the same for all pairs of a metric at once (`superpose.statistics.familywise`);

@@ -40,7 +40,7 @@ def partition(
     memory: int | str | None = None,
     progress: Progress | None = None,
 ) -> pd.DataFrame:
-    """Say what each of several systems explains of another that the rest do not: a partition of held-out R².
+    """Partition held-out R²: what each of several systems explains of another beyond the rest.
 
     Held-out regressions on each system alone, on all together, and on all but one: the difference of the last two is
     what a system adds to the others. Systems are scaled to a total variance of 1 first, so that one penalty applies to
@@ -62,7 +62,7 @@ def partition(
     Returns
     -------
     pandas.DataFrame
-        One row a metric and `part`: "A" alone, "A + B" all together, "A beyond the rest", and "shared": what all
+        One row per metric and `part`: "A" alone, "A + B" all together, "A beyond the rest", and "shared": what all
         explain together less what each adds. `score`, its 95 % interval `low`, `high` and standard `error`, which count
         a sample's influence on training too; `p`, one-sided, that the part is no more than 0; `p_adjusted` for all
         parts "beyond the rest" of a metric at once (Holm 1979); `samples`; `why`: the reason for a NaN.

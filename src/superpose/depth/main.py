@@ -70,21 +70,21 @@ def layers(
     Returns
     -------
     Layers
-        `table`: a row a layer (metric, time) with `score`, its 95 % interval `low`, `high` and `error`; `ceiling` with
-        its interval, and `ratio`, the score over it; `null`, `p` and `calibrated` as in `superpose.compare`;
+        `table`: one row per layer (metric, time) with `score`, its 95 % interval `low`, `high` and `error`; `ceiling`
+        with its interval, and `ratio`, the score over it; `null`, `p` and `calibrated` as in `superpose.compare`;
         `p_adjusted` for all layers and times of a metric at once; `best_p`: that no layer is better (Hsu 1984): the
         layers above .05 include the best one with 95 % confidence; for regressions `median` over the target's units of
         their scores, and `median_ratio` over reliable units of score over ceiling, with intervals from order statistics
         over units.
 
-        `best`: a row a metric (and time) with the layer of the highest score; `null` and `critical`, mean and 95 %
+        `best`: one row per metric (and time) with the layer of the highest score; `null` and `critical`, mean and 95 %
         quantile of the highest score over permutations; `p`, of that maximum; `p_adjusted` for all times; `calibrated`:
         0 at `null`, 1 for identical systems; `gated`: 0 up to `critical`, the calibrated score of Gröger, Wen & Brbić
         (2026); `rivals`: layers that may be the best as well, `best_p` > .05.
 
         `differences`: `layer_b` less `layer_a`, its neighbour, with interval and p as in `superpose.contrast`.
 
-        `units`: a row a unit (layer, metric, time) with `score`, `ceiling`, `ratio`, and whether it is `reliable`
+        `units`: one row per unit (layer, metric, time) with `score`, `ceiling`, `ratio`, and whether it is `reliable`
         (`superpose.ceilings.of_units`); `why` says where a score is above its ceiling. `warnings`, `sentences`,
         `methods`, `plot()`, `report(path)`.
 

@@ -22,7 +22,7 @@ LABELS = 16
 
 
 def picture(table: pd.DataFrame, best: pd.DataFrame) -> Figure:
-    """Draw a panel a metric: layers in the order of depth, or layers × times where the target has times.
+    """Draw one panel per metric: layers in the order of depth, or layers × times where the target has times.
 
     Points are scores with their 95 % intervals; a filled one is a layer that may be the best (`best_p` > .05), the
     highest stands out. The green band is the ceiling with its interval, the grey one the interval of the permutation

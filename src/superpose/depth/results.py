@@ -20,20 +20,20 @@ SHOWN = ".table .best .differences .units .sentences .warnings .methods .plot() 
 
 @dataclass(frozen=True, eq=False)
 class Layers:
-    """What `superpose.layers` found.
+    """Result of `superpose.layers`.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        One row a layer and metric (and time), in the order of depth.
+        One row per layer and metric (and time), in the order of depth.
     best : pandas.DataFrame
-        One row a metric (and time): the layer with the highest score, and how sure that choice is.
+        One row per metric (and time): the layer with the highest score, and the certainty of that choice.
     differences : pandas.DataFrame
-        One row a pair of neighbouring layers and a metric (and time).
+        One row per pair of neighbouring layers and a metric (and time).
     units : pandas.DataFrame
-        One row a unit of the target, a layer and a regression (and time).
+        One row per unit of the target, a layer and a regression (and time).
     warnings : tuple of str
-        What a reader must know.
+        Cautions for the reader.
     """
 
     table: pd.DataFrame
@@ -78,7 +78,7 @@ class Layers:
         )
 
     def plot(self) -> Figure:
-        """Draw score against depth with intervals and ceiling, a panel a metric; over times, depth × time."""
+        """Draw score against depth with intervals and ceiling, one panel per metric; over times, depth × time."""
         from superpose.depth.picture import picture
 
         return picture(self.table, self.best)

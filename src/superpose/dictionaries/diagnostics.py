@@ -66,7 +66,7 @@ def fvu(x: ArrayLike, x_hat: ArrayLike) -> Any:
 
 @like_input
 def l0(codes: ArrayLike) -> Any:
-    """Return the mean number of active latents a sample.
+    """Return the mean number of active latents per sample.
 
     Parameters
     ----------

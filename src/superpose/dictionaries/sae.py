@@ -31,10 +31,10 @@ _RULES: dict[str, Callable[..., nn.Module]] = {
 
 
 class SparseAutoencoder(nn.Module):
-    """A dictionary of latents, with the encoder that finds a sample's sparse code in it.
+    """A dictionary of latents, with an encoder of sparse codes.
 
     Codes are c = sparsity(W y + b) and reconstructions D c + d, on activity y = (x - centre) / scale. `fit` sets the
-    centre (one value a unit) and the scale (one value a system, which makes the mean square of y one); until then
+    centre (one value per unit) and the scale (one value per system, which makes the mean square of y one); until then
     they are 0 and 1. Whatever a user passes or receives is in the units of x.
 
     Parameters
@@ -60,7 +60,7 @@ class SparseAutoencoder(nn.Module):
     encoder_bias : torch.nn.Parameter, (*repeats, latents)
         b.
     dictionary : torch.nn.Parameter, (*repeats, latents, units)
-        The transpose of D: one row a latent.
+        The transpose of D: one row per latent.
     decoder_bias : torch.nn.Parameter, (*repeats, units)
         d.
     centre : torch.Tensor, (*repeats, units)
@@ -231,17 +231,17 @@ class SparseAutoencoder(nn.Module):
 
 
 def save(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
-    """Write a dictionary, with the rule that its codes follow, to a safetensors file.
+    """Save a dictionary, with its sparsity rule, to a safetensors file.
 
-    The file appears whole or not at all. Its metadata carry the sparsity and its settings, the shapes, the version
-    of the format and a SHA-256 digest of all of these and the tensors.
+    The file is written completely or not at all. Its metadata carry the sparsity and its settings, the shapes, the
+    version of the format and a SHA-256 digest of all of these and the tensors.
 
     Parameters
     ----------
     sae : SparseAutoencoder
-        What to keep.
+        The dictionary to save.
     path : path-like
-        Where; an existing file is replaced.
+        The file; an existing one is replaced.
 
     Raises
     ------
@@ -277,9 +277,9 @@ def save(sae: SparseAutoencoder, path: str | os.PathLike[str]) -> None:
 
 
 def load(path: str | os.PathLike[str]) -> SparseAutoencoder:
-    """Read a dictionary that `save` wrote, and verify it.
+    """Load and verify a dictionary written by `save`.
 
-    Only safetensors are read: nothing in the file is ever run. `superpose.formats` reads other people's files.
+    Only safetensors are read: nothing in the file is executed. `superpose.formats` reads other formats.
 
     Parameters
     ----------

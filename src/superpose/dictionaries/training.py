@@ -87,13 +87,13 @@ def fit(
     seed : int
         Draws the minibatches. The first dictionary is drawn by the module's own generator.
     progress : callable, optional
-        Called after each step with the number of steps done and the losses, one value a repeat.
+        Called after each step with the number of steps done and the losses, one value per repeat.
     checkpoint : path-like, optional
         A safetensors file, written every `every` steps and at the end. The same call resumes from it, whatever the
         parameters of the module that it is given, and ends in the same bits as one that was never interrupted, on
         the same machine with as many threads; finished training returns at once.
     held_out : sequence of array-like, optional
-        Rows that training must not see, one array a system. The rate then stays at its peak until the loss of every
+        Rows that training must not see, one array per system. The rate then stays at its peak until the loss of every
         repeat on them has reached a plateau, and only then falls to zero, over the last fifth of `steps`: training
         that ends early ends as cold as any. With "paper", whose rate never falls, the plateau is the end.
     patience : int
@@ -389,7 +389,7 @@ def _count_rows(sae: SparseAutoencoder, args: tuple[Tensor, ...], codes: Codes) 
 
 def _check_activity(saes: list[SparseAutoencoder], sources: list[Source]) -> None:
     if len(saes) != len(sources):
-        raise DataError(f"{len(saes)} dictionaries and {len(sources)} systems; expected one dictionary a system.")
+        raise DataError(f"{len(saes)} dictionaries and {len(sources)} systems; expected one dictionary per system.")
     for i, (sae, x) in enumerate(zip(saes, sources, strict=True)):
         if x.shape[-1] != sae.units:
             raise DataError(f"data {i} has {x.shape[-1]} units; its dictionary expects {sae.units}.")
@@ -434,7 +434,7 @@ def _check_held_out(sources: list[Source], unseen: list[Source]) -> None:
     if shapes[0] != shapes[1]:
         raise DataError(
             f"held_out has shapes {[x.shape for x in unseen]} and the data {[x.shape for x in sources]}; expected a "
-            "sequence of one array a system, which differs from the data in its samples alone."
+            "sequence of one array per system, which differs from the data in its samples alone."
         )
 
 
@@ -452,7 +452,7 @@ def _check_settings(
     if not saes:
         raise DataError("the module holds no SparseAutoencoder; pass one, or a torch.nn.ModuleList of them.")
     if not data:
-        raise DataError("no data to train on; pass one array a system after the loss.")
+        raise DataError("no data to train on; pass one array per system after the loss.")
     counts = {"steps": steps, "patience": patience, "every": every} | ({} if batch == math.inf else {"batch": batch})
     for name, value in counts.items():
         if not isinstance(value, int | np.integer) or isinstance(value, bool) or value < 1:

@@ -182,7 +182,7 @@ def vision_layers(
 ) -> dict[str, NDArray[Any]]:
     """Return activations of every block of packaged vision encoders.
 
-    By default one row a picture: the CLS token of the ViT, the mean over places of the EfficientNet. The first call
+    By default one row per picture: the CLS token of the ViT, the mean over places of the EfficientNet. The first call
     runs the encoders and keeps the activations in `folder`; later calls map them from there. An interrupted call goes
     on where it stopped.
 

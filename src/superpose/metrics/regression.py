@@ -75,7 +75,7 @@ def regression(
         Correlation of predictions and targets, or the share of variance explained (residuals as they are,
         targets' variance about the held-out mean).
     average : {"pooled", "units"} or None
-        Over all entries of y at once, as the mean over units of y, or a score a unit.
+        Over all entries of y at once, as the mean over units of y, or one score per unit.
     seed : int
         Seed of the folds.
 

@@ -38,7 +38,7 @@ class Activations(NamedTuple):
     Attributes
     ----------
     layers : dict of str to numpy.ndarray, (rows, units)
-        One array a layer, in the order asked for; rows are paired across layers.
+        One array per layer, in the order asked for; rows are paired across layers.
     samples : numpy.ndarray, (rows,)
         Which input every row belongs to, counted from 0: the `groups` of comparisons over tokens.
     ids : numpy.ndarray, (rows,)
@@ -68,9 +68,8 @@ def activations(
 ) -> Activations:
     """Record activations of model layers.
 
-    A torch module runs where its parameters are, in evaluation mode and without gradients; hooks and the
-    training mode are put back, also after an error. An ONNX graph runs on the CPU, with as many threads as
-    torch.
+    A torch module runs on the device of its parameters, in evaluation mode and without gradients; hooks and the
+    training mode are restored, also after an error. An ONNX graph runs on the CPU, with as many threads as torch.
 
     Parameters
     ----------
@@ -87,17 +86,17 @@ def activations(
         {the name that results should carry: that}. Where a module returns a tuple, its first member is taken;
         where it runs several times in a pass, its last output.
     batch : int
-        Samples a pass.
+        Samples per forward pass.
     tokens : {"every", "cls", "last", "mean", "grid"}
         Which positions of a (length, units) or (channels, height, width) output become rows: each, the first,
         the last, their mean, or the 49 places nearest to the centres of a 7 x 7 grid, which pairs square maps and
-        patches of any size place by place. Outputs of one vector a sample are one row whatever this is.
+        patches of any size place by place. Outputs of one vector per sample are one row whatever this is.
     drop : collection of int
-        Token ids (such as [CLS] and [SEP]) that "every", "last" and "mean" pass over.
+        Token ids (such as [CLS] and [SEP]) that "every", "last" and "mean" skip.
     dtype : {"float32", "float16"}
-        What results are kept in.
+        Type of the saved results.
     precision : {"float32", "bfloat16", "float16"}
-        What a torch module computes in, where it is safe: torch's automatic mixed precision if not "float32".
+        Precision of a torch module, where it is safe: torch's automatic mixed precision if not "float32".
     store : path-like, optional
         A folder for the results: an interrupted run resumes from there, a finished one is read back,
         memory-mapped.

@@ -183,7 +183,7 @@ def study(
     samples : int
         Samples N, as there.
     active : sequence of int
-        Active latents a sample: the largest of `latents` normal draws are kept. All of them make dense Gaussian
+        Active latents per sample: the largest of `latents` normal draws are kept. All of them make dense Gaussian
         latents; 16 show that the laws need neither density nor a Gaussian.
     alphas : sequence of float
         Exponents of the spectrum. 0 is white; natural images and the responses to them have about 1.

@@ -184,7 +184,7 @@ def study(
     latents, units : int
         Features n and units m of both systems. The paper's six and three.
     active : int
-        Active latents a sample, k. Missing from the paper; 2 is the most that three units let one recover.
+        Active latents per sample, k. Missing from the paper; 2 is the most that three units let one recover.
     shown : int
         Samples in the drawn matrices. Missing from the paper; 8 columns are still told apart.
     samples : int

@@ -79,7 +79,7 @@ def study(
     samples : int
         Samples N. Missing from the paper; at 5,000 the simulation's own error is below the dots.
     active : sequence of int
-        Active latents a sample, k. The paper's values.
+        Active latents per sample, k. The paper's values.
     units : sequence of int, optional
         Units m of both systems. The range is missing from the paper; by default 16 sizes from 4 to `latents`, equally
         spaced on a logarithmic axis.

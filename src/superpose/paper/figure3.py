@@ -90,7 +90,7 @@ def study(
     overlaps : sequence of float
         Overlap ratios ρ = n_s / n_a, Eq. (39). The paper's range is 0.7 to 1.
     fractions : sequence of float
-        Active latents a sample, as a fraction of the union n_a + n_b − n_s, rounded. The paper's values; that they
+        Active latents per sample, as a fraction of the union n_a + n_b − n_s, rounded. The paper's values; that they
         refer to the union, which is what is sampled, is our reading.
     samples : int
         Samples N. Missing from the paper; at 5,000 the simulation's own error is below the markers.

@@ -114,7 +114,7 @@ def study(
     samples : int
         Samples N of each repeat, as in `superpose.paper.figure2`.
     active : int
-        Active latents a sample, of either sign: white latents, for which the closed forms are exact.
+        Active latents per sample, of either sign: white latents, for which the closed forms are exact.
     units : sequence of int
         Units m of both systems: a quarter of the latents, and as many.
     noises : sequence of float

@@ -105,7 +105,7 @@ def study(
     samples : int
         Samples N; ranks take all N (N − 1)/2 pairs.
     active : sequence of int
-        Active latents a sample, k; the last are dense.
+        Active latents per sample, k; the last are dense.
     units : sequence of int
         Units m of both systems, to four times the latents: more units than latents show where a variant goes.
     draws : int

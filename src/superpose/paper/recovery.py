@@ -107,7 +107,7 @@ def study(
     samples : int
         Samples N; 5 folds leave 4/5 of them to fit the prediction of codes from codes.
     active : sequence of int
-        Active latents a sample, k.
+        Active latents per sample, k.
     units : sequence of int
         Units m of both systems.
     draws : int

@@ -146,7 +146,7 @@ def study(
         Samples N. By default 14 sizes from 50 to 20,000, equally spaced on a logarithmic axis: from fewer than the
         units to as many as make every bias invisible.
     active : int
-        Active latents a sample, k. The laws are of normal latents (active = latents with "gaussian"); 16 of
+        Active latents per sample, k. The laws are of normal latents (active = latents with "gaussian"); 16 of
         256 is sparse, and has no visible distance from them. With k of 2 and few samples regression has one.
     units : sequence of int
         Units m of both systems: an eighth and a half of the latents.

@@ -11,7 +11,7 @@ from superpose.paper.claims import Estimate, several, some
 
 
 def over_draws(table: pd.DataFrame, by: Sequence[str]) -> pd.DataFrame:
-    """Return one row a setting: means of score, theory and expected, with their standard errors.
+    """Return one row per setting: means of score, theory and expected, with their standard errors.
 
     Parameters
     ----------

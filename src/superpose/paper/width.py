@@ -111,7 +111,7 @@ def study(
     samples : int
         Samples N; at 2,000 the simulation's own error is below the spread over projections.
     active : int
-        Active latents a sample, k. Scores of raw activity hardly depend on it (Figure 2).
+        Active latents per sample, k. Scores of raw activity hardly depend on it (Figure 2).
     units : sequence of int, optional
         Units m. By default the powers of two times `latents`, from 1/32 to 4: beyond 1 there is no superposition.
     small : int, optional

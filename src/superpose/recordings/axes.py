@@ -93,7 +93,7 @@ def samples_of(shape: Sequence[int], axes: Sequence[str] | None) -> tuple[int, .
 
 
 def samples_by_units(file: Path, columns: Mapping[str, Any], axes: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return responses as (samples, units), one row a trial, with the labels of every row.
+    """Return responses as (samples, units), one row per trial, with the labels of every row.
 
     Parameters
     ----------

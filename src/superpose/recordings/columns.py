@@ -68,8 +68,8 @@ def _check_units(what: str, names: Sequence[str]) -> None:
         if tells and not any(re.fullmatch(rf"{re.escape(name)}[ ._]?\d+", other) for other in names):
             raise DataError(
                 f"{what}: the column {listed([name])!r} tells rows apart by its name, and is no unit; name it "
-                f"{_one_of_each()}, or leave it out. A table of one response a row becomes one of a column a unit by "
-                "frame.pivot(index='stimulus', columns='unit', values='response')."
+                f"{_one_of_each()}, or leave it out. Turn a table of one response per row into one column per "
+                "unit by frame.pivot(index='stimulus', columns='unit', values='response')."
             )
 
 

@@ -104,7 +104,7 @@ def written(cells: Iterable[str | None], missing: Collection[str] | None = None,
 
 
 def labelled(values: ArrayLike, samples: int, what: str) -> NDArray[np.str_]:
-    """Return one label a row, as text.
+    """Return one label per row, as text.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def labelled(values: ArrayLike, samples: int, what: str) -> NDArray[np.str_]:
     """
     labels = plain(values, what)
     if labels.shape != (samples,):
-        raise DataError(f"{what} have shape {labels.shape}; expected one label a row, ({samples},).")
+        raise DataError(f"{what} have shape {labels.shape}; expected one label per row, ({samples},).")
     missing = [row for row, label in enumerate(labels) if label is None]
     if missing:
         raise DataError(f"{what}: {len(missing)} missing, the first at row {missing[0]}; label every row.")

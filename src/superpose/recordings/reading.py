@@ -58,18 +58,18 @@ def read(
     """Read responses from a file, by its suffix: .npy, .npz, .csv, .tsv, .parquet, .safetensors, .h5, .zarr, .nc, …
 
     Nothing is ever unpickled. A .npy file, and a dataset that lies in one piece of an HDF5 file (.h5, .hdf5, .nc, .nwb,
-    .h5ad, .mat of version 7.3), stay on disk, memory-mapped; what is kept in chunks or packed is read whole or, beyond
-    256 MiB, unpacked into an anonymous temporary file in TMPDIR, which is gone when the array is.
-    A file of several arrays gives the one named `responses`, its only matrix, or the one asked for as "file.npz:name",
-    "file.h5:group/name"; "file.h5:group" looks in a group.
+    .h5ad, .mat of version 7.3), stay on disk, memory-mapped; chunked or packed arrays are read whole or, beyond 256
+    MiB, unpacked into an anonymous temporary file in TMPDIR, which is removed with the array. A file of several arrays
+    gives the one named `responses`, its only matrix, or the one asked for as "file.npz:name", "file.h5:group/name";
+    "file.h5:group" looks in a group.
 
-    A table (csv, tsv, parquet) has one row a sample and one column a unit, with or without a header row. Columns,
-    coordinates, and arrays of one value a row beside the one that is read are labels, if their name is one of `LABELS`:
-    stimuli (stimulus, stimulus_id, image_id, id, …, or a table's unnamed index), groups (group, session, …) and repeats
-    (repeat, repetition, trial, …). A file with labels is a Recording named after it; rows without stimulus ids are
-    numbered from 0.
+    A table (csv, tsv, parquet) has one row per sample and one column per unit, with or without a header row. Columns,
+    coordinates, and arrays of one value per row beside the one that is read are labels, if their name is one of
+    `LABELS`: stimuli (stimulus, stimulus_id, image_id, id, …, or a table's unnamed index), groups (group, session, …)
+    and repeats (repeat, repetition, trial, …). A file with labels is a Recording named after it; rows without stimulus
+    ids are numbered from 0.
 
-    Of the field's own formats: .nc is an assembly with an axis of units ("neuroid"), BrainIO's among them; .nwb gives
+    Formats of the field: .nc is an assembly with an axis of units ("neuroid"), BrainIO's among them; .nwb gives
     the spikes of its units counted in the trials, or in the intervals of "file.nwb:TABLE/COLUMN" with that column of
     stimulus ids, or a matrix by its path; .h5ad is X, or the layer or embedding asked for, with labels from obs.
 
@@ -78,12 +78,12 @@ def read(
     path : path-like
         The file, or folder of a .zarr; where it may hold several arrays, optionally followed by ":" and a name.
     axes : sequence of str, optional
-        What the axes of an array are, in their order, as ("stimuli", "repeats", "units"), where the file does not say:
+        Order of the axes of an array, such as ("stimuli", "repeats", "units"), if the file does not name them:
         each trial becomes a row, stimuli and repeats are numbered unless they are labelled, and a trial that is NaN in
         every unit is missing.
     missing : collection of str, optional
-        What stands for a missing label in files of text, beside a blank cell: None is NaN, NA, n/a and their like,
-        `superpose.recordings.MISSING`; an empty list is nothing else. A row without a label is refused.
+        Text that marks a missing label in text files, besides blank cells: None means NaN, NA, n/a and similar
+        (`superpose.recordings.MISSING`); an empty list, nothing else. A row without a label is refused.
     progress : callable, optional
         Called with (what, done, total) while a large array is unpacked.
 

@@ -24,9 +24,9 @@ class Recording:
     Parameters
     ----------
     name : str
-        The system's name, as it will stand in tables.
+        The system's name in tables.
     responses : array-like, (samples, units)
-        Real numbers; one row a stimulus, or one row a trial when `repeats` is given.
+        Real numbers; one row per stimulus, or one row per trial when `repeats` is given.
     stimuli : array-like, (samples,)
         The stimulus id of every row: numbers, text or dates. They are kept as text, so that 7, 7.0 and "7" are one id;
         where any number is fractional, 22 and 22.5 are "22.0" and "22.5".
@@ -34,11 +34,11 @@ class Recording:
         The trial of every row: numbers or text. (stimulus, repeat) must be unique. Without them, the trials of a
         stimulus are numbered in their order.
     groups : array-like, (samples,), optional
-        What makes rows dependent (sentence, photograph, session), kept whole by folds, intervals and nulls.
+        Groups of dependent rows (sentence, photograph, session), which folds, intervals and nulls never split.
 
     sources : mapping of str to str, optional
-        The name of the column or array that each of "stimuli", "repeats" and "groups" was read from. An empty one of
-        stimuli stands for the unnamed index of a table: where it only numbers the rows, it is no label.
+        The name of the column or array that each of "stimuli", "repeats" and "groups" was read from. An empty name for
+        stimuli means the unnamed index of a table; an index that only numbers the rows is not a label.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Tables: .csv, .tsv and .parquet, one row a sample and one column a unit; a large .parquet is read by rows."""
+"""Tables: .csv, .tsv and .parquet, one row per sample and one column per unit; a large .parquet is read by rows."""
 
 from __future__ import annotations
 

@@ -78,16 +78,16 @@ def _why(row: Row) -> Cell:
 METRIC = Column(
     "Metric", "what is measured", lambda row: Cell(escape(metric_name(str(row["metric"])))), "text", filtered=True
 )
-TARGET = Column("Target", "the system that the others are held against", text("target"), "text")
+TARGET = Column("Target", "the system that the others are compared with", text("target"), "text")
 INTERVAL = Column("Interval", "95 % interval", lambda row: Cell(interval(row.get("low"), row.get("high"))))
 WHY = Column("Note", "why a number is missing", _why, "note")
 
 CONTRAST = (
-    Column("Systems", "a − b: above 0, the score of a with the target is the larger", _pair, "text"),
+    Column("Systems", "a − b: above 0 where a has the larger score with the target", _pair, "text"),
     TARGET,
     METRIC,
     Column(
-        "Drawn",
+        "Plot",
         "the difference and its interval: 0 in the middle, the widest interval of the metric from end to end; filled "
         f"where p for all rows of the metric is at most {LEVEL:g}",
         _difference,
@@ -97,7 +97,7 @@ CONTRAST = (
     INTERVAL,
     Column("Score of a", "with the target", figure("score_a")),
     Column("Score of b", "with the target", figure("score_b")),
-    _p("p", "p", "two-sided, of no difference"),
+    _p("p", "p", "two-sided, for no difference"),
     _p("p_adjusted", "p, all rows", "adjusted for all rows of this metric (Holm)"),
     WHY,
 )
@@ -107,7 +107,7 @@ LAYERS = (
     TARGET,
     METRIC,
     Column(
-        "Drawn",
+        "Plot",
         "the score from 0 to 1, its interval, the band of the permutation null, and the noise ceiling as a stroke; "
         "filled where the layer may be the best",
         _layer,
@@ -115,25 +115,25 @@ LAYERS = (
     ),
     Column("Score", "of the layer with the target", figure("score")),
     INTERVAL,
-    Column("Ceiling", "noise ceiling: the most that the score can be expected to reach", figure("ceiling")),
+    Column("Ceiling", "noise ceiling: the highest score to be expected", figure("ceiling")),
     Column("Ratio", "score over ceiling", figure("ratio")),
     _p("p_adjusted", "p, all layers", "permutation p-value, for all layers at once"),
-    _p("best_p", "p, best", "of no other layer being better: a layer above .05 may be the best"),
+    _p("best_p", "p, best", "tests that no other layer is better: a layer above .05 may be the best"),
     WHY,
 )
 PARTITION = (
-    Column("Part", "of what the systems explain of the target", text("part"), "text"),
+    Column("Part", "part of the target's variance that the systems explain", text("part"), "text"),
     TARGET,
     METRIC,
     Column(
-        "Drawn",
+        "Plot",
         f"the part from 0 to 1 and its interval; filled where p is at most {LEVEL:g}",
         _part,
         "picture",
     ),
     Column("Score", "the part in the metric's own units", figure("score")),
     INTERVAL,
-    _p("p", "p", "one-sided, of no more than 0"),
+    _p("p", "p", "one-sided, for a part of 0 or less"),
     _p("p_adjusted", "p, all rows", "adjusted for all parts beyond the rest (Holm)"),
     WHY,
 )

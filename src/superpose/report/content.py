@@ -100,7 +100,7 @@ COLUMNS = (
     Column(
         "Packing", "whether the shared features are packed alike in the units", text("packing"), "text", filtered=True
     ),
-    Column("Drawn", "content ▲ with its interval, packed ◆, raw ●, from 0 to 1", _drawn, "picture"),
+    Column("Plot", "content ▲ with its interval, packed ◆, raw ●, from 0 to 1", _drawn, "picture"),
     _ranged("content", "Content", "CKA of the features themselves"),
     Column("Packed", "CKA expected from the packing of the features found (Theorem 3.2)", figure("packed", ".2f")),
     Column("Raw", "debiased CKA of the activity", figure("raw", ".2f")),
@@ -114,15 +114,15 @@ COLUMNS = (
     Column("b explained", "share of b's held-out variance that its features explain", figure("explained_b", ".0%")),
     Column(
         "Rest of a",
-        "how well b predicts the residual of a's features, relative to a itself",
+        "how well b predicts what a's features leave unexplained, relative to a itself",
         figure("residual_a", ".0%"),
     ),
     Column(
         "Rest of b",
-        "how well a predicts the residual of b's features, relative to b itself",
+        "how well a predicts what b's features leave unexplained, relative to b itself",
         figure("residual_b", ".0%"),
     ),
-    Column("Why not more", "why no plain verdict was possible", text("why"), "note"),
+    Column("Reason", "why no clear verdict was possible", text("why"), "note"),
 )
 
 

@@ -28,7 +28,7 @@ COLUMN, PAGE, PANEL = 3.5, 7.0, 1.1
 
 
 def contrast_sentences(table: pd.DataFrame) -> list[str]:
-    """Return one sentence a pair of systems: which is closer to the target, by which metrics.
+    """Return one sentence per pair of systems: which is closer to the target, by which metrics.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def _contrasted(target: str, a: str, b: str, rows: pd.DataFrame) -> str:
 
 
 def partition_sentences(table: pd.DataFrame) -> list[str]:
-    """Return one sentence a metric: what the systems explain together, what each adds, and what they share.
+    """Return one sentence per metric: what the systems explain together, what each adds, and what they share.
 
     Parameters
     ----------
@@ -121,7 +121,7 @@ def _added(name: str, row: Any) -> str:
 
 
 def contrast_picture(table: pd.DataFrame) -> Figure:
-    """Draw the differences of two scores with the target, a row a pair and a panel a metric.
+    """Draw the differences of two scores with the target, one row per pair and one panel per metric.
 
     The bar is the 95 % interval. A full marker stands where the difference is significant at .05 over all rows of its
     metric, an empty one where it is not. Above it stand the two scores.
@@ -158,7 +158,7 @@ def contrast_picture(table: pd.DataFrame) -> Figure:
 
 
 def partition_picture(table: pd.DataFrame) -> Figure:
-    """Draw the parts of what several systems explain of another, a row a part and a panel a metric.
+    """Draw the parts of what several systems explain of another, one row per part and one panel per metric.
 
     The bar is the 95 % interval. The colour says what a part is: one system alone, all together, one beyond the rest,
     or shared. A full marker stands where the part is significant at .05, those beyond the rest at once.
@@ -208,7 +208,7 @@ class Mark(NamedTuple):
 def _picture(
     table: pd.DataFrame, names: Sequence[str], marked: Callable[[Any], Mark], title: str, label: str = "{}"
 ) -> Figure:
-    """Return a figure with a panel a metric, and in it a mark a row beside its name; a title about the target."""
+    """Return a figure with one panel per metric, and in it a mark a row beside its name; a title about the target."""
     figure, panels = _panels(table, names)
     for axes, (metric, rows) in panels:
         axes.set_xlabel(label.format(metric_title(metric)), fontsize=7)
@@ -224,7 +224,7 @@ def _target(table: pd.DataFrame) -> str:
 
 
 def _panels(table: pd.DataFrame, names: Sequence[str]) -> tuple[Figure, list[tuple[Axes, tuple[str, pd.DataFrame]]]]:
-    """Return a figure with a panel a metric, whose rows have names from above."""
+    """Return a figure with one panel per metric, whose rows have names from above."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 

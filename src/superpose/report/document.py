@@ -28,12 +28,12 @@ from superpose.report.tables import table as table_of
 # Up to so many pairs are laid out in full, one below the other; sentences, at most, before the rest is folded.
 LAID_OUT, SAID = 3, 6
 LEGEND = (
-    "A cell opens what was found of its pair; arrow keys go from cell to cell. Verdicts: = the same features, ⊂ one "
+    "Select a cell to open its pair; arrow keys move between cells. Verdicts: = the same features, ⊂ one "
     "system's among the other's, ≈ shared in part, ≠ different, ? cannot tell."
 )
 HEALTH = (
-    "Latent scores are about what dictionaries explain. A sound dictionary explains most of the variance of held-out "
-    "samples and uses nearly all of its latents."
+    "Latent scores describe only what the dictionaries explain. A sound dictionary explains most of the variance of "
+    "held-out samples and uses nearly all of its latents."
 )
 NO_SCORES = pd.DataFrame(columns=["system_a", "system_b", "metric", "directed", "score"])
 
@@ -109,17 +109,17 @@ def page(
     warnings : sequence of str
         What to keep in mind; an empty sequence is shown as "No warnings."
     table : pandas.DataFrame, optional
-        One row a score, as `superpose.compare` and `superpose.analyse` return it.
+        One row per score, as `superpose.compare` and `superpose.analyse` return it.
     settings : mapping
         Settings and provenance; nested mappings are shown with dotted names. Those of content are under "features".
     content : pandas.DataFrame, optional
-        One row a pair, the table of `superpose.content`; a column `told` holds the sentences of each pair.
+        One row per pair, the table of `superpose.content`; a column `told` holds the sentences of each pair.
     features : pandas.DataFrame, optional
-        One row a feature and other system, `features` of `superpose.content`.
+        One row per feature and other system, `features` of `superpose.content`.
     contrasts, partition : pandas.DataFrame or path-like, optional
         The tables of `superpose.contrast` and `superpose.partition`, or the .parquet files that hold them.
     layers : pandas.DataFrame, optional
-        One row a layer and metric, the table of `superpose.layers`.
+        One row per layer and metric, the table of `superpose.layers`.
     beside : mapping of str to sequence of str, optional
         Names of the files beside the page that hold its whole tables, for links: "scores", "content", "features",
         "contrast", "partition", "layers".
@@ -158,13 +158,13 @@ def page(
         "" if laid_out else _section("Pairs", panels),
         _section("Content of pairs", _content(content, beside.get("content", ()))),
         _section("Which system is closer", closeness.contrasts(closer, sentences, beside.get("contrast", ()))),
-        _section("What each explains", closeness.partition(explained, sentences, beside.get("partition", ()))),
+        _section("What each system explains", closeness.partition(explained, sentences, beside.get("partition", ()))),
         _section("Layers, in the order of depth", closeness.layers(depth, beside.get("layers", ()))),
         _section("Features, shared and private", _features(features, shown or _unknown, beside.get("features", ()))),
         _section("Scores", _scores(rows, beside.get("scores", ()))),
         _section("Dictionaries", health.section(rows), HEALTH),
         _section("How to read the spaces", _reading(rows)),
-        _section("Methods, to paste", _methods(said, content)),
+        _section("Methods paragraph", _methods(said, content)),
     ]
     return Template(_part("page.html")).substitute(
         images="'none'" if shown is None else "'self' file:",

@@ -21,8 +21,8 @@ ROWS = 2_000
 def browsable(features: pd.DataFrame) -> pd.DataFrame:
     """Return the features that the browser shows, those of most variance first, with `where` each is held.
 
-    Of many systems, a row a feature in place of one a feature and other system: how many of the others hold it, and the
-    one that tells it best.
+    Of many systems, one row per feature instead of one per feature and other system: how many of the others hold it,
+    and the one that predicts it best.
     """
     sides = features.groupby(["system", "other"], sort=False).ngroups
     rows = placed(features) if sides <= APART else _over_others(features)
@@ -94,12 +94,14 @@ COLUMNS = (
         "how many of the other systems hold it",
         lambda row: Cell(text("others")(row).html, rounded(row.get("holding"))),
     ),
-    Column("Active", "share of samples that have it", figure("active", ".1%")),
+    Column("Active", "share of samples in which it is active", figure("active", ".1%")),
     Column("Stability", "cosine between the two halves' atoms", figure("halves", ".2f")),
-    Column("r, own", "held-out correlation of its code with what its own system predicts", figure("r_self", ".2f")),
+    Column(
+        "r, own", "held-out correlation of its code with the prediction from its own system", figure("r_self", ".2f")
+    ),
     Column("r, other", "the same, predicted from the other system", figure("r_other", ".2f")),
     Column("Ratio", "r, other divided by r, own; held above .5", _ratio, "picture"),
-    Column("Within label", "the ratio for what it adds to the mean of its label", figure("within_label", ".2f")),
+    Column("Within label", "the ratio for the deviation from the mean of its label", figure("within_label", ".2f")),
     Column("Partner", "the other's own feature that correlates best with it", _partner),
     Column("Effect there", "share of the other's variance that it carries", figure("effect", ".1%")),
     Column(

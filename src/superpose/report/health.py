@@ -28,7 +28,7 @@ def section(rows: pd.DataFrame) -> str:
 
 
 def dictionaries(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return a row a dictionary: its system, what it was trained with, and its quality on held-out samples.
+    """Return one row per dictionary: its system, what it was trained with, and its quality on held-out samples.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def state(row: Row) -> str:
 
 
 def sentences(found: pd.DataFrame) -> list[str]:
-    """Return how many dictionaries are sound, and one sentence a system on what its dictionaries explain and use."""
+    """Return how many dictionaries are sound, and one sentence per system on what its dictionaries explain and use."""
     count, sound = len(found), int((found["state"] == SOUND).sum())
     faults = found["state"][found["state"] != SOUND].value_counts()
     listed = ", ".join(f"{fault} ({many:,})" for fault, many in faults.items())
@@ -113,20 +113,20 @@ def _latents(row: Row) -> Cell:
 
 COLUMNS = (
     Column("System", "whose activity it describes", text("system"), "text", filtered=True),
-    Column("Trained with", "which other system shared it", _with, "text", filtered=True),
+    Column("Trained with", "the other system that shared it", _with, "text", filtered=True),
     Column(
         "State",
         f"sound: explains over {percent(1 - LITTLE_EXPLAINED)} of the variance, at most {percent(MANY_DEAD)} of its "
         f"latents are never active, and at most {percent(MANY_RARE)} are active a "
-        "hundredth as often as the average one",
+        "hundredth as often as the mean",
         text("state"),
         "text",
         filtered=True,
     ),
     Column("Explained", "share of the variance of held-out samples (1 − FVU)", _explained, "picture"),
     Column("Never active", "share of dead latents", figure("dead", ".1%")),
-    Column("Rarely active", "share of latents active a hundredth as often as the average one", figure("rare", ".1%")),
-    Column("Active a sample", "mean number of active latents (L0)", figure("l0", ".1f")),
+    Column("Rarely active", "share of latents active a hundredth as often as the mean", figure("rare", ".1%")),
+    Column("Active per sample", "mean number of active latents (L0)", figure("l0", ".1f")),
     Column("Latents", "how many it has", _latents),
     Column("Fit", "how it was trained", text("fit"), "text"),
     Column("Seed", "of the training", figure("seed", ".0f")),

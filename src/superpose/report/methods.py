@@ -79,29 +79,30 @@ def paragraph(
         sources = {name: of.get("source", "found") for name, of in of_features.get("systems", {}).items()}
         given = [name for name, source in sources.items() if source == "given"]
         if given:
-            said.append(f"Features of {_listed(given)} were those of a dictionary trained beforehand.")
+            said.append(f"Features of {_listed(given)} were taken from a previously trained dictionary.")
         if not given or len(given) < len(sources):
             said.append(
-                f"Features {'of the others ' if given else ''}were estimated from each system alone: atoms that sparse "
-                "dictionaries, trained on two disjoint halves of its training samples, both contain (cosine above .9)."
+                f"Features {'of the others ' if given else ''}were estimated from each system alone: atoms common to "
+                "two sparse dictionaries trained on disjoint halves of its training samples (cosine above .9)."
             )
         if held_out := of_features.get("test_samples"):
             said.append(f"Of {of_features['samples']:,} samples, {held_out:,} were held out from all fitting.")
         said.append(
             "A generic nonlinear regression predicted the code of each feature from the other system and, as its "
-            "ceiling, from its own; a feature is held where the first held-out correlation is over half the second. "
+            "ceiling, from its own; a feature counts as held where the first held-out correlation exceeds half of "
+            "the second. "
             f"{_of_halves(of_features.get('repeats', []))}"
-            "Significance is by permutation with the false discovery rate controlled. Raw debiased CKA was decomposed "
-            "into the CKA of the features, the change due to their packing, and a residual."
+            "Significance was tested by permutation, controlling the false discovery rate. Raw debiased CKA was "
+            "decomposed into the CKA of the features, the change due to their packing, and a residual."
         )
     raw = table[table["space"] == "raw"] if "space" in table else table
     if len(raw):
-        said.append(f"Raw scores are {_names(raw)}.")
+        said.append(f"Raw scores were {_names(raw)}.")
         if any("ridge" in str(name) for name in raw["metric"]):
             folds = str(settings.get("split", "")).removeprefix("cv=")
             how = f"{folds}-fold cross-validation" if folds.isdigit() else "held-out samples"
-            said.append(f"Regressions chose their penalty inside the training samples of {how}.")
-        said.append("95 % intervals are from the influence of each sample.")
+            said.append(f"The penalty of regressions was chosen within the training samples of {how}.")
+        said.append("95 % intervals were computed from the influence of each sample.")
         said += _ceilings(raw)
         if permutations := settings.get("permutations"):
             said.append(
@@ -153,7 +154,7 @@ def _of_halves(repeated: Sequence[str]) -> str:
     """Return that predictions were across halves of the trials, where they were."""
     if not repeated:
         return ""
-    return f"Of {_listed(repeated)}, codes were of one half of the trials and predicted from the other. "
+    return f"For {_listed(repeated)}, codes were computed from one half of the trials and predicted from the other.  "
 
 
 def _of_layers(layers: pd.DataFrame) -> str:
@@ -193,10 +194,10 @@ def caption(content: pd.DataFrame | None) -> str:
     if content is None or not len(content):
         return ""
     return (
-        "Content and packing. Triangles: CKA of the features that both systems' own activity tells (content), with its "
-        "90 % interval; diamonds: the CKA that their packing among the units gives; circles: debiased CKA of the raw "
-        "activity. From triangle to diamond is packing, from diamond to circle what neither explains. Bars: the share "
-        "of each system's features that the other holds."
+        "Content and packing. Triangles: CKA of the features that each system predicts from its own activity "
+        "(content), with its 90 % interval; diamonds: the CKA expected from their packing among the units; circles: "
+        "debiased CKA of the raw activity. Triangle to diamond: due to packing; diamond to circle: explained by "
+        "neither. Bars: the share of each system's features that the other holds."
     )
 
 

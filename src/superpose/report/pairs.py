@@ -245,7 +245,7 @@ def shared_start(names: list[str]) -> str:
 def _matrix(name: str, values: Mapping[Couple, Any], systems: list[str], places: Mapping[Couple, int]) -> str:
     head = "".join(f'<th scope="col" title="{escape(one)}">{place}</th>' for place, one in enumerate(systems, start=1))
     lines, start = [], shared_start(systems)
-    left_out = f"; names are without “{escape(start.strip())}”, with which all begin" if start else ""
+    left_out = f"; names omit their common start, “{escape(start.strip())}”" if start else ""
     for place, one in enumerate(systems, start=1):
         cells = "".join(_cell(one, other, values, places) for other in systems)
         short = escape(one.removeprefix(start))

@@ -70,7 +70,7 @@ def alignment(
     Parameters
     ----------
     table : pandas.DataFrame
-        One row a score, as `superpose.compare` and `superpose.analyse` return it. The columns `system_a`,
+        One row per score, as `superpose.compare` and `superpose.analyse` return it. The columns `system_a`,
         `system_b`, `metric`, `directed` and `score` are needed, the others are used where they exist.
     metrics : sequence of str
         Which metrics to show, from left to right; those that the table lacks are left out.

@@ -3,12 +3,12 @@
 SPACES_READ = {
     "raw": "The units as they were recorded.",
     "reconstruction": (
-        "What the sparse dictionaries give back of those units: what is lost here is lost by the dictionaries, not by "
+        "The units reconstructed from the sparse dictionaries: what is lost here is lost by the dictionaries, not by "
         "the other system."
     ),
     "predicted": (
-        "What these packings would make of equal content: the closed form, on the learned decoders. It is a reference, "
-        "not a correction."
+        "The score that these packings would give equal content: the closed form, on the learned decoders. It is a "
+        "reference, not a correction."
     ),
     "latent": (
         "The sparse codes themselves. A score above the raw one can come from superposition, but also from selection "
@@ -16,22 +16,22 @@ SPACES_READ = {
         "token; a score below it can come from the dictionaries' own noise. The difference of the two does not measure "
         "superposition."
     ),
-    "linear_selection": "The linear part that both systems share, as much of it as the dictionaries keep.",
-    "nonlinear": "Kernel regression from units to units.",
-    "latent_to_raw": "Latents that predict units.",
+    "linear_selection": "The linear part that both systems share, at the variance that the dictionaries explain.",
+    "nonlinear": "Kernel regression between the units of both systems.",
+    "latent_to_raw": "Units predicted from latents.",
     "pca_code": "The largest principal components of each sample.",
     "two_seeds": "How well two dictionaries of one system agree.",
     "corrected": (
-        "Latent scores with the dictionaries' own noise divided out. Read it only beside the same of untrained "
+        "Latent scores with the dictionaries' own noise divided out. Read it only beside the same score of untrained  "
         "dictionaries."
     ),
     "closed_form": "The CKA of reconstructions by theory, from decoders and codes: it must equal the measured one.",
     "shuffled_fit": (
         "The same dictionaries, trained and scored after the samples of one system were permuted at random. It should "
-        "lie at zero."
+        "be near zero."
     ),
     "untrained": "Dictionaries drawn at random.",
     "within_labels": "Samples permuted within labels, and the dictionaries refitted.",
-    "rotated": "Each system against a rotation of itself.",
+    "rotated": "Each system compared with a rotation of itself.",
     "planted": "Two Gaussian packings of each system's own codes.",
 }

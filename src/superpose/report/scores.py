@@ -1,4 +1,4 @@
-"""The table of scores: one row a score, drawn on a scale beside its interval, null and ceiling."""
+"""The table of scores: one row per score, drawn on a scale beside its interval, null and ceiling."""
 
 from __future__ import annotations
 
@@ -74,9 +74,9 @@ METRIC = Column(
     "Metric", "what is measured", lambda row: Cell(escape(metric_name(str(row["metric"])))), "text", filtered=True
 )
 SPACE = Column("Space", "raw units, reconstruction, predicted or latent", text("space"), "text", filtered=True)
-LINK = Column("Control", "how pairing or dictionaries were changed, for a control", _control, "text", filtered=True)
+LINK = Column("Control", "how a control changed the pairing or the dictionaries", _control, "text", filtered=True)
 DRAWN = Column(
-    "Drawn",
+    "Plot",
     "the score from 0 to 1, its interval, the band of its null in grey, its ceiling",
     lambda row: Cell(drawn(row)),
     "picture",

@@ -92,4 +92,4 @@ def _kept(files: Sequence[str], *, whole: bool) -> str:
     links = " and ".join(f'<a href="{quote(name)}">{escape(name)}</a>' for name in files)
     if whole:
         return f", also in {links}." if files else "."
-    return f"; all are in {links}." if files else "; the table that this page was written from holds all."
+    return f"; all are in {links}." if files else "; the table behind this page holds all."

@@ -53,20 +53,20 @@ NAMED = 3
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What `superpose.content` found.
+    """Result of `superpose.content`.
 
     Attributes
     ----------
     table : pandas.DataFrame
-        One row a pair, as `superpose.content` describes it.
+        One row per pair, as `superpose.content` describes it.
     features : pandas.DataFrame
-        One row a feature and other system.
+        One row per feature and other system.
     found : dict of str to Features
-        The features of each system, which give codes of further samples.
+        The features of each system, which also encode new samples.
     warnings : tuple of str
-        What a reader must know.
+        Cautions for the reader.
     settings : dict
-        All that the numbers follow from.
+        Settings that determine the results.
     """
 
     table: pd.DataFrame
@@ -80,7 +80,7 @@ class Content:
         return text(self._head, self.sentences, ".table .features .found .sentences .warnings .plot() .report(path)")
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: what was found, and a row a pair."""
+        """Return what a notebook shows: what was found, and one row per pair."""
         return html(self._head, self.sentences, self.table[list(SHOWN)], self.warnings)
 
     @property
@@ -145,26 +145,26 @@ def content(
     device: str = "cpu",
     progress: Progress | None = None,
 ) -> Content:
-    """Say which features each system holds, which of them the others hold too, and how much of a raw score is packing.
+    """Find the features of each system, which of them others also hold, and how much of a raw score is packing.
 
-    The features of each system are found without looking at another (`superpose.features`). A generic nonlinear
-    regression then predicts the code of each from another system's activity and, as its ceiling, from its own; a
-    feature is held where the first does half as well as the second. Features are not matched in pairs, so one
-    dictionary per system is enough, however good the other's is.
+    The features of each system are found without using another (`superpose.features`). A generic nonlinear regression
+    then predicts the code of each feature from another system's activity and, as its ceiling, from its own; a feature
+    is held where the first correlation exceeds half of the second. Features are not matched in pairs, so one dictionary
+    per system is enough, whatever the quality of the other's.
 
     Parameters
     ----------
     systems : mapping of str to array or tensor, (samples, units), data frame, xarray array or Recording
         At least two systems that saw the same samples, paired as in `superpose.compare`.
     pairs : sequence of (name, name), optional
-        The pairs to judge; None takes all.
+        The pairs to compare; None takes all.
     groups : array-like, (samples,), optional
         Which samples belong together (sentence, trial, photograph): groups are never split by halves, hold-out or
         permutations.
     labels : array-like, (samples,), optional
         What each sample shows (a word, a category, a place): `within_label` is what remains within it.
     dictionaries : mapping of str to SparseAutoencoder or array-like (units, features), optional
-        Existing features, by system; those of the others are found.
+        Existing dictionaries, by system; the features of the others are found.
     repeats : mapping of str to array-like (samples, units) or (repeats, samples, units), or Trials, optional
         A second repeat of the same stimuli, by system; or all trials of systems that are means over these. None takes
         the trials of recordings that have them. Of two systems with repeats, codes are of one half of the trials (or
@@ -172,43 +172,43 @@ def content(
         That is at the stimuli with two trials or more in both. Features are those of the system itself, over all trials
         of all stimuli.
     stimuli : sequence, (samples,), optional
-        Names of the samples, for those that each feature is strongest in; None takes the stimuli of systems that label
-        them, or numbers.
+        Names of the samples, to name those in which each feature is strongest; None takes the stimuli of labelled
+        systems, or numbers.
     test : float, or boolean array, (samples,)
         The hold-out: a share of samples, drawn at random in whole groups, or the samples themselves.
     permutations : int, optional
-        Behind the significance of each feature, as in `superpose.sharing.decode`.
+        Number of permutations for the significance of each feature, as in `superpose.sharing.decode`.
     seed : int
-        Everything random is derived from it. The same seed and number of threads give the same bits.
+        Random seed. The same seed and number of threads give identical results.
     memory : int or str, optional
         For the raw scores, as in `superpose.compare`.
     device : str
-        Where dictionaries are learned, in torch's words.
+        Torch device on which dictionaries are learned.
     progress : callable, optional
         Called with (what, done, total); None is as in `superpose.compare`.
 
     Returns
     -------
     Content
-        `.table`, one row a pair: `features_a`, `features_b`, how many were found, and `explained_a`, `explained_b`, the
-        share of held-out variance that they explain; `held_by_b`, `held_by_a`, the share of a's features that b holds
-        and of b's that a does; `shared` with its 90 % interval, their geometric mean n_s / √(n_a n_b); `content` with
-        its interval, the CKA of the features themselves, correlations between them included; `raw`, debiased CKA of the
-        activity; `cka_units` with its interval, the CKA of the populations that units are drawn from, however many were
-        recorded (`superpose.sharing.cka_units`; NaN where it does not apply, with the reason in `warnings`, and above
-        1,024 units); `packed`, the CKA predicted from these features and their packing (Theorem 3.2); `unexplained`,
-        raw less packed; `residual_a`, `residual_b`, how well the other system predicts what a system's features
-        leave of it, over how well the system itself does; `verdict` ("same", "a among b" by name, "in part",
+        `.table`, one row per pair: `features_a`, `features_b`, how many were found, and `explained_a`, `explained_b`,
+        the share of held-out variance that they explain; `held_by_b`, `held_by_a`, the share of a's features that b
+        holds and of b's that a does; `shared` with its 90 % interval, their geometric mean n_s / √(n_a n_b); `content`
+        with its interval, the CKA of the features themselves, correlations between them included; `raw`, debiased CKA
+        of the activity; `cka_units` with its interval, the CKA of the populations that units are drawn from, however
+        many were recorded (`superpose.sharing.cka_units`; NaN where it does not apply, with the reason in `warnings`,
+        and above 1,024 units); `packed`, the CKA predicted from these features and their packing (Theorem 3.2);
+        `unexplained`, raw less packed; `residual_a`, `residual_b`, how well the other system predicts what a system's
+        features leave of it, over how well the system itself does; `verdict` ("same", "a among b" by name, "in part",
         "different", "cannot tell"), `packing` ("alike", "differently", "cannot tell", "" where nothing is shared), and
         `why`, the reason for a verdict of "cannot tell".
 
-        `.features`, one row a feature and other system: the columns of `Features.table` and `superpose.sharing.decode`,
-        and `samples`, those in which the feature is strongest.
+        `.features`, one row per feature and other system: the columns of `Features.table` and
+        `superpose.sharing.decode`, and `samples`, those in which the feature is strongest.
 
     Raises
     ------
     DataError
-        For systems that cannot be paired, or features that cannot be looked for (`superpose.features`).
+        For systems that cannot be paired, or in which features cannot be searched (`superpose.features`).
 
     Examples
     --------

@@ -77,7 +77,7 @@ class Decoded:
     Attributes
     ----------
     table : pandas.DataFrame
-        One row a feature, as `decode` describes it.
+        One row per feature, as `decode` describes it.
     directions : ndarray, (features, units of the other)
         What one unit of each feature's code adds to the other's activity: the feature's packing there.
     """
@@ -174,7 +174,7 @@ def decode(a: Side, b: Side, *, permutations: int | None = None, seed: int = 0) 
     Returns
     -------
     Decoded
-        Columns of its table, one row a feature:
+        Columns of its table, one row per feature:
 
         - `system`, `other`, `feature`: a, b and the column of a's dictionary;
         - `r_self`, `r_other`: held-out correlation of the code with its prediction from a's and from b's activity;

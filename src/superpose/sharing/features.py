@@ -50,35 +50,35 @@ class TooFew(DataError):
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Features of one system, and what finds their codes.
+    """Features of one system, with the encoder of their codes.
 
-    Activity is `codes @ dictionary.T + offset`, and what the features leave.
+    Activity is `codes @ dictionary.T + offset` plus a residual.
 
     Attributes
     ----------
     dictionary : ndarray, (units, features)
-        One column a feature, of length 1: its direction among the units, as `theory` and `coding` take dictionaries.
+        One column per feature, of length 1: its direction among the units, as `theory` and `coding` take dictionaries.
     offset : ndarray, (units,)
         The activity at codes of 0, in the units of the activity.
     table : pandas.DataFrame
-        One row a feature, from the most variance down, all of held-out samples: `feature`; `active`, the share of
-        samples that have it; `sd` of its code, in the units of the activity; `halves`, the cosine between the two
-        halves' atoms (NaN for given dictionaries); `variance`, the share of the activity's variance that is lost
+        One row per feature, in decreasing order of variance, from held-out samples: `feature`; `active`, the share of
+        samples in which it is active; `sd` of its code, in the units of the activity; `halves`, the cosine between the
+        two halves' atoms (NaN for given dictionaries); `variance`, the share of the activity's variance that is lost
         without it; `latent`, its number in a given dictionary, -1 for features that were found.
     settings : dict
         What was chosen from the data. `features`: how many were found; `latents` of each half's dictionary; `active`:
-        mean number in a sample; `combinations`: how many more atoms both halves found that others make up for, and that
-        were left out; `signed`; `antipodes`: share of features that have one in the opposite direction, as
+        mean number in a sample; `combinations`: number of further atoms found in both halves that were dropped as
+        combinations of others; `signed`; `antipodes`: share of features that have one in the opposite direction, as
         both directions of a signed latent have; `explained`: share of the held-out variance; `unexplained`: what the
         halves' own dictionaries leave of their samples; `penalty`; `reduced`: why units were reduced to `components`,
         "" where they were not; `source`: "found" or "given". Beside these `samples`, `training`, `units` and `seed`.
     path : pandas.DataFrame
-        One row a step of the search: latents, penalty, active, unexplained, and how many features both halves found.
-        How `found` falls as more latents are active tells how far the description is reproduced.
+        One row per step of the search: latents, penalty, active, unexplained, and how many features both halves found.
+        A fall of `found` as more latents are active shows where the description is no longer reproducible.
     held_out : ndarray of bool, (samples,)
-        Samples that no dictionary saw; `sharing.decode` scores on them.
+        Samples not used to learn dictionaries; `sharing.decode` scores on them.
     encode : callable
-        Gives the codes of activity that is known to be sound.
+        Returns the codes of valid activity.
     """
 
     dictionary: Array
@@ -146,7 +146,7 @@ def features(
     device: str | torch.device = "cpu",
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Features:
-    """Find the features that two disjoint halves of a system's samples both show.
+    """Find the features that are present in both of two disjoint halves of a system's samples.
 
     Each half learns a sparse dictionary of its own, by rounds of non-negative lasso codes and least-squares atoms; a
     feature is an atom that both find (cosine over .9) and that others do not make up for. How many latents, how many of

@@ -1,4 +1,4 @@
-"""The picture of content: a row a pair, raw score beside what packing makes of content, and what each holds."""
+"""The picture of content: one row per pair, raw score beside what packing makes of content, and what each holds."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from superpose.messages.wording import percent
 
 Array = NDArray[Any]
 
-# More units than this part of the samples leave too few samples a latent.
+# More units than this part of the samples leave too few samples per latent.
 UNITS_A_SAMPLE = 0.1
 # A unit with more of the variance than this decides alone what is found.
 DOMINANT = 0.5

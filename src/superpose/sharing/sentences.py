@@ -21,7 +21,7 @@ PACKED = {
 
 
 def sentences(table: pd.DataFrame, given: Collection[str] = ()) -> list[str]:
-    """Return two sentences a pair: the verdict with the features behind it, and raw = content × packing.
+    """Return two sentences per pair: the verdict with the features behind it, and raw = content × packing.
 
     Parameters
     ----------

@@ -71,7 +71,7 @@ class Study:
     Parameters
     ----------
     name : str
-        What progress is shown under.
+        The name shown with progress.
     measure : callable
         `measure(seed, **cell)` → a row or a list of rows, dicts of numbers, text and None. Importable by name, as
         other processes must find it. One that a notebook or a script defines is measured by this process alone, with
@@ -80,10 +80,10 @@ class Study:
     cells : sequence of mapping
         The settings of each cell: numbers, text, None, or tuples of them. `grid` makes them.
     version : str
-        To be raised with every change of `measure` that changes its numbers: older results are then not used. Where
-        the text of `measure` has changed and the version has not, `run` warns.
+        Change it whenever a change of `measure` changes its results: older results are then not used. If the text of
+        `measure` has changed and the version has not, `run` warns.
     threads : int
-        Threads of the mathematics libraries in a cell; their number can change the last digits of a result.
+        Threads of the mathematics libraries per cell; their number can change the last digits of a result.
     seed : int
         Cells are seeded from it and from their own settings, never from their order.
     draw : tuple of str, optional
@@ -93,7 +93,7 @@ class Study:
         Files, or activation stores, that `measure` reads, wherever its settings say so. The SHA-256 of their content
         belongs to every cell: after a change all are measured again, and each result is kept with them.
     check : callable, optional
-        `check(**cell)` raises a DataError for settings that cannot be: before the first cell is measured.
+        `check(**cell)` raises a DataError for invalid settings, before the first cell is measured.
 
     Examples
     --------

@@ -156,7 +156,7 @@ def regression(
         Correlation of prediction and response, or share of variance explained.
     average : {"pooled", "units"} or None
         Over all units together, weighted by variance (Theorem 3.3); the mean over units of B, without those
-        that never vary; None: one score a unit of B, NaN for one that never varies.
+        that never vary; None: one score per unit of B, NaN for one that never varies.
 
     Returns
     -------
@@ -415,5 +415,5 @@ def _explained(c_aa: Array, c_ab: Array, c_bb: Array) -> tuple[Array, Array]:
 def _mean(value: Any, latents: int) -> Array:
     mean = np.zeros(latents) if value is None else np.asarray(value, dtype=np.float64)
     if mean.shape[-1:] != (latents,):
-        raise DataError(f"mean has shape {mean.shape}; expected one value a latent, (…, {latents}).")
+        raise DataError(f"mean has shape {mean.shape}; expected one value per latent, (…, {latents}).")
     return mean

@@ -23,7 +23,7 @@ def critical_units(latents: ArrayLike, active: ArrayLike) -> Any:
     latents : number or array
         Latents n.
     active : number or array
-        Non-zero latents a sample, k.
+        Non-zero latents per sample, k.
 
     Returns
     -------

@@ -23,7 +23,7 @@ def coherence(dictionary: ArrayLike) -> Any:
     Parameters
     ----------
     dictionary : array-like, (…, units, latents)
-        One column a latent, of any length; leading axes are repeats. A zero column counts as orthogonal to all.
+        One column per latent, of any length; leading axes are repeats. A zero column counts as orthogonal to all.
 
     Returns
     -------

@@ -29,7 +29,7 @@ def omp(y: ArrayLike, dictionary: ArrayLike, active: int) -> Any:
 
     Each step adds the column of largest |cosine| with what is left of the sample, and refits all columns chosen so
     far by least squares. This is Batch-OMP (Rubinstein, Zibulevsky & Elad 2008): correlations are updated from
-    the Gram matrix (latents × latents, held in memory) and a Cholesky factor that grows by a row a step, for
+    the Gram matrix (latents × latents, held in memory) and a Cholesky factor that grows by one row per step, for
     many samples at a time.
 
     A sample that is explained to within rounding gets no further columns. Columns that are zero, or to within

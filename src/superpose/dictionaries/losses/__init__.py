@@ -1,4 +1,4 @@
-"""What a dictionary is trained for: functions of modules and activity, one value a repeat.
+"""What a dictionary is trained for: functions of modules and activity, one value per repeat.
 
 Squared errors of activity are means over samples and units of standardised activity, so that each is a fraction of
 variance, and systems of different widths weigh alike.

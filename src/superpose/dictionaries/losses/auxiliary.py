@@ -37,7 +37,7 @@ def auxiliary(
     Returns
     -------
     torch.Tensor, (…)
-        The mean squared error over samples and units, one value a repeat; 0 where no latent is dead.
+        The mean squared error over samples and units, one value per repeat; 0 where no latent is dead.
 
     References
     ----------

@@ -88,11 +88,11 @@ def crosscoder_terms(saes: Sequence[SparseAutoencoder], ys: Sequence[Tensor], we
 
 
 def check_dictionaries(saes: Sequence[SparseAutoencoder], xs: Sequence[ArrayLike | Tensor]) -> None:
-    """Raise a DataError unless there is one dictionary a system, and all have equally many latents and repeats."""
+    """Raise a DataError unless there is one dictionary per system, and all have equally many latents and repeats."""
     if len(saes) < 2:
         raise DataError(f"joint training got {len(saes)} dictionary; expected at least two. reconstruction trains one.")
     if len(saes) != len(xs):
-        raise DataError(f"{len(saes)} dictionaries and {len(xs)} systems; expected one dictionary a system.")
+        raise DataError(f"{len(saes)} dictionaries and {len(xs)} systems; expected one dictionary per system.")
     latents, repeats = [sae.latents for sae in saes], [sae.repeats for sae in saes]
     if len(set(latents)) > 1:
         raise DataError(f"the dictionaries have {latents} latents; joint training needs the same number in each.")

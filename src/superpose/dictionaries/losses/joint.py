@@ -59,7 +59,7 @@ def joint(
     Returns
     -------
     torch.Tensor, (…)
-        One value a repeat.
+        One value per repeat.
 
     Raises
     ------

@@ -46,7 +46,7 @@ def matryoshka(
     Returns
     -------
     torch.Tensor, (…)
-        One value a repeat: the mean over prefixes of what `reconstruction` measures.
+        One value per repeat: the mean over prefixes of what `reconstruction` measures.
 
     Raises
     ------

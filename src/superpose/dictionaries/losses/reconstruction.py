@@ -34,7 +34,7 @@ def reconstruction(
     Returns
     -------
     torch.Tensor, (…)
-        One value a repeat: Eq. (8) divided by the number of units, which Adam does not notice.
+        One value per repeat: Eq. (8) divided by the number of units, which Adam does not notice.
 
     Raises
     ------

@@ -23,7 +23,7 @@ def supervised(sae: SparseAutoencoder, z: Float[Tensor, "*repeats samples latent
     Returns
     -------
     torch.Tensor, (…)
-        One value a repeat, in squared units of z.
+        One value per repeat, in squared units of z.
 
     Examples
     --------

@@ -9,7 +9,7 @@ needs them:
   as `TopK`, is used as it is.
 - `infer(y, weight, bias)` gives the codes of a dictionary in use, where they differ from those in training.
   `SparseAutoencoder.encode` calls it; a sample's code then never depends on the samples beside it.
-- `penalty(codes)` is what a loss adds, one value a repeat, so that codes become sparse.
+- `penalty(codes)` is what a loss adds, one value per repeat, so that codes become sparse.
 """
 
 from superpose.dictionaries.sparsity.batchtopk import BatchTopK

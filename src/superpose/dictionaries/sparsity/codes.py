@@ -165,7 +165,7 @@ class SparseCodes:
         Parameters
         ----------
         rows : torch.Tensor, (…, latents, units)
-            A dictionary, one row a latent.
+            A dictionary, one row per latent.
         bias : torch.Tensor, (…, units)
             Its bias.
         y : torch.Tensor, (…, samples, units)

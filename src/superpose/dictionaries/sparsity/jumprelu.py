@@ -100,7 +100,7 @@ class JumpReLU(nn.Module):
         return JumpCodes(self(every), every)
 
     def penalty(self, codes: JumpCodes) -> Tensor:
-        """Return the number of active latents a sample, averaged over samples: (…). It trains thresholds alone."""
+        """Return the number of active latents per sample, averaged over samples: (…). It trains thresholds alone."""
         return _Step.apply(codes.preactivations, self.threshold.unsqueeze(-2), self.bandwidth).sum(-1).mean(-1)
 
     def rule(self) -> dict[str, float]:

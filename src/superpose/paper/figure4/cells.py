@@ -38,8 +38,8 @@ def study(
     latents : int
         Features n, and latents of each dictionary. Missing from the paper; "(32/64)" in Appendix F may mean it.
     active : sequence of int
-        Active latents a sample, k. Missing too. With 4 of 64, m* = 11, and there are sizes on both sides of it. Read as
-        k / n, "(32/64)" is `active=(32,)`.
+        Active latents per sample, k. Missing too. With 4 of 64, m* = 11, and there are sizes on both sides of it. Read
+        as k / n, "(32/64)" is `active=(32,)`.
     units : sequence of int
         Units m of both systems. The range is missing; these go from below m* to n.
     samples : int

@@ -15,7 +15,7 @@ ACTIVITY = {"unsupervised": "raw", "unsupervised_learned": "raw_learned"}
 
 
 def undone(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the share of the deflation that unsupervised dictionaries undo, a row a setting and kind.
+    """Return the share of the deflation that unsupervised dictionaries undo, one row per setting and kind.
 
     The ratio of means of unsupervised − raw and supervised − raw, in the same pairs of systems. `half` is half its 95 %
     interval: by the delta method, with Student's t. Without a deflation beyond 3 standard errors there is no row.

@@ -87,7 +87,7 @@ def study(
     expansion : int
         Latents of each dictionary as a multiple of the units. Missing from the paper.
     active : int
-        Active latents a sample, k. Missing too.
+        Active latents per sample, k. Missing too.
     mode : {"detached", "cross", "separate", "agreement"}
         Of `superpose.losses.joint`. "cross" is Eq. (40) as we read it, and drops what a layer does not share;
         "detached" keeps it.
