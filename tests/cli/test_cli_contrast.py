@@ -115,4 +115,4 @@ def test_the_old_option_still_works_and_says_so(here, capsys):
     assert cli.main(["contrast", *FILES, "--to", "V4", "--metrics", "rsa", "--json"]) == 0
     found = capsys.readouterr()
     assert json.loads(found.out)["table"][0]["target"] == "V4"
-    assert "--to is called --target now" in found.err
+    assert "--to is now --target" in found.err

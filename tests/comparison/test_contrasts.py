@@ -283,9 +283,9 @@ class TestPartition:
 
 
 def test_old_names_still_work_and_warn(systems):
-    with pytest.warns(FutureWarning, match="contrast: to= is called target= now"):
+    with pytest.warns(FutureWarning, match="contrast: to= is now target="):
         old = sp.contrast(systems, to="V4", metrics=["rsa"])
     assert old.equals(sp.contrast(systems, target="V4", metrics=["rsa"]))
-    with pytest.warns(FutureWarning, match="partition: metric= is called metrics= now"):
+    with pytest.warns(FutureWarning, match="partition: metric= is now metrics="):
         old = sp.partition(systems, target="V4", metric=RIDGE_R2)
     assert old.equals(sp.partition(systems, target="V4"))

@@ -24,14 +24,14 @@ def _old(name):
 
 @pytest.mark.parametrize(("old", "new"), MOVED.items())
 def test_an_old_name_is_the_module_in_its_new_place_and_warns(forgotten, old, new):
-    with pytest.warns(FutureWarning, match=f"superpose.{old} is superpose.{new} now"):
+    with pytest.warns(FutureWarning, match=f"superpose.{old} is now superpose.{new}"):
         module = import_module(f"superpose.{old}")
     assert module is import_module(f"superpose.{new}")
     assert module.__name__ == module.__spec__.name == f"superpose.{new}"
 
 
 def test_what_lies_inside_a_moved_package_is_found(forgotten):
-    with pytest.warns(FutureWarning, match="superpose.losses.terms is superpose.dictionaries.losses.terms now"):
+    with pytest.warns(FutureWarning, match="superpose.losses.terms is now superpose.dictionaries.losses.terms"):
         from superpose.losses.terms import own_terms
     assert own_terms is import_module("superpose.dictionaries.losses.terms").own_terms
 

@@ -120,7 +120,7 @@ class TestSplit:
 )
 def test_folds_still_means_cv_and_warns(door):
     x, y = related(80, 4, 4, seed=0)
-    with pytest.warns(FutureWarning, match="folds= is called cv= now, and will not be taken by the next version"):
+    with pytest.warns(FutureWarning, match="folds= is now cv=; the next version will not accept the old name"):
         old = door(x, y, folds=4)
     new = door(x, y, cv=4)
     if hasattr(new, "columns"):
@@ -131,7 +131,7 @@ def test_folds_still_means_cv_and_warns(door):
 
 @pytest.mark.parametrize("name", ["R", "R2", "R_UNITS"])
 def test_metrics_under_the_names_that_they_had(name):
-    with pytest.warns(FutureWarning, match=f"REGRESSION_{name} is called OLS_{name} now, and its scores ols_"):
+    with pytest.warns(FutureWarning, match=f"REGRESSION_{name} is now OLS_{name}, and its scores ols_"):
         metric = getattr(sp.metrics, f"REGRESSION_{name}")
     assert metric is getattr(sp.metrics, f"OLS_{name}")
 
@@ -146,5 +146,5 @@ def test_options_under_the_names_that_they_had(tmp_path, monkeypatch, capsys):
     assert main([*asked, "--out", "old", "--no-latents", "--folds", "4"]) == 0
     old = capsys.readouterr()
     assert old.out == new.out
-    assert "superpose: --folds is called --cv with --raw now, and --test, the share, without." in old.err
-    assert "superpose: --no-latents is called --raw now." in old.err
+    assert "superpose: --folds is now --cv with --raw, and --test, the share, without." in old.err
+    assert "superpose: --no-latents is now --raw." in old.err

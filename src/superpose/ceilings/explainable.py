@@ -142,9 +142,9 @@ def _of_groups(parts: Parts, mean: Array, groups: Array | None) -> Parts:
     sizes = np.bincount(groups)
     totals = np.zeros((len(sizes), about.shape[1]))
     np.add.at(totals, groups, about)
-    lost = np.square(totals) / len(about) * (len(sizes) / max(len(sizes) - 1, 1))
+    centring = np.square(totals) / len(about) * (len(sizes) / max(len(sizes) - 1, 1))
     # Of what samples lose, 1/n, the callers know.
-    return Parts((parts.total + (lost / sizes[:, None])[groups]) * (1 - 1 / len(about)), parts.noise)
+    return Parts((parts.total + (centring / sizes[:, None])[groups]) * (1 - 1 / len(about)), parts.noise)
 
 
 def _complete_noise(trials: Trials, mean: Array) -> Array:
@@ -241,5 +241,5 @@ def _pooled(parts: Parts, groups: Array | None, greatest: Greatest) -> tuple[flo
         loss = greatest.loss(np.asarray(noise.sum() / total.sum()), n)
     value = float(greatest.value(loss))
     influence = greatest.slope(loss) * greatest.loss(share_influence(noise[:, None], total[:, None], groups)[:, 0], n)
-    found = uncertainty(value, influence, (-np.inf, 1.0), groups)
-    return value, found.low, found.high
+    interval = uncertainty(value, influence, (-np.inf, 1.0), groups)
+    return value, interval.low, interval.high

@@ -159,25 +159,25 @@ def kernel_reliability(kernels: SplitKernels, metric: str) -> Reliability:
     all.
     """
     agreement = UNBIASED[metric]
-    whole, between = agreed([kernels.mean], agreement), agreed(kernels.halves, agreement)
+    total, signal = agreed([kernels.mean], agreement), agreed(kernels.halves, agreement)
     with np.errstate(divide="ignore", invalid="ignore"):
-        relative = _spread(between.relative, kernels.rows, len(whole.influence)) - whole.relative
-    return _reliability(kernels.name, whole.value, between.value, relative)
+        relative = _spread(signal.relative, kernels.rows, len(total.influence)) - total.relative
+    return _reliability(kernels.name, total.value, signal.value, relative)
 
 
 def grouped_reliability(trials: Trials, groups: Labels, splits: int, seed: int) -> Reliability:
     """Return the same ratio of agreements over samples of different groups, of which there are four or more."""
     repeated, rows = at_repeated_stimuli(trials), repeated_stimuli(trials)
     pairs = [(repeated.mean(first), repeated.mean(second)) for first, second in halves(repeated, splits, seed)]
-    whole, left = grouped_hsic(trials.mean(), trials.mean(), groups)
+    total, without_total = grouped_hsic(trials.mean(), trials.mean(), groups)
     halved = (grouped_hsic(*pair, groups[rows]) for pair in pairs)
-    between, left_between = (np.mean(part, axis=0) for part in zip(*halved, strict=True))
+    signal, without_signal = (np.mean(part, axis=0) for part in zip(*halved, strict=True))
     labels = group_labels(groups)
     present = labels[rows][np.unique(group_labels(groups[rows]), return_index=True)[1]]
     with np.errstate(divide="ignore", invalid="ignore"):
-        of_halves, of_all = (left_out(np.log(without)) for without in (left_between, left))
+        of_halves, of_all = (left_out(np.log(without)) for without in (without_signal, without_total))
     relative = shared_out(_spread(of_halves, present, len(of_all)) - of_all, labels)
-    return _reliability(trials.name, whole, between, relative)
+    return _reliability(trials.name, total, signal, relative)
 
 
 def _spread(influence: Array, rows: Index, samples: int) -> Array:
@@ -187,11 +187,11 @@ def _spread(influence: Array, rows: Index, samples: int) -> Array:
     return spread
 
 
-def _reliability(name: str, whole: float, between: float, relative: Array) -> Reliability:
-    if not min(whole, between) > 0:
+def _reliability(name: str, total: float, signal: float, relative: Array) -> Reliability:
+    if not min(total, signal) > 0:
         why = f"{name}: two halves of its trials agree no better than noise; record more trials"
         return Reliability(np.nan, np.full_like(relative, np.nan), why)
-    value = float(between / whole)
+    value = float(signal / total)
     over = f"{name}: reliability estimated at {value:.3f}, cut at 1" if value > 1 else ""
     return Reliability(min(value, 1.0), relative, over)
 
@@ -273,7 +273,7 @@ def corrected(
     for (x1, x2), (y1, y2) in _both(first, second, splits, seed):
         for name, pair in zip(parts, ((x1, y1), (x2, y2), (x1, x2), (y1, y2)), strict=True):
             parts[name].append(shares(*pair))
-    means = {name: agreed(found, agreement) for name, found in parts.items()}
+    means = {name: agreed(pairs, agreement) for name, pairs in parts.items()}
     worst = min(means, key=lambda name: means[name].value)
     if not means[worst].value > 0:
         why = f"the agreement of {worst} is {means[worst].value:.3g}: not above 0, so that there is no geometric mean"
@@ -282,8 +282,8 @@ def corrected(
     score = float(np.sqrt(across / within))
     relative = (part.relative for part in means.values())
     one, two, own_x, own_y = relative
-    found = uncertainty(score, score / 2 * (one + two - own_x - own_y), (0.0, np.inf), labels)
-    return Corrected(score, found.low, found.high, "over 1, as chance can take an estimate" if score > 1 else "")
+    interval = uncertainty(score, score / 2 * (one + two - own_x - own_y), (0.0, np.inf), labels)
+    return Corrected(score, interval.low, interval.high, "over 1, as chance can take an estimate" if score > 1 else "")
 
 
 def _both(first: Trials, second: Trials, splits: int, seed: int) -> Iterator[tuple[list[Array], list[Array]]]:

@@ -117,8 +117,8 @@ def of_pairs(
     for a, b in chosen:
         for metric in metrics:
             for first, second in ((a, b), (b, a)) if metric.directed else ((a, b),):
-                found = _ceiling(metric, scored[first], scored[second], partings)
-                rows.append((first, second, metric.name, metric.directed, design.split, *found.row))
+                ceiling = _ceiling(metric, scored[first], scored[second], partings)
+                rows.append((first, second, metric.name, metric.directed, design.split, *ceiling.row))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -132,8 +132,8 @@ def _known(systems: Mapping[str, Any]) -> dict[str, Trials]:
         stimuli, arrays, *_ = paired_with_stimuli(given)
     if stimuli is None:
         return {name: as_trials(x, name) for name, x in arrays.items()}
-    found = trials_of([x for x in given.values() if isinstance(x, Recording)], stimuli)
-    return {name: found[name] if name in found else as_trials(x, name) for name, x in given.items()}
+    recorded_trials = trials_of([x for x in given.values() if isinstance(x, Recording)], stimuli)
+    return {name: recorded_trials[name] if name in recorded_trials else as_trials(x, name) for name, x in given.items()}
 
 
 def beside(scores: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
@@ -200,8 +200,8 @@ class Partings:
 
     def bounded(self, value: float, influence: Array) -> tuple[float, float]:
         """Return the interval of a ceiling, whole groups resampled together."""
-        found = uncertainty(value, influence, (-np.inf, 1.0), self.groups)
-        return found.low, found.high
+        interval = uncertainty(value, influence, (-np.inf, 1.0), self.groups)
+        return interval.low, interval.high
 
     def few_groups(self, metric: str) -> str:
         """Return why a metric of samples of different groups has no ceiling, or nothing."""
@@ -315,17 +315,17 @@ def _predictive(target: Trials, kind: tuple[str, str], partings: Partings) -> Ce
     """Return what knowing the noiseless target would reach on its mean over trials, as the mean over folds."""
     greatest = GREATEST[kind[0]]
     try:
-        lost = lost_to_noise(target, greatest, COLUMNS_OF[kind[1]], partings)
+        noise = lost_to_noise(target, greatest, COLUMNS_OF[kind[1]], partings)
     except DataError as error:
         return Ceiling(why=str(error).rstrip("."))
-    loss = lost.share
+    loss = noise.share
     known, silent = np.isfinite(loss), loss >= 1
     if not known.any():
         return Ceiling(why=f"{target.name} does not vary in a held-out fold")
     if silent[known].all():
         return Ceiling(why=f"noise is all of the variance of {target.name}'s mean over trials")
     value = float(np.where(silent, 0.0, greatest.value(loss))[known].mean())
-    influence = partings.within_folds(np.where(silent, 0.0, greatest.slope(loss) * lost.change)[:, known].mean(axis=1))
+    influence = partings.within_folds(np.where(silent, 0.0, greatest.slope(loss) * noise.change)[:, known].mean(axis=1))
     why = f"{silent.sum()} of {len(loss)} units show no signal and count as 0" if silent.any() else ""
     return Ceiling(value, *partings.bounded(value, influence), EXPLAINABLE, why)
 

@@ -91,8 +91,8 @@ def split_half(x: ArrayLike | Trials, metric: Metric, *, splits: int = 20, seed:
     scores = []
     for first, second in halves(trials, splits, seed):
         pair = trials.mean(first), trials.mean(second)
-        found = [metric(*pair), metric(*pair[::-1])] if metric.directed else [metric(*pair)]
-        scores.append(float(np.mean(found)))
+        both_ways = [metric(*pair), metric(*pair[::-1])] if metric.directed else [metric(*pair)]
+        scores.append(float(np.mean(both_ways)))
     if isinstance(metric, PredictiveMetric):
         why = NOISY_PREDICTORS
     else:

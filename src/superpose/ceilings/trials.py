@@ -211,10 +211,10 @@ def repeated_trials(
     recordings: Iterable[Recording], stimuli: ArrayLike, arrays: Mapping[str, Array]
 ) -> dict[str, Trials] | None:
     """Return the trials of all systems, given their means, or None where none of them has a stimulus twice."""
-    found = trials_of([recording for recording in recordings if recording.repeats is not None], stimuli)
-    if not any(own.repeated for own in found.values()):
+    recorded_trials = trials_of([recording for recording in recordings if recording.repeats is not None], stimuli)
+    if not any(own.repeated for own in recorded_trials.values()):
         return None
-    return {name: found.get(name) or lone(np.asarray(x), name) for name, x in arrays.items()}
+    return {name: recorded_trials.get(name) or lone(np.asarray(x), name) for name, x in arrays.items()}
 
 
 def trials_in(systems: Any, stimuli: ArrayLike | None, arrays: Mapping[str, Array]) -> dict[str, Trials] | None:

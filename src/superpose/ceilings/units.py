@@ -80,11 +80,11 @@ def unit_ceilings(trials: Trials, score: str, design: Design) -> pd.DataFrame:
     """Return the table of `of_units` under a design, of all samples of a system in order."""
     scored, partings = trials.of(design.tested), Partings(design, 1)
     greatest = GREATEST[score]
-    lost = lost_to_noise(scored, greatest, one_each, partings)
-    silent = lost.share >= 1
-    values = np.where(silent, 0.0, greatest.value(lost.share))
+    noise = lost_to_noise(scored, greatest, one_each, partings)
+    silent = noise.share >= 1
+    values = np.where(silent, 0.0, greatest.value(noise.share))
     with np.errstate(invalid="ignore"):
-        influence = partings.within_folds_of_each(np.where(silent, 0.0, greatest.slope(lost.share)) * lost.change)
+        influence = partings.within_folds_of_each(np.where(silent, 0.0, greatest.slope(noise.share)) * noise.change)
     bounds = [
         uncertainty(value, of_unit, (-np.inf, 1.0), partings.groups)
         for value, of_unit in zip(values, influence.T, strict=True)

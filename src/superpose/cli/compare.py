@@ -229,10 +229,10 @@ def renamed(
 ) -> tuple[bool, int, float | None]:
     """Return raw, cv and test, under the options of one version ago too, of which a line says what they are now."""
     if folds is not None:
-        print("superpose: --folds is called --cv with --raw now, and --test, the share, without.", file=sys.stderr)
+        print("superpose: --folds is now --cv with --raw, and --test, the share, without.", file=sys.stderr)
         cv, test = folds, test if raw or no_latents else 1 / max(folds, 1)
     if no_latents:
-        print("superpose: --no-latents is called --raw now.", file=sys.stderr)
+        print("superpose: --no-latents is now --raw.", file=sys.stderr)
     return raw or no_latents, 5 if cv is None else cv, test
 
 

@@ -72,7 +72,7 @@ def contrast(
         Seed of the folds, and of the rows used to estimate intervals.
     """
     if to is not None:
-        print("superpose: --to is called --target now.", file=sys.stderr)
+        print("superpose: --to is now --target.", file=sys.stderr)
     settings = {"target": target or to, "metrics": metrics.split(","), "cv": cv, "seed": seed, "memory": memory}
     settings["interval_samples"] = samples_of(interval_samples)
     _answer(_closer, files, settings, told(axes, missing), groups, out=out, as_json=json, overwrite=overwrite)

@@ -25,7 +25,7 @@ def renamed(converted: Mapping[str, Callable[[Any], Any]] | None = None, /, **na
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
     ...     score(folds=3), str(caught[0].message)
-    (3, 'score: folds= is called cv= now, and will not be taken by the next version.')
+    (3, 'score: folds= is now cv=; the next version will not accept the old name.')
     """
 
     def of(function: F) -> F:
@@ -34,7 +34,7 @@ def renamed(converted: Mapping[str, Callable[[Any], Any]] | None = None, /, **na
             for old, new in names.items():
                 if old in kwargs:
                     warnings.warn(
-                        f"{function.__name__}: {old}= is called {new}= now, and will not be taken by the next version.",
+                        f"{function.__name__}: {old}= is now {new}=; the next version will not accept the old name.",
                         FutureWarning,
                         stacklevel=2,
                     )
@@ -60,7 +60,7 @@ def gathered(into: str, /, *names: str) -> Callable[[F], F]:
     >>> with warnings.catch_warnings(record=True) as caught:
     ...     warnings.simplefilter("always")
     ...     train(steps=3), str(caught[0].message)
-    ({'steps': 3}, "train: steps= is called training={'steps': …} now, and will not be taken by the next version.")
+    ({'steps': 3}, "train: steps= is now training={'steps': …}; the next version will not accept the old name.")
     """
 
     def of(function: F) -> F:
@@ -69,8 +69,8 @@ def gathered(into: str, /, *names: str) -> Callable[[F], F]:
             old = {name: kwargs.pop(name) for name in names if name in kwargs}
             for name in old:
                 warnings.warn(
-                    f"{function.__name__}: {name}= is called {into}={{{name!r}: …}} now, and will not be taken by the "
-                    "next version.",
+                    f"{function.__name__}: {name}= is now {into}={{{name!r}: …}}; the next version will not "
+                    "accept the old name.",
                     FutureWarning,
                     stacklevel=2,
                 )

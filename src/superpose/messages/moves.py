@@ -62,7 +62,9 @@ class Moves(MetaPathFinder, Loader):
         place = self.place(name)
         if place is None:
             return None
-        warnings.warn(f"{name} is {place} now, and will not be found by the next version.", FutureWarning, stacklevel=2)
+        warnings.warn(
+            f"{name} is now {place}; the next version will not have the old name.", FutureWarning, stacklevel=2
+        )
         return ModuleSpec(name, self)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:

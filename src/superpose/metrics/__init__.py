@@ -212,10 +212,10 @@ def __getattr__(name: str) -> Metric:
     if name not in _RENAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warnings.warn(
-        f"{name} is called {_RENAMED[name]} now, and its scores {_RENAMED[name].lower()}; the next version will not "
-        "have it.",
+        f"{name} is now {_RENAMED[name]}, and its scores {_RENAMED[name].lower()}; the next version will not "
+        "have the old name.",
         FutureWarning,
         stacklevel=2,
     )
-    found: Metric = globals()[_RENAMED[name]]
-    return found
+    metric: Metric = globals()[_RENAMED[name]]
+    return metric

@@ -154,7 +154,7 @@ def _of_halves(repeated: Sequence[str]) -> str:
     """Return that predictions were across halves of the trials, where they were."""
     if not repeated:
         return ""
-    return f"For {_listed(repeated)}, codes were computed from one half of the trials and predicted from the other.  "
+    return f"For {_listed(repeated)}, codes were computed from one half of the trials and predicted from the other. "
 
 
 def _of_layers(layers: pd.DataFrame) -> str:

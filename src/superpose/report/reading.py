@@ -22,7 +22,7 @@ SPACES_READ = {
     "pca_code": "The largest principal components of each sample.",
     "two_seeds": "How well two dictionaries of one system agree.",
     "corrected": (
-        "Latent scores with the dictionaries' own noise divided out. Read it only beside the same score of untrained  "
+        "Latent scores with the dictionaries' own noise divided out. Read it only beside the same score of untrained "
         "dictionaries."
     ),
     "closed_form": "The CKA of reconstructions by theory, from decoders and codes: it must equal the measured one.",

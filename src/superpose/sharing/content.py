@@ -105,9 +105,9 @@ class Content:
     @property
     def reported(self) -> dict[str, Any]:
         """What a report shows of it: the parts that `superpose.report.page` takes."""
-        told = [sentences(self.table.iloc[[place]], self._given) for place in range(len(self.table))]
+        texts = [sentences(self.table.iloc[[place]], self._given) for place in range(len(self.table))]
         return {
-            "content": self.table.assign(told=pd.Series(told, index=self.table.index, dtype=object)),
+            "content": self.table.assign(told=pd.Series(texts, index=self.table.index, dtype=object)),
             "features": self.features,
             "settings": {"features": self.settings},
         }
@@ -247,11 +247,11 @@ def content(
     # Where only one of a pair has repeats, its noise would count in its own predictions and not in the other's.
     compared = {couple: repeated_by_both(split, couple, held_out) for couple in couples}
     rows_of = {couple: rows for couple, (rows, _) in compared.items()}
-    found: dict[str, Features] = {}
+    features_of: dict[str, Features] = {}
     sides: dict[tuple[str, bytes], Side] = {}
     names_of = dict.fromkeys(name for couple in couples for name in couple)
     for place, name in enumerate(names_of, start=1):
-        found[name] = features(
+        features_of[name] = features(
             arrays[name],
             groups=belonging,
             dictionary=given.get(name),
@@ -265,7 +265,7 @@ def content(
             sides[name, _key(rows)] = side(
                 name,
                 arrays[name] if measured is None else measured.first,
-                found[name] if rows is None else replace(found[name], held_out=held_out[rows]),
+                features_of[name] if rows is None else replace(features_of[name], held_out=held_out[rows]),
                 repeat=None if measured is None else measured.second,
                 groups=_at(belonging, rows),
                 labels=_at(shown, rows),
@@ -275,7 +275,7 @@ def content(
     def unexplained(name: str, rows: Index | None) -> Array:
         # Computed anew for each pair: kept for all, it would double the memory.
         activity = arrays[name] if rows is None else split[name].at(rows).first
-        residual: Array = activity - found[name].decode(sides[name, _key(rows)].codes)
+        residual: Array = activity - features_of[name].decode(sides[name, _key(rows)].codes)
         return residual
 
     own = {
@@ -290,7 +290,7 @@ def content(
         rows = rows_of[a, b]
         key, shown_names = _key(rows), names if rows is None else [names[row] for row in rows]
         one, other = sides[a, key], sides[b, key]
-        there, back = (decode(*way, permutations=permutations, seed=seed) for way in ((one, other), (other, one)))
+        there, back = (decode(*pair, permutations=permutations, seed=seed) for pair in ((one, other), (other, one)))
         residual = (
             _residual(unexplained(a, rows), own[a, key], other),
             _residual(unexplained(b, rows), own[b, key], one),
@@ -311,10 +311,10 @@ def content(
         "repeats": [
             name for name in names_of if any(rows_of[couple] is not None for couple in couples if name in couple)
         ],
-        "systems": {name: of.settings for name, of in found.items()},
+        "systems": {name: of.settings for name, of in features_of.items()},
     }
-    warnings = (*_warnings(found), *unsplit, *(note for _, note in compared.values() if note), *_refusals(units))
-    return Content(table, pd.concat(tables, ignore_index=True), found, warnings, settings)
+    warnings = (*_warnings(features_of), *unsplit, *(note for _, note in compared.values() if note), *_refusals(units))
+    return Content(table, pd.concat(tables, ignore_index=True), features_of, warnings, settings)
 
 
 def _key(rows: Index | None) -> bytes:
@@ -393,11 +393,11 @@ def _row(
         "residual_a": residual[0],
         "residual_b": residual[1],
         "ratio": float(both.ratio[both.held].median()),
-        **_told(verdict),
+        **_verdict_columns(verdict),
     }
 
 
-def _told(verdict: Verdict) -> dict[str, str]:
+def _verdict_columns(verdict: Verdict) -> dict[str, str]:
     return {"verdict": verdict.content, "packing": verdict.packing, "why": verdict.why}
 
 
@@ -442,12 +442,12 @@ def _described(of: Side, decoded: Decoded, names: Any) -> pd.DataFrame:
     return ordered.assign(samples=pd.Series(strongest(of.codes, names), index=table.index, dtype=object))
 
 
-def _warnings(found: Mapping[str, Features]) -> list[str]:
+def _warnings(features_of: Mapping[str, Features]) -> list[str]:
     """Return what was done to each system that a reader must know."""
     return [
         f"{name}: reduced to {of.settings['components']} principal components that both halves show, since "
         f"{of.settings['reduced']}."
-        for name, of in found.items()
+        for name, of in features_of.items()
         if of.settings["reduced"]
     ]
 

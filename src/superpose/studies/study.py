@@ -366,10 +366,10 @@ def _text(measure: Measure) -> str | None:
 def _imported(source: str) -> Any:
     """Return what a measurement's name refers to, in modules that are loaded; None for nothing."""
     module, _, path = source.partition(":")
-    found = sys.modules.get(module)
+    value: Any = sys.modules.get(module)
     for name in path.split("."):
-        found = getattr(found, name, None)
-    return found
+        value = getattr(value, name, None)
+    return value
 
 
 def by_seed(jobs: Sequence[Job]) -> list[list[Job]]:
@@ -388,10 +388,10 @@ def shared(groups: list[list[Job]], shard: str | None) -> list[list[Job]]:
     """
     if shard is None:
         return groups
-    found = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", str(shard))
-    if not found or int(found[1]) > int(found[2]):
+    match = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", str(shard))
+    if not match or int(match[1]) > int(match[2]):
         raise DataError(f"{argument('shard')} is {shard!r}; expected 'i/N' with i from 1 to N, as '1/4'.")
-    number, shares = int(found[1]) - 1, int(found[2])
+    number, shares = int(match[1]) - 1, int(match[2])
     dealt = sorted(groups, key=len, reverse=True)
     return [group for place, group in enumerate(dealt) if (place + place // shares) % shares == number]
 
@@ -426,13 +426,13 @@ def _process(number: int, threads: int, libraries: int) -> str:
 
 def _completed(run_on: Engine, function: Callable[[list[Job]], Finished], jobs: Sequence[Job]) -> Iterator[Finished]:
     """Yield the outcome of every cell; one that ended its process at each try has failed."""
-    lost: list[list[Job]] = []
+    unfinished: list[list[Job]] = []
     try:
         with closing(run_on(function, by_seed(jobs))) as results:
             yield from results
     except LostError as error:
-        lost = error.cells
-    for group in lost:
+        unfinished = error.cells
+    for group in unfinished:
         if len(group) == 1:
             died = f"{group[0].cell}: the process that it ran in died at each try, most likely for lack of memory"
             yield Finished([Outcome(group[0].key, "", died, 0.0)], "")
@@ -447,8 +447,8 @@ def measured(measure: Measure, jobs: Sequence[Job]) -> list[Outcome]:
         started = time.perf_counter()
         content, failure = "", ""
         try:
-            found = measure(job.seed, **job.cell)
-            rows = [dict(found)] if isinstance(found, Mapping) else [dict(row) for row in found]
+            result = measure(job.seed, **job.cell)
+            rows = [dict(result)] if isinstance(result, Mapping) else [dict(row) for row in result]
             content = _content(rows, job.cell)
         except Exception as error:  # whatever fails in one cell must not stop the others
             failure = f"{job.cell}: {type(error).__name__}: {error}"
