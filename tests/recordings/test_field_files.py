@@ -307,6 +307,13 @@ def test_assemblies_with_too_many_axes(tmp_path):
     xarray.DataArray(VALUES, dims=("unit", "neuroid")).to_netcdf(tmp_path / "n.nc")
     with pytest.raises(DataError, match=r"axes unit \(6\) × neuroid \(4\); expected samples and units, once each"):
         read(tmp_path / "n.nc")
+    rows = xarray.DataArray(VALUES, dims=("time", "neuroid"))
+    rows.to_netcdf(tmp_path / "rows.nc")
+    with pytest.raises(
+        DataError, match=r"axes time \(\d+\) × neuroid \(\d+\).*Say what they are: axes=? ?stimuli,units"
+    ):
+        read(tmp_path / "rows.nc")
+    np.testing.assert_array_equal(array_of(read(tmp_path / "rows.nc", axes="stimuli,units")), VALUES)
 
 
 def nwb_session(path, *, name="trials", sessions=False):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from superpose.arrays.labels import UNITS
-from superpose.files import DataError
+from superpose.files import DataError, argument
 from superpose.recordings.asked import Asked
 from superpose.recordings.axes import STARTS, TIMES, axis_of_units, role, two_dimensional
 from superpose.recordings.choice import choose, chosen, listed, scopes
@@ -140,10 +140,14 @@ def _shown(variable: Variable) -> str:
 
 
 def _refusal(file: Path, name: str, variable: Variable) -> str:
+    remedy = (
+        f"Say what they are: {argument('axes')} stimuli,units."
+        if len(variable.axes) == 2
+        else "Select one time bin, or average over it, and write that; superpose layers takes all times of its target."
+    )
     return (
         f"{file}: {name} has the axes {_shown(variable)}; expected presentations, or stimuli and "
-        f"repetitions, and units (one of {', '.join(UNITS)}). Select one time bin, or average over it, and write that; "
-        "superpose layers takes all times of its target."
+        f"repetitions, and units (one of {', '.join(UNITS)}). {remedy}"
     )
 
 
