@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,12 +23,13 @@ from superpose.metrics import CKA_DEBIASED
 from superpose.metrics.splits import marked
 from superpose.recordings.systems import named, paired_with_stimuli, stimuli_of
 from superpose.running.progress import shown as shown_progress
-from superpose.sharing.decoding import Decoded, Side, decode, side
+from superpose.sharing.decoding import Decoded, Side, decode
 from superpose.sharing.features import Features, features, strongest
 from superpose.sharing.halves import halves_of, repeated_by_both
 from superpose.sharing.packing import packing_of
 from superpose.sharing.sentences import sentences
 from superpose.sharing.shares import Share, geometric, held_share
+from superpose.sharing.sides import Sides
 from superpose.sharing.together import together
 from superpose.sharing.units import Population, populations
 from superpose.sharing.verdict import AMBIGUOUS, Evidence, Verdict, verdict_of
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from superpose.report import Passage
 
 Array = NDArray[Any]
-Index = NDArray[np.int64]
 Progress = Callable[[str, int, int], None]
 
 # Columns that a notebook shows.
@@ -247,11 +247,9 @@ def content(
     # Where only one of a pair has repeats, its noise would count in its own predictions and not in the other's.
     compared = {couple: repeated_by_both(split, couple, held_out) for couple in couples}
     rows_of = {couple: rows for couple, (rows, _) in compared.items()}
-    features_of: dict[str, Features] = {}
-    sides: dict[tuple[str, bytes], Side] = {}
     names_of = dict.fromkeys(name for couple in couples for name in couple)
-    for place, name in enumerate(names_of, start=1):
-        features_of[name] = features(
+    features_of = {
+        name: features(
             arrays[name],
             groups=belonging,
             dictionary=given.get(name),
@@ -260,41 +258,18 @@ def content(
             device=device,
             progress=partial(_of_one, heard, f"features of {name} ({place} of {len(names_of)})"),
         )
-        for rows in {_key(rows): rows for couple, rows in rows_of.items() if name in couple}.values():
-            measured = None if rows is None else split[name].at(rows)
-            sides[name, _key(rows)] = side(
-                name,
-                arrays[name] if measured is None else measured.first,
-                features_of[name] if rows is None else replace(features_of[name], held_out=held_out[rows]),
-                repeat=None if measured is None else measured.second,
-                groups=_at(belonging, rows),
-                labels=_at(shown, rows),
-                seed=seed,
-            )
-
-    def unexplained(name: str, rows: Index | None) -> Array:
-        # Computed anew for each pair: kept for all, it would double the memory.
-        activity = arrays[name] if rows is None else split[name].at(rows).first
-        residual: Array = activity - features_of[name].decode(sides[name, _key(rows)].codes)
-        return residual
-
-    own = {
-        (name, _key(rows)): sides[name, _key(rows)].decoder.explained(unexplained(name, rows))
-        for couple, rows in rows_of.items()
-        for name in couple
+        for place, name in enumerate(names_of, start=1)
     }
+    sides = Sides(arrays, features_of, split, belonging, shown, seed)
     judged, tables = [], []
     units = populations(arrays, couples, groups=belonging, seed=seed)
     for place, (a, b) in enumerate(couples):
         heard("pairs", place, len(couples))
         rows = rows_of[a, b]
-        key, shown_names = _key(rows), names if rows is None else [names[row] for row in rows]
-        one, other = sides[a, key], sides[b, key]
+        one, other = sides.at(a, rows), sides.at(b, rows)
         there, back = (decode(*pair, permutations=permutations, seed=seed) for pair in ((one, other), (other, one)))
-        residual = (
-            _residual(unexplained(a, rows), own[a, key], other),
-            _residual(unexplained(b, rows), own[b, key], one),
-        )
+        residual = sides.residual(a, b, rows), sides.residual(b, a, rows)
+        shown_names = names if rows is None else [names[row] for row in rows]
         tables += [_described(one, there, shown_names), _described(other, back, shown_names)]
         judged.append(_row(one, other, there, back, float(raw[a, b]), units[a, b], residual, seed))
     heard("pairs", len(couples), len(couples))
@@ -315,15 +290,6 @@ def content(
     }
     warnings = (*_warnings(features_of), *unsplit, *(note for _, note in compared.values() if note), *_refusals(units))
     return Content(table, pd.concat(tables, ignore_index=True), features_of, warnings, settings)
-
-
-def _key(rows: Index | None) -> bytes:
-    """Return what tells sides of one system apart: the stimuli that its codes are of."""
-    return b"" if rows is None else rows.tobytes()
-
-
-def _at(labels: NDArray[np.int64] | None, rows: Index | None) -> NDArray[np.int64] | None:
-    return labels if labels is None or rows is None else labels[rows]
 
 
 def _of_one(heard: Progress, title: str, what: str, done: int, total: int) -> None:
@@ -428,11 +394,6 @@ def _able(of: Side) -> float:
 
 def _median(values: Array) -> float:
     return float(np.nanmedian(values)) if np.isfinite(values).any() else 0.0
-
-
-def _residual(left: Array, own: float, other: Side) -> float:
-    """Return how well another system predicts what features leave, over how well their own does, between 0 and 1."""
-    return float(np.clip(other.decoder.explained(left) / own, 0, 1)) if own > 0 else 0.0
 
 
 def _described(of: Side, decoded: Decoded, names: Any) -> pd.DataFrame:
