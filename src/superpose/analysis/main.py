@@ -218,12 +218,10 @@ def analyse(
     checked_device(device)
     stimuli = stimuli_of(given, len(next(iter(systems.values())))) if stimuli is None else stimuli
     design: dict[str, Any] = {"pairs": pairs, "groups": groups, "labels": labels, "test": test, "seed": seed}
-    of_content, wide = features_of(dictionaries)
-    shares, reason = _content(
-        systems, known, dictionaries=of_content, stimuli=stimuli, device=device, progress=progress, **design
-    )
+    design |= {"stimuli": stimuli, "device": device, "progress": progress}
+    shares, why = _content(systems, known, dictionaries, **design)
     parts = [plain(), *([recovered()] if recovered else [])]
-    found, why = [part.warnings for part in reversed(parts)], [reason] if reason else wide
+    found = [part.warnings for part in reversed(parts)]
     settings: dict[str, Any] = {}
     for part in parts:
         settings |= part.settings
@@ -240,10 +238,14 @@ def analyse(
 
 
 def _content(
-    systems: Systems, trials: Mapping[str, ArrayLike | Trials] | None, **asked: Any
-) -> tuple[Content | None, str]:
-    """Return the content of the systems, or why it was not looked for."""
+    systems: Systems,
+    trials: Mapping[str, ArrayLike | Trials] | None,
+    dictionaries: Mapping[str, SparseAutoencoder] | None,
+    **asked: Any,
+) -> tuple[Content | None, list[str]]:
+    """Return the content of the systems, and why it is not that of the given dictionaries, or was not looked for."""
+    given, wide = features_of(dictionaries)
     try:
-        return content(systems, repeats=trials or {}, **asked), ""
+        return content(systems, repeats=trials or {}, dictionaries=given, **asked), wide
     except TooFew as error:
-        return None, f"Features were not looked for: {error}"
+        return None, [f"Features were not looked for: {error}"]
