@@ -29,10 +29,12 @@ CUT_OFF = """() => [...document.querySelectorAll("main *")].filter(element => {
 # WCAG 2.2: relative luminance of text and of what lies behind it, as blended on the page.
 FAINT = """() => {
   const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  const rgba = colour => {
+  const known = new Map();
+  const drawn = colour => {
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
     return [...canvas.getImageData(0, 0, 1, 1).data];
   };
+  const rgba = colour => known.get(colour) ?? known.set(colour, drawn(colour)).get(colour);
   const over = ([r, g, b, a], [x, y, z]) => [r, g, b].map((c, i) => (c * a + [x, y, z][i] * (255 - a)) / 255);
   const luminance = colour => colour.map(c => c / 255).map(c => c <= .04045 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
     .reduce((sum, c, i) => sum + c * [.2126, .7152, .0722][i], 0);
