@@ -45,7 +45,7 @@ def sentences(table: pd.DataFrame, permutations: int | None = None) -> list[str]
     Returns
     -------
     list of str
-        one sentence per pair, further ones where a line or a correction was measured and bears on it.
+        One sentence per pair, further ones where a line or a correction was measured and bears on it.
     """
     said, rose = [], False
     for (a, b), rows in _by_pair(table):

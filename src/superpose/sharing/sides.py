@@ -54,7 +54,9 @@ class Sides:
         """Return how well another system predicts what features leave, over how well their own does, from 0 to 1."""
         own = self._known(name, rows)[1]
         explained = self.at(other, rows).decoder.explained
-        return float(np.clip(explained(self._unexplained(name, rows)) / own, 0, 1)) if own > 0 else 0.0
+        # What is left is computed anew for each pair: kept for all, it would double the memory.
+        left = self._left(name, rows, self.at(name, rows).codes)
+        return float(np.clip(explained(left) / own, 0, 1)) if own > 0 else 0.0
 
     def _known(self, name: str, rows: Index | None) -> tuple[Side, float]:
         key = name, b"" if rows is None else rows.tobytes()
@@ -78,10 +80,6 @@ class Sides:
             labels=labels,
             seed=self.seed,
         )
-
-    def _unexplained(self, name: str, rows: Index | None) -> Array:
-        # Computed anew for each pair: kept for all, it would double the memory.
-        return self._left(name, rows, self.at(name, rows).codes)
 
     def _left(self, name: str, rows: Index | None, codes: Array) -> Array:
         activity = self.arrays[name] if rows is None else self.split[name].at(rows).first

@@ -80,9 +80,7 @@ def cka_units(x: ArrayLike, y: ArrayLike, *, groups: ArrayLike | None = None, se
     >>> float(sp.cka(z @ a.T, z @ b.T, debiased=True)) < 0.4, found.low < 1 < found.high
     (True, True)
     """
-    a, b = (checked_units(one, name) for one, name in ((x, "x"), (y, "y")))
-    if len(a) != len(b):
-        raise DataError(f"x has {len(a)} samples and y {len(b)}; expected the same samples in both.")
+    a, b = _paired(x, y)
     blocks = sample_blocks(len(a), None if groups is None else group_labels(groups, len(a)), seed=seed)
     return population(a, b, (own_units(a, blocks), own_units(b, blocks)), blocks, seed=seed)
 
@@ -203,10 +201,10 @@ def unit_curve(x: ArrayLike, y: ArrayLike, *, draws: int = 50, seed: int = 0) ->
     >>> unit_curve(z @ a.T, z @ b.T).score.is_monotonic_increasing
     True
     """
-    limit = cka_units(x, y, seed=seed).value
-    a, b = checked_units(x, "x"), checked_units(y, "y")
+    a, b = _paired(x, y)
     blocks = sample_blocks(len(a), None, seed=seed)
     own = own_units(a, blocks), own_units(b, blocks)
+    limit = population(a, b, own, blocks, seed=seed).value
     between = _between(a, b, tuple((one.first, one.second) for one in own), blocks)[0]
     first, second = (one.squares for one in own)
     draw = np.random.default_rng((seed, 6))
@@ -278,6 +276,13 @@ def _rows(a: Array, b: Array, block: Array) -> tuple[Array, Array]:
 def _unbiased(n: Any, square: Any, fourth: Any, variances: Any) -> Any:
     """Return squared covariances without bias from sums over n samples, each about its mean but the fourth powers."""
     return (square - fourth * n / (n - 2) + variances / ((n - 1) * (n - 2))) / (n * (n - 3))
+
+
+def _paired(x: Any, y: Any) -> tuple[Array, Array]:
+    a, b = checked_units(x, "x"), checked_units(y, "y")
+    if len(a) != len(b):
+        raise DataError(f"x has {len(a)} samples and y {len(b)}; expected the same samples in both.")
+    return a, b
 
 
 def checked_units(x: Any, name: str) -> Array:
